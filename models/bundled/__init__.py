@@ -1,0 +1,1 @@
+"""The small trained models and the real data that ship with oq (no code)."""

@@ -1,0 +1,35 @@
+"""The two kinds of error: the user can act (``OqError``), or oq has a bug (anything else).
+
+An ``OqError`` is one line that says what was found, where, and what would be accepted.  The
+command line prints it and exits with 2; every other exception shows its traceback.
+"""
+
+
+class OqError(Exception):
+    """Something in the user's input that the user can change."""
+
+
+class ModelError(OqError):
+    """The model file cannot be read, or cannot be quantized as it is."""
+
+
+class DataError(OqError):
+    """The calibration or evaluation data does not fit the model."""
+
+
+class OptionError(OqError):
+    """A flag, a configuration key or an argument has no such value."""
+
+
+class MissingExtra(OqError):
+    """A feature needs an optional dependency that is not installed.
+
+    >>> str(MissingExtra("torch", "oq export"))
+    "oq export needs torch, which is not installed: pip install 'oq[torch]'"
+    """
+
+    def __init__(self, extra: str, feature: str, package: str | None = None) -> None:
+        found = extra if package is None else package
+        super().__init__(
+            f"{feature} needs {found}, which is not installed: pip install 'oq[{extra}]'"
+        )

@@ -1,0 +1,195 @@
+"""The values that travel between the stages: what a grid is, where it goes, and why.
+
+A **grid** maps a real value to an integer code: ``code = clip(round(x / scale) + zero_point)``
+(:mod:`oq.grid` has both equations).  A **site** puts a grid on a tensor for some of its readers.
+A **plan** is all sites and everything left in float, each with the sentence that says why.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+"""A NumPy array; docstrings give its axes and unit."""
+
+Shape = tuple[int | str | None, ...]
+"""One entry per axis: a size, the name of a dynamic size, or None when nothing is known."""
+
+Role = Literal["activation", "weight", "bias"]
+
+FLOAT_DTYPES = frozenset({"float32", "float16", "bfloat16", "float64"})
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """What is known of a tensor before it is computed: NumPy dtype name and shape by axes."""
+
+    name: str
+    dtype: str | None
+    shape: Shape | None
+
+
+@dataclass(frozen=True, slots=True)
+class QType:
+    """An integer grid without its scale: codes ``qmin..qmax`` stored as ``dtype``.
+
+    ``symmetric`` fixes the zero point at 0 and takes the scale from ``max|x| / qmax``, so a
+    full-range int8 grid (-128..127) reaches -128 by saturation only, as TensorRT does it.
+
+    >>> INT8_NARROW.levels
+    255
+    """
+
+    dtype: str
+    qmin: int
+    qmax: int
+    symmetric: bool
+
+    @property
+    def levels(self) -> int:
+        """Number of codes."""
+        return self.qmax - self.qmin + 1
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {'symmetric' if self.symmetric else 'affine'}"
+
+
+UINT8 = QType("uint8", 0, 255, symmetric=False)
+INT8 = QType("int8", -128, 127, symmetric=True)
+INT8_AFFINE = QType("int8", -128, 127, symmetric=False)
+INT8_NARROW = QType("int8", -127, 127, symmetric=True)
+INT32 = QType("int32", -(2**31), 2**31 - 1, symmetric=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A grid of the tensor's own; ``axis`` None is per-tensor, else per slice of that axis.
+
+    ``calibrator`` None means the run's default.
+    """
+
+    qtype: QType
+    axis: int | None = None
+    calibrator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The grid of tensor ``source`` (MaxPool, Reshape, the inputs of a Concat)."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A grid known before any data is seen (Softmax: scale 1/256, zero point 0)."""
+
+    qtype: QType
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """``scale = scale(data) * scale(weight)``, zero point 0: the grid of an int32 bias."""
+
+    qtype: QType
+    data: str
+    weight: str
+
+
+QuantSpec = Own | Share | Fixed | Product
+"""Closed: ``match`` over it with ``assert_never`` makes a fifth kind a type error everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One quantized copy of ``tensor``.
+
+    ``consumers`` are the nodes that read the copy; empty means every reader, graph outputs
+    included.  ``rule`` is the row that asked for it, kept for ``oq plan --why``.
+    """
+
+    tensor: str
+    spec: QuantSpec
+    role: Role
+    rule: str
+    consumers: tuple[str, ...] = ()
+
+
+SiteKey = tuple[str, tuple[str, ...]]
+"""What identifies a site: its tensor and its consumers."""
+
+
+def key(site: Site) -> SiteKey:
+    """The identity of ``site`` in a table of solved grids."""
+    return (site.tensor, site.consumers)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Nodes the target runs as one quantized kernel, first node first, and the rule that says so."""
+
+    nodes: tuple[str, ...]
+    ops: tuple[str, ...]
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A node left in float, and why."""
+
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A rule that was tried at a node and declined, with its sentence."""
+
+    node: str
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything decided, nothing measured."""
+
+    target: str
+    sites: tuple[Site, ...]
+    groups: tuple[Group, ...]
+    skips: tuple[Skip, ...]
+    refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The real values a grid must cover, ``lo <= 0 <= hi`` in every channel.
+
+    Shape ``()`` per tensor or ``(channels,)`` per channel.  Zero belongs to every range because
+    padding, ReLU and skipped values must be exact.
+
+    Raises:
+        ValueError: a bound is not finite, or zero lies outside.
+    """
+
+    lo: Array
+    hi: Array
+
+    def __post_init__(self) -> None:
+        finite = np.isfinite(self.lo).all() and np.isfinite(self.hi).all()
+        if not (finite and (self.lo <= 0).all() and (self.hi >= 0).all()):
+            raise ValueError(f"a range needs finite lo <= 0 <= hi, got {self.lo}..{self.hi}")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some samples: ``feeds[input]`` has axes (sample, ...), ``labels`` has axes (sample,)."""
+
+    feeds: Mapping[str, Array]
+    labels: Array | None = field(default=None)
