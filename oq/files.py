@@ -1,0 +1,125 @@
+"""Load and save: models, with external data kept inside the model's folder, and whole files only.
+
+A file is written beside its destination and renamed, so a reader never sees half of it and an
+interrupted run leaves the old one.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model
+
+from oq.errors import ModelError, OptionError
+
+PROTOBUF_LIMIT = 2**31 - 2**20
+"""Bytes above which a model needs external data (protobuf's 2 GB, less room for the graph)."""
+
+
+def load_model(path: str | Path) -> onnx.ModelProto:
+    """The model at ``path``, its weights in memory.
+
+    Raises:
+        ModelError: there is no such file, it is not an ONNX model, it is cut off, or its external
+            data is missing or lies outside the model's folder.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"no model file at {str(path)!r}")
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise ModelError(f"{str(path)!r} is not an ONNX model, or it is cut off") from error
+    if not model.graph.node or not model.opset_import:
+        raise ModelError(f"{str(path)!r} holds no ONNX graph (an empty or different protobuf?)")
+    _check_external(model, path)
+    load_external_data_for_model(model, str(path.parent))
+    return model
+
+
+def save_model(model: onnx.ModelProto, path: str | Path) -> int:
+    """Write ``model`` to ``path``; returns the bytes written, external data included.
+
+    A model of 2 GB or more gets one ``<name>.data`` file beside it.
+
+    Raises:
+        OptionError: the folder cannot be written.
+    """
+    path = Path(path)
+    check_writable(path)
+    if model.ByteSize() < PROTOBUF_LIMIT:
+        data = model.SerializeToString(deterministic=True)
+        with replacing(path) as beside:
+            beside.write_bytes(data)
+        return len(data)
+    weights = path.with_name(path.name + ".data")
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".oq-") as folder:
+        beside = Path(folder) / path.name
+        onnx.save_model(
+            model, beside, save_as_external_data=True, location=weights.name, size_threshold=1024
+        )
+        os.replace(beside.with_name(weights.name), weights)
+        os.replace(beside, path)
+    return path.stat().st_size + weights.stat().st_size
+
+
+def file_bytes(path: str | Path) -> int:
+    """Bytes of the model at ``path``, its external data included."""
+    path = Path(path)
+    model = onnx.load(path, load_external_data=False)
+    files = {ExternalDataInfo(t).location for t in model.graph.initializer if t.external_data}
+    return path.stat().st_size + sum((path.parent / f).stat().st_size for f in files)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A scratch path in the same folder that becomes ``path`` when the block ends well."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
+    os.close(handle)
+    scratch = Path(name)
+    try:
+        yield scratch
+        scratch.chmod(0o644)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Fail now, not after an hour of calibration.
+
+    Raises:
+        OptionError: ``path`` is a folder, or its folder is missing or read-only.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OptionError(f"cannot write {str(path)!r}: it is a folder; give a file name")
+    if not path.parent.is_dir():
+        raise OptionError(f"cannot write {str(path)!r}: folder {str(path.parent)!r} does not exist")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OptionError(f"cannot write {str(path)!r}: {error.strerror}") from error
+
+
+def _check_external(model: onnx.ModelProto, path: Path) -> None:
+    folder = path.parent.resolve()
+    for tensor in model.graph.initializer:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        info = ExternalDataInfo(tensor)
+        file = (folder / info.location).resolve()
+        if not file.is_relative_to(folder):
+            raise ModelError(
+                f"tensor {tensor.name!r} of {str(path)!r} points outside the model's folder "
+                f"({info.location!r}); external data must lie beside the model"
+            )
+        needed = (info.offset or 0) + (info.length or 0)
+        if not file.is_file() or file.stat().st_size < needed:
+            found = "is missing" if not file.is_file() else f"is shorter than {needed} bytes"
+            raise ModelError(f"external data {info.location!r} of {str(path)!r} {found}")

@@ -1,0 +1,122 @@
+"""Range -> grid, and the two equations of ONNX's QuantizeLinear and DequantizeLinear.
+
+    code = clip(rint(x / scale) + zero_point, qmin, qmax)        rint: half to even
+    real = (code - zero_point) * scale
+
+All arithmetic is float32, as onnxruntime does it, so both equations agree with its operators bit
+for bit (ONNX operator specification, QuantizeLinear-21 and DequantizeLinear-21).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from oq.spec import Array, QType, Range
+
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+"""The smallest normal float32: below it a scale loses bits and a reciprocal overflows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A grid with its numbers.
+
+    ``scale`` (float32, real units per step) and ``zero_point`` (the code of real 0, dtype
+    ``qtype.dtype``) have shape () for a per-tensor grid, or (channels,) along ``axis``.
+
+    Raises:
+        ValueError: a scale is not finite and positive, or a zero point lies outside the codes.
+    """
+
+    qtype: QType
+    scale: Array
+    zero_point: Array
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
+            raise ValueError(f"scales must be finite and positive, got {self.scale}")
+        zero = self.zero_point.astype(np.int64)
+        if (zero < self.qtype.qmin).any() or (zero > self.qtype.qmax).any():
+            raise ValueError(f"zero point {zero} outside {self.qtype.qmin}..{self.qtype.qmax}")
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Grid)
+            and self.qtype == other.qtype
+            and self.axis == other.axis
+            and np.array_equal(self.scale, other.scale)
+            and np.array_equal(self.zero_point, other.zero_point)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays inside
+
+    @property
+    def lowest(self) -> Array:
+        """The real value of code ``qmin``, shape as ``scale``."""
+        return dequantize(np.full(self.scale.shape, self.qtype.qmin, self.qtype.dtype), self)
+
+    @property
+    def highest(self) -> Array:
+        """The real value of code ``qmax``, shape as ``scale``."""
+        return dequantize(np.full(self.scale.shape, self.qtype.qmax, self.qtype.dtype), self)
+
+
+def fit(values: Range, qtype: QType, axis: int | None = None) -> Grid:
+    """The tightest grid of ``qtype`` that covers ``values``.
+
+    Symmetric: ``scale = max(|lo|, |hi|) / qmax``, zero point 0.
+    Affine: ``scale = (hi - lo) / (qmax - qmin)``, ``zero_point = rint(qmin - lo / scale)``
+    (Jacob et al. 2018, "Quantization and Training of Neural Networks", section 2.1).
+
+    A range of only zeros gets the scale of [-1, 1] or [0, 1]: every grid holds 0 exactly.
+    """
+    lo, hi = values.lo.astype(np.float64), values.hi.astype(np.float64)
+    if qtype.symmetric:
+        reach, steps = np.maximum(-lo, hi), qtype.qmax
+    else:
+        reach, steps = hi - lo, qtype.qmax - qtype.qmin
+    scale = np.where(reach > 0, reach, 1.0) / steps
+    scale = np.maximum(scale, SMALLEST_SCALE).astype(np.float32)
+    if qtype.symmetric:
+        zero = np.zeros(scale.shape, np.int64)
+    else:
+        exact = qtype.qmin - lo / scale.astype(np.float64)
+        zero = np.clip(np.rint(exact), qtype.qmin, qtype.qmax).astype(np.int64)
+    return Grid(qtype, np.asarray(scale), np.asarray(zero.astype(qtype.dtype)), axis)
+
+
+def quantize(x: Array, grid: Grid) -> Array:
+    """The codes of ``x`` (real, any axes), dtype ``grid.qtype.dtype``.
+
+    The first equation of this module.  A narrow grid (-127..127) also clips to its own bounds,
+    which QuantizeLinear does not: it only saturates at the dtype's.
+    """
+    scale, zero = _aligned(grid, x.ndim)
+    steps = np.rint(x.astype(np.float32, copy=False) / scale)
+    low = (grid.qtype.qmin - zero.astype(np.int64)).astype(np.float64)
+    high = (grid.qtype.qmax - zero.astype(np.int64)).astype(np.float64)
+    codes = np.clip(steps.astype(np.float64), low, high).astype(np.int64) + zero
+    return codes.astype(grid.qtype.dtype)
+
+
+def dequantize(codes: Array, grid: Grid) -> Array:
+    """The real values (float32) of ``codes`` (any axes): the second equation of this module."""
+    scale, zero = _aligned(grid, codes.ndim)
+    steps: Array = (codes.astype(np.int64) - zero).astype(np.float32)
+    return steps * scale
+
+
+def fake_quantize(x: Array, grid: Grid) -> Array:
+    """``dequantize(quantize(x))``: what a Q/DQ pair leaves of ``x``."""
+    return dequantize(quantize(x, grid), grid)
+
+
+def _aligned(grid: Grid, rank: int) -> tuple[Array, Array]:
+    """Scale (float32) and zero point (int64), shaped to broadcast over ``rank`` axes."""
+    zero = grid.zero_point.astype(np.int64)
+    if grid.axis is None:
+        return grid.scale, zero
+    shape = [1] * rank
+    shape[grid.axis] = -1
+    return grid.scale.reshape(shape), zero.reshape(shape)

@@ -1,0 +1,114 @@
+"""What is true of each ONNX operator, whatever the target: one sorted row per op.
+
+The taxonomy, after google/qwix's ``odml_ops``:
+
+* **compute** ops have an output range of their own: Conv, Gemm, MatMul, Add, pooling averages;
+* **copy** ops only move values, so their output lives on the grid of their input: MaxPool,
+  Reshape, Transpose, Slice.  A grid may cross them in either direction;
+* **activation** ops map one tensor to one of the same shape and are what kernels fuse.
+
+An op without a row is left in float, and the plan says so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["compute", "copy", "activation"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpFacts:
+    """One row.
+
+    ``data``: input slots that carry real values (empty means every input, as in Concat).
+    ``weight``, ``bias``: their slots, or None.  ``weight_axis``: the output-channel axis of the
+    weight, counted from the end when negative; a pair (flag, axes) picks by an attribute.
+    """
+
+    kind: Kind
+    data: tuple[int, ...] = (0,)
+    weight: int | None = None
+    weight_axis: int | None = None
+    bias: int | None = None
+
+
+_UNARY = OpFacts("activation")
+_COPY = OpFacts("copy")
+_PAIR = OpFacts("compute", data=(0, 1))
+_POOL = OpFacts("compute")
+
+OPS: Mapping[str, OpFacts] = {
+    "Add": _PAIR,
+    "AveragePool": _POOL,
+    "Clip": _UNARY,
+    "Concat": OpFacts("compute", data=()),
+    "Conv": OpFacts("compute", weight=1, weight_axis=0, bias=2),
+    "ConvTranspose": OpFacts("compute", weight=1, weight_axis=1, bias=2),
+    "DepthToSpace": _COPY,
+    "Div": _PAIR,
+    "Elu": _UNARY,
+    "Expand": _COPY,
+    "Flatten": _COPY,
+    "Gather": _COPY,
+    "Gelu": _UNARY,
+    "Gemm": OpFacts("compute", weight=1, weight_axis=1, bias=2),
+    "GlobalAveragePool": _POOL,
+    "HardSigmoid": _UNARY,
+    "HardSwish": _UNARY,
+    "Identity": _COPY,
+    "LeakyRelu": _UNARY,
+    "MatMul": OpFacts("compute", weight=1, weight_axis=-1),
+    "MaxPool": _COPY,
+    "Mul": _PAIR,
+    "Pad": _COPY,
+    "Relu": _UNARY,
+    "Reshape": _COPY,
+    "Sigmoid": _UNARY,
+    "Silu": _UNARY,
+    "Slice": _COPY,
+    "Softmax": _UNARY,
+    "SpaceToDepth": _COPY,
+    "Split": _COPY,
+    "Squeeze": _COPY,
+    "Sub": _PAIR,
+    "Tanh": _UNARY,
+    "Tile": _COPY,
+    "Transpose": _COPY,
+    "Unsqueeze": _COPY,
+}
+
+COMPOSITES: Mapping[str, tuple[str, str]] = {
+    "Silu": ("Sigmoid", "Mul"),
+    "HardSwish": ("HardSigmoid", "Mul"),
+}
+"""Activations that exporters write as two nodes: ``y = Mul(x, first(x))``.
+
+Silu: Elfwing et al. 2017; HardSwish: Howard et al. 2019, "Searching for MobileNetV3".
+"""
+
+SHAPE_OPS = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size", "NonZero"})
+"""Ops whose output is about shapes, not about data: nothing to quantize, nothing to report."""
+
+TRANSPOSED_WEIGHT: Mapping[str, tuple[str, int]] = {"Gemm": ("transB", 0)}
+"""op -> (attribute, output-channel axis when it is set): Gemm stores (out, in) under transB=1."""
+
+
+def facts(op: str) -> OpFacts | None:
+    """The row of ``op``, or None when oq knows nothing of it."""
+    return OPS.get(op)
+
+
+def weight_axis(op: str, attributes: Mapping[str, Any], rank: int) -> int | None:
+    """The output-channel axis (>= 0) of ``op``'s weight of ``rank`` axes, or None.
+
+    >>> weight_axis("Gemm", {"transB": 1}, 2), weight_axis("MatMul", {}, 3)
+    (0, 2)
+    """
+    row = OPS[op]
+    if row.weight_axis is None:
+        return None
+    flag = TRANSPOSED_WEIGHT.get(op)
+    if flag is not None and attributes.get(flag[0]):
+        return flag[1]
+    return row.weight_axis % rank

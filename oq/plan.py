@@ -1,0 +1,298 @@
+"""(graph, target, overrides) -> Plan: decides where grids go, without data and without a session.
+
+Three steps, each its own function:
+
+1. **claim**: rows are matched to the graph, longest chains first; a node belongs to one group.
+2. **request**: every group asks for a grid on the inputs it reads.
+3. **settle**: requests on a tensor become one site, with the spec its producer's row implies.
+
+Worked example, target ort, ``x -> Conv -> Relu -> y -> MaxPool -> z -> Conv``.  Claim: groups
+{Conv, Relu}, {MaxPool}, {Conv}.  Request: x, y (by MaxPool, because z is wanted), z.  Settle: x has
+no producing group, so its site is for its readers only; y is the output of a row with OWN, so its
+site is for everybody; z is the output of a row with SAME, so it shares the grid of y.
+"""
+
+import fnmatch
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from oq.errors import OptionError
+from oq.ops import SHAPE_OPS, weight_axis
+from oq.predicates import bias_input, data_inputs, weight_input
+from oq.spec import (
+    INT32,
+    Fixed,
+    Group,
+    Own,
+    Plan,
+    Product,
+    QuantSpec,
+    Refusal,
+    Role,
+    Share,
+    Site,
+    Skip,
+)
+from oq.target import Broken, Match, Output, Target, find
+from oq.view import GraphView, NodeView
+
+KEPT = "kept in float by --keep-float {pattern!r}"
+
+
+@dataclass(slots=True)
+class _Request:
+    """Who wants a grid on a tensor, and which rows made them ask."""
+
+    rules: set[str] = field(default_factory=set)
+    readers: list[str] = field(default_factory=list)
+
+    @property
+    def rule(self) -> str:
+        """The rows that asked, in an order that no renaming of tensors changes."""
+        return ", ".join(sorted(self.rules))
+
+
+def plan(view: GraphView, target: Target, keep_float: Iterable[str] = ()) -> Plan:
+    """What ``target`` quantizes in ``view``, where, and why not elsewhere.
+
+    ``keep_float``: globs over node names.
+
+    Raises:
+        OptionError: a glob matches no node.
+    """
+    kept = _kept(view, tuple(keep_float))
+    matches, refusals = _claim(view, target, kept)
+    owner = {n.name: m for m in matches for n in m.members}
+    requests = _request(view, matches)
+    sites = _settle(view, target, owner, requests)
+    sites += [s for m in matches for s in _parameter_sites(view, target, m)]
+    return Plan(
+        target=target.name,
+        sites=tuple(_merge(sites)),
+        groups=tuple(_group(m) for m in _in_graph_order(view, matches)),
+        skips=tuple(_skips(view, target, owner, refusals)),
+        refusals=tuple(refusals),
+    )
+
+
+def _kept(view: GraphView, patterns: tuple[str, ...]) -> dict[str, str]:
+    """Node name -> the glob that keeps it in float."""
+    kept: dict[str, str] = {}
+    for pattern in patterns:
+        hits = [n.name for n in view.nodes if fnmatch.fnmatchcase(n.name, pattern)]
+        if not hits:
+            close = ", ".join(repr(n.name) for n in view.nodes[:3])
+            raise OptionError(
+                f"--keep-float {pattern!r} matches no node; node names look like {close}"
+            )
+        for name in hits:
+            kept.setdefault(name, pattern)
+    return kept
+
+
+def _claim(
+    view: GraphView, target: Target, kept: dict[str, str]
+) -> tuple[list[Match], list[Refusal]]:
+    owner: dict[str, Match] = {}
+    matches: list[Match] = []
+    refusals: list[Refusal] = []
+    for found in find(view, target.rules):
+        if found.anchor.name in owner:
+            continue
+        if isinstance(found, Broken):
+            refusals.append(Refusal(found.anchor.name, found.name, found.reason))
+            continue
+        reason = _refuse(view, found, kept, owner)
+        if reason is None:
+            matches.append(found)
+            owner.update({n.name: found for n in found.members})
+        else:
+            refusals.append(Refusal(found.anchor.name, found.name, reason))
+    return matches, refusals
+
+
+def _refuse(
+    view: GraphView, match: Match, kept: dict[str, str], owner: dict[str, Match]
+) -> str | None:
+    for node in match.members:
+        if node.name in kept:
+            reason = KEPT.format(pattern=kept[node.name])
+            return reason if node is match.anchor else f"{node.name!r} is {reason}"
+        if node.name in owner:
+            return f"{node.name!r} is already part of {owner[node.name].anchor.name!r}'s kernel"
+    return next((r for p in match.rule.unless if (r := p(view, match)) is not None), None)
+
+
+def _request(view: GraphView, matches: list[Match]) -> dict[str, _Request]:
+    """Tensor -> who wants a grid on it.  Copy ops want one where their own output is wanted."""
+    requests: dict[str, _Request] = {}
+
+    def ask(tensor: str, match: Match, reader: NodeView) -> None:
+        request = requests.setdefault(tensor, _Request())
+        request.rules.add(match.name)
+        if reader.name not in request.readers:
+            request.readers.append(reader.name)
+
+    for match in matches:
+        if match.rule.output is not Output.SAME:
+            for tensor, reader in _wants(view, match):
+                ask(tensor, match, reader)
+    for match in reversed(_in_graph_order(view, matches)):
+        if match.rule.output is Output.SAME and any(t in requests for t in match.anchor.outputs):
+            for tensor, reader in _wants(view, match):
+                ask(tensor, match, reader)
+    return requests
+
+
+def _wants(view: GraphView, match: Match) -> list[tuple[str, NodeView]]:
+    """The data inputs of a group: those of its first node, and operands that join later."""
+    if not match.rule.inputs:
+        return []
+    inside = {t for n in match.members for t in n.outputs}
+    wants = [(t, match.anchor) for t in data_inputs(match.anchor) if not view.is_constant(t)]
+    for node in match.links[1:]:
+        wants += [
+            (t, node) for t in data_inputs(node) if t not in inside and not view.is_constant(t)
+        ]
+    return wants
+
+
+def _settle(
+    view: GraphView, target: Target, owner: dict[str, Match], requests: dict[str, _Request]
+) -> list[Site]:
+    sites: dict[str, Site] = {}
+    order = [i.name for i in view.inputs] + [t for n in view.nodes for t in n.outputs if t]
+    for tensor in order:
+        producer = view.producer(tensor)
+        match = None if producer is None else owner.get(producer.name)
+        ends = match is not None and tensor in match.links[-1].outputs
+        site = _site(view, tensor, match if ends else None, target, requests.get(tensor), sites, owner)
+        if site is not None:
+            sites[tensor] = site
+    return list(sites.values())
+
+
+def _site(
+    view: GraphView,
+    tensor: str,
+    match: Match | None,
+    target: Target,
+    request: _Request | None,
+    sites: dict[str, Site],
+    owner: dict[str, Match],
+) -> Site | None:
+    """The site of ``tensor``, whose value ends the kernel ``match`` (None: a float node's)."""
+    if match is not None and _wants_own(match, request):
+        spec = match.rule.output if isinstance(match.rule.output, Fixed) else _own(target)
+        return Site(tensor, spec, "activation", match.name)
+    if request is None:
+        return None
+    hard = [r for r in request.readers if not _copies(owner[r])]
+    root = None if match is None or not _copies(match) else _root(view, match, owner, sites)
+    if root is not None and (hard or target.exclusive):
+        readers = () if target.exclusive else tuple(sorted(hard))
+        return Site(tensor, Share(root), "activation", request.rule, readers)
+    if not hard:
+        return None
+    readers = tuple(sorted(request.readers if target.exclusive else hard))
+    return Site(tensor, _own(target), "activation", request.rule, readers)
+
+
+def _root(
+    view: GraphView, match: Match, owner: dict[str, Match], sites: dict[str, Site]
+) -> str | None:
+    """The nearest tensor with a site that ``match`` only moves values of."""
+    source = match.anchor.inputs[0]
+    while source not in sites:
+        producer = view.producer(source)
+        above = None if producer is None else owner.get(producer.name)
+        if above is None or not _copies(above):
+            return None
+        source = above.anchor.inputs[0]
+    return source
+
+
+def _wants_own(match: Match, request: _Request | None) -> bool:
+    """Whether the kernel's output gets a grid for every reader."""
+    output = match.rule.output
+    if output is Output.WANTED:
+        return request is not None
+    return output is Output.OWN or isinstance(output, Fixed)
+
+
+def _own(target: Target) -> QuantSpec:
+    return Own(target.activations)
+
+
+def _copies(match: Match) -> bool:
+    return match.rule.output is Output.SAME
+
+
+def _parameter_sites(view: GraphView, target: Target, match: Match) -> Iterable[Site]:
+    """The constants a group reads as integers: weight, int32 bias, constant operands."""
+    node, rule = match.anchor, match.rule
+    weight, bias = weight_input(node), bias_input(node)
+    data = data_inputs(node)
+    if weight is not None and view.is_constant(weight):
+        rank = view.constants[weight].ndim
+        axis = weight_axis(node.op, node.attributes, rank) if target.per_channel else None
+        axis = None if rank < 2 else axis
+        yield _constant_site(weight, Own(target.weights, axis), "weight", match, node)
+    if bias is not None and weight is not None and rule.bias == "int32":
+        yield _constant_site(bias, Product(INT32, data[0], weight), "bias", match, node)
+    if rule.constants:
+        for link in match.links:
+            for tensor in data_inputs(link):
+                if view.is_constant(tensor):
+                    yield _constant_site(tensor, Own(target.activations), "weight", match, link)
+
+
+def _constant_site(
+    tensor: str, spec: QuantSpec, role: Role, match: Match, reader: NodeView
+) -> Site:
+    return Site(tensor, spec, role, match.name, (reader.name,))
+
+
+def _merge(sites: Iterable[Site]) -> Iterable[Site]:
+    """One site where several readers want the same grid on the same constant."""
+    merged: dict[tuple[str, QuantSpec, Role], Site] = {}
+    for site in sites:
+        slot = (site.tensor, site.spec, site.role)
+        first = merged.get(slot)
+        if first is None:
+            merged[slot] = site
+        else:
+            readers = tuple(sorted({*first.consumers, *site.consumers}))
+            merged[slot] = Site(site.tensor, site.spec, site.role, first.rule, readers)
+    return merged.values()
+
+
+def _in_graph_order(view: GraphView, matches: list[Match]) -> list[Match]:
+    position = {n.name: i for i, n in enumerate(view.nodes)}
+    return sorted(matches, key=lambda m: position[m.anchor.name])
+
+
+def _group(match: Match) -> Group:
+    members = match.members
+    return Group(tuple(n.name for n in members), tuple(n.op for n in members), match.name)
+
+
+def _skips(
+    view: GraphView, target: Target, owner: dict[str, Match], refusals: list[Refusal]
+) -> Iterable[Skip]:
+    """Every float node outside all groups, with the reason of the row that came closest."""
+    said: dict[str, str] = {}
+    for refusal in refusals:
+        said[refusal.node] = refusal.reason
+    reasons = target.reasons if target.reasons is not None else {}
+    for node in view.nodes:
+        if node.name in owner or node.op in SHAPE_OPS or not _holds_floats(view, node):
+            continue
+        plain = f"target {target.name} has no row for {node.op}"
+        yield Skip(node.name, node.op, said.get(node.name, reasons.get(node.op, plain)))
+
+
+def _holds_floats(view: GraphView, node: NodeView) -> bool:
+    """Whether any output carries real values (an unknown type counts: silence would hide it)."""
+    known = [view.tensors[t].dtype for t in node.outputs if t in view.tensors]
+    return any(d is None or view.is_float(t) for d, t in zip(known, node.outputs, strict=False))

@@ -1,0 +1,179 @@
+"""Reasons to decline: each predicate looks at one match and returns None or a sentence.
+
+Shared by the targets; a predicate that only one target needs lives in that target's file.
+"""
+
+from collections import deque
+
+from oq.ops import facts
+from oq.target import Match
+from oq.view import GraphView, NodeView
+
+
+def data_is_not_float(view: GraphView, match: Match) -> str | None:
+    """Grids are for real values; integer tensors carry shapes and indices."""
+    for tensor in data_inputs(match.anchor):
+        if not view.is_float(tensor):
+            info = view.tensors.get(tensor)
+            found = None if info is None else info.dtype
+            return f"input {tensor!r} is {found or 'of unknown type'}, not a float tensor"
+    return None
+
+
+def weight_is_not_constant(view: GraphView, match: Match) -> str | None:
+    """Per-channel int8 weights are made here, so their values must be in the file."""
+    weight = weight_input(match.anchor)
+    if weight is None or view.is_constant(weight):
+        return None
+    return f"weight {weight!r} is computed at run time, so it has no int8 form in the file"
+
+
+def bias_is_not_constant(view: GraphView, match: Match) -> str | None:
+    """An int32 bias is made here, so its values must be in the file."""
+    bias = bias_input(match.anchor)
+    if bias is None or view.is_constant(bias):
+        return None
+    return f"bias {bias!r} is computed at run time, so it has no int32 form in the file"
+
+
+def gemm_is_scaled(_view: GraphView, match: Match) -> str | None:
+    """Integer Gemm kernels take alpha = beta = 1 and a data operand that is not transposed."""
+    attributes = match.anchor.attributes
+    if attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0:
+        return f"{match.anchor.name!r} has alpha or beta other than 1"
+    return f"{match.anchor.name!r} has transA=1" if attributes.get("transA") else None
+
+
+def both_operands_vary(view: GraphView, match: Match) -> str | None:
+    """Attention products: neither operand is a weight."""
+    if any(view.is_constant(t) for t in match.anchor.inputs[:2]):
+        return None
+    return (
+        "product of two activations (attention): its int8 form costs accuracy in the softmax "
+        "and wins little"
+    )
+
+
+def first_operand_is_constant(view: GraphView, match: Match) -> str | None:
+    """Weights are the second operand of the kernels."""
+    tensor = match.anchor.inputs[0]
+    return f"its first operand {tensor!r} is a constant" if view.is_constant(tensor) else None
+
+
+def operand_is_constant(view: GraphView, match: Match) -> str | None:
+    """For rows about two computed tensors (residual Add)."""
+    for node in match.links:
+        if len(node.inputs) == 2 and node.op in {"Add", "Mul", "Sub"}:
+            for tensor in node.inputs:
+                if view.is_constant(tensor):
+                    return f"operand {tensor!r} of {node.name!r} is a constant"
+    return None
+
+
+def operand_varies(view: GraphView, match: Match) -> str | None:
+    """For rows about a bias written as an Add: its other operand must be constant."""
+    other = other_operand(match, 1)
+    if other is None or not view.is_constant(other):
+        return f"operand {other!r} of {match.links[1].name!r} is not a constant bias"
+    return None
+
+
+def pad_is_not_zero(view: GraphView, match: Match) -> str | None:
+    """Only a zero pad lies on every grid."""
+    node = match.anchor
+    if node.attributes.get("mode", "constant") != "constant":
+        return None
+    value = node.inputs[2] if len(node.inputs) > 2 else ""
+    if not value or (view.is_constant(value) and not view.constants[value].any()):
+        return None
+    return f"{node.name!r} pads with a value other than 0, which its input's grid may not hold"
+
+
+def resize_is_not_nearest(_view: GraphView, match: Match) -> str | None:
+    """Only nearest-neighbour resizing moves values without mixing them."""
+    mode = match.anchor.attributes.get("mode", "nearest")
+    return None if mode == "nearest" else f"{match.anchor.name!r} interpolates ({mode})"
+
+
+def is_shorter_branch(view: GraphView, match: Match) -> str | None:
+    """A residual Add is fused into the longer branch; the shorter one is the skip branch.
+
+    Length counts nodes from the lowest common ancestor of the two operands; a tie goes to the
+    branch at input 1.  NVIDIA's rule (Working with Quantized Types, recommendation 4; ModelOpt
+    ``build_non_residual_input_map``): in a fused Conv+Add the other operand decides the
+    precision of the output, so that operand is the one to quantize.
+    """
+    add = next(n for n in match.links if n.op == "Add")
+    if add.inputs[0] == add.inputs[1]:
+        return f"both operands of {add.name!r} are the same tensor"
+    inside = {t for n in match.members for t in n.outputs}
+    mine = 0 if add.inputs[0] in inside else 1
+    lengths = branch_lengths(view, add.inputs[0], add.inputs[1])
+    if lengths is None:
+        return None
+    other = 1 - mine
+    if lengths[mine] > lengths[other] or (lengths[mine] == lengths[other] and mine == 1):
+        return None
+    rival = view.producer(add.inputs[other])
+    if rival is None or rival.op not in {"Conv", "ConvTranspose"}:
+        return None
+    return (
+        f"{match.anchor.name!r} is the shorter branch into {add.name!r}; the longer one, "
+        f"{rival.name!r}, takes the Add into its kernel"
+    )
+
+
+def branch_lengths(view: GraphView, first: str, second: str) -> tuple[int, int] | None:
+    """Nodes from the lowest common ancestor of two tensors to each of them; None without one."""
+    near, far = _distances(view, first), _distances(view, second)
+    common = [(near[t] + far[t], near[t], far[t]) for t in near if t in far]
+    if not common:
+        return None
+    _, mine, other = min(common)
+    return mine, other
+
+
+def _distances(view: GraphView, tensor: str) -> dict[str, int]:
+    """Nodes between each ancestor tensor and ``tensor``, along the shortest way."""
+    seen, queue = {tensor: 0}, deque([tensor])
+    while queue:
+        here = queue.popleft()
+        producer = view.producer(here)
+        for source in () if producer is None else producer.inputs:
+            if source and source not in seen and not view.is_constant(source):
+                seen[source] = seen[here] + 1
+                queue.append(source)
+    return seen
+
+
+def data_inputs(node: NodeView) -> tuple[str, ...]:
+    """The tensors at the data slots of ``node``."""
+    row = facts(node.op)
+    if row is None:
+        return ()
+    slots = row.data or range(len(node.inputs))
+    return tuple(node.inputs[s] for s in slots if s < len(node.inputs) and node.inputs[s])
+
+
+def weight_input(node: NodeView) -> str | None:
+    """The tensor at the weight slot of ``node``."""
+    row = facts(node.op)
+    return None if row is None else _at(node, row.weight)
+
+
+def bias_input(node: NodeView) -> str | None:
+    """The tensor at the bias slot of ``node``."""
+    row = facts(node.op)
+    return None if row is None else _at(node, row.bias)
+
+
+def other_operand(match: Match, link: int) -> str | None:
+    """The operand of the two-input node at ``link`` that does not come from inside the chain."""
+    inside = {t for n in match.members for t in n.outputs}
+    return next((t for t in match.links[link].inputs if t not in inside), None)
+
+
+def _at(node: NodeView, slot: int | None) -> str | None:
+    if slot is None or slot >= len(node.inputs):
+        return None
+    return node.inputs[slot] or None

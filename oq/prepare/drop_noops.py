@@ -1,0 +1,49 @@
+"""``y = f(x) = x``: Identity, Dropout at inference, Pad by zero, Cast to the same type."""
+
+from oq.errors import ModelError
+from oq.graph import Graph
+from oq.prepare.outcome import Outcome
+from oq.view import GraphView, NodeView
+
+
+def drop_noops(graph: Graph) -> Outcome:
+    """Remove nodes whose output is their first input."""
+    view = graph.view()
+    changed, refusals = 0, []
+    for node in view.nodes:
+        if not _is_noop(view, node):
+            continue
+        if node.inputs[0] in view.constants:
+            continue  # fold_constants turns it into a constant of its own name
+        try:
+            graph.bypass(node.name)
+        except ModelError as refusal:
+            refusals.append(str(refusal))
+        else:
+            changed += 1
+    if changed:
+        graph.cleanup()
+    return Outcome(changed, tuple(refusals))
+
+
+def _is_noop(view: GraphView, node: NodeView) -> bool:
+    if node.domain not in {"", "ai.onnx"}:
+        return False
+    if node.op == "Identity":
+        return True
+    if node.op == "Dropout":
+        return not _is_training(view, node) and _mask_is_unused(view, node)
+    if node.op == "Pad":
+        pads = node.inputs[1] if len(node.inputs) > 1 else ""
+        return bool(pads) and view.is_constant(pads) and not view.constants[pads].any()
+    return False
+
+
+def _is_training(view: GraphView, node: NodeView) -> bool:
+    """Dropout drops only when its third input is a true constant (opset 12), or not known."""
+    flag = node.inputs[2] if len(node.inputs) > 2 else ""
+    return bool(flag) and (not view.is_constant(flag) or bool(view.constants[flag].any()))
+
+
+def _mask_is_unused(view: GraphView, node: NodeView) -> bool:
+    return all(view.edges(t) == 0 for t in node.outputs[1:] if t)

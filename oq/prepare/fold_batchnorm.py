@@ -1,0 +1,88 @@
+"""``BatchNormalization(W * x + b)`` -> ``W' * x + b'`` for Conv, ConvTranspose and Gemm.
+
+With ``k = gamma / sqrt(variance + epsilon)`` per output channel:
+
+    W' = W * k        b' = (b - mean) * k + beta
+
+(Jacob et al. 2018, section 3.2).  A ConvTranspose stores (in, out / group, kh, kw), so its k is
+laid out per group.  Folding comes before quantization because a scale per output channel must be
+taken from the weights that really multiply.
+"""
+
+import numpy as np
+
+from oq.graph import Graph
+from oq.prepare.outcome import Outcome
+from oq.spec import Array
+from oq.view import GraphView, NodeView
+
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm"})
+
+
+def fold_batchnorm(graph: Graph) -> Outcome:
+    """Fold every BatchNormalization that directly follows a layer with constant weights."""
+    view = graph.view()
+    changed, refusals = 0, []
+    for norm in view.nodes:
+        if norm.op != "BatchNormalization":
+            continue
+        reason = _refuse(view, norm)
+        if reason is not None:
+            refusals.append(f"BatchNormalization {norm.name!r} is kept: {reason}")
+            continue
+        layer = view.producer(norm.inputs[0])
+        if layer is not None:
+            _fold(graph, view, layer, norm)
+            changed += 1
+    if changed:
+        graph.cleanup()
+    return Outcome(changed, tuple(refusals))
+
+
+def _refuse(view: GraphView, norm: NodeView) -> str | None:
+    source = norm.inputs[0]
+    layer = view.producer(source)
+    if layer is None or layer.op not in WEIGHTED:
+        found = "a graph input" if layer is None else f"{layer.op} {layer.name!r}"
+        return f"it follows {found}, which has no weights to fold into"
+    if view.edges(source) != 1:
+        return f"{source!r} has other readers"
+    if norm.attributes.get("training_mode", 0) or any(view.edges(t) for t in norm.outputs[1:] if t):
+        return "it is in training mode"
+    parameters = (*norm.inputs[1:5], *(t for t in layer.inputs[1:3] if t))
+    for tensor in parameters:
+        if not view.is_constant(tensor):
+            return f"{tensor!r} is not a constant"
+    if layer.op == "Gemm" and (
+        layer.attributes.get("alpha", 1.0) != 1.0 or layer.attributes.get("beta", 1.0) != 1.0
+    ):
+        return f"Gemm {layer.name!r} has alpha or beta other than 1"
+    return None
+
+
+def _fold(graph: Graph, view: GraphView, layer: NodeView, norm: NodeView) -> None:
+    gamma, beta, mean, variance = (
+        view.constants[t].astype(np.float64) for t in norm.inputs[1:5]
+    )
+    k = gamma / np.sqrt(variance + float(norm.attributes.get("epsilon", 1e-5)))
+    weight = view.constants[layer.inputs[1]]
+    has_bias = len(layer.inputs) > 2 and bool(layer.inputs[2])
+    bias = view.constants[layer.inputs[2]] if has_bias else np.zeros(())
+    folded = weight * _laid_out(k, layer, weight)
+    shifted = (bias.astype(np.float64).reshape(-1) - mean) * k + beta
+    name = layer.name
+    graph.set_input(name, 1, graph.add_constant(f"{name}.weight", folded.astype(weight.dtype)))
+    graph.set_input(name, 2, graph.add_constant(f"{name}.bias", shifted.astype(weight.dtype)))
+    graph.bypass(norm.name)
+
+
+def _laid_out(k: Array, layer: NodeView, weight: Array) -> Array:
+    """``k`` (out,) shaped to multiply ``weight`` in the layer's own layout."""
+    if layer.op == "Gemm":
+        return k[:, None] if layer.attributes.get("transB", 0) else k[None, :]
+    spatial = (1,) * (weight.ndim - 2)
+    if layer.op == "Conv":
+        return k.reshape(-1, 1, *spatial)
+    groups = int(layer.attributes.get("group", 1))
+    per_input = np.repeat(k.reshape(groups, -1), weight.shape[0] // groups, axis=0)
+    return per_input.reshape(*per_input.shape, *spatial)

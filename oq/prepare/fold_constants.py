@@ -1,0 +1,19 @@
+"""What depends on constants only becomes a constant.
+
+Covers Constant nodes, the Shape/Gather/Concat chains of the TorchScript exporter where shapes are
+static, weight transposes and casts.  The evaluation is onnx-graphsurgeon's.
+"""
+
+from oq.graph import Graph
+from oq.prepare.outcome import Outcome
+
+
+def fold_constants(graph: Graph) -> Outcome:
+    """Evaluate every node that only constants feed."""
+    view = graph.view()
+    foldable = any(
+        node.op == "Constant" or (node.inputs and all(view.is_constant(t) for t in node.inputs if t))
+        for node in view.nodes
+    )
+    has_shapes = any(n.op == "Shape" for n in view.nodes)
+    return Outcome(graph.fold_constants()) if foldable or has_shapes else Outcome()

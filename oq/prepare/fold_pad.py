@@ -1,0 +1,69 @@
+"""``Conv(pads=p) o Pad(q)`` -> ``Conv(pads=p + q)`` for zero padding of spatial axes only.
+
+A Pad between a QuantizeLinear and a Conv would split the integer kernel.
+"""
+
+import numpy as np
+
+from oq.graph import Graph
+from oq.prepare.outcome import Outcome
+from oq.spec import Array
+from oq.view import GraphView, NodeView
+
+
+def fold_pad(graph: Graph) -> Outcome:
+    """Fold each constant zero Pad whose every reader is a Conv with explicit padding."""
+    view = graph.view()
+    changed, refusals = 0, []
+    for pad in view.nodes:
+        readers = view.consumers(pad.outputs[0]) if pad.op == "Pad" else ()
+        if not any(r.op == "Conv" for r in readers):
+            continue
+        reason = _refuse(view, pad)
+        if reason is not None:
+            refusals.append(f"Pad {pad.name!r} is kept: {reason}")
+            continue
+        extra = _amounts(view, pad)
+        for conv in readers:
+            own = conv.attributes.get("pads") or [0] * (2 * (extra.shape[1] - 2))
+            spatial = [int(a) for a in extra[:, 2:].reshape(-1)]
+            total = [a + b for a, b in zip(own, spatial, strict=True)]
+            graph.set_attribute(conv.name, "pads", total)
+            graph.set_attribute(conv.name, "auto_pad", "NOTSET")
+        graph.bypass(pad.name)
+        changed += 1
+    if changed:
+        graph.cleanup()
+    return Outcome(changed, tuple(refusals))
+
+
+def _refuse(view: GraphView, pad: NodeView) -> str | None:
+    if pad.attributes.get("mode", "constant") != "constant":
+        return f"its mode is {pad.attributes['mode']}"
+    for slot, what in ((1, "amounts"), (2, "value"), (3, "axes")):
+        tensor = pad.inputs[slot] if slot < len(pad.inputs) else ""
+        if tensor and not view.is_constant(tensor):
+            return f"its {what} {tensor!r} are computed at run time"
+    value = pad.inputs[2] if len(pad.inputs) > 2 else ""
+    if value and view.constants[value].any():
+        return "it pads with a value other than 0"
+    if len(pad.inputs) > 3 and pad.inputs[3]:
+        return "it names its axes"
+    amounts = _amounts(view, pad)
+    if amounts[:, :2].any():
+        return "it pads the batch or channel axis"
+    if (amounts < 0).any():
+        return "it crops"
+    for reader in view.consumers(pad.outputs[0]):
+        if reader.op != "Conv" or reader.inputs[0] != pad.outputs[0]:
+            return f"{reader.op} {reader.name!r} reads it too"
+        if reader.attributes.get("auto_pad", "NOTSET") not in {"NOTSET", "VALID"}:
+            return f"Conv {reader.name!r} has auto_pad={reader.attributes['auto_pad']}"
+    if pad.outputs[0] in view.outputs:
+        return "it is a graph output"
+    return None
+
+
+def _amounts(view: GraphView, pad: NodeView) -> Array:
+    """Padding as (begin or end, axis)."""
+    return np.asarray(view.constants[pad.inputs[1]]).reshape(2, -1)

@@ -1,0 +1,39 @@
+"""Dtype and rank of every tensor: by ONNX shape inference, and by onnxruntime where that fails.
+
+A tensor without a known type cannot be planned for, and leaving it out would be a silent skip.
+"""
+
+import onnx
+
+from oq.graph import Graph
+from oq.prepare.outcome import Outcome
+from oq.session import infer
+from oq.spec import TensorInfo
+
+
+def infer_types(graph: Graph) -> Outcome:
+    """Annotate every tensor that a node computes."""
+    model = graph.to_model()
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    types = {v.name: _read(v) for v in (*inferred.graph.value_info, *inferred.graph.output)}
+    computed = [t for n in graph.view().nodes for t in n.outputs if t]
+    unknown = [t for t in computed if t not in types or types[t].shape is None]
+    if unknown:
+        types |= infer(model, unknown)
+    graph.set_types(types)
+    still = [t for t in computed if t not in types or types[t].dtype is None]
+    refusals = tuple(f"tensor {t!r} has no type that ONNX or onnxruntime can infer" for t in still)
+    return Outcome(len(types), refusals)
+
+
+def _read(value: onnx.ValueInfoProto) -> TensorInfo:
+    kind = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not kind.elem_type:
+        return TensorInfo(value.name, None, None)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    if not kind.HasField("shape"):
+        return TensorInfo(value.name, dtype, None)
+    shape = tuple(
+        d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.shape.dim
+    )
+    return TensorInfo(value.name, dtype, shape)

@@ -1,0 +1,68 @@
+"""The passes in the order they run, because order is a decision someone must see.
+
+Constants come first, since every other pass asks what is constant; BatchNorm after no-ops, since
+an Identity may stand between it and its layer; types last, for the graph that is planned.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx
+from onnx import inliner
+
+from oq.errors import ModelError
+from oq.graph import Graph
+from oq.prepare.drop_noops import drop_noops
+from oq.prepare.fold_batchnorm import fold_batchnorm
+from oq.prepare.fold_constants import fold_constants
+from oq.prepare.fold_pad import fold_pad
+from oq.prepare.infer_types import infer_types
+from oq.prepare.outcome import Outcome
+from oq.prepare.raise_opset import raise_opset
+
+PASSES: tuple[Callable[[Graph], Outcome], ...] = (
+    fold_constants,
+    drop_noops,
+    fold_batchnorm,
+    fold_pad,
+    infer_types,
+)
+
+QUANTIZED = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The graph ready for planning, and what each pass did."""
+
+    graph: Graph
+    outcomes: dict[str, Outcome]
+
+
+def prepare(model: onnx.ModelProto, min_opset: int) -> Prepared:
+    """Run every pass; ``model`` itself is left alone.
+
+    Raises:
+        ModelError: the model is quantized already, or its opset cannot be raised.
+    """
+    refuse_quantized(model)
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    graph = Graph(raise_opset(model, min_opset))
+    return Prepared(graph, {step.__name__: step(graph) for step in PASSES})
+
+
+def refuse_quantized(model: onnx.ModelProto) -> None:
+    """Quantizing twice would stack two roundings.
+
+    Raises:
+        ModelError: the graph holds Q/DQ or integer kernels already.
+    """
+    found = next((n for n in model.graph.node if n.op_type in QUANTIZED), None)
+    if found is not None:
+        raise ModelError(
+            f"the model is quantized already: node {found.name!r} is a {found.op_type}; "
+            "give the float model (oq check and oq verify take quantized ones)"
+        )

@@ -1,0 +1,30 @@
+"""Raise the default operator set to what the target's Q/DQ needs (13 for per-channel scales)."""
+
+import onnx
+from onnx import version_converter
+
+from oq.errors import ModelError
+
+
+def raise_opset(model: onnx.ModelProto, minimum: int) -> onnx.ModelProto:
+    """``model`` itself when its opset is high enough, else a converted copy.
+
+    Raises:
+        ModelError: ONNX's version converter cannot convert the model.
+    """
+    found = opset(model)
+    if found >= minimum:
+        return model
+    try:
+        return version_converter.convert_version(model, minimum)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"the model has opset {found}, the target needs {minimum}, and ONNX cannot convert it "
+            f"({reason}); export it again with opset {minimum} or later"
+        ) from error
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """The version of the default operator set."""
+    return max((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), default=0)

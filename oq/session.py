@@ -1,0 +1,197 @@
+"""Run models: the only module that imports onnxruntime.
+
+Two readings of a Q/DQ graph, both offered here:
+
+* **deployed**: onnxruntime's default optimizations, which fuse Q/DQ groups into integer kernels;
+* **literal**: no graph optimization at all, so every QuantizeLinear and DequantizeLinear computes
+  what the ONNX specification says.  This is the meaning that other targets implement.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from oq.errors import DataError, ModelError, OptionError
+from oq.files import PROTOBUF_LIMIT, save_model
+from oq.spec import Array, Shape, TensorInfo
+
+Reading = Literal["deployed", "literal"]
+
+PROVIDERS: Mapping[str, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "dml": "DmlExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to run.
+
+    ``threads`` 0 lets onnxruntime choose.  ``spin`` False keeps idle threads off the cores, which
+    two sessions in one process need to be compared fairly.
+    """
+
+    reading: Reading = "deployed"
+    provider: str = "cpu"
+    threads: int = 0
+    spin: bool = True
+
+
+class Session:
+    """A model ready to run.
+
+    Raises:
+        ModelError: onnxruntime cannot load the model.
+        OptionError: the provider is not built into this onnxruntime.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto | Path,
+        settings: Settings | None = None,
+        *,
+        dump: Path | None = None,
+    ) -> None:
+        settings = Settings() if settings is None else settings
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = settings.threads
+        if settings.reading == "literal":
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if not settings.spin:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if dump is not None:
+            options.optimized_model_filepath = str(dump)
+        try:
+            with _loadable(model) as source:
+                self._session = ort.InferenceSession(
+                    source, options, providers=_providers(settings.provider)
+                )
+        except Exception as error:
+            if type(error).__module__.startswith("onnxruntime"):
+                raise ModelError(f"onnxruntime cannot load the model: {_line(error)}") from error
+            raise
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """Name, NumPy dtype and shape of every input."""
+        return tuple(_info(i) for i in self._session.get_inputs())
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """Name, NumPy dtype and shape of every output, as onnxruntime inferred them."""
+        return tuple(_info(o) for o in self._session.get_outputs())
+
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
+        """The outputs (all of them when ``outputs`` is None) for one batch.
+
+        Raises:
+            DataError: the model fails on this batch.
+        """
+        try:
+            values: list[Array] = self._session.run(outputs, dict(feeds))
+        except Exception as error:
+            if type(error).__module__.startswith("onnxruntime"):
+                shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feeds.items())
+                raise DataError(f"the model fails on a batch of {shapes}: {_line(error)}") from error
+            raise
+        return values
+
+
+def run(
+    model: onnx.ModelProto | Path,
+    feeds: Mapping[str, Array],
+    outputs: Sequence[str] | None = None,
+    settings: Settings | None = None,
+) -> dict[str, Array]:
+    """Run ``model`` once; output name -> values."""
+    session = Session(model, settings)
+    names = [o.name for o in session.outputs] if outputs is None else list(outputs)
+    return dict(zip(names, session.run(feeds, names), strict=True))
+
+
+def expose(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
+    """A copy of ``model`` whose outputs are exactly ``tensors``; onnxruntime infers their types.
+
+    Graph inputs and initializers cannot be outputs and must not be asked for.
+    """
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    known = {v.name: v for v in (*model.graph.value_info, *model.graph.output)}
+    del exposed.graph.output[:]
+    for name in tensors:
+        exposed.graph.output.append(known.get(name, onnx.ValueInfoProto(name=name)))
+    return exposed
+
+
+def infer(model: onnx.ModelProto, tensors: Sequence[str]) -> dict[str, TensorInfo]:
+    """Types of intermediate ``tensors`` as onnxruntime infers them, for what ONNX cannot."""
+    session = Session(expose(model, tensors), Settings(reading="literal"))
+    return {info.name: info for info in session.outputs}
+
+
+def optimized_ops(model: onnx.ModelProto, settings: Settings | None = None) -> Counter[str]:
+    """How often each op stands in onnxruntime's optimized graph: what really runs."""
+    with tempfile.TemporaryDirectory(prefix="oq-") as folder:
+        dump = Path(folder) / "optimized.onnx"
+        Session(model, settings, dump=dump)
+        graph = onnx.load(dump, load_external_data=False).graph
+    return Counter(n.op_type for n in graph.node)
+
+
+def version() -> str:
+    """The version of onnxruntime."""
+    return str(ort.__version__)
+
+
+def _providers(name: str) -> list[str]:
+    available = ort.get_available_providers()
+    wanted = PROVIDERS.get(name, name)
+    if wanted not in available:
+        short = {v: k for k, v in PROVIDERS.items()}
+        choices = ", ".join(short.get(p, p) for p in available)
+        raise OptionError(f"provider {name!r} is not in this onnxruntime; it has: {choices}")
+    return [wanted] if wanted == PROVIDERS["cpu"] else [wanted, PROVIDERS["cpu"]]
+
+
+@contextmanager
+def _loadable(model: onnx.ModelProto | Path) -> Iterator[bytes | str]:
+    """What InferenceSession takes: bytes, or a path when protobuf's 2 GB would be passed."""
+    if isinstance(model, Path):
+        yield str(model)
+    elif model.ByteSize() < PROTOBUF_LIMIT:
+        yield model.SerializeToString()
+    else:
+        with tempfile.TemporaryDirectory(prefix="oq-") as folder:
+            path = Path(folder) / "model.onnx"
+            save_model(model, path)
+            yield str(path)
+
+
+def _info(value: Any) -> TensorInfo:
+    inner = value.type.removeprefix("tensor(").removesuffix(")")
+    dtype = {"float": "float32", "double": "float64"}.get(inner, inner)
+    try:
+        name: str | None = np.dtype(dtype).name
+    except TypeError:
+        name = dtype if dtype in {"bfloat16"} else None
+    # onnxruntime reports an unknown rank as no axes, like a scalar's: believe neither
+    shape: Shape | None = tuple(value.shape) if value.shape else None
+    return TensorInfo(value.name, name, shape)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

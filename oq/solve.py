@@ -1,0 +1,151 @@
+"""(plan, statistics, constants) -> one Grid per site: where ranges become scales.
+
+Weights take their range from the constant itself, per output channel.  An int32 bias lives on
+``scale(data) * scale(weight)``; where that product is too fine for the bias to fit, the weight's
+scale is widened for that channel, and where a channel's weights are all zero it is chosen for the
+bias alone (dead channels are common after pruning and BatchNorm folding).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import assert_never
+
+import numpy as np
+
+from oq.calibrator import Calibrator
+from oq.grid import SMALLEST_SCALE, Grid, fit
+from oq.spec import Array, Fixed, Own, Plan, Product, QType, Range, Share, Site, SiteKey, key
+from oq.statistics import EMPTY, Statistics
+from oq.view import GraphView
+
+BIAS_REACH = 2.0**30
+"""Largest bias code: leaves half of int32 to the products it is added to."""
+
+BIAS_STEPS = 2.0**23
+"""Bias code where all weights are zero: as fine as float32 itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The grid of every site, and remarks for the report."""
+
+    grids: Mapping[SiteKey, Grid]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Work:
+    grids: dict[SiteKey, Grid] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def solve(
+    plan: Plan,
+    view: GraphView,
+    statistics: Mapping[str, Statistics],
+    calibrator: Calibrator,
+) -> Solution:
+    """The numbers of every site of ``plan``."""
+    work = _Work()
+    for site in plan.sites:
+        match site.spec:
+            case Own(qtype, axis):
+                values = _range(site, qtype, axis, view, statistics, calibrator, work)
+                work.grids[key(site)] = fit(values, qtype, axis)
+            case Fixed(qtype, scale, zero):
+                dtype = np.dtype(qtype.dtype)
+                work.grids[key(site)] = Grid(qtype, np.float32(scale), np.asarray(zero, dtype))
+            case Share() | Product():
+                pass
+            case never:
+                assert_never(never)
+    _share(plan, work)
+    _bias(plan, view, work)
+    return Solution({key(s): work.grids[key(s)] for s in plan.sites}, tuple(work.notes))
+
+
+def channel_range(values: Array, axis: int | None) -> Range:
+    """``[min(W, 0), max(W, 0)]`` of a constant, over all axes but ``axis``."""
+    over = tuple(i for i in range(values.ndim) if i != axis) if axis is not None else None
+    real = values.astype(np.float64)
+    return Range(np.minimum(real.min(axis=over), 0.0), np.maximum(real.max(axis=over), 0.0))
+
+
+def _range(
+    site: Site,
+    qtype: QType,
+    axis: int | None,
+    view: GraphView,
+    statistics: Mapping[str, Statistics],
+    calibrator: Calibrator,
+    work: _Work,
+) -> Range:
+    if view.is_constant(site.tensor):
+        return channel_range(view.constants[site.tensor], axis)
+    seen = statistics.get(site.tensor, EMPTY)
+    total = seen.nonfinite + seen.count
+    if seen.nonfinite:
+        work.notes.append(
+            f"{site.tensor!r}: {seen.nonfinite} of {total} values are NaN or infinite; its range "
+            "comes from the others"
+        )
+    elif seen.count == 0:
+        work.notes.append(f"{site.tensor!r} had no values in the calibration data")
+    return calibrator.range(seen, qtype)
+
+
+def _share(plan: Plan, work: _Work) -> None:
+    """Give every sharing site the grid object of the tensor it follows, through any chain."""
+    source = {s.tensor: s.spec.source for s in plan.sites if isinstance(s.spec, Share)}
+    own = {s.tensor: work.grids[key(s)] for s in plan.sites if key(s) in work.grids}
+    for site in plan.sites:
+        if isinstance(site.spec, Share):
+            root = site.spec.source
+            while root in source:
+                root = source[root]
+            work.grids[key(site)] = own[root]
+
+
+def _bias(plan: Plan, view: GraphView, work: _Work) -> None:
+    weights = {(s.tensor, c): key(s) for s in plan.sites if s.role == "weight" for c in s.consumers}
+    products = [(s, s.spec) for s in plan.sites if isinstance(s.spec, Product)]
+    for site, spec in products:
+        weight = weights[spec.weight, site.consumers[0]]
+        data = _grid_read(plan, work, spec.data, site.consumers[0])
+        _make_room(site, view, weight, data, work)
+    for site, spec in products:
+        weight = weights[spec.weight, site.consumers[0]]
+        data = _grid_read(plan, work, spec.data, site.consumers[0])
+        scale = np.asarray(data.scale * work.grids[weight].scale, np.float32)
+        zero = np.zeros(scale.shape, spec.qtype.dtype)
+        work.grids[key(site)] = Grid(spec.qtype, scale, zero, 0 if scale.ndim else None)
+
+
+def _make_room(site: Site, view: GraphView, weight: SiteKey, data: Grid, work: _Work) -> None:
+    """Widen weight scales until the bias fits 2**30 steps of the product."""
+    bias = np.abs(view.constants[site.tensor].astype(np.float64))
+    grid = work.grids[weight]
+    values = channel_range(view.constants[weight[0]], grid.axis)
+    bias = bias.max() if grid.scale.ndim == 0 else np.broadcast_to(bias, grid.scale.shape)
+    step = data.scale.astype(np.float64)
+    dead = (values.hi == 0) & (values.lo == 0)
+    needed = bias / (step * np.where(dead, BIAS_STEPS, BIAS_REACH))
+    floor = np.maximum(needed, SMALLEST_SCALE / step)
+    scale = np.where(dead & (bias > 0), floor, np.maximum(grid.scale, floor)).astype(np.float32)
+    if np.array_equal(scale, grid.scale):
+        return
+    work.grids[weight] = Grid(grid.qtype, np.asarray(scale), grid.zero_point, grid.axis)
+    changed = int(np.count_nonzero((scale != grid.scale) & ~dead))
+    if changed:
+        work.notes.append(
+            f"{weight[0]!r}: the scale of {changed} channels was widened so that bias "
+            f"{site.tensor!r} fits int32"
+        )
+
+
+def _grid_read(plan: Plan, work: _Work, tensor: str, reader: str) -> Grid:
+    """The grid on which ``reader`` sees ``tensor``."""
+    for site in plan.sites:
+        if site.tensor == tensor and (not site.consumers or reader in site.consumers):
+            return work.grids[key(site)]
+    raise KeyError(f"{reader} reads {tensor} in float")

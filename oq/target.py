@@ -1,0 +1,160 @@
+"""What a target is: a table of rows, and how rows are matched to a graph.
+
+A row names a chain of ops that the target runs as one kernel, e.g. ``("Conv", "Add", "Relu")``,
+and where the kernel wants grids.  Longest chains win; the first row whose predicates all return
+None wins; every refusal is kept with its sentence, and becomes the reason a node stays in float.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from oq.ops import COMPOSITES
+from oq.spec import Fixed, QType
+from oq.view import GraphView, NodeView
+
+Element = str | tuple[str, ...]
+"""One link of a chain: an op, or any one of several."""
+
+
+class Output(Enum):
+    """The grid of a kernel's output."""
+
+    FLOAT = "float"
+    """None: the kernel's readers decide."""
+    OWN = "own"
+    """Its own: the kernel runs in integers only when a QuantizeLinear follows."""
+    WANTED = "wanted"
+    """Its own when a reader wants one, else the kernel writes float at no cost."""
+    SAME = "same"
+    """That of its input: the op only moves values."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpRule:
+    """One row of a target.
+
+    ``inputs``: whether the data inputs are quantized.  ``output``: see :class:`Output`, or a grid
+    known beforehand.  ``bias``: "int32" for a DequantizeLinear of scale(data) * scale(weight).
+    ``constants``: whether constant data operands get a grid too.  ``unless``: predicates; each
+    returns None or the sentence that refuses the match.
+    """
+
+    ops: tuple[Element, ...]
+    output: Output | Fixed = Output.FLOAT
+    inputs: bool = True
+    bias: Literal["float", "int32"] = "float"
+    constants: bool = False
+    unless: tuple["Predicate", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A row's chain found in a graph: one node per link, and the members of composites too."""
+
+    rule: OpRule
+    links: tuple[NodeView, ...]
+    members: tuple[NodeView, ...]
+
+    @property
+    def name(self) -> str:
+        """``Conv+Add+Relu``: how reports call the row, with the ops that are there."""
+        return "+".join(n.op for n in self.links)
+
+    @property
+    def anchor(self) -> NodeView:
+        """The first node."""
+        return self.links[0]
+
+    @property
+    def output(self) -> str:
+        """The tensor the chain ends in."""
+        return self.links[-1].outputs[0]
+
+
+Predicate = Callable[[GraphView, Match], str | None]
+"""Returns None, or the reason the match is refused, naming the tensor or node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A deployment profile.
+
+    ``exclusive``: a quantized tensor is read only through its Q/DQ pair (onnxruntime fuses a
+    kernel only when the QuantizeLinear is the sole reader of its output); else each reader that
+    wants integers gets the pair and the others keep the float tensor (TensorRT).
+    ``reasons``: why an op without a row stays in float, where there is more to say than that.
+    ``checks``: names of the rows of :mod:`oq.legal` that hold a file of this target.
+    """
+
+    name: str
+    summary: str
+    activations: QType
+    weights: QType
+    min_opset: int
+    rules: tuple[OpRule, ...]
+    checks: tuple[str, ...]
+    exclusive: bool = False
+    reasons: Mapping[str, str] | None = None
+    per_channel: bool = True
+    next_step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A chain whose ops follow each other, but that cannot be one kernel, and why."""
+
+    name: str
+    anchor: NodeView
+    reason: str
+
+
+def find(view: GraphView, rules: Iterable[OpRule]) -> Iterable[Match | Broken]:
+    """Every place where a row's chain stands in ``view``, longest rows first.
+
+    Rows of equal length keep the order of the table, places the order of the graph.
+    """
+    for rule in sorted(rules, key=lambda r: -len(r.ops)):
+        for node in view.nodes:
+            if node.domain in {"", "ai.onnx"} and _is(node, rule.ops[0]):
+                found = _follow(view, rule, node)
+                if found is not None:
+                    yield found
+
+
+def _follow(view: GraphView, rule: OpRule, anchor: NodeView) -> Match | Broken | None:
+    links, members = [anchor], [anchor]
+    for element in rule.ops[1:]:
+        tensor = links[-1].outputs[0]
+        readers = view.consumers(tensor)
+        step = _composite(view, element, tensor) or [n for n in readers if _is(n, element)][:1]
+        if not step:
+            return None
+        inside = sum(n.reads(tensor) for n in step)
+        if view.edges(tensor) != inside:
+            others = sorted(n.name for n in readers if n not in step)
+            whom = f"also read by {', '.join(others)}" if others else "also a graph output"
+            name = "+".join(n.op for n in (*links, step[-1]))
+            return Broken(name, anchor, f"{tensor!r} is {whom}, so {step[-1].op} cannot be fused")
+        links.append(step[-1])
+        members.extend(step)
+    return Match(rule, tuple(links), tuple(members))
+
+
+def _is(node: NodeView, element: Element) -> bool:
+    return node.op == element if isinstance(element, str) else node.op in element
+
+
+def _composite(view: GraphView, element: Element, tensor: str) -> list[NodeView]:
+    """The two nodes of an activation written as ``Mul(x, first(x))``, or nothing."""
+    names = (element,) if isinstance(element, str) else element
+    for name in names:
+        first, last = COMPOSITES.get(name, ("", ""))
+        for head in view.consumers(tensor):
+            if head.op != first or view.edges(head.outputs[0]) != 1:
+                continue
+            tails = view.consumers(head.outputs[0])
+            if tails and tails[0].op == last and tensor in tails[0].inputs:
+                return [head, tails[0]]
+    return []

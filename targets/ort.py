@@ -1,0 +1,91 @@
+"""onnxruntime, CPU execution provider: uint8 affine activations, int8 weights, int32 bias.
+
+The rules, from onnxruntime's QDQ selectors (``core/optimizer/qdq_transformer``) and from probing
+one-op models for what their optimized graph holds:
+
+* A kernel runs in integers when every data input comes from a DequantizeLinear and its output
+  feeds one QuantizeLinear and nothing else.  Gemm and MatMul may also write float.
+* ReLU and Clip fuse when the QuantizeLinear behind them cannot represent what they cut off:
+  zero point = lowest code, which an affine uint8 grid has after a ReLU.
+* Bias is int32 with scale(data) * scale(weight); a constant operand must be a DequantizeLinear.
+* Ops that only move values run on integers when both sides have one grid.
+* Softmax in int8 has a step of 1/256 and makes ties of small probabilities, so it stays float.
+"""
+
+from oq.predicates import (
+    bias_is_not_constant,
+    both_operands_vary,
+    data_is_not_float,
+    first_operand_is_constant,
+    gemm_is_scaled,
+    operand_varies,
+    resize_is_not_nearest,
+    weight_is_not_constant,
+)
+from oq.spec import INT8_NARROW, UINT8, Fixed
+from oq.target import OpRule, Output, Target
+
+RELU = ("Relu", "Clip")
+COPY = (
+    "DepthToSpace",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "MaxPool",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
+)
+WEIGHTED = (data_is_not_float, weight_is_not_constant, bias_is_not_constant)
+MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
+
+TARGET = Target(
+    name="ort",
+    summary="onnxruntime CPU (x86): uint8 affine activations, int8 weights, int32 bias",
+    activations=UINT8,
+    weights=INT8_NARROW,
+    min_opset=13,
+    exclusive=True,
+    rules=(
+        OpRule(("Conv", RELU), output=Output.OWN, bias="int32", unless=WEIGHTED),
+        OpRule(("Conv",), output=Output.OWN, bias="int32", unless=WEIGHTED),
+        OpRule(
+            ("Gemm", RELU), output=Output.OWN, bias="int32", unless=(*WEIGHTED, gemm_is_scaled)
+        ),
+        OpRule(("Gemm",), output=Output.WANTED, bias="int32", unless=(*WEIGHTED, gemm_is_scaled)),
+        OpRule(("MatMul", "Add"), output=Output.WANTED, unless=(*MATMUL, operand_varies)),
+        OpRule(("MatMul",), output=Output.WANTED, unless=MATMUL),
+        OpRule(("Add", "Relu"), output=Output.OWN, constants=True, unless=(data_is_not_float,)),
+        OpRule((("Add", "Mul"),), output=Output.OWN, constants=True, unless=(data_is_not_float,)),
+        OpRule(
+            (("AveragePool", "GlobalAveragePool", "LeakyRelu"),),
+            output=Output.OWN,
+            unless=(data_is_not_float,),
+        ),
+        OpRule(("Sigmoid",), output=Fixed(UINT8, 1 / 256, 0), unless=(data_is_not_float,)),
+        OpRule(("Concat",), output=Output.OWN, constants=True, unless=(data_is_not_float,)),
+        OpRule(("Resize",), output=Output.SAME, unless=(data_is_not_float, resize_is_not_nearest)),
+        OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
+    ),
+    reasons={
+        "Softmax": "its int8 form has a step of 1/256, which makes ties of small probabilities",
+        "LayerNormalization": "onnxruntime has no integer kernel for it",
+        "ConvTranspose": "onnxruntime has no integer kernel for it",
+        "Gelu": "onnxruntime has no integer kernel for it",
+        "Pad": "onnxruntime has no integer kernel for it",
+        "Sub": "onnxruntime has no integer kernel for it",
+        "Div": "onnxruntime has no integer kernel for it",
+    },
+    checks=(
+        "weight-axis",
+        "activations-per-tensor",
+        "zero-point-present",
+        "one-reader",
+        "relu-grid",
+        "bias-scale",
+    ),
+    next_step='onnxruntime.InferenceSession("{output}")',
+)
