@@ -112,3 +112,63 @@ def weight_axis(op: str, attributes: Mapping[str, Any], rank: int) -> int | None
     if flag is not None and attributes.get(flag[0]):
         return flag[1]
     return row.weight_axis % rank
+
+INTEGER_KERNELS = frozenset(
+    {
+        "ConvInteger",
+        "DynamicQuantizeMatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "QAttention",
+        "QGemm",
+        "QLinearAdd",
+        "QLinearAveragePool",
+        "QLinearConcat",
+        "QLinearConv",
+        "QLinearGlobalAveragePool",
+        "QLinearLeakyRelu",
+        "QLinearMatMul",
+        "QLinearMul",
+        "QLinearSigmoid",
+        "QLinearSoftmax",
+        "QLinearWhere",
+    }
+)
+"""Names that onnxruntime's optimized graphs give to kernels that compute on integers."""
+
+FLOAT_KERNELS = frozenset(
+    {
+        "Add",
+        "AveragePool",
+        "BatchNormalization",
+        "BiasGelu",
+        "Conv",
+        "ConvTranspose",
+        "Div",
+        "Erf",
+        "FastGelu",
+        "FusedConv",
+        "FusedGemm",
+        "FusedMatMul",
+        "Gelu",
+        "Gemm",
+        "GlobalAveragePool",
+        "HardSigmoid",
+        "HardSwish",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "LeakyRelu",
+        "MatMul",
+        "MatMulNBits",
+        "Mul",
+        "QuickGelu",
+        "ReduceMean",
+        "Sigmoid",
+        "SimplifiedLayerNormalization",
+        "SkipLayerNormalization",
+        "Softmax",
+        "Sub",
+        "Tanh",
+    }
+)
+"""Their float counterparts: nodes that compute, where Reshape and Transpose only move."""

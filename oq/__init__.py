@@ -1,0 +1,50 @@
+"""Quantize ONNX models to int8 the way their target runs them, and prove it.
+
+    import oq
+    result = oq.quantize("model.onnx", target="trt", data="calib.npz")
+    result.save("model.int8.onnx")
+    print(result.report)
+
+Names are loaded on first use, so that ``import oq`` and ``oq --help`` stay fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
+    from oq.pipeline import Result, check, make_plan, quantize, verify
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "DataError": "oq.errors",
+    "MissingExtra": "oq.errors",
+    "ModelError": "oq.errors",
+    "OptionError": "oq.errors",
+    "OqError": "oq.errors",
+    "Result": "oq.pipeline",
+    "check": "oq.pipeline",
+    "make_plan": "oq.pipeline",
+    "quantize": "oq.pipeline",
+    "verify": "oq.pipeline",
+}
+
+__all__ = [
+    "DataError",
+    "MissingExtra",
+    "ModelError",
+    "OptionError",
+    "OqError",
+    "Result",
+    "check",
+    "make_plan",
+    "quantize",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'oq' has no attribute {name!r}")

@@ -1,0 +1,322 @@
+"""argv -> the pipeline -> words: the only file that prints or exits.
+
+Exit status: 0 done; 1 done, but a stated limit was missed; 2 the user can act (one line on
+standard error); anything else is a bug, with its traceback.  With ``--json`` standard output
+carries one JSON document and nothing else.
+
+Nothing heavy is imported here: every command imports what it runs.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import oq
+from oq.errors import OptionError, OqError
+
+if TYPE_CHECKING:
+    from oq.pipeline import Watch
+    from oq.verify import Verification
+
+app = typer.Typer(
+    name="oq",
+    help="Quantize ONNX models to int8 the way their target runs them, and prove it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelArg = Annotated[Path, typer.Argument(metavar="MODEL.onnx", show_default=False)]
+TargetOpt = Annotated[str, typer.Option("--target", "-t", help="see oq targets")]
+DataOpt = Annotated[
+    str, typer.Option("--data", "-d", help=".npz, .npy, a folder, or package.module:callable")
+]
+JsonOpt = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
+SamplesOpt = Annotated[int | None, typer.Option("--samples", min=1, help="draw this many")]
+BatchOpt = Annotated[int, typer.Option("--batch-size", min=1)]
+PreprocessOpt = Annotated[
+    str | None, typer.Option("--preprocess", help="FILE.yaml or a preset, for images")
+]
+ProviderOpt = Annotated[str, typer.Option("--provider", help="cpu, cuda, ...")]
+KeepOpt = Annotated[
+    list[str] | None, typer.Option("--keep-float", help="glob over node names; repeatable")
+]
+SeedOpt = Annotated[int, typer.Option("--seed", help="of the draw of --samples")]
+
+
+@app.command()
+def quantize(
+    model: ModelArg,
+    target: TargetOpt,
+    data: DataOpt,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="default: MODEL.TARGET.onnx")
+    ] = None,
+    calibrator: Annotated[str, typer.Option(help="see oq calibrators")] = "minmax",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="repeatable")
+    ] = None,
+    samples: SamplesOpt = None,
+    batch_size: BatchOpt = 8,
+    preprocess: PreprocessOpt = None,
+    keep_float: KeepOpt = None,
+    provider: ProviderOpt = "cpu",
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="compare on held-back samples")
+    ] = True,
+    seed: SeedOpt = 0,
+    as_json: JsonOpt = False,
+) -> None:
+    """Quantize a float ONNX model for a target."""
+    from oq import pipeline, registry
+    from oq.files import check_writable
+
+    registry.target(target)
+    path = model.with_name(f"{model.stem}.{target}.onnx") if output is None else output
+    check_writable(path)
+    if path.exists() and model.exists() and path.samefile(model):
+        raise OptionError(f"the output {str(path)!r} is the model itself; give another --output")
+    with _progress() as watch:
+        result = pipeline.quantize(
+            model,
+            target,
+            data,
+            calibrator=calibrator,
+            settings=_settings(settings),
+            samples=samples,
+            batch_size=batch_size,
+            preprocess=preprocess,
+            keep_float=tuple(keep_float or ()),
+            provider=provider,
+            verify=verify,
+            seed=seed,
+            watch=watch,
+        )
+    report = pipeline.finish(result, path).report
+    _say(report, str(report).splitlines(), as_json)
+
+
+@app.command()
+def verify(
+    float_model: Annotated[Path, typer.Argument(metavar="FLOAT.onnx", show_default=False)],
+    quantized: Annotated[Path, typer.Argument(metavar="QUANT.onnx", show_default=False)],
+    data: DataOpt,
+    samples: SamplesOpt = None,
+    batch_size: BatchOpt = 8,
+    preprocess: PreprocessOpt = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="CSV file,label for a folder of images")
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option("--max-drop", help="points of top-1 that may be lost; else exit 1"),
+    ] = None,
+    provider: ProviderOpt = "cpu",
+    latency: Annotated[bool, typer.Option("--latency/--no-latency")] = True,
+    seed: SeedOpt = 0,
+    as_json: JsonOpt = False,
+) -> None:
+    """Compare a quantized model with its float original."""
+    from oq import pipeline
+    from oq.report import verification_lines
+
+    with _progress() as watch:
+        found = pipeline.verify(
+            float_model,
+            quantized,
+            data,
+            samples=samples,
+            batch_size=batch_size,
+            preprocess=preprocess,
+            labels=labels,
+            provider=provider,
+            latency=latency,
+            seed=seed,
+            watch=watch,
+        )
+    drop = _drop(found)
+    if max_drop is not None and drop is None:
+        raise OptionError(
+            "--max-drop needs a classifier and labelled data (key 'labels', or --labels FILE.csv)"
+        )
+    _say(found, verification_lines(found), as_json)
+    if max_drop is not None and drop is not None and drop > max_drop:
+        _warn(f"top-1 fell by {drop:.2f} points, more than --max-drop {max_drop:g}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    model: ModelArg,
+    target: TargetOpt,
+    why: Annotated[
+        str | None, typer.Option("--why", metavar="TENSOR|NODE", help="explain one name")
+    ] = None,
+    keep_float: KeepOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Show what would be quantized, and why; needs no data."""
+    from oq import pipeline
+    from oq.explain import plan_lines, why_lines
+
+    found = pipeline.make_plan(model, target, keep_float=tuple(keep_float or ()))
+    if why is None:
+        _say(found, plan_lines(found), as_json)
+    else:
+        lines = list(why_lines(found, why))
+        _say({"name": why, "why": lines}, lines, as_json)
+
+
+@app.command()
+def check(model: ModelArg, target: TargetOpt, as_json: JsonOpt = False) -> None:
+    """Judge a Q/DQ file of any tool by a target's rules; exit 1 on errors."""
+    from oq import pipeline
+    from oq.report import finding_lines
+
+    findings = pipeline.check(model, target)
+    lines = [*finding_lines(findings), f"{len(findings)} findings for target {target}"]
+    _say({"target": target, "findings": findings}, lines, as_json)
+    if any(f.severity == "error" for f in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    factory: Annotated[str, typer.Argument(metavar="MODULE:FACTORY", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the ONNX file to write")],
+    opset: Annotated[int | None, typer.Option("--opset", min=13)] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Export a torch model to ONNX and check the export against torch."""
+    from oq.export import export as export_model
+    from oq.export import export_lines
+
+    report = export_model(factory, output, opset=opset)
+    _say(report, export_lines(report), as_json)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--output", "-o", help="folder for the files")] = Path(
+        "oq-demo"
+    ),
+    as_json: JsonOpt = False,
+) -> None:
+    """Do the whole job on the bundled models and data."""
+    from oq.demo import demo_lines, run_demo
+
+    rows = list(run_demo(folder, lambda what: _warn(what) if not as_json else None))
+    _say(rows, demo_lines(rows), as_json)
+
+
+@app.command()
+def targets(as_json: JsonOpt = False) -> None:
+    """List the targets."""
+    _list("targets", as_json)
+
+
+@app.command()
+def calibrators(as_json: JsonOpt = False) -> None:
+    """List the calibrators."""
+    _list("calibrators", as_json)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="print it")] = False) -> None:
+    if version:
+        print(f"oq {oq.__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """The console script."""
+    logging.basicConfig(level=logging.WARNING, format="oq: %(message)s", stream=sys.stderr)
+    try:
+        app()
+    except OqError as error:
+        print(f"oq: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _list(kind: str, as_json: bool) -> None:
+    from oq import registry
+
+    found = {name: registry.summary(kind, name) for name in registry.names(kind)}
+    _say(found, (f"{name:<16} {text}" for name, text in found.items()), as_json)
+
+
+def _say(value: Any, lines: Iterable[str], as_json: bool) -> None:
+    """The one place that writes to standard output."""
+    if as_json:
+        from oq.report import to_json
+
+        print(json.dumps(to_json(value), indent=2))
+        return
+    for line in lines:
+        print(line)
+
+
+def _warn(text: str) -> None:
+    print(f"oq: {text}", file=sys.stderr)
+
+
+def _settings(pairs: list[str] | None) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs, values read as YAML scalars (numbers, true, words)."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise OptionError(f"--set {pair!r}: expected KEY=VALUE")
+        found[name.strip()] = yaml.safe_load(value)
+    return found
+
+
+def _drop(found: "Verification") -> float | None:
+    """The largest loss of top-1 in points, over outputs and both readings; None without labels."""
+    votes = [v for r in (found.deployed, found.literal) for v in r.classes]
+    drops = [v.top1_float - v.top1 for v in votes if v.top1 is not None and v.top1_float is not None]
+    return max(drops, default=None)
+
+
+@contextmanager
+def _progress() -> "Iterator[Watch | None]":
+    """A progress bar on standard error, and nothing when that is not a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def watch(stage: str, done: int, total: int | None) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total, speed="")
+            task = bars.tasks[tasks[stage]]
+            speed = f"{done / task.elapsed:,.0f}/s" if task.elapsed else ""
+            bars.update(tasks[stage], completed=done, speed=speed)
+
+        yield watch

@@ -1,0 +1,68 @@
+"""The whole job on the bundled models and data: quantize, verify, one line each."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from oq import pipeline, registry
+from oq.files import check_writable
+from oq.verify import Verification
+
+CALIBRATION, EVALUATION = "digits_calib.npz", "digits_eval.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoRow:
+    """One bundled model on one target."""
+
+    model: str
+    target: str
+    verification: Verification
+    bytes_before: int
+    bytes_after: int
+    output: str
+
+
+def run_demo(folder: Path, watch: Callable[[str], None]) -> Iterable[DemoRow]:
+    """Quantize every bundled model for every target into ``folder`` and evaluate it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with as_file(files("oq.bundled")) as bundled:
+        for model in sorted(bundled.glob("*.onnx")):
+            for target in registry.names("targets"):
+                watch(f"{model.stem} for {target}")
+                output = folder / f"{model.stem}.{target}.onnx"
+                check_writable(output)
+                result = pipeline.quantize(
+                    model, target, str(bundled / CALIBRATION), verify=False
+                )
+                result.save(output)
+                found = pipeline.verify(model, output, str(bundled / EVALUATION))
+                yield DemoRow(
+                    model.stem,
+                    target,
+                    found,
+                    result.report.bytes_before,
+                    result.report.bytes_after,
+                    str(output),
+                )
+
+
+def demo_lines(rows: Iterable[DemoRow]) -> Iterable[str]:
+    """The result table, 80 columns."""
+    yield (
+        f"{'model':<12} {'target':<7} {'float %':>7} {'int8 %':>7} {'agree %':>7} {'SQNR dB':>8} "
+        f"{'integer':>8} {'latency':>8} {'size':>5}"
+    )
+    for row in rows:
+        errors, votes = row.verification.literal, row.verification.literal.classes[0]
+        kernels, latency = row.verification.kernels, row.verification.latency
+        ratio = "" if latency is None else f"{latency.ratio:.2f}x"
+        yield (
+            f"{row.model:<12} {row.target:<7} {votes.top1_float or 0:>7.2f} {votes.top1 or 0:>7.2f} "
+            f"{votes.agreement:>7.2f} {errors.outputs[0].sqnr_db:>8.1f} {kernels.share:>7.0f}% "
+            f"{ratio:>8} {100 * row.bytes_after / row.bytes_before:>4.0f}%"
+        )
+    yield ""
+    yield "integer, latency: compute nodes in integer kernels, and time against float, in"
+    yield "onnxruntime on this machine; a trt file is made for TensorRT and shows its speed there."

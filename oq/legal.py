@@ -1,0 +1,288 @@
+"""The executable specification of a legal Q/DQ graph: a table of checks.
+
+``emit`` must produce files without findings, and ``oq check`` judges files of any tool by the same
+rows.  A check looks at a graph and yields findings; the rows named in :data:`ALWAYS` hold for
+every target, the others for the targets that list them in ``Target.checks``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from oq.ops import facts, weight_axis
+from oq.spec import Array
+from oq.target import Target
+from oq.view import GraphView, NodeView
+
+Severity = Literal["error", "warning"]
+
+Q, DQ = "QuantizeLinear", "DequantizeLinear"
+PAIR = frozenset({Q, DQ})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong: where, what, and what to do.  An error stops the target from loading the
+    file or makes its numbers wrong; a warning makes it run in float or slower."""
+
+    check: str
+    severity: Severity
+    node: str
+    message: str
+    remedy: str
+
+
+Found = tuple[str, str]
+"""A node's name and what is wrong there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One row: ``find`` yields every violation."""
+
+    name: str
+    severity: Severity
+    find: Callable[[GraphView], Iterator[Found]]
+    remedy: str
+
+
+def check(view: GraphView, target: Target) -> tuple[Finding, ...]:
+    """All findings of the rows that hold for ``target``, in the order of the table."""
+    rows = [CHECKS[name] for name in (*ALWAYS, *target.checks)]
+    return tuple(
+        Finding(row.name, row.severity, node, message, row.remedy)
+        for row in rows
+        for node, message in row.find(view)
+    )
+
+
+# -- what every target demands ---------------------------------------------------------------
+
+
+def bad_scale(view: GraphView) -> Iterator[Found]:
+    """Scales are finite, positive and normal."""
+    for node in _pairs(view):
+        scale = _constant(view, node, 1)
+        if scale is None:
+            yield node.name, f"scale {node.inputs[1]!r} is not a constant"
+            continue
+        if not (np.isfinite(scale).all() and (scale.astype(np.float64) > 0).all()):
+            yield node.name, f"scale {node.inputs[1]!r} has values that are not finite and > 0"
+
+
+def bad_axis(view: GraphView) -> Iterator[Found]:
+    """A per-channel scale names an axis of its own length."""
+    for node in _pairs(view):
+        scale = _constant(view, node, 1)
+        if scale is None or scale.ndim != 1 or scale.size == 1:
+            continue
+        info = view.tensors.get(node.inputs[0])
+        if info is None or info.shape is None:
+            continue
+        axis = int(node.attributes.get("axis", 1))
+        size = info.shape[axis] if -len(info.shape) <= axis < len(info.shape) else None
+        if size is None or (isinstance(size, int) and size != scale.size):
+            yield node.name, f"{scale.size} scales along axis {axis} of shape {list(info.shape)}"
+
+
+def lonely(view: GraphView) -> Iterator[Found]:
+    """A DequantizeLinear reads a QuantizeLinear, an integer kernel's codes or a constant."""
+    for node in view.nodes:
+        if node.op == Q:
+            readers = view.consumers(node.outputs[0])
+            if not readers and node.outputs[0] not in view.outputs:
+                yield node.name, "nothing reads its codes"
+        if node.op == DQ and view.producer(node.inputs[0]) is None:
+            is_input = any(i.name == node.inputs[0] for i in view.inputs)
+            if not view.is_constant(node.inputs[0]) and not is_input:
+                yield node.name, f"its input {node.inputs[0]!r} comes from nowhere"
+
+
+def zero_point_missing(view: GraphView) -> Iterator[Found]:
+    """Without a zero point ONNX means uint8 and TensorRT int8."""
+    for node in _pairs(view):
+        if len(node.inputs) < 3 or not node.inputs[2]:
+            yield node.name, "it has no zero point, which tools read in different ways"
+
+
+def pair_differs(view: GraphView) -> Iterator[Found]:
+    """Q and DQ of one pair carry the same scale and zero point."""
+    for node in view.nodes:
+        above = view.producer(node.inputs[0]) if node.op == DQ else None
+        if above is None or above.op != Q:
+            continue
+        for slot, what in ((1, "scale"), (2, "zero point")):
+            mine, theirs = _constant(view, node, slot), _constant(view, above, slot)
+            if mine is not None and theirs is not None and not np.array_equal(mine, theirs):
+                yield node.name, f"its {what} differs from that of {above.name!r}"
+
+
+# -- what single targets demand --------------------------------------------------------------
+
+
+def zero_point_not_zero(view: GraphView) -> Iterator[Found]:
+    """Symmetric targets take zero point 0 only."""
+    for node in _pairs(view):
+        zero = _constant(view, node, 2)
+        if zero is not None and zero.any():
+            yield node.name, f"zero point {zero.reshape(-1)[0]} where only 0 is accepted"
+
+
+def uses_uint8(view: GraphView) -> Iterator[Found]:
+    """The importer takes int8, not uint8."""
+    for node in _pairs(view):
+        zero = _constant(view, node, 2)
+        if zero is not None and zero.dtype == np.uint8:
+            yield node.name, "its codes are uint8 where only int8 is accepted"
+
+
+def int32_bias(view: GraphView) -> Iterator[Found]:
+    """An int32 DequantizeLinear is rejected."""
+    for node in view.nodes:
+        info = view.tensors.get(node.inputs[0]) if node.op == DQ else None
+        if info is not None and info.dtype == "int32":
+            yield node.name, f"it dequantizes the int32 tensor {node.inputs[0]!r}"
+
+
+def per_channel_activation(view: GraphView) -> Iterator[Found]:
+    """Per-channel scales are for constants."""
+    for node in view.nodes:
+        scale = _constant(view, node, 1) if node.op == Q else None
+        if scale is not None and scale.size > 1 and not view.is_constant(node.inputs[0]):
+            yield node.name, f"activation {node.inputs[0]!r} has {scale.size} scales"
+
+
+def wrong_weight_axis(view: GraphView) -> Iterator[Found]:
+    """Weights are scaled along their output-channel axis (a wrong axis is accepted silently by
+    onnxruntime's MatMul, which then computes wrong numbers)."""
+    for node in view.nodes:
+        row = facts(node.op)
+        if row is None or row.weight is None or len(node.inputs) <= row.weight:
+            continue
+        source = view.producer(node.inputs[row.weight])
+        scale = None if source is None or source.op != DQ else _constant(view, source, 1)
+        rank = view.rank(node.inputs[row.weight])
+        if source is None or scale is None or scale.size == 1 or rank is None:
+            continue
+        found = int(source.attributes.get("axis", 1)) % rank
+        wanted = weight_axis(node.op, node.attributes, rank)
+        if found != wanted:
+            yield source.name, f"axis {found} of {node.op} {node.name!r}, whose axis is {wanted}"
+
+
+def quantized_output(view: GraphView) -> Iterator[Found]:
+    """Graph outputs stay float."""
+    for name in view.outputs:
+        producer = view.producer(name)
+        if producer is not None and producer.op == DQ:
+            yield producer.name, f"graph output {name!r} is quantized"
+
+
+def split_fusion(view: GraphView) -> Iterator[Found]:
+    """No Q/DQ between a layer and its activation."""
+    for node in view.nodes:
+        row = facts(node.op)
+        above = _through_pair(view, node.inputs[0]) if row and row.kind == "activation" else None
+        facts_above = None if above is None else facts(above.op)
+        if above is not None and facts_above is not None and facts_above.weight is not None:
+            yield node.name, f"a Q/DQ pair stands between {above.op} {above.name!r} and it"
+
+
+def many_readers(view: GraphView) -> Iterator[Found]:
+    """The float output of a kernel that ends in a Q has no other reader."""
+    for node in view.nodes:
+        if facts(node.op) is None or not _reads_codes(view, node):
+            continue
+        for tensor in node.outputs:
+            readers = view.consumers(tensor)
+            if any(r.op == Q for r in readers) and view.edges(tensor) > 1:
+                yield node.name, f"{tensor!r} is read by a QuantizeLinear and by others"
+
+
+def relu_below_zero(view: GraphView) -> Iterator[Found]:
+    """A fused ReLU needs a grid that cannot hold negatives: zero point = lowest code."""
+    for node in view.nodes:
+        if node.op != "Relu":
+            continue
+        above = view.producer(node.inputs[0])
+        row = None if above is None else facts(above.op)
+        if above is None or row is None or row.kind != "compute" or not _reads_codes(view, above):
+            continue
+        for reader in view.consumers(node.outputs[0]):
+            zero = _constant(view, reader, 2) if reader.op == Q else None
+            if zero is not None and int(zero.min()) != np.iinfo(zero.dtype).min:
+                yield node.name, f"zero point {int(zero.min())} can hold values that ReLU cuts off"
+
+
+def wrong_bias_scale(view: GraphView) -> Iterator[Found]:
+    """An int32 bias has scale(data) * scale(weight)."""
+    for node in view.nodes:
+        row = facts(node.op)
+        if row is None or row.bias is None or len(node.inputs) <= row.bias:
+            continue
+        slots = (row.data[0], row.weight, row.bias)
+        scales = [_scale_of(view, node.inputs[s]) for s in slots if s is not None]
+        data, weight, bias = (*scales, None, None, None)[:3]
+        if data is None or weight is None or bias is None:
+            continue
+        product = data.astype(np.float64) * weight.astype(np.float64)
+        if not np.allclose(bias, product, rtol=1e-5, atol=0):
+            yield node.name, "the scale of its bias is not scale(data) * scale(weight)"
+
+
+def _pairs(view: GraphView) -> Iterator[NodeView]:
+    return (n for n in view.nodes if n.op in PAIR)
+
+
+def _constant(view: GraphView, node: NodeView, slot: int) -> Array | None:
+    name = node.inputs[slot] if slot < len(node.inputs) else ""
+    return view.constants[name] if name and view.is_constant(name) else None
+
+
+def _through_pair(view: GraphView, tensor: str) -> NodeView | None:
+    """The node above the Q/DQ pair that ends in ``tensor``."""
+    dq = view.producer(tensor)
+    q = None if dq is None or dq.op != DQ else view.producer(dq.inputs[0])
+    return None if q is None or q.op != Q else view.producer(q.inputs[0])
+
+
+def _reads_codes(view: GraphView, node: NodeView) -> bool:
+    producer = view.producer(node.inputs[0]) if node.inputs and node.inputs[0] else None
+    return producer is not None and producer.op == DQ
+
+
+def _scale_of(view: GraphView, tensor: str) -> Array | None:
+    producer = view.producer(tensor)
+    return _constant(view, producer, 1) if producer is not None and producer.op == DQ else None
+
+
+def _table(rows: Iterable[Check]) -> Mapping[str, Check]:
+    return {row.name: row for row in rows}
+
+
+CHECKS = _table(
+    (
+        Check("scale", "error", bad_scale, "write a positive, finite float constant"),
+        Check("axis", "error", bad_axis, "name the axis whose length is the number of scales"),
+        Check("ends", "error", lonely, "remove the node or connect it"),
+        Check("zero-point-present", "warning", zero_point_missing, "write the zero point out"),
+        Check("pair", "error", pair_differs, "let both nodes read the same initializers"),
+        Check("zero-point-is-zero", "error", zero_point_not_zero, "quantize symmetrically"),
+        Check("no-uint8", "error", uses_uint8, "use int8"),
+        Check("no-int32-bias", "error", int32_bias, "leave the bias in float"),
+        Check(
+            "activations-per-tensor", "error", per_channel_activation, "use one scale per tensor"
+        ),
+        Check("weight-axis", "error", wrong_weight_axis, "scale along the output channels"),
+        Check("output-is-float", "warning", quantized_output, "end in the float tensor"),
+        Check("fusion-is-whole", "warning", split_fusion, "put the pair behind the activation"),
+        Check("one-reader", "warning", many_readers, "let the others read the DequantizeLinear"),
+        Check("relu-grid", "warning", relu_below_zero, "use the affine grid with zero point qmin"),
+        Check("bias-scale", "error", wrong_bias_scale, "recompute the int32 bias"),
+    )
+)
+
+ALWAYS = ("scale", "axis", "ends", "zero-point-present", "pair")
+"""Rows that hold for every target."""

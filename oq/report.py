@@ -1,0 +1,211 @@
+"""What was quantized, what was not and why, and how well: as text of 80 columns and as JSON."""
+
+import dataclasses
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from oq.legal import Finding
+from oq.ops import facts
+from oq.spec import Plan, Skip
+from oq.verify import Classification, OutputError, Verification
+
+WIDTH = 80
+LABEL = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The whole story of one run.  ``seconds`` maps a stage to its wall time."""
+
+    version: str
+    model: str
+    output: str | None
+    target: str
+    summary: str
+    calibrator: str
+    data: str
+    samples: int
+    bytes_before: int
+    bytes_after: int
+    plan: Plan
+    notes: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    verification: Verification | None
+    seconds: Mapping[str, float]
+    next_step: str = ""
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def to_json(value: Any) -> Any:
+    """``value`` as what ``json.dumps`` takes; NaN and infinities become null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **fields} if _is_spec(value) else fields
+    if isinstance(value, Mapping):
+        return {str(k): to_json(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_json(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def _is_spec(value: Any) -> bool:
+    return type(value).__name__ in {"Own", "Share", "Fixed", "Product"}
+
+
+def weighted_layers(plan: Plan) -> tuple[int, int]:
+    """(quantized, all) nodes with weights: what a reader means by layers."""
+
+    def has_weight(op: str) -> bool:
+        row = facts(op)
+        return row is not None and row.weight is not None
+
+    inside = sum(has_weight(op) for group in plan.groups for op in group.ops)
+    outside = sum(has_weight(skip.op) for skip in plan.skips)
+    return inside, inside + outside
+
+
+def _lines(report: Report) -> Iterable[str]:
+    arrow = f" -> {report.output}" if report.output else ""
+    yield f"oq {report.version}  {report.model}{arrow}"
+    yield ""
+    yield from _row("target", f"{report.target}: {report.summary}")
+    took = report.seconds.get("calibrate")
+    seconds = "" if took is None else f" in {took:.2f} s"
+    yield from _row(
+        "calibrated", f"{report.calibrator} on {report.samples:,} samples of {report.data}{seconds}"
+    )
+    done, total = weighted_layers(report.plan)
+    left = len(report.plan.skips)
+    yield from _row("quantized", f"{done} of {total} weighted layers; {left} nodes left in float")
+    share = 100 * report.bytes_after / report.bytes_before if report.bytes_before else 0
+    yield from _row(
+        "size", f"{report.bytes_before:,} -> {report.bytes_after:,} bytes ({share:.0f} %)"
+    )
+    yield from _row("legal", _conformance(report.findings))
+    yield from skip_lines(report.plan.skips)
+    if report.notes:
+        yield ""
+        yield "notes"
+        for note in report.notes:
+            yield from _item(note)
+    yield from finding_lines(report.findings)
+    if report.verification is not None:
+        yield ""
+        yield from verification_lines(report.verification)
+    if report.next_step:
+        yield ""
+        yield from _row("next", report.next_step)
+
+
+def _conformance(findings: tuple[Finding, ...]) -> str:
+    if not findings:
+        return "no findings"
+    counts = Counter(f.severity for f in findings)
+    return ", ".join(f"{n} {kind}s" for kind, n in sorted(counts.items()))
+
+
+def finding_lines(findings: Iterable[Finding]) -> Iterable[str]:
+    """One item per finding: severity, node, reason, remedy."""
+    for finding in findings:
+        yield from _item(
+            f"{finding.severity} [{finding.check}] {finding.node}: {finding.message}; "
+            f"{finding.remedy}"
+        )
+
+
+def skip_lines(skips: Iterable[Skip]) -> Iterable[str]:
+    """What stays in float, grouped by op and reason."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for skip in skips:
+        groups.setdefault((skip.op, skip.reason), []).append(skip.node)
+    if groups:
+        yield ""
+        yield "left in float"
+    for (op, reason), nodes in groups.items():
+        many = f" x{len(nodes)}" if len(nodes) > 1 else ""
+        yield from _item(f"{op}{many}: {reason}")
+        shown = ", ".join(nodes[:3]) + (f", and {len(nodes) - 3} more" if len(nodes) > 3 else "")
+        yield from _item(shown, indent=6)
+
+
+def verification_lines(found: Verification) -> Iterable[str]:
+    """The verdict per output and reading, then kernels and latency."""
+    yield f"verified on {found.samples:,} samples against the float model"
+    yield f"  {'output':<22} {'reading':<9} {'SQNR dB':>7} {'max err':>9} {'mean err':>9} {'cosine':>8}"
+    for i, _ in enumerate(found.deployed.outputs):
+        for name, reading in (("deployed", found.deployed), ("literal", found.literal)):
+            yield _error_line(name, reading.outputs[i])
+    for name, reading in (("deployed", found.deployed), ("literal", found.literal)):
+        for votes in reading.classes:
+            yield from _item(f"{name}: {_votes(votes)}")
+    if found.readings_differ:
+        worst = min(found.gap, key=lambda g: g.sqnr_db)
+        yield from _item(
+            f"the two readings differ: {worst.name!r} by {_db(worst.sqnr_db)} dB, more than "
+            "quantization itself; what onnxruntime runs is not what the Q/DQ say"
+        )
+    kernels = found.kernels
+    total = kernels.integer + kernels.floating
+    yield from _row(
+        "kernels",
+        f"{kernels.integer} of {total} compute nodes in integers ({kernels.share:.0f} %) "
+        "in onnxruntime",
+    )
+    if found.latency is not None:
+        time = found.latency
+        yield from _row(
+            "latency",
+            f"{time.quantized_ms:.2f} ms against {time.float_ms:.2f} ms per batch of "
+            f"{time.batch}: {time.ratio:.2f} of float in onnxruntime",
+        )
+
+
+def _error_line(reading: str, error: OutputError) -> str:
+    lost = f"  {error.nonfinite} not finite" if error.nonfinite else ""
+    return (
+        f"  {_cut(error.name, 22):<22} {reading:<9} {_db(error.sqnr_db):>7} {error.max_abs:>9.3g} "
+        f"{error.mean_abs:>9.3g} {error.cosine:>8.5f}{lost}"
+    )
+
+
+def _votes(votes: Classification) -> str:
+    text = f"top-1 agrees with float on {votes.agreement:.1f} %"
+    if votes.top1 is not None and votes.top1_float is not None:
+        text += f"; accuracy {votes.top1_float:.2f} -> {votes.top1:.2f} %"
+    if votes.top5 is not None and votes.top5_float is not None:
+        text += f" (top-5 {votes.top5_float:.2f} -> {votes.top5:.2f})"
+    return text
+
+
+def _db(value: float) -> str:
+    return f"{value:.1f}" if math.isfinite(value) else ("equal" if value > 0 else "-inf")
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else "..." + text[-(width - 3) :]
+
+
+def _row(label: str, text: str) -> Iterable[str]:
+    wrapped = textwrap.wrap(text, WIDTH - LABEL, break_long_words=False, break_on_hyphens=False)
+    for i, line in enumerate(wrapped):
+        yield f"{label if i == 0 else '':<{LABEL}}{line}".rstrip()
+
+
+def _item(text: str, indent: int = 2) -> Iterable[str]:
+    pad = " " * indent
+    yield from textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=pad,
+        subsequent_indent=pad + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,291 @@
+"""Float model against quantized model, in onnxruntime: errors, accuracy, kernels, latency.
+
+Everything streams: one batch through the float model and through both readings of the quantized
+one (:mod:`oq.session`: deployed and literal), folded into running sums.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+
+from oq.errors import DataError
+from oq.ops import FLOAT_KERNELS, INTEGER_KERNELS
+from oq.session import Session, Settings, optimized_ops
+from oq.spec import Array, Batch
+
+LATENCY_SECONDS = 1.0
+LATENCY_RUNS = (10, 200)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputError:
+    """How far one output is from a reference, over all samples.
+
+    ``max_abs``, ``mean_abs``: absolute error in the output's unit.  ``sqnr_db``: signal over
+    noise, ``10 log10(sum x^2 / sum (x - y)^2)`` (inf when equal).  ``cosine``: of both outputs as
+    one long vector.  ``nonfinite``: NaN or infinite values in the quantized output.
+    """
+
+    name: str
+    max_abs: float
+    mean_abs: float
+    sqnr_db: float
+    cosine: float
+    nonfinite: int
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """For an output with axes (sample, class).  Shares in percent; accuracies need labels.
+
+    ``agreement``: samples whose largest class is that of the float model.  ``agreement5``: samples
+    whose float top-1 is among the five largest.
+    """
+
+    output: str
+    samples: int
+    agreement: float
+    agreement5: float
+    top1_float: float | None = None
+    top1: float | None = None
+    top5_float: float | None = None
+    top5: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingResult:
+    """What one reading of the quantized model gives, against the float model."""
+
+    outputs: tuple[OutputError, ...]
+    classes: tuple[Classification, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """Compute nodes in onnxruntime's optimized graph, by whether they work on integers."""
+
+    integer: int
+    floating: int
+    ops: Mapping[str, int]
+
+    @property
+    def share(self) -> float:
+        """Integer kernels in percent of all compute nodes (100 when there is none)."""
+        total = self.integer + self.floating
+        return 100.0 * self.integer / total if total else 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Median milliseconds per batch of ``batch`` samples, the two models run in turn."""
+
+    batch: int
+    float_ms: float
+    quantized_ms: float
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Everything measured.  ``gap``: deployed against literal reading, per output."""
+
+    samples: int
+    deployed: ReadingResult
+    literal: ReadingResult
+    gap: tuple[OutputError, ...]
+    kernels: Kernels
+    latency: Latency | None
+
+    @property
+    def readings_differ(self) -> bool:
+        """Whether fusion changes some output more than quantization itself does."""
+        return any(
+            g.sqnr_db < error.sqnr_db
+            for g, error in zip(self.gap, self.literal.outputs, strict=True)
+        )
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Running sums of one output's comparison, in float64."""
+
+    signal: float = 0.0
+    noise: float = 0.0
+    other: float = 0.0
+    dot: float = 0.0
+    total_abs: float = 0.0
+    max_abs: float = 0.0
+    count: int = 0
+    nonfinite: int = 0
+
+    def add(self, reference: Array, found: Array) -> None:
+        x = reference.astype(np.float64).reshape(-1)
+        y = found.astype(np.float64).reshape(-1)
+        usable = np.isfinite(y) & np.isfinite(x)
+        self.nonfinite += int(np.count_nonzero(~np.isfinite(y)))
+        x, y = x[usable], y[usable]
+        error = x - y
+        self.signal += float(x @ x)
+        self.other += float(y @ y)
+        self.dot += float(x @ y)
+        self.noise += float(error @ error)
+        self.total_abs += float(np.abs(error).sum())
+        self.max_abs = max(self.max_abs, float(np.abs(error).max(initial=0.0)))
+        self.count += x.size
+
+    def result(self, name: str) -> OutputError:
+        norms = np.sqrt(self.signal * self.other)
+        cosine = self.dot / norms if norms > 0 else float(self.signal == self.other)
+        mean = self.total_abs / self.count if self.count else 0.0
+        db = sqnr_db(self.signal, self.noise)
+        return OutputError(name, self.max_abs, mean, db, min(1.0, cosine), self.nonfinite)
+
+
+def sqnr_db(signal: float, noise: float) -> float:
+    """``10 log10(signal / noise)``; inf without noise, -inf without signal."""
+    if noise == 0:
+        return float("inf")
+    return float(10 * np.log10(signal / noise)) if signal > 0 else float("-inf")
+
+
+@dataclass(slots=True)
+class _Votes:
+    """Running counts of one classifier output: samples, and how many each test holds for."""
+
+    samples: int = 0
+    labelled: int = 0
+    hits: dict[str, int] = field(default_factory=dict)
+
+    def add(self, reference: Array, found: Array, labels: Array | None) -> None:
+        mine, theirs = _top5(found), _top5(reference)
+        self.samples += len(mine)
+        self._count("agreement", mine[:, 0] == theirs[:, 0])
+        self._count("agreement5", (mine == theirs[:, :1]).any(axis=1))
+        if labels is None:
+            return
+        self.labelled += len(labels)
+        wanted = np.asarray(labels).reshape(-1, 1)
+        for suffix, top in (("", mine), ("_float", theirs)):
+            self._count(f"top1{suffix}", (top[:, :1] == wanted).any(axis=1))
+            self._count(f"top5{suffix}", (top == wanted).any(axis=1))
+
+    def _count(self, test: str, holds: Array) -> None:
+        self.hits[test] = self.hits.get(test, 0) + int(np.count_nonzero(holds))
+
+    def result(self, name: str) -> Classification:
+        def percent(test: str, of: int) -> float | None:
+            return 100.0 * self.hits.get(test, 0) / of if of else None
+
+        return Classification(
+            name,
+            self.samples,
+            percent("agreement", self.samples) or 0.0,
+            percent("agreement5", self.samples) or 0.0,
+            **{t: percent(t, self.labelled) for t in ("top1_float", "top1", "top5_float", "top5")},
+        )
+
+
+def _top5(scores: Array) -> Array:
+    """Indices of the five largest classes per sample, largest first; ties to the lower index."""
+    flat = scores.reshape(len(scores), -1)
+    return np.argsort(-flat, axis=1, kind="stable")[:, :5]
+
+
+def is_classifier(values: Array) -> bool:
+    """Axes (sample, class) with at least two classes, any further axes of length 1."""
+    return values.ndim >= 2 and values.shape[1] >= 2 and values.size == np.prod(values.shape[:2])
+
+
+def verify(
+    float_model: onnx.ModelProto,
+    quantized: onnx.ModelProto,
+    batches: Iterable[Batch],
+    *,
+    settings: Settings | None = None,
+    latency: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Verification:
+    """Run both models over ``batches`` and compare their outputs.
+
+    Raises:
+        DataError: there are no samples.
+    """
+    reference = Session(float_model, settings)
+    names = [o.name for o in reference.outputs]
+    readings = {
+        "deployed": Session(quantized, settings),
+        "literal": Session(quantized, Settings(reading="literal")),
+    }
+    pairs = ("deployed", "literal", "gap")
+    sums = {p: [_Sums() for _ in names] for p in pairs}
+    votes: dict[tuple[str, int], _Votes] = {}
+    done, sample = 0, None
+    for batch in batches:
+        exact = reference.run(batch.feeds, names)
+        found = {r: s.run(batch.feeds, names) for r, s in readings.items()}
+        for i, values in enumerate(exact):
+            for reading, results in found.items():
+                sums[reading][i].add(values, results[i])
+                if is_classifier(values):
+                    votes.setdefault((reading, i), _Votes()).add(values, results[i], batch.labels)
+            sums["gap"][i].add(found["literal"][i], found["deployed"][i])
+        done += len(next(iter(batch.feeds.values())))
+        sample = batch if sample is None else sample
+        if progress is not None:
+            progress(done)
+    if sample is None:
+        raise DataError("there are no samples to verify on")
+
+    def reading(name: str) -> ReadingResult:
+        errors = tuple(s.result(n) for s, n in zip(sums[name], names, strict=True))
+        classes = tuple(v.result(names[i]) for (r, i), v in votes.items() if r == name)
+        return ReadingResult(errors, classes)
+
+    return Verification(
+        samples=done,
+        deployed=reading("deployed"),
+        literal=reading("literal"),
+        gap=tuple(s.result(n) for s, n in zip(sums["gap"], names, strict=True)),
+        kernels=count_kernels(quantized),
+        latency=measure_latency(float_model, quantized, sample.feeds) if latency else None,
+    )
+
+
+def count_kernels(model: onnx.ModelProto) -> Kernels:
+    """What onnxruntime's optimized graph computes in integers, and what in float."""
+    ops = optimized_ops(model)
+    integer = sum(n for op, n in ops.items() if op in INTEGER_KERNELS)
+    floating = sum(n for op, n in ops.items() if op in FLOAT_KERNELS)
+    return Kernels(integer, floating, dict(sorted(ops.items())))
+
+
+def measure_latency(
+    float_model: onnx.ModelProto, quantized: onnx.ModelProto, feeds: Mapping[str, Array]
+) -> Latency:
+    """Both models in turn on one batch, threads not spinning (two spinning sessions in one
+    process would slow each other down)."""
+    sessions = [Session(m, Settings(spin=False)) for m in (float_model, quantized)]
+    times: tuple[list[float], list[float]] = ([], [])
+    for session in sessions:
+        session.run(feeds)
+    start = time.perf_counter()
+    while not _enough(times[0], time.perf_counter() - start):
+        for session, record in zip(sessions, times, strict=True):
+            before = time.perf_counter()
+            session.run(feeds)
+            record.append((time.perf_counter() - before) * 1e3)
+    ratios = [b / a for a, b in zip(*times, strict=True)]
+    batch = len(next(iter(feeds.values())))
+    return Latency(batch, _median(times[0]), _median(times[1]), _median(ratios))
+
+
+def _enough(runs: Sequence[float], seconds: float) -> bool:
+    least, most = LATENCY_RUNS
+    return len(runs) >= most or (len(runs) >= least and seconds > LATENCY_SECONDS)
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values))
