@@ -283,7 +283,9 @@ def _settings(pairs: list[str] | None) -> dict[str, Any]:
 def _drop(found: "Verification") -> float | None:
     """The largest loss of top-1 in points, over outputs and both readings; None without labels."""
     votes = [v for r in (found.deployed, found.literal) for v in r.classes]
-    drops = [v.top1_float - v.top1 for v in votes if v.top1 is not None and v.top1_float is not None]
+    drops = [
+        v.top1_float - v.top1 for v in votes if v.top1 is not None and v.top1_float is not None
+    ]
     return max(drops, default=None)
 
 

@@ -33,9 +33,7 @@ def run_demo(folder: Path, watch: Callable[[str], None]) -> Iterable[DemoRow]:
                 watch(f"{model.stem} for {target}")
                 output = folder / f"{model.stem}.{target}.onnx"
                 check_writable(output)
-                result = pipeline.quantize(
-                    model, target, str(bundled / CALIBRATION), verify=False
-                )
+                result = pipeline.quantize(model, target, str(bundled / CALIBRATION), verify=False)
                 result.save(output)
                 found = pipeline.verify(model, output, str(bundled / EVALUATION))
                 yield DemoRow(

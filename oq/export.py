@@ -297,3 +297,15 @@ def _check_close(name: str, comparisons: Sequence[Comparison], tolerance: float)
                 f"{found.sqnr_db:.1f} dB, batch {found.batch}); accepted is "
                 f"{tolerance:g} of the largest value"
             )
+
+
+def export_lines(report: ExportReport) -> Iterator[str]:
+    """The report in words."""
+    yield f"{report.path}: opset {report.opset}, {report.size:,} bytes"
+    for info in (*report.inputs, *report.outputs):
+        yield f"  {info.name}: {info.dtype} {list(info.shape or ())}"
+    for found in report.comparisons:
+        yield (
+            f"  {found.output} at batch {found.batch}: equals torch within "
+            f"{found.max_abs_error:.2g} (peak {found.peak:.3g}, SQNR {found.sqnr_db:.1f} dB)"
+        )

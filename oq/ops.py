@@ -113,6 +113,7 @@ def weight_axis(op: str, attributes: Mapping[str, Any], rank: int) -> int | None
         return flag[1]
     return row.weight_axis % rank
 
+
 INTEGER_KERNELS = frozenset(
     {
         "ConvInteger",

@@ -199,9 +199,7 @@ def finish(result: Result, output: Path) -> Result:
     """Save, and complete the report with where the file lies and what comes next."""
     result.save(output)
     step = next_step(registry.target(result.report.target), output)
-    return replace(
-        result, report=replace(result.report, output=str(output), next_step=step)
-    )
+    return replace(result, report=replace(result.report, output=str(output), next_step=step))
 
 
 @dataclass(slots=True)
@@ -269,8 +267,8 @@ def _same_interface(first: onnx.ModelProto, second: onnx.ModelProto) -> None:
         ]
         if sides[0] != sides[1]:
             raise ModelError(
-                f"the two models have different {kind}s: {sorted(sides[0])} and {sorted(sides[1])}; "
-                "give the float model and a quantized version of it"
+                f"the two models have different {kind}s, {sorted(sides[0])} and "
+                f"{sorted(sides[1])}; give the float model and a quantized version of it"
             )
 
 

@@ -166,7 +166,9 @@ def _settle(
         producer = view.producer(tensor)
         match = None if producer is None else owner.get(producer.name)
         ends = match is not None and tensor in match.links[-1].outputs
-        site = _site(view, tensor, match if ends else None, target, requests.get(tensor), sites, owner)
+        site = _site(
+            view, tensor, match if ends else None, target, requests.get(tensor), sites, owner
+        )
         if site is not None:
             sites[tensor] = site
     return list(sites.values())

@@ -139,7 +139,8 @@ def skip_lines(skips: Iterable[Skip]) -> Iterable[str]:
 def verification_lines(found: Verification) -> Iterable[str]:
     """The verdict per output and reading, then kernels and latency."""
     yield f"verified on {found.samples:,} samples against the float model"
-    yield f"  {'output':<22} {'reading':<9} {'SQNR dB':>7} {'max err':>9} {'mean err':>9} {'cosine':>8}"
+    columns = f"{'SQNR dB':>7} {'max err':>9} {'mean err':>9} {'cosine':>8}"
+    yield f"  {'output':<22} {'reading':<9} {columns}"
     for i, _ in enumerate(found.deployed.outputs):
         for name, reading in (("deployed", found.deployed), ("literal", found.literal)):
             yield _error_line(name, reading.outputs[i])

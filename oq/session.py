@@ -106,7 +106,9 @@ class Session:
         except Exception as error:
             if type(error).__module__.startswith("onnxruntime"):
                 shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feeds.items())
-                raise DataError(f"the model fails on a batch of {shapes}: {_line(error)}") from error
+                raise DataError(
+                    f"the model fails on a batch of {shapes}: {_line(error)}"
+                ) from error
             raise
         return values
 

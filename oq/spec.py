@@ -131,7 +131,7 @@ def key(site: Site) -> SiteKey:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Nodes the target runs as one quantized kernel, first node first, and the rule that says so."""
+    """Nodes that the target runs as one quantized kernel, and the rule that says so."""
 
     nodes: tuple[str, ...]
     ops: tuple[str, ...]

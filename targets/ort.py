@@ -52,9 +52,7 @@ TARGET = Target(
     rules=(
         OpRule(("Conv", RELU), output=Output.OWN, bias="int32", unless=WEIGHTED),
         OpRule(("Conv",), output=Output.OWN, bias="int32", unless=WEIGHTED),
-        OpRule(
-            ("Gemm", RELU), output=Output.OWN, bias="int32", unless=(*WEIGHTED, gemm_is_scaled)
-        ),
+        OpRule(("Gemm", RELU), output=Output.OWN, bias="int32", unless=(*WEIGHTED, gemm_is_scaled)),
         OpRule(("Gemm",), output=Output.WANTED, bias="int32", unless=(*WEIGHTED, gemm_is_scaled)),
         OpRule(("MatMul", "Add"), output=Output.WANTED, unless=(*MATMUL, operand_varies)),
         OpRule(("MatMul",), output=Output.WANTED, unless=MATMUL),

@@ -51,7 +51,9 @@ TARGET = Target(
     weights=INT8_NARROW,
     min_opset=13,
     rules=(
-        OpRule(("Conv", "Add", ACTIVATION), unless=(*WEIGHTED, operand_is_constant, is_shorter_branch)),
+        OpRule(
+            ("Conv", "Add", ACTIVATION), unless=(*WEIGHTED, operand_is_constant, is_shorter_branch)
+        ),
         OpRule(("Conv", "Add"), unless=(*WEIGHTED, operand_is_constant, is_shorter_branch)),
         OpRule(("Conv", "BatchNormalization", ACTIVATION), unless=WEIGHTED),
         OpRule(("Conv", "BatchNormalization"), unless=WEIGHTED),

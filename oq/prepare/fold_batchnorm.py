@@ -61,9 +61,7 @@ def _refuse(view: GraphView, norm: NodeView) -> str | None:
 
 
 def _fold(graph: Graph, view: GraphView, layer: NodeView, norm: NodeView) -> None:
-    gamma, beta, mean, variance = (
-        view.constants[t].astype(np.float64) for t in norm.inputs[1:5]
-    )
+    gamma, beta, mean, variance = (view.constants[t].astype(np.float64) for t in norm.inputs[1:5])
     k = gamma / np.sqrt(variance + float(norm.attributes.get("epsilon", 1e-5)))
     weight = view.constants[layer.inputs[1]]
     has_bias = len(layer.inputs) > 2 and bool(layer.inputs[2])

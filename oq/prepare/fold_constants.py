@@ -12,7 +12,8 @@ def fold_constants(graph: Graph) -> Outcome:
     """Evaluate every node that only constants feed."""
     view = graph.view()
     foldable = any(
-        node.op == "Constant" or (node.inputs and all(view.is_constant(t) for t in node.inputs if t))
+        node.op == "Constant"
+        or (node.inputs and all(view.is_constant(t) for t in node.inputs if t))
         for node in view.nodes
     )
     has_shapes = any(n.op == "Shape" for n in view.nodes)
