@@ -31,7 +31,7 @@ from oq.sources.items import (
     to_array,
 )
 from oq.sources.npz import open_npz, open_npz_folder
-from oq.sources.streams import Items, Rows
+from oq.sources.streams import Chosen, Items, Rows
 from oq.sources.testsets import find_sets, stream_sets
 from oq.spec import TensorInfo
 
@@ -83,16 +83,17 @@ def open_source(
     """
     options = None if preprocess is None else read_preprocess(preprocess)
     names = [info.name for info in inputs]
-    if isinstance(data, Fitted):
-        return Fitted(data.stream, tuple(inputs), data.preprocess if options is None else options)
     folder = Path(data) if isinstance(data, (str, os.PathLike)) else None
     if labels is not None and (folder is None or not folder.is_dir()):
         raise OptionError(
             "labels: a CSV of labels goes with a folder of images; arrays have theirs under the"
             " key 'labels'"
         )
+    stream: Rows | Items | Chosen
     if folder is not None and folder.is_dir():
         stream, options = _open_folder(folder, names, options, labels)
+    elif isinstance(data, Fitted):
+        stream, options = data.stream, data.preprocess if options is None else options
     elif isinstance(data, (str, os.PathLike)):
         stream = _open_file(os.fspath(data), names)
     else:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from oq.errors import OptionError
+from oq.errors import OptionError, one_line
 from oq.spec import Array
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -145,8 +145,9 @@ def read_preprocess(value: Preprocess | str | Path) -> Preprocess:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        line = " ".join(str(error).split())
-        raise OptionError(f"preprocess: {path.name} cannot be read as YAML: {line}") from error
+        raise OptionError(
+            f"preprocess: {path.name} cannot be read as YAML: {one_line(error)}"
+        ) from error
     if not isinstance(found, dict):
         raise OptionError(
             f"preprocess: {path.name} holds {type(found).__name__}; expected keys such as 'scale'"

@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
-from oq.errors import DataError
+from oq.errors import DataError, one_line
 from oq.sources.batches import chunk, pick_rows
 from oq.spec import Array, Batch
 
@@ -15,6 +16,9 @@ LABELS = "labels"
 """The key of the labels, unless the model has an input of that name."""
 
 _BLOCK = 1 << 20
+
+BROKEN_NPY = (EOFError, OSError, SyntaxError, TokenError, ValueError)
+"""What NumPy raises on a damaged ``.npy``: its header is parsed as a Python literal."""
 
 
 def hash_file(path: Path) -> str:
@@ -120,10 +124,12 @@ def open_npy(path: Path, name: str, feed: str) -> ArrayTable:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except BROKEN_NPY as error:
         # An array of length 0 cannot be mapped; it is told apart by reading it, which is free.
         if "empty file" not in str(error):
-            raise DataError(f"{name}: cannot be read as an .npy of numbers: {error}") from error
+            raise DataError(
+                f"{name}: cannot be read as an .npy of numbers: {one_line(error)}"
+            ) from error
         array = np.load(path, allow_pickle=False)
     if not isinstance(array, np.ndarray):
         array.close()

@@ -89,9 +89,10 @@ def _fit_array(array: Array, info: TensorInfo, place: Place, free: bool) -> Arra
     if info.shape is not None:
         _check_shape(array, info.name, info.shape, place, free)
     _check_finite(array, info.name, place)
-    if info.dtype is None:
-        return array
-    return _fit_dtype(array, info.name, info.dtype, place)
+    if info.dtype is not None:
+        array = _fit_dtype(array, info.name, info.dtype, place)
+    # A plain array in C order, whatever it is a view of: sessions bind its memory.
+    return np.asarray(array, order="C")
 
 
 def _write_shape(shape: Shape) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oq.errors import DataError
+from oq.errors import DataError, one_line
 from oq.preprocess import Preprocess
 from oq.sources.arrays import hash_files
 from oq.sources.batches import chunk
@@ -87,7 +87,9 @@ def read_labels(path: Path, files: Iterable[str]) -> Array:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             table = _read_rows(path.name, lines)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path.name}: cannot be read as a labels CSV: {error}") from error
+        raise DataError(
+            f"{path.name}: cannot be read as a labels CSV: {one_line(error)}"
+        ) from error
     files = list(files)
     missing = [file for file in files if file not in table]
     if missing:

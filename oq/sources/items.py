@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from oq.errors import DataError
+from oq.errors import DataError, one_line
 from oq.sources.arrays import LABELS, hash_arrays
 from oq.sources.batches import samples
 from oq.sources.streams import Items
@@ -30,7 +30,7 @@ def to_array(value: Any, name: str) -> Array:
             value = value.detach().cpu().numpy()
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{name}: cannot be made an array of numbers: {error}") from error
+        raise DataError(f"{name}: cannot be made an array of numbers: {one_line(error)}") from error
     if array.dtype.hasobject:
         raise DataError(f"{name}: found {type(value).__name__}; expected an array of numbers")
     return array
@@ -180,7 +180,7 @@ def stream_callable(make: Callable[[], Any], name: str, inputs: Sequence[str]) -
         except DataError:
             raise
         except Exception as error:
-            raise DataError(f"{name}: raised {type(error).__name__}: {error}") from error
+            raise DataError(f"{name}: raised {type(error).__name__}: {one_line(error)}") from error
 
     return Items(name, open_anew, partial(convert_item, name=name, inputs=inputs))
 
@@ -196,7 +196,7 @@ def import_callable(reference: str) -> Callable[[], Any]:
         found: Any = importlib.import_module(module_name)
     except Exception as error:
         raise DataError(
-            f"{reference}: importing {module_name} raised {type(error).__name__}: {error}"
+            f"{reference}: importing {module_name} raised {type(error).__name__}: {one_line(error)}"
         ) from error
     for part in path.split("."):
         if not hasattr(found, part):

@@ -17,8 +17,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from oq.errors import DataError
-from oq.sources.arrays import LABELS, check_rows, hash_file, hash_files
+from oq.errors import DataError, one_line
+from oq.sources.arrays import BROKEN_NPY, LABELS, check_rows, hash_file, hash_files
 from oq.sources.batches import chunk, find_runs, regroup
 from oq.spec import Array, Batch
 
@@ -44,12 +44,11 @@ class Member:
 @contextmanager
 def _telling(name: str) -> Iterator[None]:
     """Turn what zipfile, zlib and NumPy raise on a broken file into a DataError."""
-    broken = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
     try:
         yield
-    except broken as error:
+    except (*BROKEN_NPY, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise DataError(
-            f"{name}: cannot be read as an .npz, damaged or cut short: {error}"
+            f"{name}: cannot be read as an .npz, damaged or cut short: {one_line(error)}"
         ) from error
 
 

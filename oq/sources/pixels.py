@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from oq.errors import DataError, MissingExtra
+from oq.errors import DataError, MissingExtra, one_line
 from oq.preprocess import Preprocess
 from oq.spec import Array
 
@@ -29,7 +29,7 @@ def decode(path: Path, options: Preprocess, where: str) -> Array:
                 )
             pixels = np.asarray(image.convert("L" if options.colour == "gray" else "RGB"))
     except (OSError, ValueError, SyntaxError, image_type.DecompressionBombError) as error:
-        raise DataError(f"{where}: cannot be read as an image: {error}") from error
+        raise DataError(f"{where}: cannot be read as an image: {one_line(error)}") from error
     return pixels.reshape(*pixels.shape[:2], -1)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from oq.errors import DataError
+from oq.errors import DataError, one_line
 from oq.sources.arrays import hash_files
 from oq.sources.batches import samples
 from oq.sources.streams import Items
@@ -47,7 +47,9 @@ def _read_tensor(path: Path, name: str) -> tuple[str, Array]:
         tensor.ParseFromString(path.read_bytes())
         array = onnx.numpy_helper.to_array(tensor)
     except (DecodeError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{name}: {path.name} is not an ONNX TensorProto: {error}") from error
+        raise DataError(
+            f"{name}: {path.name} is not an ONNX TensorProto: {one_line(error)}"
+        ) from error
     return tensor.name, array
 
 
