@@ -33,3 +33,12 @@ class MissingExtra(OqError):
         super().__init__(
             f"{feature} needs {found}, which is not installed: pip install 'oq[{extra}]'"
         )
+
+
+def one_line(error: Exception) -> str:
+    """The words of ``error`` without line breaks, to be quoted in the message of an `OqError`.
+
+    >>> one_line(ValueError("bad header:\\n  too long"))
+    'bad header: too long'
+    """
+    return " ".join(str(error).split())

@@ -1,0 +1,106 @@
+"""Cutting and joining batches along the sample axis."""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+
+from oq.spec import Array, Batch
+
+
+def samples(batch: Batch) -> int | None:
+    """The length of the first axis all feeds share; None where they differ or one has no axes.
+
+    >>> samples(Batch({"a": np.zeros((4, 3)), "b": np.zeros((4,))}))
+    4
+    """
+    sizes = {array.shape[0] if array.ndim else None for array in batch.feeds.values()}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def chunk(rows: Iterable[int], size: int) -> Iterator[Sequence[int]]:
+    """``rows`` in lists of ``size``; the last may be shorter.
+
+    >>> list(chunk(range(5), 2))
+    [[0, 1], [2, 3], [4]]
+    """
+    iterator = iter(rows)
+    while part := list(islice(iterator, size)):
+        yield part
+
+
+def find_runs(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ascending ``rows`` as (first, length) of each stretch of neighbours.
+
+    >>> list(find_runs([2, 3, 4, 9]))
+    [(2, 3), (9, 1)]
+    """
+    start = 0
+    for at in range(1, len(rows) + 1):
+        if at == len(rows) or rows[at] != rows[at - 1] + 1:
+            yield rows[start], at - start
+            start = at
+
+
+def pick_rows(array: Array, rows: Sequence[int]) -> Array:
+    """``array[rows]`` for ascending ``rows``: a view where they are neighbours, else a copy."""
+    if rows[-1] - rows[0] + 1 == len(rows):
+        return array[rows[0] : rows[-1] + 1]
+    return array[list(rows)]
+
+
+def cut(batch: Batch, start: int, stop: int) -> Batch:
+    """Samples ``start..stop-1`` of ``batch``, as views."""
+    labels = None if batch.labels is None else batch.labels[start:stop]
+    return Batch({name: array[start:stop] for name, array in batch.feeds.items()}, labels)
+
+
+def join(parts: Sequence[Batch]) -> Batch:
+    """One batch with the samples of all ``parts``, which have the same kind (see `_kind`)."""
+    if len(parts) == 1:
+        return parts[0]
+    labels = [part.labels for part in parts if part.labels is not None]
+    return Batch(
+        {name: np.concatenate([part.feeds[name] for part in parts]) for name in parts[0].feeds},
+        np.concatenate(labels) if labels else None,
+    )
+
+
+def _kind(batch: Batch) -> object:
+    """What two batches must have in common to be joined."""
+    feeds = {name: (array.shape[1:], array.dtype) for name, array in batch.feeds.items()}
+    return feeds, batch.labels is None
+
+
+def regroup(parts: Iterable[Batch], size: int, exact: bool) -> Generator[Batch, None, int]:
+    """``parts`` cut and joined to ``size`` samples each; returns the number of samples left out.
+
+    Where the sample shape changes, and at the end, fewer than ``size`` samples may be left:
+    ``exact`` leaves them out, otherwise they make a smaller batch.  A batch whose feeds do not
+    share a first axis cannot be cut and passes as it is.
+    """
+    pending: list[Batch] = []
+    total = dropped = 0
+    for part in parts:
+        count = samples(part)
+        if pending and (count is None or _kind(part) != _kind(pending[0])):
+            if exact:
+                dropped += total
+            else:
+                yield join(pending)
+            pending, total = [], 0
+        if count is None:
+            yield part
+            continue
+        pending.append(part)
+        total += count
+        if total >= size:
+            whole = join(pending)
+            for at in range(0, total - size + 1, size):
+                yield cut(whole, at, at + size)
+            rest = total % size
+            pending, total = ([cut(whole, total - rest, total)], rest) if rest else ([], 0)
+    if pending and not exact:
+        yield join(pending)
+        total = 0
+    return dropped + total
