@@ -56,8 +56,9 @@ def demo_lines(rows: Iterable[DemoRow]) -> Iterable[str]:
         errors, votes = row.verification.literal, row.verification.literal.classes[0]
         kernels, latency = row.verification.kernels, row.verification.latency
         ratio = "" if latency is None else f"{latency.ratio:.2f}x"
+        before, after = votes.top1_float or 0, votes.top1 or 0
         yield (
-            f"{row.model:<12} {row.target:<7} {votes.top1_float or 0:>7.2f} {votes.top1 or 0:>7.2f} "
+            f"{row.model:<12} {row.target:<7} {before:>7.2f} {after:>7.2f} "
             f"{votes.agreement:>7.2f} {errors.outputs[0].sqnr_db:>8.1f} {kernels.share:>7.0f}% "
             f"{ratio:>8} {100 * row.bytes_after / row.bytes_before:>4.0f}%"
         )

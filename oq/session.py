@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from oq.errors import DataError, ModelError, OptionError
+from oq.errors import DataError, ModelError, OptionError, one_line
 from oq.files import PROTOBUF_LIMIT, save_model
 from oq.spec import Array, Shape, TensorInfo
 
@@ -82,7 +82,9 @@ class Session:
                 )
         except Exception as error:
             if type(error).__module__.startswith("onnxruntime"):
-                raise ModelError(f"onnxruntime cannot load the model: {_line(error)}") from error
+                raise ModelError(
+                    f"onnxruntime cannot load the model: {one_line(error)[:300]}"
+                ) from error
             raise
 
     @property
@@ -107,7 +109,7 @@ class Session:
             if type(error).__module__.startswith("onnxruntime"):
                 shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feeds.items())
                 raise DataError(
-                    f"the model fails on a batch of {shapes}: {_line(error)}"
+                    f"the model fails on a batch of {shapes}: {one_line(error)[:300]}"
                 ) from error
             raise
         return values
@@ -193,7 +195,3 @@ def _info(value: Any) -> TensorInfo:
     # onnxruntime reports an unknown rank as no axes, like a scalar's: believe neither
     shape: Shape | None = tuple(value.shape) if value.shape else None
     return TensorInfo(value.name, name, shape)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

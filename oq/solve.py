@@ -54,7 +54,9 @@ def solve(
                 work.grids[key(site)] = fit(values, qtype, axis)
             case Fixed(qtype, scale, zero):
                 dtype = np.dtype(qtype.dtype)
-                work.grids[key(site)] = Grid(qtype, np.float32(scale), np.asarray(zero, dtype))
+                work.grids[key(site)] = Grid(
+                    qtype, np.asarray(scale, np.float32), np.asarray(zero, dtype)
+                )
             case Share() | Product():
                 pass
             case never:

@@ -239,15 +239,15 @@ def verify(
     if sample is None:
         raise DataError("there are no samples to verify on")
 
-    def reading(name: str) -> ReadingResult:
+    def result(name: str) -> ReadingResult:
         errors = tuple(s.result(n) for s, n in zip(sums[name], names, strict=True))
         classes = tuple(v.result(names[i]) for (r, i), v in votes.items() if r == name)
         return ReadingResult(errors, classes)
 
     return Verification(
         samples=done,
-        deployed=reading("deployed"),
-        literal=reading("literal"),
+        deployed=result("deployed"),
+        literal=result("literal"),
         gap=tuple(s.result(n) for s, n in zip(sums["gap"], names, strict=True)),
         kernels=count_kernels(quantized),
         latency=measure_latency(float_model, quantized, sample.feeds) if latency else None,

@@ -3,7 +3,7 @@
 import onnx
 from onnx import version_converter
 
-from oq.errors import ModelError
+from oq.errors import ModelError, one_line
 
 
 def raise_opset(model: onnx.ModelProto, minimum: int) -> onnx.ModelProto:
@@ -18,10 +18,9 @@ def raise_opset(model: onnx.ModelProto, minimum: int) -> onnx.ModelProto:
     try:
         return version_converter.convert_version(model, minimum)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"the model has opset {found}, the target needs {minimum}, and ONNX cannot convert it "
-            f"({reason}); export it again with opset {minimum} or later"
+            f"({one_line(error)[:200]}); export it again with opset {minimum} or later"
         ) from error
 
 

@@ -1,0 +1,1 @@
+"""What is measured against other tools, as commands anyone can run."""
