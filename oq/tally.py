@@ -83,53 +83,44 @@ class ErrorMoments:
         return max(self.square - self.mean**2, 0.0)
 
 
+NARROW = 1e-6
+"""Grid steps: a bucket narrower than this is taken as one point, since differences of integrals
+lose their digits there."""
+
+
 def quantization_error(values: Tally, grid: Grid) -> ErrorMoments:
     """The error that ``grid`` (per tensor) makes on ``values``, integrated over every bucket.
 
-    With u = x / scale and r = u - rint(u), rounding contributes over [a, b]
+    With u = x / scale, c = clip(u, first code, last code), r = c - rint(c) and d = u - c, the
+    antiderivatives of the error and of its square are
 
-        integral of r    = (r(b)^2 - r(a)^2) / 2
-        integral of r^2  = (rint(b) - rint(a)) / 12 + (r(b)^3 - r(a)^3) / 3
-
-    and clipping at the outermost code c contributes the moments of x - c.
+        r^2 / 2 + d^2 / 2        and        rint(c) / 12 + r^3 / 3 + d^3 / 3
     """
     total = float(values.counts.sum())
     if total == 0:
         return ErrorMoments(0.0, 0.0)
     step, zero = float(grid.scale), int(grid.zero_point)
-    first, last = float(grid.qtype.qmin - zero), float(grid.qtype.qmax - zero)
+    ends = (float(grid.qtype.qmin - zero), float(grid.qtype.qmax - zero))
     a, b = values.low / step, values.high / step
     width = b - a
-    wide = width > 1e-9 * np.maximum(np.abs(a), np.abs(b))
-    inner = (np.clip(a, first, last), np.clip(b, first, last))
-    sums = [_rounding(*inner), _clipping(a, b, first, below=True)]
-    sums.append(_clipping(a, b, last, below=False))
-    spread = np.where(wide, width, 1.0)
-    means = [sum(s[i] for s in sums) / spread for i in (0, 1)]
-    point = a - np.clip(np.rint(a), first, last)
-    mean = np.where(wide, means[0], point)
-    square = np.where(wide, means[1], point**2)
+    narrow = width < NARROW
+    width[narrow] = 1.0
+    (mean_a, square_a), (mean_b, square_b) = _integrals(a, ends), _integrals(b, ends)
+    mean, square = (mean_b - mean_a) / width, (square_b - square_a) / width
+    if narrow.any():
+        point = a[narrow] - np.clip(np.rint(a[narrow]), *ends)
+        mean[narrow], square[narrow] = point, point**2
     return ErrorMoments(
         float(values.counts @ mean) * step / total,
         float(values.counts @ square) * step**2 / total,
     )
 
 
-def _rounding(a: Array, b: Array) -> tuple[Array, Array]:
-    """Integrals of r and r^2 over [a, b]."""
-    ra, rb = a - np.rint(a), b - np.rint(b)
-    return (rb**2 - ra**2) / 2, (np.rint(b) - np.rint(a)) / 12 + (rb**3 - ra**3) / 3
-
-
-def _clipping(a: Array, b: Array, end: float, below: bool) -> tuple[Array, Array]:
-    """Integrals of (u - end) and its square over the part of [a, b] beyond ``end``."""
-    far, near = (
-        (np.minimum(a, end), np.minimum(b, end))
-        if below
-        else (
-            np.maximum(a, end),
-            np.maximum(b, end),
-        )
-    )
-    x, y = far - end, near - end
-    return (y**2 - x**2) / 2, (y**3 - x**3) / 3
+def _integrals(u: Array, ends: tuple[float, float]) -> tuple[Array, Array]:
+    """The antiderivatives of the error and of its square at ``u`` (grid steps)."""
+    inside = np.clip(u, *ends)
+    beyond = u - inside
+    whole = np.rint(inside)
+    rest = inside - whole
+    rest2, beyond2 = rest * rest, beyond * beyond
+    return (rest2 + beyond2) / 2, whole / 12 + (rest2 * rest + beyond2 * beyond) / 3
