@@ -15,7 +15,7 @@ import numpy as np
 from oq.calibrator import Calibrator
 from oq.grid import SMALLEST_SCALE, Grid, fit
 from oq.readers import weigh_readers
-from oq.spec import Fixed, Own, Plan, Product, Share, Site, SiteKey, key
+from oq.spec import Fixed, Own, Plan, Product, Range, Share, Site, SiteKey, key
 from oq.statistics import EMPTY, MASK, Statistics
 from oq.view import GraphView
 from oq.weights import WeightCalibrator, channel_range, weight_range
@@ -29,16 +29,18 @@ BIAS_STEPS = 2.0**23
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """The grid of every site, and remarks for the report."""
+    """The grid of every site, remarks for the report, and the activations' ranges."""
 
     grids: Mapping[SiteKey, Grid]
     notes: tuple[str, ...] = ()
+    ranges: Mapping[str, Range] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Work:
     grids: dict[SiteKey, Grid] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    ranges: dict[str, Range] = field(default_factory=dict)
 
 
 def solve(
@@ -48,24 +50,29 @@ def solve(
     calibrator: Calibrator,
     *,
     named: Mapping[str, Calibrator] | None = None,
+    known: Mapping[str, Range] | None = None,
     weights: WeightCalibrator = "max",
 ) -> Solution:
     """The numbers of every site of ``plan``.
 
-    ``calibrator`` serves the sites that name none, ``named`` those that do; ``weights`` is how
-    constants get their ranges.
+    ``calibrator`` serves the sites that name none, ``named`` those that do; ``known`` ranges (from
+    a file) stand in for both; ``weights`` is how constants get their ranges.
     """
     work = _Work()
     methods = dict(named) if named is not None else {}
+    given = known if known is not None else {}
     for site in plan.sites:
         match site.spec:
             case Own(qtype, axis, name):
                 if view.is_constant(site.tensor):
                     values = weight_range(view.constants[site.tensor], qtype, axis, weights)
+                elif site.tensor in given:
+                    values = given[site.tensor]
                 else:
                     method = calibrator if name is None else methods[name]
                     seen = _seen(site.tensor, statistics, work)
                     values = method.range(seen, qtype, weigh_readers(view, site))
+                    work.ranges[site.tensor] = values
                 work.grids[key(site)] = fit(values, qtype, axis)
             case Fixed(qtype, scale, zero):
                 dtype = np.dtype(qtype.dtype)
@@ -78,7 +85,8 @@ def solve(
                 assert_never(never)
     _share(plan, work)
     _bias(plan, view, work)
-    return Solution({key(s): work.grids[key(s)] for s in plan.sites}, tuple(work.notes))
+    grids = {key(s): work.grids[key(s)] for s in plan.sites}
+    return Solution(grids, tuple(work.notes), {**given, **work.ranges})
 
 
 def _seen(tensor: str, statistics: Mapping[str, Statistics], work: _Work) -> Statistics:
