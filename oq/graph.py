@@ -170,18 +170,12 @@ class Graph:
             if not source.inputs or any(o is source for o in self._graph.outputs):
                 raise ModelError(f"node {node!r} joins a graph input or two outputs; it must stay")
             producer = source.inputs[0]
-            readers = [c for c in source.outputs if c is not this]
             self._drop(this)
             producer.outputs[_slot(producer.outputs, source)] = out
-            for reader in readers:
-                self.replace_reads(reader.name, source.name, out.name)
+            _reread(source, out)
             return
-        readers = list(out.outputs)
         self._drop(this)
-        for reader in readers:
-            for i, tensor in enumerate(reader.inputs):
-                if tensor is out:
-                    reader.inputs[i] = source
+        _reread(out, source)
 
     def set_attribute(self, node: str, name: str, value: Any) -> None:
         """Set attribute ``name`` of ``node``."""
@@ -337,6 +331,14 @@ def _is_sorted(graph: Any) -> bool:
             return False
         made.update(id(t) for t in node.outputs)
     return True
+
+
+def _reread(old: Any, new: Any) -> None:
+    """Make every node that reads ``old``, nodes of subgraphs too, read ``new``."""
+    for reader in list(old.outputs):
+        for slot, tensor in enumerate(reader.inputs):
+            if tensor is old:
+                reader.inputs[slot] = new
 
 
 def _slot(tensors: Sequence[Any], wanted: Any) -> int:
