@@ -183,16 +183,18 @@ class Graph:
 
     def fold_constants(self) -> int:
         """Evaluate what only constants feed; returns how many nodes went (graphsurgeon does it)."""
-        before = len(self._graph.nodes)
+        before = list(self._graph.nodes)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             self._graph.fold_constants(error_ok=True)
         self.cleanup()
-        return before - len(self._graph.nodes)
+        kept = {id(n) for n in self._graph.nodes}
+        return sum(id(n) not in kept for n in before)
 
     def cleanup(self) -> None:
         """Drop nodes and constants that nothing reads."""
         self._graph.cleanup()
-        self._nodes = {n.name: n for n in self._graph.nodes}
+        self._nodes = {}
+        self._name_nodes()
         kept = dict(self._graph.tensors())
         for tensor in (*self._graph.inputs, *self._graph.outputs):
             kept.setdefault(tensor.name, tensor)
