@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model
 
 from oq.errors import ModelError, OptionError, one_line
@@ -67,20 +67,29 @@ def save_model(model: onnx.ModelProto, path: str | Path) -> int:
     """
     path = Path(path)
     check_writable(path)
-    if model.ByteSize() < PROTOBUF_LIMIT:
+    if model_bytes(model) < PROTOBUF_LIMIT:
         data = model.SerializeToString(deterministic=True)
         with replacing(path) as beside:
             beside.write_bytes(data)
         return len(data)
     weights = path.with_name(path.name + ".data")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".oq-") as folder:
-        beside = Path(folder) / path.name
+        beside, copy = Path(folder) / path.name, onnx.ModelProto()
+        copy.CopyFrom(model)  # onnx moves the weights out of the model it saves
         onnx.save_model(
-            model, beside, save_as_external_data=True, location=weights.name, size_threshold=1024
+            copy, beside, save_as_external_data=True, location=weights.name, size_threshold=1024
         )
         os.replace(beside.with_name(weights.name), weights)
         os.replace(beside, path)
     return path.stat().st_size + weights.stat().st_size
+
+
+def model_bytes(model: onnx.ModelProto) -> int:
+    """Bytes of ``model``; of its weights alone when protobuf cannot count beyond 2 GB."""
+    try:
+        return model.ByteSize()
+    except EncodeError:
+        return sum(len(t.raw_data) for t in model.graph.initializer)
 
 
 def file_bytes(path: str | Path) -> int:
