@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from oq.errors import OptionError
 from oq.ops import SHAPE_OPS, weight_axis
-from oq.predicates import bias_input, data_inputs, weight_input
+from oq.predicates import bias_input, constant_is_not_finite, data_inputs, weight_input
 from oq.spec import (
     INT32,
     Fixed,
@@ -120,7 +120,8 @@ def _refuse(
             return reason if node is match.anchor else f"{node.name!r} is {reason}"
         if node.name in owner:
             return f"{node.name!r} is already part of {owner[node.name].anchor.name!r}'s kernel"
-    return next((r for p in match.rule.unless if (r := p(view, match)) is not None), None)
+    predicates = (*match.rule.unless, constant_is_not_finite)
+    return next((r for p in predicates if (r := p(view, match)) is not None), None)
 
 
 def _request(view: GraphView, matches: list[Match]) -> dict[str, _Request]:

@@ -145,7 +145,9 @@ def _make_room(site: Site, view: GraphView, weight: SiteKey, data: Grid, work: _
     dead = (values.hi == 0) & (values.lo == 0)
     needed = bias / (step * np.where(dead, BIAS_STEPS, BIAS_REACH))
     floor = np.maximum(needed, SMALLEST_SCALE / step)
-    scale = np.where(dead & (bias > 0), floor, np.maximum(grid.scale, floor)).astype(np.float32)
+    # a dead channel's scale is free until the first bias of a shared weight has chosen it
+    free = dead & (grid.scale == fit(values, grid.qtype, grid.axis).scale)
+    scale = np.where(free & (bias > 0), floor, np.maximum(grid.scale, floor)).astype(np.float32)
     if np.array_equal(scale, grid.scale):
         return
     work.grids[weight] = Grid(grid.qtype, np.asarray(scale), grid.zero_point, grid.axis)
