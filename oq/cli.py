@@ -21,8 +21,8 @@ import oq
 from oq.errors import OptionError, OqError
 
 if TYPE_CHECKING:
+    from oq.compare import Verification
     from oq.pipeline import Watch
-    from oq.verify import Verification
 
 app = typer.Typer(
     name="oq",

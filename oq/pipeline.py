@@ -15,6 +15,7 @@ import onnx
 import oq
 from oq import registry
 from oq.calibrate import collect, tensors_to_calibrate
+from oq.compare import Verification, compare
 from oq.data import Fitted, fingerprint, fixed_batch, open_source, split, subset
 from oq.emit import emit
 from oq.errors import ModelError
@@ -29,8 +30,6 @@ from oq.session import Settings
 from oq.solve import solve
 from oq.spec import Plan, Shape, TensorInfo
 from oq.target import Target
-from oq.verify import Verification
-from oq.verify import verify as compare
 
 Model = str | Path | onnx.ModelProto
 Watch = Callable[[str, int, int | None], None]

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from oq.compare import Classification, OutputError, Verification
 from oq.legal import Finding
 from oq.ops import facts
 from oq.spec import Plan, Skip
-from oq.verify import Classification, OutputError, Verification
 
 WIDTH = 80
 LABEL = 12
@@ -150,7 +150,7 @@ def verification_lines(found: Verification) -> Iterable[str]:
     if found.readings_differ:
         worst = min(found.gap, key=lambda g: g.sqnr_db)
         yield from _item(
-            f"the two readings differ: {worst.name!r} by {_db(worst.sqnr_db)} dB, more than "
+            f"the two readings differ: {worst.name!r} by {_db(worst.sqnr_db)} dB, as much as "
             "quantization itself; what onnxruntime runs is not what the Q/DQ say"
         )
     kernels = found.kernels
