@@ -144,6 +144,8 @@ def verification_lines(found: Verification) -> Iterable[str]:
     for i, _ in enumerate(found.deployed.outputs):
         for name, reading in (("deployed", found.deployed), ("literal", found.literal)):
             yield _error_line(name, reading.outputs[i])
+            if lost := reading.outputs[i].nonfinite:
+                yield from _item(f"{lost} values above are NaN or infinite", indent=25)
     for name, reading in (("deployed", found.deployed), ("literal", found.literal)):
         for votes in reading.classes:
             yield from _item(f"{name}: {_votes(votes)}")
@@ -170,10 +172,9 @@ def verification_lines(found: Verification) -> Iterable[str]:
 
 
 def _error_line(reading: str, error: OutputError) -> str:
-    lost = f"  {error.nonfinite} not finite" if error.nonfinite else ""
     return (
         f"  {_cut(error.name, 22):<22} {reading:<9} {_db(error.sqnr_db):>7} {error.max_abs:>9.3g} "
-        f"{error.mean_abs:>9.3g} {error.cosine:>8.5f}{lost}"
+        f"{error.mean_abs:>9.3g} {error.cosine:>8.5f}"
     )
 
 
