@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-import onnx
-
 from oq.spec import Fixed, Own, Plan, Product, QuantSpec, Share
+from tests.graphs import Build
 
 
 def spell(spec: QuantSpec) -> str:
@@ -57,7 +56,7 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    build: Callable[[], onnx.ModelProto]
+    build: Build
     ort: Golden
     trt: Golden
 
@@ -85,8 +84,9 @@ SOFTMAX = "its int8 form has a step of 1/256, which makes ties of small probabil
 EXAMPLES: dict[str, Example] = {}
 
 
-def example(ort: Golden, trt: Golden) -> Callable[[Callable[[], onnx.ModelProto]], None]:
-    def add(build: Callable[[], onnx.ModelProto]) -> None:
-        EXAMPLES[build.__name__] = Example(build, ort, trt)
+def example(ort: Golden, trt: Golden) -> Callable[[Build], Build]:
+    def add(build: Build) -> Build:
+        EXAMPLES[getattr(build, "__name__", "")] = Example(build, ort, trt)
+        return build
 
     return add
