@@ -31,7 +31,8 @@ class OutputError:
 
     ``max_abs``, ``mean_abs``: absolute error in the output's unit.  ``sqnr_db``: signal over
     noise, ``10 log10(sum x^2 / sum (x - y)^2)`` (inf when equal).  ``cosine``: of both outputs as
-    one long vector.  ``nonfinite``: NaN or infinite values in the quantized output.
+    one long vector.  ``nonfinite``: values that are NaN or infinite on either side, left out of
+    the rest.
     """
 
     name: str
@@ -130,7 +131,7 @@ class _Sums:
         x = reference.astype(np.float64).reshape(-1)
         y = found.astype(np.float64).reshape(-1)
         usable = np.isfinite(y) & np.isfinite(x)
-        self.nonfinite += int(np.count_nonzero(~np.isfinite(y)))
+        self.nonfinite += int(np.count_nonzero(~usable))
         x, y = x[usable], y[usable]
         error = x - y
         self.signal += float(x @ x)

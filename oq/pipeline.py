@@ -18,7 +18,7 @@ from oq.calibrate import collect, tensors_to_calibrate
 from oq.compare import Verification, compare
 from oq.data import Fitted, fingerprint, fixed_batch, open_source, split, subset
 from oq.emit import emit
-from oq.errors import ModelError
+from oq.errors import DataError, ModelError
 from oq.files import load_model, save_model
 from oq.graph import Graph
 from oq.legal import Finding
@@ -111,7 +111,7 @@ def quantize(
         "oq.version": oq.__version__,
         "oq.target": profile.name,
         "oq.calibrator": repr(method),
-        "oq.data": fingerprint(source) or "unknown",
+        "oq.data": fingerprint(used),
         "oq.samples": str(counter.done),
     }
     if found is not None:
@@ -237,9 +237,10 @@ def _divide(
         source = subset(source, samples, seed)
     if not verify:
         return source, None
-    if source.count is not None and source.count < 2 * (source.fixed or 1):
+    try:
+        rest, held = split(source, HELD_BACK)
+    except DataError:  # one sample, one batch or one feed: none can be spared
         return source, source
-    rest, held = split(source, HELD_BACK)
     return rest, subset(held, VERIFY_SAMPLES, seed)
 
 
@@ -281,6 +282,9 @@ def _stamp(model: onnx.ModelProto, entries: Mapping[str, str]) -> None:
 
 def _input(value: onnx.ValueInfoProto) -> TensorInfo:
     kind = value.type.tensor_type
+    if not kind.elem_type:
+        found = value.type.WhichOneof("value") or "nothing"
+        raise ModelError(f"input {value.name!r} is a {found.removesuffix('_type')}, not a tensor")
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
     shape: Shape | None = None
     if kind.HasField("shape"):
