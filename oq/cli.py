@@ -76,13 +76,15 @@ def quantize(
 ) -> None:
     """Quantize a float ONNX model for a target."""
     from oq import pipeline, registry
-    from oq.files import check_writable
+    from oq.files import check_exists, check_writable
 
     registry.target(target)
+    check_exists(model)
     path = model.with_name(f"{model.stem}.{target}.onnx") if output is None else output
     check_writable(path)
-    if path.exists() and model.exists() and path.samefile(model):
-        raise OptionError(f"the output {str(path)!r} is the model itself; give another --output")
+    for given, what in ((model, "model"), (Path(data), "data")):
+        if path.exists() and given.exists() and path.samefile(given):
+            raise OptionError(f"the output {str(path)!r} is the {what} itself; give another -o")
     with _progress() as watch:
         result = pipeline.quantize(
             model,
@@ -276,7 +278,10 @@ def _settings(pairs: list[str] | None) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise OptionError(f"--set {pair!r}: expected KEY=VALUE")
-        found[name.strip()] = yaml.safe_load(value)
+        try:
+            found[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise OptionError(f"--set {pair!r}: {value!r} is no number, word or list") from error
     return found
 
 

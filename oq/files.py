@@ -28,8 +28,7 @@ def load_model(path: str | Path) -> onnx.ModelProto:
             data is missing or lies outside the model's folder.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"no model file at {str(path)!r}")
+    check_exists(path)
     try:
         model = onnx.load(path, load_external_data=False)
     except (DecodeError, ValueError) as error:
@@ -39,6 +38,16 @@ def load_model(path: str | Path) -> onnx.ModelProto:
     _check_external(model, path)
     load_external_data_for_model(model, str(path.parent))
     return model
+
+
+def check_exists(path: Path) -> None:
+    """Fail before anything is said of what would be written.
+
+    Raises:
+        ModelError: there is no such file.
+    """
+    if not path.is_file():
+        raise ModelError(f"no model file at {str(path)!r}")
 
 
 def save_model(model: onnx.ModelProto, path: str | Path) -> int:
