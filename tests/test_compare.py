@@ -89,9 +89,12 @@ def test_equal_models_have_no_error() -> None:
 def test_values_that_are_not_finite_are_counted_and_left_out() -> None:
     net = Net()
     net.node("Div", [net.input("x", SHAPE), net.constant("z", [1, 1, 1, 1, 1, 0])], "y")
-    found = look(net.model("y"), batches(X, 8)).literal.outputs[0]
-    assert found.nonfinite == 30
-    assert (found.max_abs, found.sqnr_db) == (0.0, math.inf)
+    broken, data = net.model("y"), batches(X, 8)
+    # In the quantized output, and in the float one alone.
+    for pair in ((identity(), broken), (broken, identity())):
+        found = compare(*pair, data, latency=False).literal.outputs[0]
+        assert found.nonfinite == 30
+        assert (found.max_abs, found.sqnr_db) == (0.0, math.inf)
 
 
 @pytest.mark.parametrize(
