@@ -21,7 +21,7 @@ from benchmarks.subjects import Subject, find_subjects
 from benchmarks.tools import TOOLS, Tool
 from benchmarks.worker import FLOAT
 from oq import pipeline
-from oq.verify import Verification
+from oq.compare import Verification
 
 
 @dataclass(frozen=True, slots=True)

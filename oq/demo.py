@@ -6,8 +6,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from oq import pipeline, registry
+from oq.compare import Verification
 from oq.files import check_writable
-from oq.verify import Verification
 
 CALIBRATION, EVALUATION = "digits_calib.npz", "digits_eval.npz"
 

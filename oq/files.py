@@ -20,7 +20,7 @@ from oq.errors import ModelError, OptionError, one_line
 PROTOBUF_LIMIT = 2**31 - 2**20
 """Bytes above which a model needs external data (protobuf's 2 GB, less room for the graph)."""
 
-_WIDTHS = {
+_WIDTHS: dict[int, int] = {
     onnx.TensorProto.BFLOAT16: 2,
     onnx.TensorProto.DOUBLE: 8,
     onnx.TensorProto.FLOAT: 4,
@@ -41,8 +41,7 @@ def load_model(path: str | Path) -> onnx.ModelProto:
             data is missing or lies outside the model's folder.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"no model file at {str(path)!r}")
+    check_exists(path)
     try:
         model = onnx.load(path, load_external_data=False)
     except (DecodeError, ValueError) as error:
@@ -55,6 +54,16 @@ def load_model(path: str | Path) -> onnx.ModelProto:
     except onnx.checker.ValidationError as error:
         raise ModelError(f"external data of {str(path)!r}: {one_line(error)}") from error
     return model
+
+
+def check_exists(path: Path) -> None:
+    """Fail before anything is said of what would be written.
+
+    Raises:
+        ModelError: there is no such file.
+    """
+    if not path.is_file():
+        raise ModelError(f"no model file at {str(path)!r}")
 
 
 def save_model(model: onnx.ModelProto, path: str | Path) -> int:
@@ -87,7 +96,7 @@ def save_model(model: onnx.ModelProto, path: str | Path) -> int:
 def model_bytes(model: onnx.ModelProto) -> int:
     """Bytes of ``model``; of its weights alone when protobuf cannot count beyond 2 GB."""
     try:
-        return model.ByteSize()
+        return int(model.ByteSize())
     except EncodeError:
         return sum(len(t.raw_data) for t in model.graph.initializer)
 
@@ -152,4 +161,4 @@ def _check_external(model: onnx.ModelProto, path: Path) -> None:
 
 def _stored_bytes(tensor: onnx.TensorProto) -> int:
     """Bytes of ``tensor`` in a file whose entry does not say its length."""
-    return math.prod(tensor.dims) * _WIDTHS.get(tensor.data_type, 0)
+    return int(math.prod(tensor.dims)) * _WIDTHS.get(tensor.data_type, 0)

@@ -54,6 +54,9 @@ class Graph:
     def view(self) -> GraphView:
         """The graph as it is now; later edits do not change it."""
         constants = {n: t for n, t in self._tensors.items() if isinstance(t, gs.Constant)}
+        for node in self._graph.nodes:
+            if node.op == "Constant" and isinstance(node.attrs.get("value"), gs.Constant):
+                constants[node.outputs[0].name] = node.attrs["value"]
         return GraphView(
             nodes=tuple(_view_node(n) for n in self._graph.nodes),
             inputs=tuple(_info(t) for t in self._graph.inputs),

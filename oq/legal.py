@@ -163,8 +163,12 @@ def wrong_weight_axis(view: GraphView) -> Iterator[Found]:
             continue
         source = view.producer(node.inputs[row.weight])
         scale = None if source is None or source.op != DQ else _constant(view, source, 1)
-        rank = view.rank(node.inputs[row.weight])
-        if source is None or scale is None or scale.size == 1 or rank is None:
+        if source is None or scale is None or scale.size == 1:
+            continue
+        # other tools write no type for what a DequantizeLinear makes, so ask its codes
+        ranks = (view.rank(t) for t in (node.inputs[row.weight], source.inputs[0]))
+        rank = next((r for r in ranks if r is not None), None)
+        if rank is None:
             continue
         found = int(source.attributes.get("axis", 1)) % rank
         wanted = weight_axis(node.op, node.attributes, rank)
@@ -193,7 +197,8 @@ def split_fusion(view: GraphView) -> Iterator[Found]:
 def many_readers(view: GraphView) -> Iterator[Found]:
     """The float output of a kernel that ends in a Q has no other reader."""
     for node in view.nodes:
-        if facts(node.op) is None or not _reads_codes(view, node):
+        fused = view.producer(node.inputs[0]) if node.op in {"Relu", "Clip"} else None
+        if facts(node.op) is None or not _reads_codes(view, node if fused is None else fused):
             continue
         for tensor in node.outputs:
             readers = view.consumers(tensor)
@@ -228,7 +233,8 @@ def wrong_bias_scale(view: GraphView) -> Iterator[Found]:
         if data is None or weight is None or bias is None:
             continue
         product = data.astype(np.float64) * weight.astype(np.float64)
-        if not np.allclose(bias, product, rtol=1e-5, atol=0):
+        fits = bias.size in {1, product.size} or product.size == 1
+        if not fits or not np.allclose(bias, product, rtol=1e-5, atol=0):
             yield node.name, "the scale of its bias is not scale(data) * scale(weight)"
 
 

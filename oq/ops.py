@@ -2,7 +2,7 @@
 
 The taxonomy, after google/qwix's ``odml_ops``:
 
-* **compute** ops have an output range of their own: Conv, Gemm, MatMul, Add, pooling averages;
+* **compute** ops have an output range of their own: Conv, Gemm, MatMul, Add, averages, Resize;
 * **copy** ops only move values, so their output lives on the grid of their input: MaxPool,
   Reshape, Transpose, Slice.  A grid may cross them in either direction;
 * **activation** ops map one tensor to one of the same shape and are what kernels fuse.
@@ -41,6 +41,7 @@ _POOL = OpFacts("compute")
 OPS: Mapping[str, OpFacts] = {
     "Add": _PAIR,
     "AveragePool": _POOL,
+    "BatchNormalization": _UNARY,
     "Clip": _UNARY,
     "Concat": OpFacts("compute", data=()),
     "Conv": OpFacts("compute", weight=1, weight_axis=0, bias=2),
@@ -64,6 +65,7 @@ OPS: Mapping[str, OpFacts] = {
     "Pad": _COPY,
     "Relu": _UNARY,
     "Reshape": _COPY,
+    "Resize": _POOL,
     "Sigmoid": _UNARY,
     "Silu": _UNARY,
     "Slice": _COPY,

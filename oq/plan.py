@@ -70,7 +70,7 @@ def plan(view: GraphView, target: Target, keep_float: Iterable[str] = ()) -> Pla
         target=target.name,
         sites=tuple(_merge(sites)),
         groups=tuple(_group(m) for m in _in_graph_order(view, matches)),
-        skips=tuple(_skips(view, target, owner, refusals)),
+        skips=tuple(_skips(view, target, owner, kept, refusals)),
         refusals=tuple(refusals),
     )
 
@@ -116,12 +116,15 @@ def _refuse(
 ) -> str | None:
     for node in match.members:
         if node.name in kept:
-            reason = KEPT.format(pattern=kept[node.name])
-            return reason if node is match.anchor else f"{node.name!r} is {reason}"
-        if node.name in owner:
-            return f"{node.name!r} is already part of {owner[node.name].anchor.name!r}'s kernel"
+            why = KEPT.format(pattern=kept[node.name])
+            return why if node is match.anchor else f"{node.name!r} is {why}"
+    # before ownership, which depends on the order of the nodes
     predicates = (*match.rule.unless, constant_is_not_finite)
-    return next((r for p in predicates if (r := p(view, match)) is not None), None)
+    reason = next((r for p in predicates if (r := p(view, match)) is not None), None)
+    if reason is not None:
+        return reason
+    taken = next((n.name for n in match.members if n.name in owner), None)
+    return taken and f"{taken!r} is already part of {owner[taken].anchor.name!r}'s kernel"
 
 
 def _request(view: GraphView, matches: list[Match]) -> dict[str, _Request]:
@@ -281,12 +284,15 @@ def _group(match: Match) -> Group:
 
 
 def _skips(
-    view: GraphView, target: Target, owner: dict[str, Match], refusals: list[Refusal]
+    view: GraphView,
+    target: Target,
+    owner: dict[str, Match],
+    kept: dict[str, str],
+    refusals: list[Refusal],
 ) -> Iterable[Skip]:
     """Every float node outside all groups, with the reason of the row that came closest."""
-    said: dict[str, str] = {}
-    for refusal in refusals:
-        said[refusal.node] = refusal.reason
+    said = {refusal.node: refusal.reason for refusal in refusals}
+    said |= {node: KEPT.format(pattern=pattern) for node, pattern in kept.items()}
     reasons = target.reasons if target.reasons is not None else {}
     for node in view.nodes:
         if node.name in owner or node.op in SHAPE_OPS or not _holds_floats(view, node):

@@ -120,7 +120,8 @@ def is_shorter_branch(view: GraphView, match: Match) -> str | None:
     """A residual Add is fused into the longer branch; the shorter one is the skip branch.
 
     Length counts nodes from the lowest common ancestor of the two operands; a tie goes to the
-    branch at input 1.  NVIDIA's rule (Working with Quantized Types, recommendation 4; ModelOpt
+    branch at input 1, and so does an Add whose operands have no ancestor in common.  NVIDIA's
+    rule (Working with Quantized Types, recommendation 4; ModelOpt
     ``build_non_residual_input_map``): in a fused Conv+Add the other operand decides the
     precision of the output, so that operand is the one to quantize.
     """
@@ -129,15 +130,14 @@ def is_shorter_branch(view: GraphView, match: Match) -> str | None:
         return f"both operands of {add.name!r} are the same tensor"
     inside = {t for n in match.members for t in n.outputs}
     mine = 0 if add.inputs[0] in inside else 1
-    lengths = branch_lengths(view, add.inputs[0], add.inputs[1])
-    if lengths is None:
-        return None
+    found = branch_lengths(view, add.inputs[0], add.inputs[1])
+    lengths = (0, 0) if found is None else found  # of two inputs: a tie
     other = 1 - mine
     if lengths[mine] > lengths[other] or (lengths[mine] == lengths[other] and mine == 1):
         return None
     rival = view.producer(add.inputs[other])
-    if rival is None or rival.op not in {"Conv", "ConvTranspose"}:
-        return None
+    if rival is None or rival.op != match.anchor.op or view.edges(add.inputs[other]) != 1:
+        return None  # it cannot take the Add itself
     return (
         f"{match.anchor.name!r} is the shorter branch into {add.name!r}; the longer one, "
         f"{rival.name!r}, takes the Add into its kernel"

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from oq.compare import Classification, OutputError, Verification
 from oq.legal import Finding
 from oq.ops import facts
 from oq.spec import Plan, Skip
-from oq.verify import Classification, OutputError, Verification
 
 WIDTH = 80
 LABEL = 12
@@ -144,13 +144,15 @@ def verification_lines(found: Verification) -> Iterable[str]:
     for i, _ in enumerate(found.deployed.outputs):
         for name, reading in (("deployed", found.deployed), ("literal", found.literal)):
             yield _error_line(name, reading.outputs[i])
+            if lost := reading.outputs[i].nonfinite:
+                yield from _item(f"{lost} values above are NaN or infinite", indent=25)
     for name, reading in (("deployed", found.deployed), ("literal", found.literal)):
         for votes in reading.classes:
             yield from _item(f"{name}: {_votes(votes)}")
     if found.readings_differ:
         worst = min(found.gap, key=lambda g: g.sqnr_db)
         yield from _item(
-            f"the two readings differ: {worst.name!r} by {_db(worst.sqnr_db)} dB, more than "
+            f"the two readings differ: {worst.name!r} by {_db(worst.sqnr_db)} dB, as much as "
             "quantization itself; what onnxruntime runs is not what the Q/DQ say"
         )
     kernels = found.kernels
@@ -170,10 +172,9 @@ def verification_lines(found: Verification) -> Iterable[str]:
 
 
 def _error_line(reading: str, error: OutputError) -> str:
-    lost = f"  {error.nonfinite} not finite" if error.nonfinite else ""
     return (
         f"  {_cut(error.name, 22):<22} {reading:<9} {_db(error.sqnr_db):>7} {error.max_abs:>9.3g} "
-        f"{error.mean_abs:>9.3g} {error.cosine:>8.5f}{lost}"
+        f"{error.mean_abs:>9.3g} {error.cosine:>8.5f}"
     )
 
 

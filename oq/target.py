@@ -133,8 +133,8 @@ def _follow(view: GraphView, rule: OpRule, anchor: NodeView) -> Match | Broken |
             return None
         inside = sum(n.reads(tensor) for n in step)
         if view.edges(tensor) != inside:
-            others = sorted(n.name for n in readers if n not in step)
-            whom = f"also read by {', '.join(others)}" if others else "also a graph output"
+            names = ", ".join(sorted(n.name for n in readers))
+            whom = "also a graph output" if len(readers) == len(step) else f"read by {names}"
             name = "+".join(n.op for n in (*links, step[-1]))
             return Broken(name, anchor, f"{tensor!r} is {whom}, so {step[-1].op} cannot be fused")
         links.append(step[-1])

@@ -1,0 +1,1 @@
+"""Tests mirror the tree; what several of them use lies in graphs.py and real.py."""

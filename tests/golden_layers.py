@@ -1,0 +1,247 @@
+"""Golden plans of matrix products, activations, normalization, and of awkward neighbours."""
+
+import onnx
+
+from tests.golden import SOFTMAX, Golden, example, golden
+from tests.graphs import Net
+
+
+@example(
+    Golden(
+        # The bias is added in the kernel; only the second layer asks for a grid between them.
+        {"x > m": "uint8", "w > m": "int8/1", "b > *": "uint8", "v > o": "int8/1"},
+        {"m b", "o"},
+        {},
+    ),
+    Golden(
+        {"x > m": "int8", "w > m": "int8/1", "b > o": "int8", "v > o": "int8/1"},
+        {"m b", "o"},
+        {},
+    ),
+)
+def matmul_with_bias() -> onnx.ModelProto:
+    """Weights (in, out) are scaled along axis 1."""
+    net = Net()
+    m = net.node("MatMul", [net.input("x", ("n", 4, 4)), net.weight("w", 4, 6)], "m")
+    b = net.node("Add", [net.weight("k", 6), m], "b")
+    return net.model(net.node("MatMul", [b, net.weight("v", 6, 3)], "o"))
+
+
+@example(
+    Golden(
+        {"x > a b": "uint8", "w > a b": "int8/0", "a > *": "uint8", "b > *": "uint8"},
+        {"a", "b"},
+        {},
+    ),
+    Golden({"x > a b": "int8", "w > a b": "int8/0"}, {"a", "b"}, {}),
+)
+def shared_weight() -> onnx.ModelProto:
+    net = Net()
+    names = [net.input("x"), net.weight("w", 4, 4, 1, 1)]
+    return net.model(net.node("Conv", names, "a"), net.node("Conv", names, "b", strides=[2, 2]))
+
+
+@example(
+    golden(
+        "ort",
+        [("x", "c"), ("s", "d")],
+        {"x > c": "uint8", "c > *": "uint8", "s > *": "uint8 0.00390625 0", "d > *": "uint8"},
+        {"c", "s", "d"},
+    ),
+    golden("trt", [("x", "c"), ("s", "d")], {"x > c": "int8", "s > d": "int8"}, {"c s", "d"}),
+)
+def sigmoid() -> onnx.ModelProto:
+    net = Net()
+    s = net.node("Sigmoid", [net.conv(net.input("x"), "c")], "s")
+    return net.model(net.conv(s, "d"))
+
+
+@example(
+    golden(
+        "ort",
+        [("x", "c"), ("m", "d")],
+        {
+            **{"x > c": "uint8", "c > *": "uint8", "s > *": "uint8 0.00390625 0"},
+            **{"m > *": "uint8", "d > *": "uint8"},
+        },
+        {"c", "s", "m", "d"},
+    ),
+    golden("trt", [("x", "c"), ("m", "d")], {"x > c": "int8", "m > d": "int8"}, {"c s m", "d"}),
+)
+def silu() -> onnx.ModelProto:
+    net = Net()
+    c = net.conv(net.input("x"), "c")
+    m = net.node("Mul", [net.node("Sigmoid", [c], "s"), c], "m")
+    return net.model(net.conv(m, "d"))
+
+
+ATTENTION = (
+    "product of two activations (attention): its int8 form costs accuracy in the softmax and "
+    "wins little"
+)
+
+
+@example(
+    Golden(
+        {"x > k q": "uint8", "w > q": "int8/1", "v > k": "int8/1"},
+        {"q", "k", "t"},
+        {"a": ATTENTION, "s": SOFTMAX, "o": ATTENTION},
+    ),
+    Golden(
+        {"x > k q": "int8", "w > q": "int8/1", "v > k": "int8/1"},
+        {"q", "k", "t"},
+        {"a": ATTENTION, "s": "TensorRT keeps softmax in float", "o": ATTENTION},
+    ),
+)
+def attention() -> onnx.ModelProto:
+    """Projections in integers, both products and the softmax in float."""
+    net = Net()
+    x = net.input("x", ("n", 5, 4))
+    q = net.node("MatMul", [x, net.weight("w", 4, 4)], "q")
+    k = net.node("MatMul", [x, net.weight("v", 4, 4)], "k")
+    scores = net.node("MatMul", [q, net.node("Transpose", [k], "t", perm=[0, 2, 1])], "a")
+    return net.model(net.node("MatMul", [net.node("Softmax", [scores], "s"), k], "o"))
+
+
+@example(
+    Golden(
+        {"l > m": "uint8", "w > m": "int8/1"},
+        {"m"},
+        {"l": "onnxruntime has no integer kernel for it"},
+    ),
+    Golden(
+        {"l > m": "int8", "w > m": "int8/1"},
+        {"m"},
+        {"l": "TensorRT keeps normalization in float"},
+    ),
+)
+def layer_norm() -> onnx.ModelProto:
+    net = Net()
+    names = [net.input("x", ("n", 5, 4)), net.weight("g", 4), net.weight("b", 4)]
+    norm = net.node("LayerNormalization", names, "l")
+    return net.model(net.node("MatMul", [norm, net.weight("w", 4, 4)], "m"))
+
+
+@example(
+    golden(
+        "ort",
+        [("x", "c")],
+        {"x > c": "uint8", "c > *": "uint8"},
+        {"c"},
+        {"t": "onnxruntime has no integer kernel for it"},
+    ),
+    golden(
+        "trt",
+        [("x", "c")],
+        {"x > c": "int8"},
+        {"c"},
+        {"t": "TensorRT releases disagree on its weight axis, so its int8 is opt-in"},
+    ),
+)
+def conv_transpose() -> onnx.ModelProto:
+    net = Net()
+    c = net.conv(net.input("x"), "c")
+    return net.model(net.node("ConvTranspose", [c, net.weight("w", 4, 4, 2, 2)], "t"))
+
+
+@example(
+    golden(
+        "ort",
+        [("x", "c"), ("r", "d"), ("r", "e")],
+        {"x > c": "uint8", "r > *": "uint8", "d > *": "uint8", "e > *": "uint8"},
+        {"c r", "d", "e"},
+    ),
+    golden(
+        "trt",
+        [("x", "c"), ("r", "d"), ("r", "e")],
+        {"x > c": "int8", "r > d e": "int8"},
+        {"c r", "d", "e"},
+    ),
+)
+def relu_read_by_two_layers() -> onnx.ModelProto:
+    net = Net()
+    r = net.node("Relu", [net.conv(net.input("x"), "c")], "r")
+    return net.model(net.conv(r, "d"), net.conv(r, "e"))
+
+
+@example(
+    golden(
+        "ort",
+        [("x", "c"), ("r", "d")],
+        {"x > c": "uint8", "c > *": "uint8", "r > d": "uint8", "d > *": "uint8"},
+        {"c", "d"},
+        {"r": "target ort has no row for Relu", "e": "target ort has no row for Exp"},
+    ),
+    golden(
+        "trt",
+        [("x", "c"), ("r", "d")],
+        {"x > c": "int8", "r > d": "int8"},
+        {"c", "d"},
+        {"r": "target trt has no row for Relu", "e": "target trt has no row for Exp"},
+    ),
+)
+def a_convolution_read_by_two_nodes() -> onnx.ModelProto:
+    """Its ReLU cannot be fused, so it stays in float between two integer kernels."""
+    net = Net()
+    c = net.conv(net.input("x"), "c")
+    r = net.node("Relu", [c], "r")
+    return net.model(net.conv(r, "d"), net.node("Exp", [c], "e"))
+
+
+@example(
+    golden(
+        "ort",
+        [("x", "c"), ("r", "d")],
+        {"x > c": "uint8", "r > *": "uint8", "d > *": "uint8"},
+        {"c r", "d"},
+        {"e": "target ort has no row for Exp"},
+    ),
+    golden(
+        "trt",
+        [("x", "c"), ("r", "d")],
+        {"x > c": "int8", "r > d": "int8"},
+        {"c r", "d"},
+        {"e": "target trt has no row for Exp"},
+    ),
+)
+def relu_read_by_a_float_node_too() -> onnx.ModelProto:
+    """ort: everybody reads behind the pair, or the kernel is float.  trt: only who wants to."""
+    net = Net()
+    r = net.node("Relu", [net.conv(net.input("x"), "c")], "r")
+    return net.model(net.conv(r, "d"), net.node("Exp", [r], "e"))
+
+
+@example(
+    Golden({"x > a": "uint8", "k > a": "uint8", "a > *": "uint8"}, {"a"}, {}),
+    Golden(
+        {},
+        set(),
+        {"a": "no convolution branch takes it into its kernel; a lone Add is a float kernel"},
+    ),
+)
+def add_of_a_constant() -> onnx.ModelProto:
+    """A constant operand of an integer kernel is in codes too (ort)."""
+    net = Net()
+    return net.model(net.node("Add", [net.input("x"), net.weight("k", 4, 1, 1)], "a"))
+
+
+@example(
+    golden(
+        "ort",
+        [("x", "c"), ("u", "d")],
+        {"x > c": "uint8", "c > *": "uint8", "u > *": "= c", "d > *": "uint8"},
+        {"c", "u", "d"},
+    ),
+    golden(
+        "trt",
+        [("x", "c"), ("u", "d")],
+        {"x > c": "int8", "u > d": "int8"},
+        {"c", "d"},
+        {"u": "target trt has no row for Resize"},
+    ),
+)
+def nearest_resize() -> onnx.ModelProto:
+    net = Net()
+    net.constant("scales", [1, 1, 2, 2])
+    u = net.node("Resize", [net.conv(net.input("x"), "c"), "", "scales"], "u")
+    return net.model(net.conv(u, "d"))

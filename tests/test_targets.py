@@ -1,0 +1,118 @@
+"""Every file in ``targets/`` obeys the contract, the day it appears."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import oq.targets
+from oq import registry
+from oq.legal import ALWAYS, CHECKS
+from oq.ops import COMPOSITES, OPS, facts
+from oq.pipeline import next_step
+from oq.spec import Fixed, QType
+from oq.target import OpRule, Output, Target
+
+NAMES = sorted(p.stem for p in Path(oq.targets.__path__[0]).glob("*.py") if p.stem != "__init__")
+
+
+def ops_of(rule: OpRule) -> set[str]:
+    return {op for e in rule.ops for op in ((e,) if isinstance(e, str) else e)}
+
+
+@pytest.fixture(params=NAMES)
+def target(request: pytest.FixtureRequest) -> Target:
+    return registry.target(request.param)
+
+
+def test_the_folder_is_what_the_registry_offers() -> None:
+    assert registry.names("targets") == tuple(NAMES)
+    assert {"ort", "trt"} <= set(NAMES)
+    for name in NAMES:
+        assert registry.target(name).name == name
+
+
+def test_every_op_of_a_rule_has_its_row(target: Target) -> None:
+    for rule in target.rules:
+        assert rule.ops
+        for op in ops_of(rule):
+            assert op in OPS or op in COMPOSITES, f"{rule.ops} names {op}"
+
+
+def test_what_a_rule_asks_of_an_op_exists(target: Target) -> None:
+    for rule in target.rules:
+        first = rule.ops[0]
+        for op in (first,) if isinstance(first, str) else first:
+            row = facts(op)
+            assert row is not None
+            if rule.bias == "int32":
+                assert row.bias is not None, f"{op} has no bias"
+            # SAME is said of what moves values; a computing op has a range of its own.
+            assert (rule.output is Output.SAME) or row.kind != "copy", op
+        if rule.output is Output.SAME:
+            assert len(rule.ops) == 1
+
+
+def test_a_later_row_is_not_dead(target: Target) -> None:
+    """A row whose chain an earlier row of the same length takes without conditions never wins."""
+    for i, earlier in enumerate(target.rules):
+        if earlier.unless:
+            continue
+        for later in target.rules[i + 1 :]:
+            assert len(earlier.ops) != len(later.ops) or not ops_of(later) <= ops_of(earlier)
+
+
+def test_reasons_are_for_ops_that_stay_in_float(target: Target) -> None:
+    alone = {op for r in target.rules if len(r.ops) == 1 and not r.unless for op in ops_of(r)}
+    for op, reason in (target.reasons or {}).items():
+        assert op not in alone
+        assert reason and not reason.endswith(".") and "\n" not in reason
+
+
+def test_checks_exist_and_are_named_once(target: Target) -> None:
+    assert set(target.checks) <= set(CHECKS)
+    assert len(set(target.checks)) == len(target.checks)
+    # Every layer with weights depends on its axis, whatever the target.
+    assert "weight-axis" in {*ALWAYS, *target.checks}
+
+
+def test_grids_fit_their_dtype(target: Target) -> None:
+    fixed = [r.output.qtype for r in target.rules if isinstance(r.output, Fixed)]
+    for qtype in (target.activations, target.weights, *fixed):
+        limits = np.iinfo(qtype.dtype)
+        assert limits.min <= qtype.qmin < qtype.qmax <= limits.max
+        # Zero is the middle of a symmetric grid, and inside any other.
+        assert qtype.qmin < 0 if qtype.symmetric else qtype.qmin <= 0
+    assert target.weights.symmetric, "weights with a zero point cost a correction per product"
+
+
+def test_opset_has_scales_per_channel(target: Target) -> None:
+    assert target.min_opset >= 13
+
+
+def test_words_for_the_user(target: Target) -> None:
+    assert 20 <= len(target.summary) <= 90 and "\n" not in target.summary
+    said = next_step(target, Path("folder/model.int8.onnx"))
+    assert "folder/model.int8.onnx" in said and "{" not in said
+
+
+def test_a_target_is_a_value(target: Target) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        target.name = "other"  # type: ignore[misc]
+    assert isinstance(target.activations, QType)
+
+
+def test_predicates_are_named_functions(target: Target) -> None:
+    """A closure or a lambda could not be tested alone, nor named in a report."""
+    for rule in target.rules:
+        for predicate in rule.unless:
+            assert predicate.__qualname__ == predicate.__name__ != "<lambda>"
+            assert predicate.__doc__
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_is_read_through_the_package(name: str) -> None:
+    text = (Path(oq.targets.__path__[0]) / f"{name}.py").read_text(encoding="utf-8")
+    assert text.startswith('"""')
+    assert "if op" not in text and ".op ==" not in text, "a target is a table, not a chain of ifs"
