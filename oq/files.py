@@ -8,7 +8,7 @@ import contextlib
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -20,7 +20,7 @@ from oq.errors import ModelError, OptionError, one_line
 PROTOBUF_LIMIT = 2**31 - 2**20
 """Bytes above which a model needs external data (protobuf's 2 GB, less room for the graph)."""
 
-_WIDTHS: dict[int, int] = {
+_WIDTHS: Mapping[int, int] = {
     onnx.TensorProto.BFLOAT16: 2,
     onnx.TensorProto.DOUBLE: 8,
     onnx.TensorProto.FLOAT: 4,
@@ -161,4 +161,5 @@ def _check_external(model: onnx.ModelProto, path: Path) -> None:
 
 def _stored_bytes(tensor: onnx.TensorProto) -> int:
     """Bytes of ``tensor`` in a file whose entry does not say its length."""
-    return int(math.prod(tensor.dims)) * _WIDTHS.get(tensor.data_type, 0)
+    values: int = math.prod(tensor.dims)
+    return values * _WIDTHS.get(tensor.data_type, 0)
