@@ -234,6 +234,31 @@ def maxpool_beside_a_convolution() -> onnx.ModelProto:
 @example(
     golden(
         "ort",
+        [("x", "c")],
+        # One grid all the way from r to the head, so that both moves are of codes.
+        {
+            **{"x > c": "uint8", "r > *": "uint8", "m > *": "= r", "f > *": "= m"},
+            **{"w_g > g": "int8/0", "b_g > g": "f * w_g"},
+        },
+        {"c r", "m", "f", "g"},
+    ),
+    golden(
+        "trt",
+        [("x", "c")],
+        {"x > c": "int8", "f > g": "int8", "w_g > g": "int8/0"},
+        {"c r", "m", "f", "g"},
+    ),
+)
+def a_chain_of_moves() -> onnx.ModelProto:
+    net = Net()
+    relu = net.node("Relu", [net.conv(net.input("x"), "c")], "r")
+    pooled = net.node("MaxPool", [relu], "m", kernel_shape=[2, 2], strides=[2, 2])
+    return net.model(net.gemm(net.node("Flatten", [pooled], "f"), "g", features=64))
+
+
+@example(
+    golden(
+        "ort",
         [("t", "c")],
         # Nothing before t computes, so the pair stands where the first kernel reads.
         {"t > c": "uint8", "c > *": "uint8"},

@@ -1,5 +1,6 @@
 """Golden plans of matrix products, activations, normalization, and of awkward neighbours."""
 
+import numpy as np
 import onnx
 
 from tests.golden import SOFTMAX, Golden, example, golden
@@ -25,6 +26,40 @@ def matmul_with_bias() -> onnx.ModelProto:
     m = net.node("MatMul", [net.input("x", ("n", 4, 4)), net.weight("w", 4, 6)], "m")
     b = net.node("Add", [net.weight("k", 6), m], "b")
     return net.model(net.node("MatMul", [b, net.weight("v", 6, 3)], "o"))
+
+
+@example(
+    Golden(
+        # A product writes float at no cost, unless somebody wants codes, be it three nodes on.
+        {
+            **{"x > a": "uint8", "w > a": "int8/1", "a > *": "uint8", "s > *": "= a"},
+            **{"t > *": "= s", "v > b": "int8/1"},
+        },
+        {"a", "s", "t", "b"},
+        {},
+    ),
+    Golden(
+        {"x > a": "int8", "w > a": "int8/1", "t > b": "int8", "v > b": "int8/1"},
+        {"a", "s", "t", "b"},
+        {},
+    ),
+)
+def moves_between_products() -> onnx.ModelProto:
+    net = Net()
+    net.constant("shape", [-1, 2, 3], np.int64)
+    a = net.node("MatMul", [net.input("x", ("n", 4)), net.weight("w", 4, 6)], "a")
+    t = net.node("Transpose", [net.node("Reshape", [a, "shape"], "s")], "t", perm=[0, 2, 1])
+    return net.model(net.node("MatMul", [t, net.weight("v", 2, 5)], "b"))
+
+
+@example(
+    Golden({"x > m": "uint8", "w > m": "int8"}, {"m"}, {}),
+    Golden({"x > m": "int8", "w > m": "int8"}, {"m"}, {}),
+)
+def matmul_with_a_vector() -> onnx.ModelProto:
+    """One output has no channels to scale apart."""
+    net = Net()
+    return net.model(net.node("MatMul", [net.input("x", ("n", 4, 6)), net.weight("w", 6)], "m"))
 
 
 @example(

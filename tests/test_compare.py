@@ -143,6 +143,26 @@ def test_without_labels_there_is_agreement_and_no_accuracy() -> None:
     assert (votes.top1, votes.top1_float, votes.top5, votes.top5_float) == (None,) * 4
 
 
+def test_the_float_choice_may_be_anywhere_among_five() -> None:
+    scores = np.asarray([[9, 5, 4, 3, 2, 1]], np.float32)
+
+    def share(order: list[int]) -> float:
+        return look(permuted(order), batches(scores, 1)).literal.classes[0].agreement5
+
+    # Class 0 comes last of six, though all between keep their places; then last but one.
+    assert share([5, 1, 2, 3, 4, 0]) == 0.0
+    assert share([4, 1, 2, 3, 0, 5]) == 100.0
+
+
+def test_ties_among_many_classes() -> None:
+    net = Net()
+    many = net.model(net.node("Identity", [net.input("x", ("n", 1000))], "y"))
+    scores = np.tile(np.arange(1000, dtype=np.float32) % 2, (2, 1))
+    data = [Batch({"x": scores}, np.asarray([1, 11]))]
+    (votes,) = compare(many, many, data, latency=False).literal.classes
+    assert (votes.top1, votes.top5) == (50.0, 50.0)
+
+
 def test_ties_go_to_the_lower_class() -> None:
     tied = np.ones((2, 6), np.float32)
     (votes,) = look(identity(), batches(tied, 2, np.asarray([0, 5]))).literal.classes

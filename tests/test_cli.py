@@ -1,0 +1,394 @@
+"""The command line: exit codes, one line for every bad input, one document for ``--json``."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import oq
+from oq import cli
+from tests.graphs import Net
+
+ROOT = Path(oq.__file__).parents[1]
+BUNDLED = ROOT / "models" / "bundled"
+MODEL, CALIB, EVAL = (
+    str(BUNDLED / name) for name in ("residual.onnx", "digits_calib.npz", "digits_eval.npz")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    code: int
+    out: str
+    err: str
+
+
+Oq = Callable[..., Run]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Oq:
+    """``oq ARGS`` in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args: str | Path) -> Run:
+        monkeypatch.setattr(sys, "argv", ["oq", *map(str, args)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return Run(code, captured.out, captured.err)
+
+    return call
+
+
+def shell(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A real process."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    return subprocess.run(
+        [sys.executable, *args], capture_output=True, text=True, env=environment, **options
+    )
+
+
+def samples() -> Any:
+    with np.load(CALIB) as archive:
+        return archive["input"]
+
+
+# ---- the commands
+
+
+def test_quantize_check_and_verify(run: Oq, tmp_path: Path) -> None:
+    done = run("quantize", MODEL, "-t", "ort", "-d", CALIB, "-o", "out.onnx", "--samples", "64")
+    assert (done.code, done.err) == (0, "")
+    assert "quantized   9 of 9 weighted layers" in done.out
+    assert 'onnxruntime.InferenceSession("out.onnx")' in done.out
+    assert [p.name for p in tmp_path.iterdir()] == ["out.onnx"]
+    assert run("check", "out.onnx", "-t", "ort").code == 0
+    judged = run("check", "out.onnx", "-t", "trt")
+    assert judged.code == 1 and "error [no-uint8]" in judged.out
+    found = run("verify", MODEL, "out.onnx", "-d", EVAL, "--no-latency", "--max-drop", "1")
+    assert found.code == 0 and "accuracy 99.17 ->" in found.out
+
+
+def test_the_output_lies_beside_the_model_by_default(run: Oq, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(Path(MODEL).read_bytes())
+    assert run("quantize", "net.onnx", "-t", "trt", "-d", CALIB, "--no-verify").code == 0
+    assert (tmp_path / "net.trt.onnx").is_file()
+
+
+def test_quantize_json_is_one_document(run: Oq) -> None:
+    done = run("quantize", MODEL, "-t", "trt", "-d", CALIB, "-o", "o.onnx", "--json",
+               "--samples", "64")  # fmt: skip
+    found = json.loads(done.out)
+    assert (done.code, done.err) == (0, "")
+    assert (found["target"], found["output"], found["samples"]) == ("trt", "o.onnx", 56)
+    assert found["verification"]["samples"] == 8
+
+
+def test_verify_says_when_a_limit_was_missed(run: Oq) -> None:
+    broken = onnx.load(MODEL)
+    for tensor in broken.graph.initializer:
+        if tensor.name == "head.weight":
+            values = onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(-values, tensor.name))
+    onnx.save(broken, "broken.onnx")
+    found = run("verify", MODEL, "broken.onnx", "-d", EVAL, "--no-latency", "--max-drop", "1")
+    assert found.code == 1
+    assert re.fullmatch(r"oq: top-1 fell by \d\d\.\d\d points, more than --max-drop 1\n", found.err)
+    assert "top-1 agrees" in found.out
+    told = run("verify", MODEL, "broken.onnx", "-d", EVAL, "--no-latency", "--max-drop", "1",
+               "--json")  # fmt: skip
+    assert told.code == 1
+    assert json.loads(told.out)["literal"]["classes"][0]["top1"] < 50
+
+
+def test_max_drop_without_labels(run: Oq) -> None:
+    np.savez("bare.npz", input=samples()[:8])
+    found = run("verify", MODEL, MODEL, "-d", "bare.npz", "--no-latency", "--max-drop", "1")
+    assert found.code == 2 and "--max-drop needs a classifier and labelled data" in found.err
+
+
+def test_images_with_labels(run: Oq, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    net = Net()
+    net.node("Flatten", [net.node("GlobalAveragePool", [net.input("x", ("n", 3, 4, 4))], "p")], "y")
+    onnx.save(net.model("y"), "net.onnx")
+    (tmp_path / "photos").mkdir()
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["file", "label"])
+        for i in range(6):
+            colour = [0, 0, 0]
+            colour[i % 3] = 200
+            image.new("RGB", (4, 4), tuple(colour)).save(tmp_path / "photos" / f"{i}.png")
+            rows.writerow([f"{i}.png", i % 3])
+    found = run("verify", "net.onnx", "net.onnx", "-d", "photos", "--preprocess", "unit",
+                "--labels", "labels.csv", "--no-latency", "--json")  # fmt: skip
+    assert json.loads(found.out)["literal"]["classes"][0]["top1"] == 100.0
+
+
+def test_plan_and_why(run: Oq) -> None:
+    found = run("plan", MODEL, "-t", "ort")
+    assert found.code == 0 and found.out.startswith("target ort: 9 of 9 weighted layers quantized")
+    assert "  bias " in found.out
+    why = run("plan", MODEL, "-t", "ort", "--why", "input")
+    assert why.out.splitlines()[0] == "tensor input is quantized: uint8 affine per tensor"
+    told = json.loads(run("plan", MODEL, "-t", "ort", "--json").out)
+    assert {s["spec"]["kind"] for s in told["sites"]} >= {"Own", "Product"}
+    told = json.loads(run("plan", MODEL, "-t", "ort", "--why", "input", "--json").out)
+    assert told["name"] == "input" and told["why"]
+
+
+def test_lists(run: Oq) -> None:
+    for command, name in (("targets", "trt"), ("calibrators", "minmax")):
+        words, told = run(command), json.loads(run(command, "--json").out)
+        assert name in told
+        assert [line.split()[0] for line in words.out.splitlines()] == list(told)
+
+
+def test_keep_float_is_repeatable(run: Oq) -> None:
+    found = run("plan", MODEL, "-t", "trt", "--keep-float", "node_linear", "--keep-float",
+                "node_Conv_12*", "--json")  # fmt: skip
+    kept = {s["node"] for s in json.loads(found.out)["skips"] if "--keep-float" in s["reason"]}
+    assert kept == {"node_linear", "node_Conv_124", "node_Conv_126", "node_Conv_128"}
+
+
+def test_version_and_help(run: Oq) -> None:
+    assert run("--version").out == f"oq {oq.__version__}\n"
+    for command in ("quantize", "verify", "plan", "check", "export", "demo", "targets"):
+        found = run(command, "--help")
+        assert found.code == 0 and "--json" in found.out
+
+
+# ---- bad input: one line, exit 2, nothing written
+
+
+def write_bad_files(folder: Path) -> None:
+    whole = Path(MODEL).read_bytes()
+    (folder / "text.onnx").write_text("hello")
+    (folder / "empty.onnx").write_bytes(b"")
+    (folder / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    onnx.save_model(
+        onnx.load(MODEL),
+        str(folder / "external.onnx"),
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+    (folder / "weights.bin").unlink()
+    x = samples()[:32]
+    broken = x.copy()
+    broken[3, 0, 0, 0], broken[5, 0, 0, 1] = np.nan, np.inf
+    np.savez(folder / "names.npz", image=x)
+    np.savez(folder / "shape.npz", input=x[:, :, :4])
+    np.savez(folder / "dtype.npz", input=(x * 16).astype(np.int32))
+    np.savez(folder / "none.npz", input=x[:0])
+    np.savez(folder / "nan.npz", input=broken)
+    (folder / "folder").mkdir()
+    quantized = oq.quantize(MODEL, "ort", {"input": x}, verify=False)
+    quantized.save(folder / "quantized.onnx")
+
+
+Case = tuple[list[str], str]
+
+QUANTIZE: dict[str, Case] = {
+    "not ONNX": (["text.onnx"], "'text.onnx' is not an ONNX model, or it is cut off"),
+    "empty": (["empty.onnx"], "'empty.onnx' holds no ONNX graph"),
+    "truncated": (["cut.onnx"], "'cut.onnx' is not an ONNX model, or it is cut off"),
+    "no external data": (["external.onnx"], "external data 'weights.bin' of 'external.onnx' is"),
+    "no model": (["nothing.onnx"], "no model file at 'nothing.onnx'"),
+    "a folder": (["folder"], "no model file at 'folder'"),
+    "quantized already": (["quantized.onnx"], "the model is quantized already: node 'input_Quant"),
+    "names": (["-d", "names.npz"], "has 'image' where the model's inputs are 'input'"),
+    "shapes": (["-d", "shape.npz"], "input 'input' has shape (1, 1, 4, 8); the model expects"),
+    "dtypes": (["-d", "dtype.npz"], "input 'input' is int32; the model expects float32"),
+    "no samples": (["-d", "none.npz"], "none.npz: has no samples"),
+    "not finite": (["-d", "nan.npz"], "input 'input' has 2 values that are NaN or infinite, the"),
+    "no data": (["-d", "nothing.npz"], "nothing.npz: no such file or folder; expected an .npz"),
+    "empty folder": (["-d", "folder"], "folder: has none of these; expected a folder of images"),
+    "target": (["-t", "tensorrt"], "no target 'tensorrt'; there is: ort, trt"),
+    "calibrator": (["--calibrator", "most"], "no calibrator 'most'; there is: "),
+    "setting": (["--set", "keep=1"], "calibrator 'minmax' has no setting 'keep'"),
+    "setting without value": (["--set", "keep"], "--set 'keep': expected KEY=VALUE"),
+    "setting that is no YAML": (["--set", "keep=["], "--set 'keep=[': '[' is no number, word or"),
+    "pattern": (["--keep-float", "head*"], "--keep-float 'head*' matches no node; node names"),
+    "output folder": (["-o", "nowhere/o.onnx"], "cannot write 'nowhere/o.onnx': folder 'nowhere'"),
+    "output is a folder": (["-o", "folder"], "cannot write 'folder': it is a folder"),
+    "output is the data": (["-d", "names.npz", "-o", "names.npz"], "is the data itself; give ano"),
+    "provider": (["--provider", "abacus"], "provider 'abacus' is not in this onnxruntime; it has"),
+    "preset": (["--preprocess", "nothing"], "'nothing' is neither a preset"),
+}
+
+
+@pytest.mark.parametrize("case", QUANTIZE)
+def test_bad_input_to_quantize(run: Oq, tmp_path: Path, case: str) -> None:
+    args, message = QUANTIZE[case]
+    write_bad_files(tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    model = [] if not args[0].startswith("-") else [MODEL]
+    rest = [w for flag, value in (("-t", "ort"), ("-d", CALIB), ("-o", "o.onnx"))
+            if flag not in args for w in (flag, value)]  # fmt: skip
+    found = run("quantize", *model, *args, *rest)
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith("oq: ") and found.err.count("\n") == 1
+    assert message in found.err
+    after = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["check", "text.onnx", "-t", "ort"], "is not an ONNX model"),
+        (["check", "quantized.onnx", "-t", "most"], "no target 'most'"),
+        (["plan", "cut.onnx", "-t", "ort"], "is not an ONNX model"),
+        (["plan", MODEL, "-t", "ort", "--why", "nothing"], "the plan mentions no such tensor"),
+        (["verify", MODEL, "nothing.onnx", "-d", EVAL], "no model file at 'nothing.onnx'"),
+        (["verify", MODEL, "quantized.onnx", "-d", "names.npz"], "the model's inputs are 'input'"),
+        (["export", "no.such.module:make", "-o", "o.onnx"], "importing no.such.module"),
+    ],
+)
+def test_bad_input_elsewhere(run: Oq, tmp_path: Path, args: list[str], message: str) -> None:
+    if args[0] == "export":
+        pytest.importorskip("torch")
+    write_bad_files(tmp_path)
+    found = run(*args)
+    assert (found.code, found.out) == (2, "")
+    assert found.err.count("\n") == 1 and message in found.err
+    assert not (tmp_path / "o.onnx").exists()
+
+
+def test_a_missing_model_is_what_is_said_not_its_folder(run: Oq) -> None:
+    found = run("quantize", "nowhere/net.onnx", "-t", "ort", "-d", CALIB)
+    assert (found.code, found.err) == (2, "oq: no model file at 'nowhere/net.onnx'\n")
+
+
+def test_the_model_is_not_overwritten(run: Oq, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(Path(MODEL).read_bytes())
+    found = run("quantize", "net.onnx", "-t", "ort", "-d", CALIB, "-o", "./net.onnx")
+    assert found.code == 2 and "is the model itself" in found.err
+    assert (tmp_path / "net.onnx").read_bytes() == Path(MODEL).read_bytes()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_found_before_calibration(run: Oq, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    found = run("quantize", MODEL, "-t", "ort", "-d", CALIB, "-o", "locked/o.onnx")
+    assert (found.code, found.out) == (2, "") and "cannot write 'locked/o.onnx'" in found.err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["quantize", MODEL, "-t", "ort"], ["quantize", MODEL, "-t", "ort", "-d", CALIB, "--samples",
+      "0"], ["nothing"], ["plan", MODEL, "-t", "ort", "--batch-size", "3"]],
+)  # fmt: skip
+def test_misspelt_commands_exit_with_2(run: Oq, args: list[str]) -> None:
+    found = run(*args)
+    assert (found.code, found.out) == (2, "") and "Error" in found.err
+
+
+def test_a_bug_of_ours_shows_its_traceback(run: Oq, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("oq.registry.names", fail)
+    with pytest.raises(ZeroDivisionError):
+        run("targets")
+
+
+def test_dead_channels_and_constant_images_are_quantized(run: Oq) -> None:
+    np.savez("zeros.npz", input=samples()[:16] * 0)
+    done = run("quantize", MODEL, "-t", "trt", "-d", "zeros.npz", "-o", "o.onnx", "--no-verify")
+    assert done.code == 0
+    assert run("check", "o.onnx", "-t", "trt").code == 0
+
+
+# ---- a process of its own
+
+
+def test_help_is_fast_and_light() -> None:
+    heavy = "numpy onnx onnxruntime onnx_graphsurgeon torch yaml rich PIL"
+    code = (
+        "import sys, atexit\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join(\n"
+        f"    sorted({{m.split('.')[0] for m in sys.modules}} & set('{heavy}'.split())))))\n"
+        "sys.argv = ['oq', '--help']\n"
+        "from oq.cli import main\n"
+        "main()\n"
+    )
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        found = shell("-c", code)
+        times.append(time.perf_counter() - start)
+        assert found.returncode == 0 and "quantize" in found.stdout
+        assert found.stderr == ""
+    assert min(times) < 0.5  # 0.3 where nothing else runs
+
+
+def test_import_oq_is_light_too() -> None:
+    found = shell("-c", "import oq, sys; print({'numpy', 'onnx', 'typer'} & set(sys.modules))")
+    assert found.stdout == "set()\n"
+
+
+def test_python_m_oq_and_quiet_streams(tmp_path: Path) -> None:
+    args = ["-t", "ort", "-d", CALIB, "-o", str(tmp_path / "o.onnx"), "--samples", "16", "--json"]
+    found = shell("-m", "oq", "quantize", MODEL, *args)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert json.loads(found.stdout)["target"] == "ort"
+    found = shell("-m", "oq", "targets")
+    assert found.returncode == 0 and "trt" in found.stdout
+
+
+SLOW_DATA = """
+import sys, time
+import numpy as np
+
+def feeds():
+    for number in range(1000):
+        print(f"fed {number}", file=sys.stderr, flush=True)
+        time.sleep(0.05)
+        yield {"input": np.zeros((8, 1, 8, 8), np.float32)}
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW_DATA)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.onnx").write_bytes(b"an older result")
+    args = ["-m", "oq", "quantize", MODEL, "-t", "ort", "-d", "slow:feeds", "-o", "out/old.onnx"]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    with subprocess.Popen(
+        [sys.executable, *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    ) as process:
+        assert process.stderr is not None and process.stdout is not None
+        assert any("fed 3" in line for line in process.stderr), "calibration never started"
+        process.send_signal(signal.SIGINT)
+        # A second reader would race with the first for what is left of the stream.
+        rest, out = process.stderr.read(), process.stdout.read()
+        code = process.wait(timeout=60)
+    assert code == 130
+    assert out == "" and "Traceback" not in rest
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["old.onnx"]
+    assert (tmp_path / "out" / "old.onnx").read_bytes() == b"an older result"

@@ -1,0 +1,34 @@
+"""``oq demo``: every bundled model on every target, one line each, in 80 columns."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from oq import registry
+from oq.demo import demo_lines, run_demo
+from oq.report import to_json
+
+
+@pytest.mark.slow
+def test_the_whole_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oq.compare.LATENCY_SECONDS", 0.05)
+    told: list[str] = []
+    rows = list(run_demo(tmp_path / "new" / "folder", told.append))
+    models = ("residual", "separable", "transformer")
+    wanted = [(m, t) for m in models for t in registry.names("targets")]
+    assert [(r.model, r.target) for r in rows] == wanted
+    assert told == [f"{m} for {t}" for m, t in wanted]
+    for row in rows:
+        assert Path(row.output).stat().st_size == pytest.approx(row.bytes_after, rel=0.05)
+        assert row.bytes_after < row.bytes_before
+        (votes,) = row.verification.literal.classes
+        assert votes.samples == 360
+        assert votes.top1 is not None and votes.top1_float is not None
+        assert votes.top1 > votes.top1_float - 1
+        assert row.verification.latency is not None and row.verification.latency.ratio > 0
+    lines = list(demo_lines(rows))
+    assert max(map(len, lines)) <= 80
+    assert lines[1].split()[:3] == ["residual", "ort", "99.17"]
+    assert len([line for line in lines if "%" in line and "x" in line]) >= len(rows)
+    json.dumps(to_json(rows), allow_nan=False)

@@ -1,0 +1,114 @@
+"""What is installed: every folder of the package, its data files, and nothing else."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import oq
+
+ROOT = Path(oq.__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_the_packages_are_the_folders(project: dict[str, Any]) -> None:
+    tool = project["tool"]["setuptools"]
+    folders = {f"oq.{p.parent.name}" for p in (ROOT / "oq").glob("*/__init__.py")}
+    assert sorted(tool["packages"]) == sorted({"oq", *folders})
+    for name, folder in tool["package-dir"].items():
+        assert (ROOT / folder / "__init__.py").is_file()
+        # What a checkout sees under the package's own folder is the same folder.
+        assert (ROOT / Path(*name.split("."))).resolve() == (ROOT / folder).resolve()
+
+
+def test_the_version_is_said_once_more_and_equal(project: dict[str, Any]) -> None:
+    assert project["project"]["version"] == oq.__version__
+
+
+def test_the_command_is_there(project: dict[str, Any]) -> None:
+    module, _, function = project["project"]["scripts"]["oq"].partition(":")
+    assert callable(getattr(import_module(module), function))
+
+
+def test_torch_is_optional(project: dict[str, Any]) -> None:
+    needed = " ".join(project["project"]["dependencies"])
+    for heavy in ("torch", "pillow", "matplotlib", "scikit"):
+        assert heavy not in needed
+    extras = project["project"]["optional-dependencies"]
+    assert any(line.startswith("torch") for line in extras["torch"])
+    assert set(extras["all"][0].removeprefix("oq[").removesuffix("]").split(",")) == set(extras) - {
+        "all",
+        "dev",
+    }
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    pytest.importorskip("setuptools", minversion="77")
+    folder = tmp_path_factory.mktemp("wheel")
+    # Built from a copy: setuptools leaves build/ and egg-info/ beside what it builds.
+    skip = shutil.ignore_patterns(".git", "__pycache__", "build", "*.egg-info", ".*_cache", ".venv")
+    source = shutil.copytree(ROOT, folder / "source", symlinks=True, ignore=skip)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+    command += ["--no-index", "--quiet", "--wheel-dir", str(folder), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (file,) = folder.glob("*.whl")
+    return zipfile.ZipFile(file)
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package_and_its_data(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    wanted = {"oq/py.typed"}
+    for folder, package in (
+        *((ROOT / "oq", "oq"), (ROOT / "targets", "oq/targets")),
+        *((ROOT / "calibrators", "oq/calibrators"), (ROOT / "models" / "bundled", "oq/bundled")),
+        *((p, f"oq/{p.name}") for p in (ROOT / "oq").iterdir() if (p / "__init__.py").is_file()),
+    ):
+        wanted |= {f"{package}/{p.name}" for p in folder.glob("*.py")}
+    bundled = ROOT / "models" / "bundled"
+    wanted |= {f"oq/bundled/{p.name}" for p in bundled.iterdir() if p.is_file()}
+    assert wanted <= names
+    assert {n.partition("/")[0] for n in names} == {"oq", f"oq-{oq.__version__}.dist-info"}
+    inside = {n for n in names if n.startswith("oq/")}
+    assert inside == wanted
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_licences(wheel: zipfile.ZipFile) -> None:
+    names = [n.rpartition("/")[2] for n in wheel.namelist() if ".dist-info/" in n]
+    assert {"LICENSE", "LICENSE-digits.txt", "entry_points.txt"} <= set(names)
+
+
+@pytest.mark.slow
+def test_the_wheel_works_without_the_checkout(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    wheel.extractall(tmp_path / "site")
+    code = (
+        "import oq, oq.registry as r, sys; from importlib.resources import files\n"
+        "assert oq.__file__.startswith(sys.argv[1]), oq.__file__\n"
+        "print(*r.names('targets'), *r.names('calibrators'))\n"
+        "print(len([f for f in files('oq.bundled').iterdir() if f.name.endswith('.onnx')]))"
+    )
+    site = str(tmp_path / "site")
+    done = subprocess.run(
+        [sys.executable, "-c", code, site],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": site, "PATH": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    listed, models = done.stdout.splitlines()
+    assert {"ort", "trt", "minmax"} <= set(listed.split())
+    assert int(models) == 3
