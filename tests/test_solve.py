@@ -11,10 +11,11 @@ from hypothesis.extra import numpy as arrays
 from oq.calibrators.minmax import MinMax
 from oq.graph import Graph
 from oq.grid import dequantize, fake_quantize, quantize
-from oq.solve import Solution, channel_range, solve
+from oq.solve import Solution, solve
 from oq.spec import INT8_NARROW, INT32, UINT8, Array, Fixed, Own, Plan, Product, Share, Site, key
 from oq.statistics import Statistics
 from oq.view import GraphView
+from oq.weights import channel_range
 from tests.small import floats, normal, small
 
 DATA = Site("x", Own(UINT8), "activation", "Gemm", ("g",))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oq import calibrate, session
-from oq.calibrate import batch_size, collect, tensors_to_calibrate
+from oq.collect import batch_size, collect, tensors_to_calibrate
 from oq.errors import DataError
 from oq.graph import Graph
 from oq.session import Settings
