@@ -1,10 +1,11 @@
 """``[min x, max x]`` over all values: nothing is clipped, outliers widen the step."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from oq.calibrator import covering
+from oq.calibrator import Readers, covering
 from oq.spec import QType, Range
-from oq.statistics import Statistics
+from oq.statistics import Need, Statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +13,15 @@ class MinMax:
     """The widest range seen (Jacob et al. 2018, section 3): exact, nothing clipped.
 
     >>> from oq.spec import UINT8
-    >>> found = MinMax().range(Statistics(count=3, nonfinite=0, lo=-1.0, hi=2.0), UINT8)
+    >>> seen = Statistics(count=3, nonfinite=0, lo=-1.0, hi=2.0)
+    >>> found = MinMax().range(seen, UINT8)
     >>> float(found.lo), float(found.hi)
     (-1.0, 2.0)
     """
 
-    def range(self, statistics: Statistics, qtype: QType) -> Range:
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
         """``lo = min(min x, 0)``, ``hi = max(max x, 0)``."""
         return covering(statistics.lo, statistics.hi)
 

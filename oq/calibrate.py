@@ -1,17 +1,30 @@
-"""(model, plan, samples) -> Statistics per tensor; exposes only what the plan asks for."""
+"""(model, plan, samples) -> Statistics per tensor; exposes only what the plan asks for.
 
+Batches are spread over the cores, one single-threaded run each: the law of :mod:`oq.statistics`
+makes the result the same whichever core sees which batch, small operators lose no time to
+synchronization, and folding a batch into statistics runs beside inference.  At most one batch per
+core is in memory.
+"""
+
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import onnx
 
 from oq.errors import DataError
 from oq.session import Session, Settings, expose
 from oq.spec import Array, Batch, Own, Plan
-from oq.statistics import EMPTY, Statistics, merge, observe
+from oq.statistics import EMPTY, Accumulator, Need, Statistics, merge
 from oq.view import GraphView
 
 Progress = Callable[[int], None]
 """Called with the number of samples done so far."""
+
+Needs = Mapping[str, frozenset[Need]]
+"""What is collected of each tensor beyond counts and extremes."""
 
 
 def tensors_to_calibrate(plan: Plan, view: GraphView) -> tuple[str, ...]:
@@ -22,44 +35,115 @@ def tensors_to_calibrate(plan: Plan, view: GraphView) -> tuple[str, ...]:
 
 def collect(
     model: onnx.ModelProto,
-    tensors: Sequence[str],
+    tensors: Sequence[str] | Needs,
     batches: Iterable[Batch],
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Statistics]:
-    """Fold every batch into the statistics of ``tensors``, one batch in memory at a time.
+    """Fold every batch into the statistics of ``tensors``.
 
     Raises:
         DataError: there are no samples, or the model fails on one.
     """
-    statistics = dict.fromkeys(tensors, EMPTY)
-    done = 0
-    for size, values in _activations(model, tensors, batches, settings):
-        for tensor, array in values.items():
-            statistics[tensor] = merge(statistics[tensor], observe(array))
-        done += size
-        if progress is not None:
-            progress(done)
-    if done == 0:
+    needs = tensors if isinstance(tensors, Mapping) else dict.fromkeys(tensors, frozenset())
+    settings = Settings() if settings is None else settings
+    feed = _Feed(iter(batches), progress)
+    workers = (settings.threads or os.cpu_count() or 1) if settings.provider == "cpu" else 1
+    runner = _Runner(model, tuple(needs), replace(settings, threads=1) if workers > 1 else settings)
+    parts = _spread(workers, lambda: _work(runner, needs, feed), feed.stop)
+    if feed.done == 0:
         raise DataError("the calibration data holds no samples")
-    return statistics
+    merged = dict.fromkeys(needs, EMPTY)
+    for part in parts:
+        merged = {t: merge(merged[t], part[t].statistics()) for t in needs}
+    return merged
 
 
-def _activations(
-    model: onnx.ModelProto,
-    tensors: Sequence[str],
-    batches: Iterable[Batch],
-    settings: Settings | None,
-) -> Iterator[tuple[int, Mapping[str, Array]]]:
-    """Per batch: its number of samples, and the values of ``tensors``."""
-    fed = {i.name for i in model.graph.input}
-    computed = [t for t in tensors if t not in fed]
-    session = Session(expose(model, computed), settings) if computed else None
-    for batch in batches:
-        values = {t: batch.feeds[t] for t in tensors if t in fed}
-        if session is not None:
-            values |= zip(computed, session.run(batch.feeds, computed), strict=True)
-        yield batch_size(batch), values
+def _spread(
+    workers: int, work: Callable[[], dict[str, Accumulator]], stop: Callable[[], None]
+) -> list[dict[str, Accumulator]]:
+    if workers == 1:
+        return [work()]
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(work) for _ in range(workers)]
+        try:
+            return [f.result() for f in futures]
+        except BaseException:  # Ctrl-C reaches this thread alone, and the pool waits for the others
+            stop()
+            raise
+
+
+def _work(runner: "_Runner", needs: Needs, feed: "_Feed") -> dict[str, Accumulator]:
+    """One worker: takes batches until there are no more."""
+    found = {tensor: Accumulator(need) for tensor, need in needs.items()}
+    try:
+        for first, batch in feed.take():
+            for tensor, values in runner.run(batch):
+                found[tensor].add(values, first)
+            feed.finish(batch_size(batch))
+    except BaseException:
+        feed.stop()
+        raise
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """The model with ``tensors`` exposed."""
+
+    model: onnx.ModelProto
+    tensors: tuple[str, ...]
+    settings: Settings
+    session: Session | None = None
+
+    def __post_init__(self) -> None:
+        if self.computed:
+            session = Session(expose(self.model, self.computed), self.settings)
+            object.__setattr__(self, "session", session)
+
+    @property
+    def computed(self) -> tuple[str, ...]:
+        fed = {i.name for i in self.model.graph.input}
+        return tuple(t for t in self.tensors if t not in fed)
+
+    def run(self, batch: Batch) -> Iterator[tuple[str, Array]]:
+        """Every tensor with its values for ``batch``."""
+        yield from ((t, batch.feeds[t]) for t in self.tensors if t in batch.feeds)
+        if self.session is not None:
+            yield from zip(self.computed, self.session.run(batch.feeds, self.computed), strict=True)
+
+
+class _Feed:
+    """Batches handed to several workers, with the number of each one's first sample."""
+
+    def __init__(self, batches: Iterator[Batch], progress: Progress | None) -> None:
+        self._batches = batches
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._given = 0
+        self._stopped = False
+        self.done = 0
+
+    def take(self) -> Iterator[tuple[int, Batch]]:
+        """Batches until there are no more, or some worker failed."""
+        while True:
+            with self._lock:
+                batch = None if self._stopped else next(self._batches, None)
+                if batch is None:
+                    return
+                first, self._given = self._given, self._given + batch_size(batch)
+            yield first, batch
+
+    def finish(self, samples: int) -> None:
+        """Count ``samples`` more as done."""
+        with self._lock:
+            self.done += samples
+            if self._progress is not None:
+                self._progress(self.done)
+
+    def stop(self) -> None:
+        """Give out nothing more."""
+        self._stopped = True
 
 
 def batch_size(batch: Batch) -> int:

@@ -1,11 +1,26 @@
 """What a calibrator is: a pure function from Statistics to a Range, with its settings as fields."""
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from oq.spec import QType, Range
-from oq.statistics import Statistics
+from oq.statistics import Need, Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """How errors of a tensor arrive in the outputs of the layers that read it.
+
+    An error with variance v and mean m on every element leaves ``noise * v + bias * m ** 2`` in an
+    average output element: for weights ``w[o, i]``, ``noise = mean_o sum_i w^2`` and
+    ``bias = mean_o (sum_i w)^2``.  Clipping shifts the mean, rounding does not, so the two weigh
+    differently in every layer.
+    """
+
+    noise: float = 1.0
+    bias: float = 1.0
 
 
 class Calibrator(Protocol):
@@ -15,10 +30,13 @@ class Calibrator(Protocol):
     line of its docstring is its line in ``oq calibrators``.
     """
 
-    def range(self, statistics: Statistics, qtype: QType) -> Range:
+    needs: ClassVar[frozenset[Need]]
+    """What it reads beyond counts and extremes."""
+
+    def range(self, statistics: Statistics, qtype: QType, readers: Readers) -> Range:
         """The real values that a grid of ``qtype`` should cover.
 
-        Law: equal statistics give an equal range; nothing else is looked at.
+        Law: equal arguments give an equal range; nothing else is looked at.
         """
         ...
 

@@ -59,7 +59,7 @@ def _emit_constant(
         like=tensor,
         dtype="float32",
         rule=site.rule,
-        before=site.consumers[0],
+        before=next(n.name for n in view.nodes if n.name in site.consumers),
     )
     for reader in site.consumers:
         graph.replace_reads(reader, tensor, real)

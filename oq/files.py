@@ -5,19 +5,32 @@ interrupted run leaves the old one.
 """
 
 import contextlib
+import math
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model
 
-from oq.errors import ModelError, OptionError
+from oq.errors import ModelError, OptionError, one_line
 
 PROTOBUF_LIMIT = 2**31 - 2**20
 """Bytes above which a model needs external data (protobuf's 2 GB, less room for the graph)."""
+
+_WIDTHS = {
+    onnx.TensorProto.BFLOAT16: 2,
+    onnx.TensorProto.DOUBLE: 8,
+    onnx.TensorProto.FLOAT: 4,
+    onnx.TensorProto.FLOAT16: 2,
+    onnx.TensorProto.INT32: 4,
+    onnx.TensorProto.INT64: 8,
+    onnx.TensorProto.INT8: 1,
+    onnx.TensorProto.UINT8: 1,
+}
+"""Bytes per value in a file."""
 
 
 def load_model(path: str | Path) -> onnx.ModelProto:
@@ -36,7 +49,10 @@ def load_model(path: str | Path) -> onnx.ModelProto:
     if not model.graph.node or not model.opset_import:
         raise ModelError(f"{str(path)!r} holds no ONNX graph (an empty or different protobuf?)")
     _check_external(model, path)
-    load_external_data_for_model(model, str(path.parent))
+    try:
+        load_external_data_for_model(model, str(path.parent))
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"external data of {str(path)!r}: {one_line(error)}") from error
     return model
 
 
@@ -60,20 +76,29 @@ def save_model(model: onnx.ModelProto, path: str | Path) -> int:
     """
     path = Path(path)
     check_writable(path)
-    if model.ByteSize() < PROTOBUF_LIMIT:
+    if model_bytes(model) < PROTOBUF_LIMIT:
         data = model.SerializeToString(deterministic=True)
         with replacing(path) as beside:
             beside.write_bytes(data)
         return len(data)
     weights = path.with_name(path.name + ".data")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".oq-") as folder:
-        beside = Path(folder) / path.name
+        beside, copy = Path(folder) / path.name, onnx.ModelProto()
+        copy.CopyFrom(model)  # onnx moves the weights out of the model it saves
         onnx.save_model(
-            model, beside, save_as_external_data=True, location=weights.name, size_threshold=1024
+            copy, beside, save_as_external_data=True, location=weights.name, size_threshold=1024
         )
         os.replace(beside.with_name(weights.name), weights)
         os.replace(beside, path)
     return path.stat().st_size + weights.stat().st_size
+
+
+def model_bytes(model: onnx.ModelProto) -> int:
+    """Bytes of ``model``; of its weights alone when protobuf cannot count beyond 2 GB."""
+    try:
+        return model.ByteSize()
+    except EncodeError:
+        return sum(len(t.raw_data) for t in model.graph.initializer)
 
 
 def file_bytes(path: str | Path) -> int:
@@ -128,7 +153,12 @@ def _check_external(model: onnx.ModelProto, path: Path) -> None:
                 f"tensor {tensor.name!r} of {str(path)!r} points outside the model's folder "
                 f"({info.location!r}); external data must lie beside the model"
             )
-        needed = (info.offset or 0) + (info.length or 0)
+        needed = (info.offset or 0) + (info.length or _stored_bytes(tensor))
         if not file.is_file() or file.stat().st_size < needed:
             found = "is missing" if not file.is_file() else f"is shorter than {needed} bytes"
             raise ModelError(f"external data {info.location!r} of {str(path)!r} {found}")
+
+
+def _stored_bytes(tensor: onnx.TensorProto) -> int:
+    """Bytes of ``tensor`` in a file whose entry does not say its length."""
+    return math.prod(tensor.dims) * _WIDTHS.get(tensor.data_type, 0)

@@ -173,18 +173,12 @@ class Graph:
             if not source.inputs or any(o is source for o in self._graph.outputs):
                 raise ModelError(f"node {node!r} joins a graph input or two outputs; it must stay")
             producer = source.inputs[0]
-            readers = [c for c in source.outputs if c is not this]
             self._drop(this)
             producer.outputs[_slot(producer.outputs, source)] = out
-            for reader in readers:
-                self.replace_reads(reader.name, source.name, out.name)
+            _reread(source, out)
             return
-        readers = list(out.outputs)
         self._drop(this)
-        for reader in readers:
-            for i, tensor in enumerate(reader.inputs):
-                if tensor is out:
-                    reader.inputs[i] = source
+        _reread(out, source)
 
     def set_attribute(self, node: str, name: str, value: Any) -> None:
         """Set attribute ``name`` of ``node``."""
@@ -192,16 +186,18 @@ class Graph:
 
     def fold_constants(self) -> int:
         """Evaluate what only constants feed; returns how many nodes went (graphsurgeon does it)."""
-        before = len(self._graph.nodes)
+        before = list(self._graph.nodes)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             self._graph.fold_constants(error_ok=True)
         self.cleanup()
-        return before - len(self._graph.nodes)
+        kept = {id(n) for n in self._graph.nodes}
+        return sum(id(n) not in kept for n in before)
 
     def cleanup(self) -> None:
         """Drop nodes and constants that nothing reads."""
         self._graph.cleanup()
-        self._nodes = {n.name: n for n in self._graph.nodes}
+        self._nodes = {}
+        self._name_nodes()
         kept = dict(self._graph.tensors())
         for tensor in (*self._graph.inputs, *self._graph.outputs):
             kept.setdefault(tensor.name, tensor)
@@ -340,6 +336,14 @@ def _is_sorted(graph: Any) -> bool:
             return False
         made.update(id(t) for t in node.outputs)
     return True
+
+
+def _reread(old: Any, new: Any) -> None:
+    """Make every node that reads ``old``, nodes of subgraphs too, read ``new``."""
+    for reader in list(old.outputs):
+        for slot, tensor in enumerate(reader.inputs):
+            if tensor is old:
+                reader.inputs[slot] = new
 
 
 def _slot(tensors: Sequence[Any], wanted: Any) -> int:

@@ -19,7 +19,7 @@ from oq.compare import Verification, compare
 from oq.data import Fitted, fingerprint, fixed_batch, open_source, split, subset
 from oq.emit import emit
 from oq.errors import DataError, ModelError
-from oq.files import load_model, save_model
+from oq.files import load_model, model_bytes, save_model
 from oq.graph import Graph
 from oq.legal import Finding
 from oq.legal import check as find_violations
@@ -127,8 +127,8 @@ def quantize(
         calibrator=calibrator,
         data=source.name,
         samples=counter.done,
-        bytes_before=loaded.ByteSize(),
-        bytes_after=quantized.ByteSize(),
+        bytes_before=model_bytes(loaded),
+        bytes_after=model_bytes(quantized),
         plan=decided,
         notes=solution.notes,
         findings=findings,

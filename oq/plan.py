@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from oq.errors import OptionError
 from oq.ops import SHAPE_OPS, weight_axis
-from oq.predicates import bias_input, data_inputs, weight_input
+from oq.predicates import bias_input, constant_is_not_finite, data_inputs, weight_input
 from oq.spec import (
     INT32,
     Fixed,
@@ -119,7 +119,8 @@ def _refuse(
             why = KEPT.format(pattern=kept[node.name])
             return why if node is match.anchor else f"{node.name!r} is {why}"
     # before ownership, which depends on the order of the nodes
-    reason = next((r for p in match.rule.unless if (r := p(view, match)) is not None), None)
+    predicates = (*match.rule.unless, constant_is_not_finite)
+    reason = next((r for p in predicates if (r := p(view, match)) is not None), None)
     if reason is not None:
         return reason
     taken = next((n.name for n in match.members if n.name in owner), None)

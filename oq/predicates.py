@@ -5,7 +5,9 @@ Shared by the targets; a predicate that only one target needs lives in that targ
 
 from collections import deque
 
-from oq.ops import facts
+import numpy as np
+
+from oq.ops import facts, weight_axis
 from oq.target import Match
 from oq.view import GraphView, NodeView
 
@@ -29,11 +31,30 @@ def weight_is_not_constant(view: GraphView, match: Match) -> str | None:
 
 
 def bias_is_not_constant(view: GraphView, match: Match) -> str | None:
-    """An int32 bias is made here, so its values must be in the file."""
-    bias = bias_input(match.anchor)
-    if bias is None or view.is_constant(bias):
+    """An int32 bias is made here, so its values must be in the file, one per output channel."""
+    bias, weight = bias_input(match.anchor), weight_input(match.anchor)
+    if bias is None:
         return None
-    return f"bias {bias!r} is computed at run time, so it has no int32 form in the file"
+    if not view.is_constant(bias):
+        return f"bias {bias!r} is computed at run time, so it has no int32 form in the file"
+    if weight is None or not view.is_constant(weight):
+        return None
+    shape, of = view.constants[bias].shape, view.constants[weight].shape
+    axis = weight_axis(match.anchor.op, match.anchor.attributes, len(of))
+    if axis is None or shape == (of[axis],):
+        return None
+    return f"bias {bias!r} has shape {list(shape)}, not one value per output channel"
+
+
+def constant_is_not_finite(view: GraphView, match: Match) -> str | None:
+    """No grid holds infinity or NaN (an attention mask of -inf, a damaged weight)."""
+    for node in match.members:
+        for tensor in (*data_inputs(node), weight_input(node), bias_input(node)):
+            if tensor is None or not view.is_constant(tensor):
+                continue
+            if not np.isfinite(view.constants[tensor]).all():
+                return f"constant {tensor!r} holds NaN or infinite values"
+    return None
 
 
 def gemm_is_scaled(_view: GraphView, match: Match) -> str | None:

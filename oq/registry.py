@@ -48,9 +48,7 @@ def calibrator(name: str, settings: dict[str, Any] | None = None) -> Calibrator:
 
 def names(kind: str) -> tuple[str, ...]:
     """All names of ``kind`` ("targets" or "calibrators"), sorted."""
-    folder = importlib.import_module(f"oq.{kind}")
-    files = [m.name for m in pkgutil.iter_modules(folder.__path__)]
-    return tuple(sorted({*files, *(e.name for e in _entries(kind))}))
+    return tuple(sorted({*_files(kind), *(e.name for e in _entries(kind))}))
 
 
 def summary(kind: str, name: str) -> str:
@@ -62,12 +60,17 @@ def summary(kind: str, name: str) -> str:
 
 
 def _find(kind: str, name: str, attribute: str) -> Any:
+    if name in _files(kind):
+        return getattr(importlib.import_module(f"oq.{kind}.{name}"), attribute)
     entry = next((e for e in _entries(kind) if e.name == name), None)
-    if entry is not None:
-        return entry.load()
-    if name not in names(kind):
+    if entry is None:
         raise OptionError(f"no {kind[:-1]} {name!r}; there is: {', '.join(names(kind))}")
-    return getattr(importlib.import_module(f"oq.{kind}.{name}"), attribute)
+    return entry.load()
+
+
+def _files(kind: str) -> tuple[str, ...]:
+    folder = importlib.import_module(f"oq.{kind}")
+    return tuple(m.name for m in pkgutil.iter_modules(folder.__path__))
 
 
 def _entries(kind: str) -> tuple[EntryPoint, ...]:

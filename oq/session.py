@@ -20,7 +20,7 @@ import onnx
 import onnxruntime as ort
 
 from oq.errors import DataError, ModelError, OptionError, one_line
-from oq.files import PROTOBUF_LIMIT, save_model
+from oq.files import PROTOBUF_LIMIT, model_bytes, save_model
 from oq.spec import Array, Shape, TensorInfo
 
 Reading = Literal["deployed", "literal"]
@@ -176,7 +176,7 @@ def _loadable(model: onnx.ModelProto | Path) -> Iterator[bytes | str]:
     """What InferenceSession takes: bytes, or a path when protobuf's 2 GB would be passed."""
     if isinstance(model, Path):
         yield str(model)
-    elif model.ByteSize() < PROTOBUF_LIMIT:
+    elif model_bytes(model) < PROTOBUF_LIMIT:
         yield model.SerializeToString()
     else:
         with tempfile.TemporaryDirectory(prefix="oq-") as folder:

@@ -14,9 +14,11 @@ import numpy as np
 
 from oq.calibrator import Calibrator
 from oq.grid import SMALLEST_SCALE, Grid, fit
-from oq.spec import Array, Fixed, Own, Plan, Product, QType, Range, Share, Site, SiteKey, key
-from oq.statistics import EMPTY, Statistics
+from oq.readers import weigh_readers
+from oq.spec import Fixed, Own, Plan, Product, Range, Share, Site, SiteKey, key
+from oq.statistics import EMPTY, MASK, Statistics
 from oq.view import GraphView
+from oq.weights import WeightCalibrator, channel_range, weight_range
 
 BIAS_REACH = 2.0**30
 """Largest bias code: leaves half of int32 to the products it is added to."""
@@ -27,16 +29,18 @@ BIAS_STEPS = 2.0**23
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """The grid of every site, and remarks for the report."""
+    """The grid of every site, remarks for the report, and the activations' ranges."""
 
     grids: Mapping[SiteKey, Grid]
     notes: tuple[str, ...] = ()
+    ranges: Mapping[str, Range] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Work:
     grids: dict[SiteKey, Grid] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    ranges: dict[str, Range] = field(default_factory=dict)
 
 
 def solve(
@@ -44,13 +48,31 @@ def solve(
     view: GraphView,
     statistics: Mapping[str, Statistics],
     calibrator: Calibrator,
+    *,
+    named: Mapping[str, Calibrator] | None = None,
+    known: Mapping[str, Range] | None = None,
+    weights: WeightCalibrator = "max",
 ) -> Solution:
-    """The numbers of every site of ``plan``."""
+    """The numbers of every site of ``plan``.
+
+    ``calibrator`` serves the sites that name none, ``named`` those that do; ``known`` ranges (from
+    a file) stand in for both; ``weights`` is how constants get their ranges.
+    """
     work = _Work()
+    methods = dict(named) if named is not None else {}
+    given = known if known is not None else {}
     for site in plan.sites:
         match site.spec:
-            case Own(qtype, axis):
-                values = _range(site, qtype, axis, view, statistics, calibrator, work)
+            case Own(qtype, axis, name):
+                if view.is_constant(site.tensor):
+                    values = weight_range(view.constants[site.tensor], qtype, axis, weights)
+                elif site.tensor in given:
+                    values = given[site.tensor]
+                else:
+                    method = calibrator if name is None else methods[name]
+                    seen = _seen(site.tensor, statistics, work)
+                    values = method.range(seen, qtype, weigh_readers(view, site))
+                    work.ranges[site.tensor] = values
                 work.grids[key(site)] = fit(values, qtype, axis)
             case Fixed(qtype, scale, zero):
                 dtype = np.dtype(qtype.dtype)
@@ -63,37 +85,27 @@ def solve(
                 assert_never(never)
     _share(plan, work)
     _bias(plan, view, work)
-    return Solution({key(s): work.grids[key(s)] for s in plan.sites}, tuple(work.notes))
+    grids = {key(s): work.grids[key(s)] for s in plan.sites}
+    return Solution(grids, tuple(work.notes), {**given, **work.ranges})
 
 
-def channel_range(values: Array, axis: int | None) -> Range:
-    """``[min(W, 0), max(W, 0)]`` of a constant, over all axes but ``axis``."""
-    over = tuple(i for i in range(values.ndim) if i != axis) if axis is not None else None
-    real = values.astype(np.float64)
-    return Range(np.minimum(real.min(axis=over), 0.0), np.maximum(real.max(axis=over), 0.0))
-
-
-def _range(
-    site: Site,
-    qtype: QType,
-    axis: int | None,
-    view: GraphView,
-    statistics: Mapping[str, Statistics],
-    calibrator: Calibrator,
-    work: _Work,
-) -> Range:
-    if view.is_constant(site.tensor):
-        return channel_range(view.constants[site.tensor], axis)
-    seen = statistics.get(site.tensor, EMPTY)
-    total = seen.nonfinite + seen.count
+def _seen(tensor: str, statistics: Mapping[str, Statistics], work: _Work) -> Statistics:
+    """The statistics of ``tensor``, with a remark when they are odd."""
+    seen = statistics.get(tensor, EMPTY)
+    total = seen.nonfinite + seen.masked + seen.count
     if seen.nonfinite:
         work.notes.append(
-            f"{site.tensor!r}: {seen.nonfinite} of {total} values are NaN or infinite; its range "
-            "comes from the others"
+            f"{tensor!r}: {seen.nonfinite} of {total} values are NaN or infinite; its range comes "
+            "from the others"
         )
-    elif seen.count == 0:
-        work.notes.append(f"{site.tensor!r} had no values in the calibration data")
-    return calibrator.range(seen, qtype)
+    if seen.masked:
+        work.notes.append(
+            f"{tensor!r}: {seen.masked} of {total} values are as large as attention masks "
+            f"(|x| >= {MASK:g}); its range comes from the others"
+        )
+    if total == 0:
+        work.notes.append(f"{tensor!r} had no values in the calibration data")
+    return seen
 
 
 def _share(plan: Plan, work: _Work) -> None:
@@ -133,7 +145,9 @@ def _make_room(site: Site, view: GraphView, weight: SiteKey, data: Grid, work: _
     dead = (values.hi == 0) & (values.lo == 0)
     needed = bias / (step * np.where(dead, BIAS_STEPS, BIAS_REACH))
     floor = np.maximum(needed, SMALLEST_SCALE / step)
-    scale = np.where(dead & (bias > 0), floor, np.maximum(grid.scale, floor)).astype(np.float32)
+    # a dead channel's scale is free until the first bias of a shared weight has chosen it
+    free = dead & (grid.scale == fit(values, grid.qtype, grid.axis).scale)
+    scale = np.where(free & (bias > 0), floor, np.maximum(grid.scale, floor)).astype(np.float32)
     if np.array_equal(scale, grid.scale):
         return
     work.grids[weight] = Grid(grid.qtype, np.asarray(scale), grid.zero_point, grid.axis)

@@ -5,45 +5,131 @@ The law every field obeys, so that data may be split, resumed and joined at will
     statistics(a ++ b) == merge(statistics(a), statistics(b)) == merge(statistics(b), statistics(a))
 
 exactly, not approximately: counts are integers, and minimum and maximum are associative.
+
+The **histogram** counts values by the top 16 bits of their float32, their bfloat16 bucket: sign,
+exponent and 7 bits of mantissa.  No range has to be known beforehand, nothing is ever rebinned,
+and a bucket is at most 1/128 of its value wide.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 
 from oq.spec import Array
 
+BUCKETS = 2**16
+FINITE_BUCKETS = 0x7F80
+"""Buckets per sign below infinity."""
 
-@dataclass(frozen=True, slots=True)
+CHUNK = 2**20
+"""Values counted at a time: the working copy then stays in the cache."""
+
+MASK = 1e8
+"""Finite values this large are attention masks (-1e9 and the like), not data; they are counted
+apart and touch no range."""
+
+
+class Need(Enum):
+    """What a calibrator reads beyond counts and extremes, which are always there."""
+
+    HISTOGRAM = "histogram"
+    BATCHES = "batches"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Statistics:
     """Of the values of one tensor.
 
-    ``lo``, ``hi``: exact extremes of the finite values (real units; +inf, -inf when there is
-    none).  ``count``: finite values.  ``nonfinite``: NaN and infinities, which touch nothing else.
+    ``lo``, ``hi``: exact extremes of the usable values (real units; +inf, -inf when there is
+    none).  ``count``: usable values.  ``nonfinite``: NaN and infinities; ``masked``: finite values
+    beyond :data:`MASK`; neither touches anything else.  ``histogram``: counts per bucket, axes
+    (bucket,), int64.  ``batches``: one row (first sample, lo, hi) per batch, ascending.
     """
 
     count: int
     nonfinite: int
     lo: float
     hi: float
+    masked: int = 0
+    histogram: Array | None = None
+    batches: Array | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Statistics):
+            return NotImplemented
+        plain = ("count", "nonfinite", "lo", "hi", "masked")
+        return all(getattr(self, f) == getattr(other, f) for f in plain) and all(
+            _same(getattr(self, f), getattr(other, f)) for f in ("histogram", "batches")
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays inside
 
 
 EMPTY = Statistics(0, 0, float("inf"), float("-inf"))
 """The statistics of no values: the identity of :func:`merge`."""
 
 
-def observe(values: Array) -> Statistics:
+@dataclass(slots=True)
+class Accumulator:
+    """Statistics in the making: folds arrays in, one after the other."""
+
+    needs: frozenset[Need] = frozenset()
+    count: int = 0
+    nonfinite: int = 0
+    masked: int = 0
+    lo: float = float("inf")
+    hi: float = float("-inf")
+    histogram: Array | None = None
+    batches: list[tuple[float, float, float]] = field(default_factory=list)
+
+    def add(self, values: Array, first: int = 0) -> None:
+        """Fold in ``values`` (any axes, any real dtype) of the batch that starts at sample
+        ``first``."""
+        if values.size == 0:
+            return
+        lo, hi = float(values.min()), float(values.max())
+        if not (lo > -MASK and hi < MASK):  # NaN compares false as well
+            values = self._usable(values)
+            if values.size == 0:
+                return
+            lo, hi = float(values.min()), float(values.max())
+        self.count += values.size
+        self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
+        if Need.BATCHES in self.needs:
+            self.batches.append((float(first), lo, hi))
+        if Need.HISTOGRAM in self.needs:
+            if self.histogram is None:
+                self.histogram = np.zeros(BUCKETS, np.int64)
+            count_buckets(values, self.histogram)
+
+    def statistics(self) -> Statistics:
+        """What was folded in so far."""
+        batches = np.array(sorted(self.batches)) if self.batches else None
+        return Statistics(
+            self.count,
+            self.nonfinite,
+            self.lo,
+            self.hi,
+            self.masked,
+            None if self.histogram is None else self.histogram.copy(),
+            batches,
+        )
+
+    def _usable(self, values: Array) -> Array:
+        finite = values[np.isfinite(values)]
+        self.nonfinite += values.size - finite.size
+        usable: Array = finite[np.abs(finite) < MASK]
+        self.masked += finite.size - usable.size
+        return usable
+
+
+def observe(values: Array, needs: frozenset[Need] = frozenset(), first: int = 0) -> Statistics:
     """The statistics of one array (any axes, any real dtype)."""
-    if values.size == 0:
-        return EMPTY
-    lo, hi = float(values.min()), float(values.max())
-    if np.isfinite(lo) and np.isfinite(hi):
-        return Statistics(values.size, 0, lo, hi)
-    finite = values[np.isfinite(values)]
-    lost = values.size - finite.size
-    if finite.size == 0:
-        return Statistics(0, lost, EMPTY.lo, EMPTY.hi)
-    return Statistics(finite.size, lost, float(finite.min()), float(finite.max()))
+    accumulator = Accumulator(needs)
+    accumulator.add(values, first)
+    return accumulator.statistics()
 
 
 def merge(first: Statistics, second: Statistics) -> Statistics:
@@ -53,4 +139,61 @@ def merge(first: Statistics, second: Statistics) -> Statistics:
         first.nonfinite + second.nonfinite,
         min(first.lo, second.lo),
         max(first.hi, second.hi),
+        first.masked + second.masked,
+        _both(first.histogram, second.histogram, lambda a, b: a + b),
+        _both(first.batches, second.batches, _in_order),
     )
+
+
+def merge_all(
+    first: Mapping[str, Statistics], second: Mapping[str, Statistics]
+) -> dict[str, Statistics]:
+    """:func:`merge` for every tensor of either."""
+    names = [*first, *(n for n in second if n not in first)]
+    return {n: merge(first.get(n, EMPTY), second.get(n, EMPTY)) for n in names}
+
+
+def count_buckets(values: Array, histogram: Array) -> None:
+    """Add ``values`` to ``histogram`` (bucket,) by the top 16 bits of their float32."""
+    flat = np.ascontiguousarray(values, np.float32).reshape(-1)
+    high = flat.view(np.uint16)[_HIGH_HALF::2]
+    for start in range(0, high.size, CHUNK):
+        histogram += np.bincount(high[start : start + CHUNK], minlength=BUCKETS)
+
+
+def bucket_edges() -> tuple[Array, Array]:
+    """(low, high) real bounds of the finite buckets, in the order of :func:`sorted_histogram`."""
+    bits = np.arange(FINITE_BUCKETS, dtype=np.uint32) << 16
+    low = bits.view(np.float32).astype(np.float64)
+    high = np.append(low[1:], 2.0**128)
+    return np.concatenate([-high[::-1], low]), np.concatenate([-low[::-1], high])
+
+
+def sorted_histogram(statistics: Statistics) -> Array:
+    """Counts in the order of :func:`bucket_edges`: negative buckets from the largest magnitude
+    up to -0, then the positive ones."""
+    if statistics.histogram is None:
+        raise ValueError("these statistics were collected without a histogram")
+    negative = statistics.histogram[2**15 : 2**15 + FINITE_BUCKETS][::-1]
+    return np.concatenate([negative, statistics.histogram[:FINITE_BUCKETS]])
+
+
+_HIGH_HALF = int(np.array([1], np.uint32).view(np.uint16)[0] == 1)
+"""Where the top half of a float32 lies on this machine: 1 on a little-endian one."""
+
+
+def _both(a: Array | None, b: Array | None, join: Callable[[Array, Array], Array]) -> Array | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return join(a, b)
+
+
+def _in_order(a: Array, b: Array) -> Array:
+    rows = np.concatenate([a, b])
+    return rows[np.lexsort(rows.T[::-1])]
+
+
+def _same(a: Array | None, b: Array | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return np.array_equal(a, b)

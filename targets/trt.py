@@ -20,6 +20,7 @@ from oq.predicates import (
     first_operand_is_constant,
     is_shorter_branch,
     operand_is_constant,
+    operand_varies,
     weight_is_not_constant,
 )
 from oq.spec import INT8, INT8_NARROW
@@ -29,6 +30,7 @@ from oq.view import GraphView
 ACTIVATION = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Silu", "HardSwish", "Gelu", "Elu")
 COPY = tuple(op for op, row in OPS.items() if row.kind == "copy")
 WEIGHTED = (data_is_not_float, weight_is_not_constant)
+MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
 
 
 def feeds_no_quantized_layer(view: GraphView, match: Match) -> str | None:
@@ -61,9 +63,9 @@ TARGET = Target(
         OpRule(("Conv",), unless=WEIGHTED),
         OpRule(("Gemm", ACTIVATION), unless=WEIGHTED),
         OpRule(("Gemm",), unless=WEIGHTED),
-        OpRule(
-            ("MatMul",), unless=(data_is_not_float, both_operands_vary, first_operand_is_constant)
-        ),
+        OpRule(("MatMul", "Add", ACTIVATION), unless=(*MATMUL, operand_varies)),
+        OpRule(("MatMul", "Add"), unless=(*MATMUL, operand_varies)),
+        OpRule(("MatMul",), unless=MATMUL),
         OpRule(
             (("AveragePool", "GlobalAveragePool"),),
             unless=(data_is_not_float, feeds_no_quantized_layer),
@@ -72,6 +74,9 @@ TARGET = Target(
     ),
     reasons={
         "Add": "no convolution branch takes it into its kernel; a lone Add is a float kernel",
+        "Div": "TensorRT runs lone elementwise ops in float",
+        "Gelu": "TensorRT runs lone activations in float",
+        "Mul": "TensorRT runs lone elementwise ops in float",
         "ConvTranspose": "TensorRT releases disagree on its weight axis, so its int8 is opt-in",
         "Softmax": "TensorRT keeps softmax in float",
         "LayerNormalization": "TensorRT keeps normalization in float",

@@ -16,8 +16,8 @@ from tests.graphs import Net
     ),
     Golden(
         {"x > m": "int8", "w > m": "int8/1", "b > o": "int8", "v > o": "int8/1"},
-        {"m", "o"},
-        {"b": "no convolution branch takes it into its kernel; a lone Add is a float kernel"},
+        {"m b", "o"},
+        {},
     ),
 )
 def matmul_with_bias() -> onnx.ModelProto:

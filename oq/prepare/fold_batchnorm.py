@@ -57,6 +57,11 @@ def _refuse(view: GraphView, norm: NodeView) -> str | None:
         layer.attributes.get("alpha", 1.0) != 1.0 or layer.attributes.get("beta", 1.0) != 1.0
     ):
         return f"Gemm {layer.name!r} has alpha or beta other than 1"
+    channels = view.constants[norm.inputs[1]].size
+    for tensor in layer.inputs[2:3]:
+        shape = view.constants[tensor].shape if tensor else ()
+        if shape[-1:] not in {(), (1,), (channels,)} or any(size != 1 for size in shape[:-1]):
+            return f"bias {tensor!r} has shape {list(shape)}, which is not per output channel"
     return None
 
 

@@ -10,20 +10,34 @@ from oq.prepare.outcome import Outcome
 from oq.session import infer
 from oq.spec import TensorInfo
 
+SMALL = 1024
+"""Bytes of a constant whose values may say something about a shape."""
+
 
 def infer_types(graph: Graph) -> Outcome:
     """Annotate every tensor that a node computes."""
-    model = graph.to_model()
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    inferred = onnx.shape_inference.infer_shapes(_without_weights(graph), data_prop=True)
     types = {v.name: _read(v) for v in (*inferred.graph.value_info, *inferred.graph.output)}
     computed = [t for n in graph.view().nodes for t in n.outputs if t]
     unknown = [t for t in computed if t not in types or types[t].shape is None]
     if unknown:
-        types |= infer(model, unknown)
+        types |= infer(graph.to_model(), unknown)
     graph.set_types(types)
     still = [t for t in computed if t not in types or types[t].dtype is None]
     refusals = tuple(f"tensor {t!r} has no type that ONNX or onnxruntime can infer" for t in still)
     return Outcome(len(types), refusals)
+
+
+def _without_weights(graph: Graph) -> onnx.ModelProto:
+    """The model with large floats left out: ONNX infers from their shapes, and takes at most 2 GB.
+
+    Small ones stay, since the scales of a Resize decide a shape.
+    """
+    model = graph.to_model()
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.raw_data) > SMALL:
+            tensor.ClearField("raw_data")
+    return model
 
 
 def _read(value: onnx.ValueInfoProto) -> TensorInfo:

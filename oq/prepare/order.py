@@ -1,7 +1,8 @@
 """The passes in the order they run, because order is a decision someone must see.
 
 Constants come first, since every other pass asks what is constant; BatchNorm after no-ops, since
-an Identity may stand between it and its layer; types last, for the graph that is planned.
+an Identity may stand between it and its layer; types for the graph as it then is, and only behind
+them what asks for ranks.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from oq.prepare.fold_batchnorm import fold_batchnorm
 from oq.prepare.fold_constants import fold_constants
 from oq.prepare.fold_pad import fold_pad
 from oq.prepare.infer_types import infer_types
+from oq.prepare.mean_to_pool import mean_to_pool
 from oq.prepare.outcome import Outcome
 from oq.prepare.raise_opset import raise_opset
 
@@ -26,6 +28,7 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     fold_batchnorm,
     fold_pad,
     infer_types,
+    mean_to_pool,
 )
 
 QUANTIZED = frozenset(

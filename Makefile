@@ -1,0 +1,43 @@
+# make demo: the whole job on the bundled model and data.  make test: everything CI runs.
+# Both make their own virtual environment in .venv and need nothing but Python 3.11 or later.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+REAL ?= $(wildcard ../shared/real)
+
+.PHONY: demo test bench results train clean
+
+demo: $(VENV)/.core
+	$(BIN)/oq demo -o out/demo
+
+test: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	OQ_REAL=$(abspath $(REAL)) $(BIN)/python -m pytest -q
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks --real "$(REAL)"
+
+results: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.results --real "$(REAL)"
+
+train: $(VENV)/.dev
+	$(BIN)/python -m models.train
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+# torch first and pinned: a looser requirement may pull gigabytes of GPU libraries.
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet -e '.[all,dev]'
+	touch $(VENV)/.core $@
+
+clean:
+	rm -rf $(VENV) build dist out *.egg-info

@@ -1,0 +1,52 @@
+"""Per tensor, the calibrator whose grid errs least in the layers that read the tensor."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from oq.calibrator import Calibrator, Readers, covering
+from oq.calibrators.entropy import Entropy
+from oq.calibrators.minmax import MinMax
+from oq.calibrators.mse import Mse
+from oq.calibrators.percentile import Percentile
+from oq.grid import fit
+from oq.spec import QType, Range
+from oq.statistics import Need, Statistics
+from oq.tally import Tally, quantization_error, tally
+
+CANDIDATES: tuple[Calibrator, ...] = (
+    MinMax(),
+    Mse(),
+    Percentile(99.999),
+    Percentile(99.99),
+    Percentile(99.9),
+    Entropy(),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Auto:
+    """``argmin noise * Var[e] + bias * E[e]^2`` over the other calibrators' ranges.
+
+    e is the error on the tensor's own histogram and on the target's grid; ``noise`` and ``bias``
+    come from the weights of the layers that read it (:class:`oq.calibrator.Readers`): a layer whose
+    weights sum to zero forgives clipping, one whose weights all point one way does not.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.HISTOGRAM})
+
+    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+        """The best candidate's range; the first of equals."""
+        if statistics.count == 0:
+            return covering(0.0, 0.0)
+        values = tally(statistics)
+        weigh = Readers() if readers is None else readers
+        found = [c.range(statistics, qtype, weigh) for c in CANDIDATES]
+        return min(found, key=lambda r: _score(values, r, qtype, weigh))
+
+
+def _score(values: Tally, candidate: Range, qtype: QType, readers: Readers) -> float:
+    error = quantization_error(values, fit(candidate, qtype))
+    return readers.noise * error.variance + readers.bias * error.mean**2
+
+
+CALIBRATOR = Auto

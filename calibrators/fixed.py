@@ -1,0 +1,31 @@
+"""``[lo, hi]`` as given: for tensors whose range is known, such as pixels in [0, 1]."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from oq.calibrator import Readers, covering
+from oq.spec import QType, Range
+from oq.statistics import Need, Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class FixedRange:
+    """A known range, data unseen: [0, 1] gives uint8 the scale 1/255 and zero point 0.
+
+    ``lo <= 0 <= hi`` in real units.  Softmax and Sigmoid outputs lie in [0, 1], Tanh in [-1, 1].
+    """
+
+    lo: float = 0.0
+    hi: float = 1.0
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not self.lo <= 0 <= self.hi or self.lo == self.hi:
+            raise ValueError(f"range {self.lo}..{self.hi} must hold 0 and more than 0")
+
+    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+        """``[lo, hi]``."""
+        return covering(self.lo, self.hi)
+
+
+CALIBRATOR = FixedRange

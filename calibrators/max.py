@@ -1,0 +1,30 @@
+"""``[-m, m]`` with ``m = max |x|``: symmetric, nothing is clipped."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from oq.calibrator import Readers, covering
+from oq.spec import QType, Range
+from oq.statistics import Need, Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Max:
+    """The largest magnitude on both sides (TensorRT's "max" and pytorch-quantization's).
+
+    >>> from oq.spec import INT8
+    >>> found = Max().range(Statistics(count=3, nonfinite=0, lo=-1.0, hi=2.0), INT8)
+    >>> float(found.lo), float(found.hi)
+    (-2.0, 2.0)
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+        """``hi = max(|min x|, |max x|)``, ``lo = -hi``."""
+        seen = covering(statistics.lo, statistics.hi)
+        reach = max(-float(seen.lo), float(seen.hi))
+        return covering(-reach, reach)
+
+
+CALIBRATOR = Max

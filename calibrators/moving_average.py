@@ -1,0 +1,37 @@
+"""``m <- m + c (batch extreme - m)``: one odd batch moves the range only a little."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from oq.calibrator import Readers, covering
+from oq.spec import QType, Range
+from oq.statistics import Need, Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class MovingAverage:
+    """Exponential moving average of each batch's extremes, in the order of the samples.
+
+    The first batch starts it (PyTorch's MovingAverageMinMaxObserver; Jacob et al. 2018,
+    section 3.1).  ``averaging_constant`` c is the weight of a new batch, in (0, 1].
+    """
+
+    averaging_constant: float = 0.01
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.BATCHES})
+
+    def __post_init__(self) -> None:
+        if not 0 < self.averaging_constant <= 1:
+            raise ValueError(f"averaging_constant is {self.averaging_constant}, not in (0, 1]")
+
+    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+        """The averages of both extremes after the last batch."""
+        if statistics.batches is None:
+            return covering(statistics.lo, statistics.hi)
+        _, lo, hi = (float(v) for v in statistics.batches[0])
+        for _, low, high in statistics.batches[1:]:
+            lo += self.averaging_constant * (float(low) - lo)
+            hi += self.averaging_constant * (float(high) - hi)
+        return covering(lo, hi)
+
+
+CALIBRATOR = MovingAverage
