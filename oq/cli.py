@@ -10,8 +10,7 @@ Nothing heavy is imported here: every command imports what it runs.
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,10 +18,24 @@ import typer
 
 import oq
 from oq.errors import OptionError, OqError
+from oq.flags import (
+    BatchOpt,
+    CacheOpt,
+    DataOpt,
+    JsonOpt,
+    KeepOpt,
+    MemoryOpt,
+    ModelArg,
+    PreprocessOpt,
+    ProviderOpt,
+    SamplesOpt,
+    SeedOpt,
+    TargetOpt,
+)
+from oq.progress import show_progress
 
 if TYPE_CHECKING:
     from oq.compare import Verification
-    from oq.pipeline import Watch
 
 app = typer.Typer(
     name="oq",
@@ -32,33 +45,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ModelArg = Annotated[Path, typer.Argument(metavar="MODEL.onnx", show_default=False)]
-TargetOpt = Annotated[str, typer.Option("--target", "-t", help="see oq targets")]
-DataOpt = Annotated[
-    str, typer.Option("--data", "-d", help=".npz, .npy, a folder, or package.module:callable")
-]
-JsonOpt = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
-SamplesOpt = Annotated[int | None, typer.Option("--samples", min=1, help="draw this many")]
-BatchOpt = Annotated[int, typer.Option("--batch-size", min=1)]
-PreprocessOpt = Annotated[
-    str | None, typer.Option("--preprocess", help="FILE.yaml or a preset, for images")
-]
-ProviderOpt = Annotated[str, typer.Option("--provider", help="cpu, cuda, ...")]
-KeepOpt = Annotated[
-    list[str] | None, typer.Option("--keep-float", help="glob over node names; repeatable")
-]
-SeedOpt = Annotated[int, typer.Option("--seed", help="of the draw of --samples")]
-
-
-CacheOpt = Annotated[
-    Path | None,
-    typer.Option("--cache", help="keep statistics in this file; resumes"),
-]
-MemoryOpt = Annotated[
-    int | None,
-    typer.Option("--max-memory", metavar="MB", min=1, help="of a batch's activations"),
-]
 
 
 @app.command()
@@ -119,7 +105,7 @@ def quantize(
     for given, what in ((model, "model"), (Path(data or ""), "data")):
         if path.exists() and given.exists() and path.samefile(given):
             raise OptionError(f"the output {str(path)!r} is the {what} itself; give another -o")
-    with _progress() as watch:
+    with show_progress() as watch:
         result = pipeline.quantize(
             model,
             target,
@@ -172,7 +158,7 @@ def verify(
     from oq import pipeline
     from oq.report import verification_lines
 
-    with _progress() as watch:
+    with show_progress() as watch:
         found = pipeline.verify(
             float_model,
             quantized,
@@ -230,7 +216,7 @@ def calibrate(
 
         if model is None or data is None:
             raise OptionError("oq calibrate needs MODEL.onnx and --data, or --merge A --merge B")
-        with _progress() as watch:
+        with show_progress() as watch:
             found = pipeline.calibrate(
                 model,
                 target,
@@ -399,38 +385,3 @@ def _drop(found: "Verification") -> float | None:
         v.top1_float - v.top1 for v in votes if v.top1 is not None and v.top1_float is not None
     ]
     return max(drops, default=None)
-
-
-@contextmanager
-def _progress() -> "Iterator[Watch | None]":
-    """A progress bar on standard error, and nothing when that is not a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def watch(stage: str, done: int, total: int | None) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total, speed="")
-            task = bars.tasks[tasks[stage]]
-            speed = f"{done / task.elapsed:,.0f}/s" if task.elapsed else ""
-            bars.update(tasks[stage], completed=done, speed=speed)
-
-        yield watch

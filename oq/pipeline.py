@@ -4,7 +4,7 @@ These functions are the Python API and what the command line calls.  No decision
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from oq.measure import EVERYTHING, Job, Measured, Methods, measure, needs_of
 from oq.overrides import Choice
 from oq.plan import plan as decide
 from oq.prepare.order import prepare
+from oq.progress import Watch
 from oq.ready import (
     Model,
     Ready,
@@ -46,9 +47,6 @@ from oq.session import Settings
 from oq.solve import solve
 from oq.spec import Plan, Range
 from oq.target import Target
-
-Watch = Callable[[str, int, int | None], None]
-"""Called with a stage, the samples done and the samples in all (None when not known)."""
 
 BATCH = 8
 

@@ -120,7 +120,7 @@ class Accumulator:
     def _usable(self, values: Array) -> Array:
         finite = values[np.isfinite(values)]
         self.nonfinite += values.size - finite.size
-        usable: Array = finite[np.abs(finite) < MASK]
+        usable: Array = finite[np.abs(finite.astype(np.float64)) < MASK]
         self.masked += finite.size - usable.size
         return usable
 

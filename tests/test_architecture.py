@@ -21,6 +21,7 @@ FOLDERS = {
 LINES, FUNCTION_LINES = 400, 60
 LONG_FUNCTIONS = {
     "oq.pipeline.quantize": "the stages in order, one after the other",
+    "oq.cli.quantize": "one parameter per flag",
 }
 """Functions above 60 lines, each with its reason."""
 
@@ -36,13 +37,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.view": {"spec"},
     "oq.grid": {"numpy", *VALUES},
     "oq.target": {"spec", "ops", "view"},
-    "oq.predicates": RULES,
+    "oq.predicates": {"numpy", *RULES},
     "oq.statistics": {"numpy", *VALUES},
+    "oq.tally": {"numpy", *VALUES, "grid", "statistics"},
+    "oq.weights": {"numpy", *VALUES, "grid"},
+    "oq.readers": {"numpy", *GRAPHS, "calibrator"},
     "oq.calibrator": {"numpy", *VALUES, "grid", "statistics"},
     "oq.targets": set(),
     "oq.targets.*": {*RULES, "predicates"},
     "oq.calibrators": set(),
-    "oq.calibrators.*": {"numpy", *VALUES, "calibrator", "grid", "statistics"},
+    "oq.calibrators.*": {
+        *{"numpy", *VALUES},
+        *{"calibrator", "calibrators", "grid", "statistics", "tally"},
+    },
     # models
     "oq.files": {"onnx", "google", "errors"},
     "oq.graph": {"numpy", "onnx", "onnx_graphsurgeon", *VALUES, "view"},
@@ -51,8 +58,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.session": {"numpy", "onnx", "onnxruntime", *VALUES, "files"},
     # stages
     "oq.plan": {*RULES, "predicates"},
-    "oq.calibrate": {"numpy", "onnx", *VALUES, "session", "statistics", "view", "calibrator"},
-    "oq.solve": {"numpy", *VALUES, "calibrator", "grid", "statistics", "view"},
+    "oq.collect": {"numpy", "onnx", *VALUES, "session", "statistics", "view"},
+    "oq.overrides": {*VALUES, "view"},
+    "oq.solve": {
+        *{"numpy", *VALUES},
+        *{"calibrator", "grid", "readers", "statistics", "view", "weights"},
+    },
+    "oq.sanity": {*VALUES, "statistics"},
+    "oq.cache": {"numpy", "onnx", *VALUES, "collect", "files", "statistics"},
+    "oq.ranges": {"numpy", *VALUES, "files"},
     "oq.emit": {"numpy", *VALUES, "graph", "grid", "solve", "view"},
     "oq.legal": {"numpy", *RULES},
     "oq.compare": {"numpy", "onnx", *VALUES, "ops", "session"},
@@ -73,11 +87,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.report": {*VALUES, "legal", "ops", "compare"},
     "oq.explain": {*VALUES, "report"},
     "oq.registry": {*VALUES, "calibrator", "target"},
-    "oq.pipeline": {"onnx", *GRAPHS, *{"target", "calibrator", "statistics", "registry"},
-        *{"calibrate", "compare", "data", "emit", "files", "graph", "legal", "plan", "prepare"},
-        *{"report", "session", "solve"}},
+    "oq.measure": {"onnx", *VALUES, *{"cache", "calibrator", "collect", "data", "session"},
+        *{"statistics", "view"}},
+    "oq.ready": {"onnx", *GRAPHS, *{"collect", "data", "files", "graph", "measure", "overrides"},
+        *{"plan", "prepare", "ranges", "registry", "target"}},
+    "oq.progress": {"rich"},
+    "oq.pipeline": {"onnx", *GRAPHS, *{"cache", "collect", "compare", "data", "emit", "files"},
+        *{"graph", "legal", "measure", "overrides", "plan", "prepare", "progress", "ready"},
+        *{"registry", "report", "sampling", "sanity", "session", "solve", "target"}},
     "oq.demo": {"pipeline", "registry", "files", "compare"},
-    "oq.cli": {"typer", "rich", "yaml", "errors",
+    "oq.flags": {"typer"},
+    "oq.cli": {"typer", "yaml", "errors", "flags", "progress", "cache", "ranges",
         *{"compare", "demo", "explain", "export", "files", "pipeline", "registry", "report"}},
     "oq.__main__": {"cli"},
 }  # fmt: skip

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from oq.spec import Array
-from oq.statistics import EMPTY, Statistics, merge, observe
+from oq.statistics import EMPTY, MASK, Statistics, merge, observe
 from tests.small import floats
 
 ANY_FLOATS = arrays.arrays(
@@ -33,10 +33,12 @@ def test_parts_in_any_order_and_grouping_give_the_whole(
 @given(ANY_FLOATS)
 def test_observe_counts_and_excludes_what_is_not_finite(values: Array) -> None:
     finite = [float(v) for v in values if np.isfinite(v)]
+    data = [v for v in finite if abs(v) < MASK]
     found = observe(values)
-    assert (found.count, found.nonfinite) == (len(finite), len(values) - len(finite))
-    assert found.lo == min(finite, default=np.inf)
-    assert found.hi == max(finite, default=-np.inf)
+    assert (found.count, found.nonfinite) == (len(data), len(values) - len(finite))
+    assert found.masked == len(finite) - len(data)
+    assert found.lo == min(data, default=np.inf)
+    assert found.hi == max(data, default=-np.inf)
 
 
 def test_no_values_are_the_identity() -> None:

@@ -1,0 +1,44 @@
+"""Progress bars on standard error, and nothing when that is not a terminal."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Watch = Callable[[str, int, int | None], None]
+"""Called with a stage, the samples done and the samples in all (None when not known)."""
+
+
+@contextmanager
+def show_progress() -> Iterator[Watch | None]:
+    """A bar per stage with samples per second and time left, gone when all is done."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def watch(stage: str, done: int, total: int | None) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total, speed="")
+            task = bars.tasks[tasks[stage]]
+            speed = f"{done / task.elapsed:,.0f}/s" if task.elapsed else ""
+            bars.update(tasks[stage], completed=done, speed=speed)
+
+        yield watch
