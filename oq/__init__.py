@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
-    from oq.pipeline import Result, check, make_plan, quantize, verify
+    from oq.pipeline import Result, calibrate, check, make_plan, quantize, verify
 
 __version__ = "0.1.0"
 
@@ -24,6 +24,7 @@ _HOMES = {
     "OptionError": "oq.errors",
     "OqError": "oq.errors",
     "Result": "oq.pipeline",
+    "calibrate": "oq.pipeline",
     "check": "oq.pipeline",
     "make_plan": "oq.pipeline",
     "quantize": "oq.pipeline",
@@ -37,6 +38,7 @@ __all__ = [
     "OptionError",
     "OqError",
     "Result",
+    "calibrate",
     "check",
     "make_plan",
     "quantize",

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from oq.collect import Needs
 from oq.errors import DataError, OptionError
 from oq.files import check_writable, replacing
 from oq.spec import Array
@@ -28,34 +29,31 @@ FORMAT = 1
 class Key:
     """What a cache is of: SHA-256 digests in hexadecimal.
 
-    ``model``: the prepared float model.  ``plan``: the tensors and what is kept of each.
-    ``data``: the samples, their preprocessing and which of them were drawn.
+    ``model``: the prepared float model.  ``data``: the samples, their preprocessing and which of
+    them were drawn.
     """
 
     model: str
-    plan: str
     data: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Statistics with what they are of; ``samples`` are folded in, ``complete`` or not."""
+    """Statistics with what they are of; ``samples`` are folded in, ``complete`` or not.
+
+    ``needs``: the tensors that were asked for, and what of each.
+    """
 
     key: Key
+    needs: Needs
     samples: int
     complete: bool
     statistics: Mapping[str, Statistics]
 
 
-def make_key(model: onnx.ModelProto, needs: Mapping[str, frozenset[Need]], data: str) -> Key:
+def make_key(model: onnx.ModelProto, data: str) -> Key:
     """The key of a calibration; ``data`` is the fingerprint of its samples."""
-    kept = {t: sorted(n.value for n in need) for t, need in needs.items()}
-    plan = json.dumps(kept, sort_keys=True).encode()
-    return Key(
-        hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest(),
-        hashlib.sha256(plan).hexdigest(),
-        data,
-    )
+    return Key(hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest(), data)
 
 
 def digest(statistics: Mapping[str, Statistics]) -> str:
@@ -75,6 +73,7 @@ def save_cache(cache: Cache, path: str | Path) -> None:
     header = {
         "format": FORMAT,
         "key": asdict(cache.key),
+        "needs": {t: sorted(n.value for n in need) for t, need in cache.needs.items()},
         "samples": cache.samples,
         "complete": cache.complete,
     }
@@ -102,7 +101,9 @@ def load_cache(path: str | Path) -> Cache:
                 f"{str(path)!r} is a calibration cache of format {header['format']}; this oq "
                 f"reads format {FORMAT}: calibrate again"
             )
-        return Cache(Key(**header["key"]), header["samples"], header["complete"], _unpack(arrays))
+        needs = {t: frozenset(Need(n) for n in need) for t, need in header["needs"].items()}
+        key = Key(**header["key"])
+        return Cache(key, needs, header["samples"], header["complete"], _unpack(arrays))
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{str(path)!r} is not a calibration cache, or it is damaged") from error
 
@@ -115,16 +116,35 @@ def check_key(found: Cache, wanted: Key, path: str | Path, *, data: bool = True)
     """
     words = {
         "model": "another model (or the same one prepared otherwise)",
-        "plan": "another target, calibrator or choice of layers",
         "data": "other samples or other preprocessing",
     }
     for field, what in words.items():
-        if field == "data" and not data:
-            continue
-        if getattr(found.key, field) != getattr(wanted, field):
+        if getattr(found.key, field) != getattr(wanted, field) and (data or field != "data"):
+            raise DataError(f"the cache {str(path)!r} was made with {what}; {ADVICE}")
+
+
+def check_needs(found: Cache, wanted: Needs, path: str | Path) -> None:
+    """Refuse a cache that lacks a tensor, or what a calibrator reads of one.
+
+    An unfinished cache must have been asked for exactly what is wanted now, to be gone on with.
+
+    Raises:
+        DataError: the message names the first tensor that is missing.
+    """
+    if not found.complete and dict(found.needs) != dict(wanted):
+        raise DataError(
+            f"the cache {str(path)!r} is unfinished and was begun for another target, calibrator "
+            f"or choice of layers; {ADVICE}"
+        )
+    for tensor, need in wanted.items():
+        if not need <= found.needs.get(tensor, frozenset()) or tensor not in found.needs:
             raise DataError(
-                f"the cache {str(path)!r} was made with {what}; delete it, or name another --cache"
+                f"the cache {str(path)!r} lacks what is needed of tensor {tensor!r}: it was made "
+                f"for another target, calibrator or choice of layers; {ADVICE}"
             )
+
+
+ADVICE = "delete it, or name another --cache"
 
 
 def merge_caches(paths: Sequence[str | Path]) -> Cache:
@@ -144,6 +164,7 @@ def merge_caches(paths: Sequence[str | Path]) -> Cache:
             )
     for path, shard in zip(paths[1:], rest, strict=True):
         check_key(shard, whole.key, path, data=False)
+        check_needs(shard, whole.needs, path)
         if shard.key.data in seen:
             raise DataError(f"the cache {str(path)!r} holds the same samples as another shard")
         seen.add(shard.key.data)

@@ -51,22 +51,53 @@ KeepOpt = Annotated[
 SeedOpt = Annotated[int, typer.Option("--seed", help="of the draw of --samples")]
 
 
+CacheOpt = Annotated[
+    Path | None,
+    typer.Option("--cache", help="keep statistics in this file; resumes"),
+]
+MemoryOpt = Annotated[
+    int | None,
+    typer.Option("--max-memory", metavar="MB", min=1, help="of a batch's activations"),
+]
+
+
 @app.command()
 def quantize(
     model: ModelArg,
     target: TargetOpt,
-    data: DataOpt,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", "-d", help=".npz, .npy, a folder, package.module:callable, random"),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="default: MODEL.TARGET.onnx")
     ] = None,
     calibrator: Annotated[str, typer.Option(help="see oq calibrators")] = "minmax",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="repeatable")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="a calibrator's setting; repeatable"),
     ] = None,
+    calibrator_for: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB=NAME", help="a calibrator for tensors, layers or ops; repeatable"
+        ),
+    ] = None,
+    weights: Annotated[str, typer.Option(help="range of weights: max or mse")] = "max",
     samples: SamplesOpt = None,
     batch_size: BatchOpt = 8,
     preprocess: PreprocessOpt = None,
     keep_float: KeepOpt = None,
+    cache: CacheOpt = None,
+    ranges: Annotated[
+        Path | None,
+        typer.Option("--ranges", help="take ranges from JSON or a TensorRT calibration table"),
+    ] = None,
+    save_ranges: Annotated[
+        Path | None,
+        typer.Option("--save-ranges", help="write ranges: .json, else a TensorRT table"),
+    ] = None,
+    max_memory: MemoryOpt = None,
     provider: ProviderOpt = "cpu",
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="compare on held-back samples")
@@ -82,7 +113,10 @@ def quantize(
     check_exists(model)
     path = model.with_name(f"{model.stem}.{target}.onnx") if output is None else output
     check_writable(path)
-    for given, what in ((model, "model"), (Path(data), "data")):
+    for extra in (cache, save_ranges):
+        if extra is not None:
+            check_writable(extra)
+    for given, what in ((model, "model"), (Path(data or ""), "data")):
         if path.exists() and given.exists() and path.samefile(given):
             raise OptionError(f"the output {str(path)!r} is the {what} itself; give another -o")
     with _progress() as watch:
@@ -92,15 +126,24 @@ def quantize(
             data,
             calibrator=calibrator,
             settings=_settings(settings),
+            calibrator_for=_choices(calibrator_for),
+            weights=weights,
             samples=samples,
             batch_size=batch_size,
             preprocess=preprocess,
             keep_float=tuple(keep_float or ()),
+            cache=cache,
+            ranges=ranges,
+            max_memory=max_memory,
             provider=provider,
             verify=verify,
             seed=seed,
             watch=watch,
         )
+    if save_ranges is not None:
+        from oq.ranges import write_ranges
+
+        write_ranges(result.ranges, save_ranges)
     report = pipeline.finish(result, path).report
     _say(report, str(report).splitlines(), as_json)
 
@@ -152,6 +195,59 @@ def verify(
     if max_drop is not None and drop is not None and drop > max_drop:
         _warn(f"top-1 fell by {drop:.2f} points, more than --max-drop {max_drop:g}")
         raise typer.Exit(1)
+
+
+@app.command()
+def calibrate(
+    model: Annotated[Path | None, typer.Argument(metavar="MODEL.onnx", show_default=False)] = None,
+    cache: Annotated[Path, typer.Option("--cache", help="the file to write")] = Path("oq.cache"),
+    target: Annotated[str, typer.Option("--target", "-t", help="see oq targets")] = "ort",
+    data: Annotated[str | None, typer.Option("--data", "-d", help="as for oq quantize")] = None,
+    merge: Annotated[
+        list[Path] | None,
+        typer.Option("--merge", help="join finished caches of one model instead; repeatable"),
+    ] = None,
+    samples: SamplesOpt = None,
+    batch_size: BatchOpt = 8,
+    preprocess: PreprocessOpt = None,
+    keep_float: KeepOpt = None,
+    max_memory: MemoryOpt = None,
+    provider: ProviderOpt = "cpu",
+    seed: SeedOpt = 0,
+    as_json: JsonOpt = False,
+) -> None:
+    """Collect statistics only, for every calibrator at once; resumes and merges."""
+    from oq.cache import merge_caches, save_cache
+    from oq.files import check_writable
+
+    check_writable(cache)
+    if merge:
+        whole = merge_caches(merge)
+        save_cache(whole, cache)
+        samples, tensors = whole.samples, len(whole.statistics)
+    else:
+        from oq import pipeline
+
+        if model is None or data is None:
+            raise OptionError("oq calibrate needs MODEL.onnx and --data, or --merge A --merge B")
+        with _progress() as watch:
+            found = pipeline.calibrate(
+                model,
+                target,
+                data,
+                cache,
+                samples=samples,
+                batch_size=batch_size,
+                preprocess=preprocess,
+                keep_float=tuple(keep_float or ()),
+                max_memory=max_memory,
+                provider=provider,
+                seed=seed,
+                watch=watch,
+            )
+        samples, tensors = found.samples, len(found.statistics)
+    line = f"{cache}: statistics of {tensors} tensors over {samples:,} samples"
+    _say({"cache": str(cache), "tensors": tensors, "samples": samples}, [line], as_json)
 
 
 @app.command()
@@ -283,6 +379,17 @@ def _settings(pairs: list[str] | None) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise OptionError(f"--set {pair!r}: {value!r} is no number, word or list") from error
     return found
+
+
+def _choices(pairs: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """``GLOB=NAME`` pairs; the glob may hold further equals signs."""
+    found = []
+    for pair in pairs or ():
+        glob, equals, name = pair.rpartition("=")
+        if not equals or not glob or not name:
+            raise OptionError(f"--calibrator-for {pair!r}: expected GLOB=NAME")
+        found.append((glob, name))
+    return tuple(found)
 
 
 def _drop(found: "Verification") -> float | None:

@@ -8,7 +8,7 @@ import contextlib
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -20,7 +20,7 @@ from oq.errors import ModelError, OptionError, one_line
 PROTOBUF_LIMIT = 2**31 - 2**20
 """Bytes above which a model needs external data (protobuf's 2 GB, less room for the graph)."""
 
-_WIDTHS = {
+_WIDTHS: Mapping[int, int] = {
     onnx.TensorProto.BFLOAT16: 2,
     onnx.TensorProto.DOUBLE: 8,
     onnx.TensorProto.FLOAT: 4,
@@ -96,7 +96,7 @@ def save_model(model: onnx.ModelProto, path: str | Path) -> int:
 def model_bytes(model: onnx.ModelProto) -> int:
     """Bytes of ``model``; of its weights alone when protobuf cannot count beyond 2 GB."""
     try:
-        return model.ByteSize()
+        return int(model.ByteSize())
     except EncodeError:
         return sum(len(t.raw_data) for t in model.graph.initializer)
 
@@ -161,4 +161,5 @@ def _check_external(model: onnx.ModelProto, path: Path) -> None:
 
 def _stored_bytes(tensor: onnx.TensorProto) -> int:
     """Bytes of ``tensor`` in a file whose entry does not say its length."""
-    return math.prod(tensor.dims) * _WIDTHS.get(tensor.data_type, 0)
+    values: int = math.prod(tensor.dims)
+    return values * _WIDTHS.get(tensor.data_type, 0)

@@ -74,6 +74,7 @@ class Graph:
         model.graph.CopyFrom(exported.graph)
         del model.opset_import[:]
         model.opset_import.extend(exported.opset_import)
+        model.ir_version = max(model.ir_version, _oldest_ir(exported.opset_import))
         for node in model.graph.node:
             if node.name in self._provenance:
                 entry = node.metadata_props.add()
@@ -272,6 +273,11 @@ def _without_graph(model: onnx.ModelProto) -> onnx.ModelProto:
         else:
             setattr(shell, field.name, value)
     return shell
+
+
+def _oldest_ir(opsets: Sequence[onnx.OperatorSetIdProto]) -> int:
+    """The first IR version with these operator sets; 4 lets initializers not be inputs."""
+    return max(4, onnx.helper.find_min_ir_version_for(list(opsets), ignore_unknown=True))
 
 
 def _view_node(node: Any) -> NodeView:

@@ -93,7 +93,8 @@ def quantize(x: Array, grid: Grid) -> Array:
     which QuantizeLinear does not: it only saturates at the dtype's.
     """
     scale, zero = _aligned(grid, x.ndim)
-    steps = np.rint(x.astype(np.float32, copy=False) / scale)
+    with np.errstate(over="ignore"):  # infinitely many steps saturate like too many
+        steps = np.rint(x.astype(np.float32, copy=False) / scale)
     low = (grid.qtype.qmin - zero.astype(np.int64)).astype(np.float64)
     high = (grid.qtype.qmax - zero.astype(np.int64)).astype(np.float64)
     codes = np.clip(steps.astype(np.float64), low, high).astype(np.int64) + zero

@@ -14,40 +14,52 @@ import onnx
 
 import oq
 from oq import registry
-from oq.calibrate import collect, tensors_to_calibrate
+from oq.cache import digest
+from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
-from oq.data import Fitted, fingerprint, fixed_batch, open_source, split, subset
+from oq.data import Fitted, fixed_batch, open_source, subset
 from oq.emit import emit
 from oq.errors import DataError, ModelError
-from oq.files import load_model, model_bytes, save_model
+from oq.files import model_bytes, save_model
 from oq.graph import Graph
 from oq.legal import Finding
 from oq.legal import check as find_violations
+from oq.measure import EVERYTHING, Job, Measured, Methods, measure, needs_of
+from oq.overrides import Choice
 from oq.plan import plan as decide
 from oq.prepare.order import prepare
+from oq.ready import (
+    Model,
+    Ready,
+    divide,
+    inputs_of,
+    known_ranges,
+    load,
+    make_methods,
+    make_ready,
+    open_samples,
+)
 from oq.report import Report
+from oq.sampling import RANDOM as RANDOM_NAME
+from oq.sanity import data_warnings
 from oq.session import Settings
 from oq.solve import solve
-from oq.spec import Plan, Shape, TensorInfo
+from oq.spec import Plan, Range
 from oq.target import Target
 
-Model = str | Path | onnx.ModelProto
 Watch = Callable[[str, int, int | None], None]
 """Called with a stage, the samples done and the samples in all (None when not known)."""
 
-HELD_BACK = 8
-"""Every eighth calibration sample is kept out of calibration, to verify on."""
-
-VERIFY_SAMPLES = 64
 BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A quantized model and its story."""
+    """A quantized model, its story, and the ranges its activations got."""
 
     model: onnx.ModelProto
     report: Report
+    ranges: Mapping[str, Range] = field(default_factory=dict)
 
     def save(self, path: str | Path) -> None:
         """Write the model to ``path`` (beside it first, then renamed)."""
@@ -57,14 +69,19 @@ class Result:
 def quantize(
     model: Model,
     target: str,
-    data: object,
+    data: object = None,
     *,
     calibrator: str = "minmax",
     settings: Mapping[str, Any] | None = None,
+    calibrator_for: Sequence[Choice] = (),
+    weights: str = "max",
     samples: int | None = None,
     batch_size: int = BATCH,
     preprocess: str | Path | None = None,
     keep_float: Sequence[str] = (),
+    cache: str | Path | None = None,
+    ranges: str | Path | None = None,
+    max_memory: int | None = None,
     provider: str = "cpu",
     verify: bool = True,
     seed: int = 0,
@@ -72,70 +89,124 @@ def quantize(
 ) -> Result:
     """Quantize ``model`` for ``target``, calibrated on ``data`` (:func:`oq.data.open_source`).
 
-    ``settings`` are the calibrator's own; ``samples`` draws that many by ``seed``; ``keep_float``
-    are globs over node names.  With ``verify`` every eighth sample (64 at most) is held back from
-    calibration and both models are compared on them.
+    ``settings`` are the calibrators' own, by ``field`` for the default one and ``name.field`` for
+    others.  ``calibrator_for`` are pairs (glob over tensors, layers or ops, calibrator).
+    ``weights``: "max" or "mse".  ``samples`` draws that many by ``seed``; ``keep_float`` are globs
+    over node names.  ``cache`` keeps statistics on disk, and a finished one needs no ``data``;
+    ``ranges`` is a file of ranges (JSON or a TensorRT calibration table) to use instead of
+    measuring.  ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` every eighth
+    sample (64 at most) is held back from calibration and both models are compared on them.
 
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
     """
     clock = _Clock()
-    profile = registry.target(target)
-    method = registry.calibrator(calibrator, dict(settings or {}))
+    methods = make_methods(calibrator, settings or {}, calibrator_for)
     with clock.stage("load"):
-        loaded = load_model(model) if isinstance(model, str | Path) else model
-        source = open_source(data, inputs_of(loaded), preprocess=preprocess)
-        used, held = _divide(source, samples, seed, verify)
+        loaded = load(model)
+        source = None if data is None else open_samples(loaded, data, preprocess, samples, seed)
+        used, held = (None, None) if source is None else divide(source, seed, verify)
     with clock.stage("prepare"):
-        graph = prepare(loaded, profile.min_opset).graph
-        float_model, view = graph.to_model(), graph.view()
-    with clock.stage("plan"):
-        decided = decide(view, profile, keep_float)
-    counter = _Counter("calibrate", used.count, watch)
+        ready = make_ready(loaded, target, keep_float, calibrator_for)
     with clock.stage("calibrate"):
-        run = Settings(provider=provider)
-        tensors = tensors_to_calibrate(decided, view)
-        statistics = collect(float_model, tensors, used.batches(batch_size), run, counter)
+        known = {} if ranges is None else known_ranges(ready, ranges)
+        counter = _Counter("calibrate", None if used is None else used.count, watch)
+        needs = needs_of(ready.plan, ready.view, methods)
+        job = Job(
+            ready.model,
+            ready.view,
+            {t: n for t, n in needs.items() if t not in known},
+            batch_size,
+            Settings(provider=provider),
+            drawn=f"{samples} {seed} {verify}",
+            max_memory=None if max_memory is None else max_memory * 10**6,
+            progress=counter,
+        )
+        path = None if cache is None else Path(cache)
+        if used is None and path is None and job.needs and known:
+            raise DataError(
+                f"{str(ranges)!r} has no range for {len(job.needs)} tensors, "
+                f"{next(iter(job.needs))!r} first; give --data to measure them"
+            )
+        measured = measure(job, used, path) if job.needs else Measured({}, 0)
     with clock.stage("emit"):
-        solution = solve(decided, view, statistics, method)
-        emit(graph, decided, solution)
-        quantized = graph.to_model()
-        findings = find_violations(graph.view(), profile)
+        solution = solve(
+            ready.plan,
+            ready.view,
+            measured.statistics,
+            methods.default,
+            named=methods.named,
+            known=known,
+            weights=weights,
+        )
+        emit(ready.graph, ready.plan, solution)
+        quantized = ready.graph.to_model()
+        findings = find_violations(ready.graph.view(), ready.target)
         _insist(findings)
     found = None
     if held is not None:
         with clock.stage("verify"):
             watcher = _Counter("verify", held.count, watch)
             found = compare(loaded, quantized, held.batches(batch_size), progress=watcher)
-    provenance = {
-        "oq.version": oq.__version__,
-        "oq.target": profile.name,
-        "oq.calibrator": repr(method),
-        "oq.data": fingerprint(used),
-        "oq.samples": str(counter.done),
-    }
-    if found is not None:
-        sqnr = ", ".join(f"{e.name} {e.sqnr_db:.1f} dB" for e in found.literal.outputs)
-        provenance["oq.error"] = sqnr
-    _stamp(quantized, provenance)
+    _stamp(quantized, _provenance(ready, methods, measured, found))
+    warnings = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
     report = Report(
         version=oq.__version__,
         model=str(model) if isinstance(model, str | Path) else loaded.graph.name,
         output=None,
-        target=profile.name,
-        summary=profile.summary,
+        target=target,
+        summary=ready.target.summary,
         calibrator=calibrator,
-        data=source.name,
-        samples=counter.done,
+        data=_describe(source, cache, ranges),
+        samples=measured.samples,
         bytes_before=model_bytes(loaded),
         bytes_after=model_bytes(quantized),
-        plan=decided,
-        notes=solution.notes,
+        plan=ready.plan,
+        notes=(*_loudly(source), *(warnings if job.needs else ()), *solution.notes),
         findings=findings,
         verification=found,
         seconds=clock.seconds,
     )
-    return Result(quantized, report)
+    return Result(quantized, report, solution.ranges)
+
+
+def calibrate(
+    model: Model,
+    target: str,
+    data: object,
+    cache: str | Path,
+    *,
+    samples: int | None = None,
+    batch_size: int = BATCH,
+    preprocess: str | Path | None = None,
+    keep_float: Sequence[str] = (),
+    max_memory: int | None = None,
+    provider: str = "cpu",
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> Measured:
+    """Statistics only, into ``cache``: all that any calibrator reads, in one pass.
+
+    Goes on where an interrupted run stopped.  ``oq.quantize(..., cache=cache)`` without ``data``
+    then makes a file with any calibrator at once.
+
+    Raises:
+        OqError: as :func:`quantize`.
+    """
+    loaded = load(model)
+    source = open_samples(loaded, data, preprocess, samples, seed)
+    ready = make_ready(loaded, target, keep_float, ())
+    job = Job(
+        ready.model,
+        ready.view,
+        dict.fromkeys(tensors_to_calibrate(ready.plan, ready.view), EVERYTHING),
+        batch_size,
+        Settings(provider=provider),
+        drawn=f"{samples} {seed} {False}",
+        max_memory=None if max_memory is None else max_memory * 10**6,
+        progress=_Counter("calibrate", source.count, watch),
+    )
+    return measure(job, source, Path(cache))
 
 
 def verify(
@@ -157,7 +228,7 @@ def verify(
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.
     """
-    exact, rounded = _load(float_model), _load(quantized)
+    exact, rounded = load(float_model), load(quantized)
     _same_interface(exact, rounded)
     source = open_source(data, inputs_of(exact), preprocess=preprocess, labels=labels)
     if samples is not None:
@@ -175,18 +246,12 @@ def verify(
 def make_plan(model: Model, target: str, *, keep_float: Sequence[str] = ()) -> Plan:
     """What ``target`` would quantize in ``model``, and why not the rest; needs no data."""
     profile = registry.target(target)
-    return decide(prepare(_load(model), profile.min_opset).graph.view(), profile, keep_float)
+    return decide(prepare(load(model), profile.min_opset).graph.view(), profile, keep_float)
 
 
 def check(model: Model, target: str) -> tuple[Finding, ...]:
     """How a quantized ``model``, whoever made it, offends against ``target``'s rules."""
-    return find_violations(Graph(_load(model)).view(), registry.target(target))
-
-
-def inputs_of(model: onnx.ModelProto) -> tuple[TensorInfo, ...]:
-    """The inputs a caller must feed: those without a default value."""
-    given = {t.name for t in model.graph.initializer}
-    return tuple(_input(v) for v in model.graph.input if v.name not in given)
+    return find_violations(Graph(load(model)).view(), registry.target(target))
 
 
 def next_step(target: Target, output: Path) -> str:
@@ -229,23 +294,31 @@ class _Counter:
             self.watch(self.stage, done, self.total)
 
 
-def _divide(
-    source: Fitted, samples: int | None, seed: int, verify: bool
-) -> tuple[Fitted, Fitted | None]:
-    """The samples to calibrate on, and those to verify on (None: no verification)."""
-    if samples is not None:
-        source = subset(source, samples, seed)
-    if not verify:
-        return source, None
-    try:
-        rest, held = split(source, HELD_BACK)
-    except DataError:  # one sample, one batch or one feed: none can be spared
-        return source, source
-    return rest, subset(held, VERIFY_SAMPLES, seed)
+def _provenance(
+    ready: Ready, methods: Methods, measured: Measured, found: Verification | None
+) -> dict[str, str]:
+    entries = {
+        "oq.version": oq.__version__,
+        "oq.target": ready.target.name,
+        "oq.calibrator": repr(methods.default),
+        "oq.data": f"statistics sha256:{digest(measured.statistics)}",
+        "oq.samples": str(measured.samples),
+    }
+    if found is not None:
+        sqnr = ", ".join(f"{e.name} {e.sqnr_db:.1f} dB" for e in found.literal.outputs)
+        entries["oq.error"] = sqnr
+    return entries
 
 
-def _load(model: Model) -> onnx.ModelProto:
-    return load_model(model) if isinstance(model, str | Path) else model
+def _describe(source: Fitted | None, cache: str | Path | None, ranges: str | Path | None) -> str:
+    given = (None if source is None else source.name, cache, ranges)
+    return next(str(g) for g in given if g is not None)
+
+
+def _loudly(source: Fitted | None) -> tuple[str, ...]:
+    if source is None or source.name != RANDOM_NAME:
+        return ()
+    return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
 
 
 def _insist(findings: tuple[Finding, ...]) -> None:
@@ -280,23 +353,9 @@ def _stamp(model: onnx.ModelProto, entries: Mapping[str, str]) -> None:
         model.metadata_props.add(key=name, value=value)
 
 
-def _input(value: onnx.ValueInfoProto) -> TensorInfo:
-    kind = value.type.tensor_type
-    if not kind.elem_type:
-        found = value.type.WhichOneof("value") or "nothing"
-        raise ModelError(f"input {value.name!r} is a {found.removesuffix('_type')}, not a tensor")
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
-    shape: Shape | None = None
-    if kind.HasField("shape"):
-        shape = tuple(
-            d.dim_value if d.HasField("dim_value") else (d.dim_param or None)
-            for d in kind.shape.dim
-        )
-    return TensorInfo(value.name, dtype, shape)
-
-
 __all__ = [
     "Result",
+    "calibrate",
     "check",
     "finish",
     "fixed_batch",

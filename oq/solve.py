@@ -18,7 +18,7 @@ from oq.readers import weigh_readers
 from oq.spec import Fixed, Own, Plan, Product, Range, Share, Site, SiteKey, key
 from oq.statistics import EMPTY, MASK, Statistics
 from oq.view import GraphView
-from oq.weights import WeightCalibrator, channel_range, weight_range
+from oq.weights import channel_range, weight_range
 
 BIAS_REACH = 2.0**30
 """Largest bias code: leaves half of int32 to the products it is added to."""
@@ -51,7 +51,7 @@ def solve(
     *,
     named: Mapping[str, Calibrator] | None = None,
     known: Mapping[str, Range] | None = None,
-    weights: WeightCalibrator = "max",
+    weights: str = "max",
 ) -> Solution:
     """The numbers of every site of ``plan``.
 

@@ -4,23 +4,26 @@
 ``sum (w - quantized(w))^2`` in each channel (Banner et al. 2019; AMD's and NVIDIA's weight MSE).
 """
 
-from typing import Literal
-
 import numpy as np
 
+from oq.errors import OptionError
 from oq.grid import fake_quantize, fit
 from oq.spec import Array, QType, Range
 
-WeightCalibrator = Literal["max", "mse"]
+WEIGHT_CALIBRATORS = ("max", "mse")
 
 SHARES = np.linspace(1.0, 0.4, 61)
 
 
-def weight_range(
-    values: Array, qtype: QType, axis: int | None, method: WeightCalibrator = "max"
-) -> Range:
+def weight_range(values: Array, qtype: QType, axis: int | None, method: str = "max") -> Range:
     """The range of ``values`` (any axes) along ``axis`` (None: one range), shape () or
-    (channels,)."""
+    (channels,).
+
+    Raises:
+        OptionError: ``method`` is not one of :data:`WEIGHT_CALIBRATORS`.
+    """
+    if method not in WEIGHT_CALIBRATORS:
+        raise OptionError(f"--weights {method!r}: expected {' or '.join(WEIGHT_CALIBRATORS)}")
     full = channel_range(values, axis)
     if method == "max" or not values.size:
         return full

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-REAL = Path(os.environ.get("OQ_REAL", Path(__file__).parents[2] / "shared" / "real"))
+REAL = Path(os.environ.get("OQ_REAL") or Path(__file__).parents[2] / "shared" / "real")
 CIFAR, IMAGENET = REAL / "cifar10", REAL / "imagenet"
 
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real data is not here")
+needs_real = pytest.mark.skipif(not CIFAR.is_dir(), reason="the real data is not here")

@@ -1,6 +1,5 @@
 """Preprocessing: the equation to the bit, the geometry, every message."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from oq.errors import DataError, MissingExtra, OptionError
 from oq.preprocess import PRESETS, Preprocess, parse_preprocess, read_preprocess
 from oq.sources.pixels import decode, transform, transform_batch
 from oq.spec import Array, TensorInfo
-
-REAL = Path(os.environ.get("OQ_REAL", Path(__file__).parents[2] / "shared" / "real"))
+from tests.real import IMAGENET, needs_real
 
 
 def make_pixels(height: int, width: int, channels: int = 3) -> Array:
@@ -208,11 +206,11 @@ def test_missing_pillow_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     transform(make_pixels(3, 3), PRESETS["unit"], "x")
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real data is not here")
+@needs_real
 def test_real_photographs_are_exact() -> None:
     inputs = [TensorInfo("input", "float32", ("n", 3, 224, 224))]
-    root = REAL / "imagenet" / "eval"
-    labels = REAL / "imagenet" / "eval_labels.csv"
+    root = IMAGENET / "eval"
+    labels = IMAGENET / "eval_labels.csv"
     source = open_source(root, inputs, preprocess="imagenet-tf", labels=labels)
     rows = [line.split(",") for line in labels.read_text().split()[1:]]
     assert source.count == len(rows)

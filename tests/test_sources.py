@@ -1,6 +1,5 @@
 """Every kind of rows: the same samples as plain NumPy slicing, bounded memory, every message."""
 
-import os
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from PIL import Image
 from oq.data import open_source
 from oq.errors import DataError, OptionError
 from oq.spec import Array, Batch, TensorInfo
+from tests.real import CIFAR, needs_real
 
 X = TensorInfo("x", "float32", ("n", 2))
 Y = TensorInfo("y", "int64", ("n",))
@@ -304,12 +304,9 @@ def test_uint8_arrays_are_preprocessed(tmp_path: Path) -> None:
         open_source({"x": expected}, IMAGES, preprocess="unit")
 
 
-REAL = Path(os.environ.get("OQ_REAL", Path(__file__).parents[2] / "shared" / "real"))
-
-
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real data is not here")
+@needs_real
 def test_real_npz() -> None:
-    path = REAL / "cifar10" / "eval.npz"
+    path = CIFAR / "eval.npz"
     source = open_source(path, [TensorInfo("input", "float32", ("batch", 3, 32, 32))])
     with np.load(path, allow_pickle=False) as whole:
         images, labels = whole["input"], whole["labels"]

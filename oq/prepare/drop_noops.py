@@ -1,4 +1,4 @@
-"""``y = f(x) = x``: Identity, Dropout at inference, Pad by zero, Cast to the same type."""
+"""``y = f(x) = x``: Identity, Dropout at inference, Pad by zero."""
 
 from oq.errors import ModelError
 from oq.graph import Graph

@@ -17,7 +17,7 @@ def raise_opset(model: onnx.ModelProto, minimum: int) -> onnx.ModelProto:
         return model
     try:
         return version_converter.convert_version(model, minimum)
-    except RuntimeError as error:
+    except (RuntimeError, version_converter.ConvertError) as error:
         raise ModelError(
             f"the model has opset {found}, the target needs {minimum}, and ONNX cannot convert it "
             f"({one_line(error)[:200]}); export it again with opset {minimum} or later"

@@ -8,6 +8,7 @@ core is in memory.
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,6 +27,11 @@ Progress = Callable[[int], None]
 Needs = Mapping[str, frozenset[Need]]
 """What is collected of each tensor beyond counts and extremes."""
 
+Save = Callable[[int, Mapping[str, Statistics]], None]
+"""Called with the number of samples done and their statistics."""
+
+SAVE_SECONDS = 10.0
+
 
 def tensors_to_calibrate(plan: Plan, view: GraphView) -> tuple[str, ...]:
     """The tensors whose range must be measured: own grids on values that are not constants."""
@@ -39,28 +45,36 @@ def collect(
     batches: Iterable[Batch],
     settings: Settings | None = None,
     progress: Progress | None = None,
+    save: Save | None = None,
+    first: int = 0,
 ) -> dict[str, Statistics]:
     """Fold every batch into the statistics of ``tensors``.
+
+    ``save``, when given, gets the statistics of all samples so far every :data:`SAVE_SECONDS`.
+    ``first`` is the number of the first sample, where earlier ones were folded in before.
 
     Raises:
         DataError: there are no samples, or the model fails on one.
     """
     needs = tensors if isinstance(tensors, Mapping) else dict.fromkeys(tensors, frozenset())
     settings = Settings() if settings is None else settings
-    feed = _Feed(iter(batches), progress)
+    feed = _Feed(iter(batches), progress, first)
     workers = (settings.threads or os.cpu_count() or 1) if settings.provider == "cpu" else 1
     runner = _Runner(model, tuple(needs), replace(settings, threads=1) if workers > 1 else settings)
-    parts = _spread(workers, lambda: _work(runner, needs, feed), feed.stop)
+    merged = dict.fromkeys(needs, EMPTY)
+    while not feed.exhausted:
+        feed.run_for(SAVE_SECONDS if save is not None else float("inf"))
+        for part in _spread(workers, lambda: _work(runner, needs, feed), feed):
+            merged = {t: merge(merged[t], part[t].statistics()) for t in needs}
+        if save is not None and not feed.exhausted:
+            save(feed.done, merged)
     if feed.done == 0:
         raise DataError("the calibration data holds no samples")
-    merged = dict.fromkeys(needs, EMPTY)
-    for part in parts:
-        merged = {t: merge(merged[t], part[t].statistics()) for t in needs}
     return merged
 
 
 def _spread(
-    workers: int, work: Callable[[], dict[str, Accumulator]], stop: Callable[[], None]
+    workers: int, work: Callable[[], dict[str, Accumulator]], feed: "_Feed"
 ) -> list[dict[str, Accumulator]]:
     if workers == 1:
         return [work()]
@@ -68,8 +82,8 @@ def _spread(
         futures = [pool.submit(work) for _ in range(workers)]
         try:
             return [f.result() for f in futures]
-        except BaseException:  # Ctrl-C reaches this thread alone, and the pool waits for the others
-            stop()
+        except BaseException:
+            feed.stop()  # Ctrl-C reaches only this thread
             raise
 
 
@@ -116,20 +130,29 @@ class _Runner:
 class _Feed:
     """Batches handed to several workers, with the number of each one's first sample."""
 
-    def __init__(self, batches: Iterator[Batch], progress: Progress | None) -> None:
+    def __init__(self, batches: Iterator[Batch], progress: Progress | None, first: int) -> None:
         self._batches = batches
         self._progress = progress
         self._lock = threading.Lock()
-        self._given = 0
+        self._given = first
         self._stopped = False
+        self._deadline = float("inf")
+        self.exhausted = False
         self.done = 0
+
+    def run_for(self, seconds: float) -> None:
+        """Give out batches for ``seconds``, then pause."""
+        self._deadline = time.monotonic() + seconds
 
     def take(self) -> Iterator[tuple[int, Batch]]:
         """Batches until there are no more, or some worker failed."""
         while True:
             with self._lock:
-                batch = None if self._stopped else next(self._batches, None)
+                if self._stopped or self.exhausted or time.monotonic() > self._deadline:
+                    return
+                batch = next(self._batches, None)
                 if batch is None:
+                    self.exhausted = True
                     return
                 first, self._given = self._given, self._given + batch_size(batch)
             yield first, batch

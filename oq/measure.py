@@ -1,0 +1,188 @@
+"""Statistics for a plan: from the cache where it has them, from the samples where it has not.
+
+Tensors are calibrated in groups, one pass over the data each, when the activations of one batch
+would pass ``max_memory``; without that limit everything comes from a single pass.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+
+import onnx
+
+from oq.cache import Cache, check_key, check_needs, load_cache, make_key, save_cache
+from oq.calibrator import Calibrator
+from oq.collect import Needs, Progress, batch_size, collect
+from oq.data import Fitted, fingerprint
+from oq.errors import DataError, OptionError
+from oq.session import Settings
+from oq.spec import Own, Plan
+from oq.statistics import Need, Statistics, merge_all
+from oq.view import GraphView
+
+EVERYTHING = frozenset(Need)
+"""What ``oq calibrate`` keeps, so that one pass serves every calibrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """The calibrators of a run: the default, and those that sites name."""
+
+    default: Calibrator
+    named: Mapping[str, Calibrator] = field(default_factory=dict)
+
+    def of(self, name: str | None) -> Calibrator:
+        """The calibrator of a site that names ``name``."""
+        return self.default if name is None else self.named[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A calibration: what is run, what is kept, and how.  ``max_memory`` is in bytes.
+
+    ``drawn`` says which samples of the data were taken, for the key of the cache.
+    """
+
+    model: onnx.ModelProto
+    view: GraphView
+    needs: Needs
+    batch_size: int
+    settings: Settings
+    drawn: str = ""
+    max_memory: int | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Statistics per tensor, and of how many samples."""
+
+    statistics: Mapping[str, Statistics]
+    samples: int
+
+
+def needs_of(plan: Plan, view: GraphView, methods: Methods) -> dict[str, frozenset[Need]]:
+    """Per tensor to calibrate, what its calibrator reads beyond counts and extremes."""
+    needs: dict[str, frozenset[Need]] = {}
+    for site in plan.sites:
+        if isinstance(site.spec, Own) and not view.is_constant(site.tensor):
+            wanted = methods.of(site.spec.calibrator).needs
+            needs[site.tensor] = needs.get(site.tensor, frozenset()) | wanted
+    return needs
+
+
+def measure(job: Job, source: Fitted | None, cache: Path | None = None) -> Measured:
+    """The statistics that ``job`` needs; ``source`` None is fine when ``cache`` is complete.
+
+    Raises:
+        DataError: the cache is stale, or there are neither samples nor a complete cache.
+        OptionError: one tensor of a single batch passes ``max_memory``.
+    """
+    if cache is None:
+        if source is None:
+            raise DataError("there is no data to calibrate on: give --data, or a finished --cache")
+        return _from_samples(job, source)
+    found = load_cache(cache) if cache.exists() else None
+    if source is None:
+        if found is None or not found.complete:
+            raise DataError(f"the cache {str(cache)!r} is not finished: give --data as well")
+        check_key(found, make_key(job.model, ""), cache, data=False)
+        check_needs(found, job.needs, cache)
+        return Measured(found.statistics, found.samples)
+    key = make_key(job.model, f"{fingerprint(source)} {job.drawn}".strip())
+    if found is None:
+        found = Cache(key, job.needs, 0, False, {})
+    check_key(found, key, cache)
+    check_needs(found, job.needs, cache)
+    return (
+        Measured(found.statistics, found.samples)
+        if found.complete
+        else _go_on(job, source, found, cache)
+    )
+
+
+def _go_on(job: Job, source: Fitted, begun: Cache, path: Path) -> Measured:
+    """From where ``begun`` stopped to the end, saving now and then."""
+
+    def keep(samples: int, statistics: Mapping[str, Statistics], complete: bool) -> Cache:
+        whole = merge_all(begun.statistics, statistics)
+        cache = Cache(begun.key, begun.needs, begun.samples + samples, complete, whole)
+        save_cache(cache, path)
+        return cache
+
+    done = 0
+
+    def count(samples: int) -> None:
+        nonlocal done
+        done = samples
+        if job.progress is not None:
+            job.progress(begun.samples + samples)
+
+    if source.count is not None and begun.samples >= source.count:
+        finished = keep(0, {}, True)
+        return Measured(finished.statistics, finished.samples)
+
+    def save(samples: int, statistics: Mapping[str, Statistics]) -> None:
+        keep(samples, statistics, complete=False)
+
+    batches = source.batches(job.batch_size, start=begun.samples)
+    statistics = collect(
+        job.model, job.needs, batches, job.settings, count, save, first=begun.samples
+    )
+    finished = keep(done, statistics, True)
+    return Measured(finished.statistics, finished.samples)
+
+
+def _from_samples(job: Job, source: Fitted) -> Measured:
+    statistics: dict[str, Statistics] = {}
+    done = 0
+
+    def count(samples: int) -> None:
+        nonlocal done
+        done = samples
+        if job.progress is not None:
+            job.progress(samples)
+
+    for group in _groups(job, source):
+        needs = {t: job.needs[t] for t in group}
+        batches = source.batches(job.batch_size)
+        statistics |= collect(job.model, needs, batches, job.settings, count)
+    return Measured(statistics, done)
+
+
+def _groups(job: Job, source: Fitted) -> Sequence[tuple[str, ...]]:
+    """The tensors in groups whose activations of one batch, on every core, fit ``max_memory``."""
+    if job.max_memory is None:
+        return (tuple(job.needs),)
+    samples = next((batch_size(b) for b in source.batches(job.batch_size, stop=1)), 1)
+    samples = max(samples, job.batch_size) if source.fixed is None else samples
+    cores = job.settings.threads or os.cpu_count() or 1
+    groups: list[list[str]] = [[]]
+    room = job.max_memory
+    for tensor in job.needs:
+        size = tensor_bytes(job.view, tensor, samples) * cores
+        if size > job.max_memory:
+            raise OptionError(
+                f"--max-memory: tensor {tensor!r} alone takes {size / 1e6:.0f} MB for a batch of "
+                f"{samples} on {cores} cores; allow more, or lower --batch-size"
+            )
+        if size > room and groups[-1]:
+            groups.append([])
+            room = job.max_memory
+        groups[-1].append(tensor)
+        room -= size
+    return [tuple(g) for g in groups]
+
+
+def tensor_bytes(view: GraphView, tensor: str, samples: int) -> int:
+    """Bytes of a float32 ``tensor`` for ``samples`` samples; a dynamic axis behind the first counts
+    as 1, an unknown shape as nothing."""
+    info = view.tensors.get(tensor)
+    if info is None or info.shape is None:
+        return 0
+    sizes = [s if isinstance(s, int) else 1 for s in info.shape]
+    if info.shape and not isinstance(info.shape[0], int):
+        sizes[0] = samples
+    return 4 * prod(sizes)

@@ -1,0 +1,169 @@
+"""Everything that is settled before a sample is run: model, plan, calibrators, samples."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from oq import registry
+from oq.collect import tensors_to_calibrate
+from oq.data import Fitted, open_source, random_source, split, subset
+from oq.errors import DataError, ModelError, OptionError
+from oq.files import load_model
+from oq.graph import Graph
+from oq.measure import Methods
+from oq.ops import facts
+from oq.overrides import Choice, assign_calibrators
+from oq.plan import plan as decide
+from oq.prepare.order import prepare
+from oq.ranges import read_ranges
+from oq.spec import Plan, Range, Shape, TensorInfo
+from oq.target import Target
+from oq.view import GraphView, NodeView
+
+Model = str | Path | onnx.ModelProto
+
+HELD_BACK = 8
+"""Every eighth calibration sample is kept out of calibration, to verify on."""
+
+VERIFY_SAMPLES = 64
+
+RANDOM = "random"
+"""The name by which random data is asked for, explicitly."""
+
+RANDOM_SAMPLES = 64
+
+
+def make_methods(default: str, settings: Mapping[str, Any], choices: Sequence[Choice]) -> Methods:
+    """The calibrators of a run, with their settings.
+
+    Raises:
+        OptionError: no such calibrator or setting, or a setting of one that is not used.
+    """
+    used = dict.fromkeys((default, *(name for _, name in choices)))
+    own: dict[str, dict[str, Any]] = {name: {} for name in used}
+    for key, value in settings.items():
+        name, dot, setting = key.rpartition(".")
+        owner = name if dot else default
+        if owner not in own:
+            raise OptionError(
+                f"--set {key}: calibrator {owner!r} is not used; it has {', '.join(own)}"
+            )
+        own[owner][setting] = value
+    made = {name: registry.calibrator(name, own[name]) for name in used}
+    return Methods(made[default], made)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Everything before data: the prepared graph, its float model and picture, and the plan."""
+
+    target: Target
+    graph: Graph
+    model: onnx.ModelProto
+    view: GraphView
+    plan: Plan
+
+
+def make_ready(
+    model: onnx.ModelProto, target: str, keep_float: Sequence[str], choices: Sequence[Choice]
+) -> Ready:
+    profile = registry.target(target)
+    graph = prepare(model, profile.min_opset).graph
+    view = graph.view()
+    decided = assign_calibrators(decide(view, profile, keep_float), view, choices)
+    return Ready(profile, graph, graph.to_model(), view, decided)
+
+
+def open_samples(
+    model: onnx.ModelProto,
+    data: object,
+    preprocess: str | Path | None,
+    samples: int | None,
+    seed: int,
+) -> Fitted:
+    inputs = inputs_of(model)
+    if isinstance(data, str) and data == RANDOM:
+        return random_source(inputs, samples or RANDOM_SAMPLES, seed)
+    source = open_source(data, inputs, preprocess=preprocess)
+    return source if samples is None else subset(source, samples, seed)
+
+
+def divide(source: Fitted, seed: int, verify: bool) -> tuple[Fitted, Fitted | None]:
+    """The samples to calibrate on, and those to verify on (None: no verification)."""
+    if not verify:
+        return source, None
+    try:
+        rest, held = split(source, HELD_BACK)
+    except DataError:  # one sample, one batch or one feed: none can be spared
+        return source, source
+    return rest, subset(held, VERIFY_SAMPLES, seed)
+
+
+def known_ranges(ready: Ready, path: str | Path) -> dict[str, Range]:
+    """The ranges of a file for the tensors that the plan calibrates.
+
+    A tensor that the file lacks takes the range of one whose values it only moves (Reshape,
+    MaxPool), since another target may have put its grid on the other side of such an op.
+    """
+    wanted = tensors_to_calibrate(ready.plan, ready.view)
+    given = read_ranges(path)
+    found = {t: r for t in wanted if (r := _range_of(ready.view, t, given)) is not None}
+    if not found:
+        raise DataError(
+            f"{str(path)!r} holds no tensor that is calibrated; the plan asks for "
+            f"{', '.join(map(repr, wanted[:3]))}, ..."
+        )
+    return found
+
+
+def _range_of(view: GraphView, tensor: str, given: Mapping[str, Range]) -> Range | None:
+    """The range of ``tensor``, or of what it is a copy of, or of a copy of it."""
+    source: str | None = tensor
+    while source is not None and source not in given:
+        producer = view.producer(source)
+        source = producer.inputs[0] if producer is not None and _copies(producer) else None
+    if source is not None:
+        return given[source]
+    copies = [n.outputs[0] for n in view.consumers(tensor) if _copies(n)]
+    return next((r for t in copies if (r := _copy_below(view, t, given)) is not None), None)
+
+
+def _copy_below(view: GraphView, tensor: str, given: Mapping[str, Range]) -> Range | None:
+    if tensor in given:
+        return given[tensor]
+    copies = [n.outputs[0] for n in view.consumers(tensor) if _copies(n)]
+    return next((r for t in copies if (r := _copy_below(view, t, given)) is not None), None)
+
+
+def _copies(node: NodeView) -> bool:
+    row = facts(node.op)
+    return row is not None and row.kind == "copy"
+
+
+def inputs_of(model: onnx.ModelProto) -> tuple[TensorInfo, ...]:
+    """The inputs a caller must feed: those without a default value."""
+    given = {t.name for t in model.graph.initializer}
+    return tuple(_input(v) for v in model.graph.input if v.name not in given)
+
+
+def load(model: Model) -> onnx.ModelProto:
+    """``model`` read from disk where it is a path."""
+    return load_model(model) if isinstance(model, str | Path) else model
+
+
+def _input(value: onnx.ValueInfoProto) -> TensorInfo:
+    kind = value.type.tensor_type
+    if not kind.elem_type:
+        found = value.type.WhichOneof("value") or "nothing"
+        raise ModelError(f"input {value.name!r} is a {found.removesuffix('_type')}, not a tensor")
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    shape: Shape | None = None
+    if kind.HasField("shape"):
+        shape = tuple(
+            d.dim_value if d.HasField("dim_value") else (d.dim_param or None)
+            for d in kind.shape.dim
+        )
+    return TensorInfo(value.name, dtype, shape)
