@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from oq import calibrate, session
@@ -43,7 +43,6 @@ def partitions(draw: st.DrawFn) -> list[int]:
 
 
 @given(partitions())
-@settings(deadline=None)
 def test_batching_does_not_matter(sizes: list[int]) -> None:
     found = collect(TWO, ["x", "a", "b", "y"], cut(sizes))
     a = SAMPLES["x"] * SAMPLES["z"]

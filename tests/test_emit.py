@@ -326,3 +326,46 @@ def test_real_models_emit_legal_files(path: Path, target: str) -> None:
         found = reference(made, feeds)[name]
         noise, signal = np.linalg.norm(found - values), np.linalg.norm(values)
         assert noise < signal  # unrelated values would be 1.4 times as far away
+
+
+# ---- constants that no grid holds
+
+
+@pytest.mark.parametrize("target", registry.names("targets"))
+@pytest.mark.parametrize("damaged", [{"w": np.nan}, {"w": -np.inf}, {"k": np.inf}])
+def test_a_layer_with_damaged_parameters_stays_in_float(
+    target: str, damaged: dict[str, float]
+) -> None:
+    constants = {"w": normal(4, 4), "k": normal(4)}
+    for name, value in damaged.items():
+        constants[name][..., 2] = value
+    model = small("net (float[n,4] x) => (float[n,4] y) { [m] y = Gemm(x, w, k) }", constants)
+    profile = registry.target(target)
+    (skip,) = plan(prepare(model, profile.min_opset).graph.view(), profile).skips
+    assert skip.node == "m"
+    assert skip.reason == f"constant {next(iter(damaged))!r} holds NaN or infinite values"
+    assert_same_outputs(model, quantize_fully(model, target))
+
+
+@pytest.mark.parametrize("target", registry.names("targets"))
+def test_an_attention_mask_of_minus_infinity_masks(target: str) -> None:
+    mask = np.asarray([0, -np.inf, 0, -np.inf], np.float32)
+    text = "net (float[n,4] x) => (float[n,4] y) { t = Add(x, mask)\n y = Softmax(t) }"
+    model = small(text, {"mask": mask})
+    found = reference(quantize_fully(model, target), random_feeds(model))["y"]
+    assert not found[:, [1, 3]].any()
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=0.02)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 4), (4, 1), (4, 4)])
+@pytest.mark.parametrize("target", registry.names("targets"))
+def test_a_gemm_bias_of_another_shape(target: str, shape: tuple[int, ...]) -> None:
+    """An int32 bias is one value per output channel; other shapes keep their values in float."""
+    bias = np.asarray(np.resize(normal(16), shape), np.float32)
+    model = small(
+        "net (float[4,4] x) => (float[4,4] y) { y = Gemm(x, w, b) }", {"w": normal(4, 4), "b": bias}
+    )
+    made = quantize_fully(model, target)
+    feeds = random_feeds(model)
+    expected, found = reference(model, feeds)["y"], reference(made, feeds)["y"]
+    assert np.abs(found - expected).max() < 0.1
