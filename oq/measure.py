@@ -18,7 +18,6 @@ from oq.collect import Needs, Progress, batch_size, collect
 from oq.data import Fitted, fingerprint
 from oq.errors import DataError, OptionError
 from oq.session import Settings
-from oq.spec import Own, Plan
 from oq.statistics import Need, Statistics, merge_all
 from oq.view import GraphView
 
@@ -40,7 +39,7 @@ class Methods:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A calibration: what is run, what is kept, and how.  ``max_memory`` is in bytes.
+    """A calibration: what is run, what is kept, and how.  ``max_memory`` is in MB.
 
     ``drawn`` says which samples of the data were taken, for the key of the cache.
     """
@@ -63,16 +62,6 @@ class Measured:
     samples: int
 
 
-def needs_of(plan: Plan, view: GraphView, methods: Methods) -> dict[str, frozenset[Need]]:
-    """Per tensor to calibrate, what its calibrator reads beyond counts and extremes."""
-    needs: dict[str, frozenset[Need]] = {}
-    for site in plan.sites:
-        if isinstance(site.spec, Own) and not view.is_constant(site.tensor):
-            wanted = methods.of(site.spec.calibrator).needs
-            needs[site.tensor] = needs.get(site.tensor, frozenset()) | wanted
-    return needs
-
-
 def measure(job: Job, source: Fitted | None, cache: Path | None = None) -> Measured:
     """The statistics that ``job`` needs; ``source`` None is fine when ``cache`` is complete.
 
@@ -81,8 +70,13 @@ def measure(job: Job, source: Fitted | None, cache: Path | None = None) -> Measu
         OptionError: one tensor of a single batch passes ``max_memory``.
     """
     if cache is None:
+        if source is None and job.needs:
+            raise DataError(
+                f"there is no data to calibrate {len(job.needs)} tensors on, "
+                f"{next(iter(job.needs))!r} first: give --data, or a finished --cache"
+            )
         if source is None:
-            raise DataError("there is no data to calibrate on: give --data, or a finished --cache")
+            return Measured({}, 0)
         return _from_samples(job, source)
     found = load_cache(cache) if cache.exists() else None
     if source is None:
@@ -156,21 +150,22 @@ def _groups(job: Job, source: Fitted) -> Sequence[tuple[str, ...]]:
     """The tensors in groups whose activations of one batch, on every core, fit ``max_memory``."""
     if job.max_memory is None:
         return (tuple(job.needs),)
+    limit = job.max_memory * 10**6
     samples = next((batch_size(b) for b in source.batches(job.batch_size, stop=1)), 1)
     samples = max(samples, job.batch_size) if source.fixed is None else samples
     cores = job.settings.threads or os.cpu_count() or 1
     groups: list[list[str]] = [[]]
-    room = job.max_memory
+    room = limit
     for tensor in job.needs:
         size = tensor_bytes(job.view, tensor, samples) * cores
-        if size > job.max_memory:
+        if size > limit:
             raise OptionError(
                 f"--max-memory: tensor {tensor!r} alone takes {size / 1e6:.0f} MB for a batch of "
                 f"{samples} on {cores} cores; allow more, or lower --batch-size"
             )
         if size > room and groups[-1]:
             groups.append([])
-            room = job.max_memory
+            room = limit
         groups[-1].append(tensor)
         room -= size
     return [tuple(g) for g in groups]

@@ -19,12 +19,12 @@ from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
 from oq.data import Fitted, fixed_batch, open_source, subset
 from oq.emit import emit
-from oq.errors import DataError, ModelError
+from oq.errors import ModelError
 from oq.files import model_bytes, save_model
 from oq.graph import Graph
 from oq.legal import Finding
 from oq.legal import check as find_violations
-from oq.measure import EVERYTHING, Job, Measured, Methods, measure, needs_of
+from oq.measure import EVERYTHING, Job, Measured, Methods, measure
 from oq.overrides import Choice
 from oq.plan import plan as decide
 from oq.prepare.order import prepare
@@ -38,13 +38,14 @@ from oq.ready import (
     load,
     make_methods,
     make_ready,
+    needs_of,
     open_samples,
 )
 from oq.report import Report
 from oq.sampling import RANDOM as RANDOM_NAME
 from oq.sanity import data_warnings
 from oq.session import Settings
-from oq.solve import solve
+from oq.solve import Solution, solve
 from oq.spec import Plan, Range
 from oq.target import Target
 
@@ -106,27 +107,20 @@ def quantize(
         used, held = (None, None) if source is None else divide(source, seed, verify)
     with clock.stage("prepare"):
         ready = make_ready(loaded, target, keep_float, calibrator_for)
+    counter = _Counter("calibrate", None if used is None else used.count, watch)
     with clock.stage("calibrate"):
         known = {} if ranges is None else known_ranges(ready, ranges)
-        counter = _Counter("calibrate", None if used is None else used.count, watch)
-        needs = needs_of(ready.plan, ready.view, methods)
         job = Job(
             ready.model,
             ready.view,
-            {t: n for t, n in needs.items() if t not in known},
+            {t: n for t, n in needs_of(ready, methods).items() if t not in known},
             batch_size,
             Settings(provider=provider),
             drawn=f"{samples} {seed} {verify}",
-            max_memory=None if max_memory is None else max_memory * 10**6,
+            max_memory=max_memory,
             progress=counter,
         )
-        path = None if cache is None else Path(cache)
-        if used is None and path is None and job.needs and known:
-            raise DataError(
-                f"{str(ranges)!r} has no range for {len(job.needs)} tensors, "
-                f"{next(iter(job.needs))!r} first; give --data to measure them"
-            )
-        measured = measure(job, used, path) if job.needs else Measured({}, 0)
+        measured = measure(job, used, None if cache is None else Path(cache))
     with clock.stage("emit"):
         solution = solve(
             ready.plan,
@@ -137,10 +131,7 @@ def quantize(
             known=known,
             weights=weights,
         )
-        emit(ready.graph, ready.plan, solution)
-        quantized = ready.graph.to_model()
-        findings = find_violations(ready.graph.view(), ready.target)
-        _insist(findings)
+        quantized, findings = _write(ready, solution)
     found = None
     if held is not None:
         with clock.stage("verify"):
@@ -166,6 +157,14 @@ def quantize(
         seconds=clock.seconds,
     )
     return Result(quantized, report, solution.ranges)
+
+
+def _write(ready: Ready, solution: Solution) -> tuple[onnx.ModelProto, tuple[Finding, ...]]:
+    """The graph with its Q/DQ, and what the target's checks find in it."""
+    emit(ready.graph, ready.plan, solution)
+    findings = find_violations(ready.graph.view(), ready.target)
+    _insist(findings)
+    return ready.graph.to_model(), findings
 
 
 def calibrate(
@@ -201,7 +200,7 @@ def calibrate(
         batch_size,
         Settings(provider=provider),
         drawn=f"{samples} {seed} {False}",
-        max_memory=None if max_memory is None else max_memory * 10**6,
+        max_memory=max_memory,
         progress=_Counter("calibrate", source.count, watch),
     )
     return measure(job, source, Path(cache))

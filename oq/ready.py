@@ -19,7 +19,8 @@ from oq.overrides import Choice, assign_calibrators
 from oq.plan import plan as decide
 from oq.prepare.order import prepare
 from oq.ranges import read_ranges
-from oq.spec import Plan, Range, Shape, TensorInfo
+from oq.spec import Own, Plan, Range, Shape, TensorInfo
+from oq.statistics import Need
 from oq.target import Target
 from oq.view import GraphView, NodeView
 
@@ -167,3 +168,13 @@ def _input(value: onnx.ValueInfoProto) -> TensorInfo:
             for d in kind.shape.dim
         )
     return TensorInfo(value.name, dtype, shape)
+
+
+def needs_of(ready: Ready, methods: Methods) -> dict[str, frozenset[Need]]:
+    """Per tensor to calibrate, what its calibrator reads beyond counts and extremes."""
+    needs: dict[str, frozenset[Need]] = {}
+    for site in ready.plan.sites:
+        if isinstance(site.spec, Own) and not ready.view.is_constant(site.tensor):
+            wanted = methods.of(site.spec.calibrator).needs
+            needs[site.tensor] = needs.get(site.tensor, frozenset()) | wanted
+    return needs

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oq import calibrate, session
+from oq import session
 from oq.collect import batch_size, collect, tensors_to_calibrate
 from oq.errors import DataError
 from oq.graph import Graph
@@ -62,7 +62,7 @@ def test_only_the_asked_tensors_are_computed(monkeypatch: pytest.MonkeyPatch) ->
         exposed.append(list(tensors))
         return session.expose(model, tensors)
 
-    monkeypatch.setattr(calibrate, "expose", watch)
+    monkeypatch.setattr("oq.collect.expose", watch)
     assert list(collect(TWO, ["b", "z"], cut([12]))) == ["b", "z"]
     assert exposed == [["b"]]
 
@@ -83,7 +83,7 @@ def test_batches_are_taken_one_by_one() -> None:
             taken.append(i)
             yield batch
 
-    collect(TWO, ["a"], stream(), progress=done.append)
+    collect(TWO, ["a"], stream(), Settings(threads=1), done.append)
     assert (taken, done) == ([0, 1, 2], [4, 6, 12])
 
 
