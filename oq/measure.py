@@ -21,8 +21,13 @@ from oq.session import Settings
 from oq.statistics import Need, Statistics, merge_all
 from oq.view import GraphView
 
-EVERYTHING = frozenset(Need)
+EVERYTHING = frozenset(Need) - {Need.READERS}
 """What ``oq calibrate`` keeps, so that one pass serves every calibrator."""
+
+CACHE_BYTES = 10 * 10**6
+"""Measured best for extremes of all activations: less costs calls, more leaves the cache."""
+
+LARGEST_BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +46,15 @@ class Methods:
 class Job:
     """A calibration: what is run, what is kept, and how.  ``max_memory`` is in MB.
 
+    ``batch_size`` None takes as many samples as keep a batch's activations in the cache.
+
     ``drawn`` says which samples of the data were taken, for the key of the cache.
     """
 
     model: onnx.ModelProto
     view: GraphView
     needs: Needs
-    batch_size: int
+    batch_size: int | None
     settings: Settings
     drawn: str = ""
     max_memory: int | None = None
@@ -121,7 +128,7 @@ def _go_on(job: Job, source: Fitted, begun: Cache, path: Path) -> Measured:
     def save(samples: int, statistics: Mapping[str, Statistics]) -> None:
         keep(samples, statistics, complete=False)
 
-    batches = source.batches(job.batch_size, start=begun.samples)
+    batches = source.batches(fitting_batch(job), start=begun.samples)
     statistics = collect(
         job.model, job.needs, batches, job.settings, count, save, first=begun.samples
     )
@@ -141,7 +148,7 @@ def _from_samples(job: Job, source: Fitted) -> Measured:
 
     for group in _groups(job, source):
         needs = {t: job.needs[t] for t in group}
-        batches = source.batches(job.batch_size)
+        batches = source.batches(fitting_batch(job))
         statistics |= collect(job.model, needs, batches, job.settings, count)
     return Measured(statistics, done)
 
@@ -151,8 +158,8 @@ def _groups(job: Job, source: Fitted) -> Sequence[tuple[str, ...]]:
     if job.max_memory is None:
         return (tuple(job.needs),)
     limit = job.max_memory * 10**6
-    samples = next((batch_size(b) for b in source.batches(job.batch_size, stop=1)), 1)
-    samples = max(samples, job.batch_size) if source.fixed is None else samples
+    samples = next((batch_size(b) for b in source.batches(fitting_batch(job), stop=1)), 1)
+    samples = max(samples, fitting_batch(job)) if source.fixed is None else samples
     cores = job.settings.threads or os.cpu_count() or 1
     groups: list[list[str]] = [[]]
     room = limit
@@ -169,6 +176,15 @@ def _groups(job: Job, source: Fitted) -> Sequence[tuple[str, ...]]:
         groups[-1].append(tensor)
         room -= size
     return [tuple(g) for g in groups]
+
+
+def fitting_batch(job: Job) -> int:
+    """The batch size asked for, or the one that keeps a batch's activations near
+    :data:`CACHE_BYTES` (1 to 16 samples)."""
+    if job.batch_size is not None:
+        return job.batch_size
+    sample = sum(tensor_bytes(job.view, t, 1) for t in job.needs)
+    return int(min(max(CACHE_BYTES // max(sample, 1), 1), LARGEST_BATCH))
 
 
 def tensor_bytes(view: GraphView, tensor: str, samples: int) -> int:

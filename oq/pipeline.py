@@ -75,7 +75,7 @@ def quantize(
     calibrator_for: Sequence[Choice] = (),
     weights: str = "max",
     samples: int | None = None,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
     preprocess: str | Path | None = None,
     keep_float: Sequence[str] = (),
     cache: str | Path | None = None,
@@ -136,7 +136,12 @@ def quantize(
     if held is not None:
         with clock.stage("verify"):
             watcher = _Counter("verify", held.count, watch)
-            found = compare(loaded, quantized, held.batches(batch_size), progress=watcher)
+            found = compare(
+                loaded,
+                quantized,
+                held.batches(BATCH if batch_size is None else batch_size),
+                progress=watcher,
+            )
     _stamp(quantized, _provenance(ready, methods, measured, found))
     warnings = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
     report = Report(
@@ -174,7 +179,7 @@ def calibrate(
     cache: str | Path,
     *,
     samples: int | None = None,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
     preprocess: str | Path | None = None,
     keep_float: Sequence[str] = (),
     max_memory: int | None = None,

@@ -11,6 +11,7 @@ exponent and 7 bits of mantissa.  No range has to be known beforehand, nothing i
 and a bucket is at most 1/128 of its value wide.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -23,8 +24,8 @@ BUCKETS = 2**16
 FINITE_BUCKETS = 0x7F80
 """Buckets per sign below infinity."""
 
-CHUNK = 2**20
-"""Values counted at a time: the working copy then stays in the cache."""
+CHUNK = 2**18
+"""Values counted at a time: enough to pay for a pass over all buckets, few enough for the cache."""
 
 MASK = 1e8
 """Finite values this large are attention masks (-1e9 and the like), not data; they are counted
@@ -32,10 +33,14 @@ apart and touch no range."""
 
 
 class Need(Enum):
-    """What a calibrator reads beyond counts and extremes, which are always there."""
+    """What a calibrator reads beyond counts and extremes, which are always there.
+
+    READERS are no statistics: they come from the weights of the layers behind the tensor.
+    """
 
     HISTOGRAM = "histogram"
     BATCHES = "batches"
+    READERS = "readers"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +88,8 @@ class Accumulator:
     hi: float = float("-inf")
     histogram: Array | None = None
     batches: list[tuple[float, float, float]] = field(default_factory=list)
+    _pending: list[Array] = field(default_factory=list)
+    _waiting: int = 0
 
     def add(self, values: Array, first: int = 0) -> None:
         """Fold in ``values`` (any axes, any real dtype) of the batch that starts at sample
@@ -100,12 +107,26 @@ class Accumulator:
         if Need.BATCHES in self.needs:
             self.batches.append((float(first), lo, hi))
         if Need.HISTOGRAM in self.needs:
-            if self.histogram is None:
-                self.histogram = np.zeros(BUCKETS, np.int64)
-            count_buckets(values, self.histogram)
+            self._pending.append(high_halves(values))
+            self._waiting += values.size
+            if self._waiting >= CHUNK:
+                self._count()
+
+    def _count(self) -> None:
+        """Move what is pending into the histogram; in bulk, since it has many more buckets than a
+        small tensor has values."""
+        if self.histogram is None:
+            self.histogram = np.zeros(BUCKETS, np.int64)
+        halves = np.concatenate(self._pending)
+        for start in range(0, halves.size, CHUNK):
+            self.histogram += np.bincount(halves[start : start + CHUNK], minlength=BUCKETS)
+        self._pending.clear()
+        self._waiting = 0
 
     def statistics(self) -> Statistics:
         """What was folded in so far."""
+        if self._pending:
+            self._count()
         batches = np.array(sorted(self.batches)) if self.batches else None
         return Statistics(
             self.count,
@@ -153,14 +174,14 @@ def merge_all(
     return {n: merge(first.get(n, EMPTY), second.get(n, EMPTY)) for n in names}
 
 
-def count_buckets(values: Array, histogram: Array) -> None:
-    """Add ``values`` to ``histogram`` (bucket,) by the top 16 bits of their float32."""
+def high_halves(values: Array) -> Array:
+    """The top 16 bits of every value as float32 (value,), uint16: its bucket."""
     flat = np.ascontiguousarray(values, np.float32).reshape(-1)
-    high = flat.view(np.uint16)[_HIGH_HALF::2]
-    for start in range(0, high.size, CHUNK):
-        histogram += np.bincount(high[start : start + CHUNK], minlength=BUCKETS)
+    halves: Array = flat.view(np.uint16)[_HIGH_HALF::2].copy()
+    return halves
 
 
+@functools.cache
 def bucket_edges() -> tuple[Array, Array]:
     """(low, high) real bounds of the finite buckets, in the order of :func:`sorted_histogram`."""
     bits = np.arange(FINITE_BUCKETS, dtype=np.uint32) << 16
