@@ -170,6 +170,7 @@ def verify(
             labels=labels,
             provider=provider,
             latency=latency,
+            need_labels=max_drop is not None,
             seed=seed,
             watch=watch,
         )

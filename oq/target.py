@@ -107,6 +107,7 @@ class Broken:
 
     name: str
     anchor: NodeView
+    stopped: NodeView
     reason: str
 
 
@@ -136,7 +137,9 @@ def _follow(view: GraphView, rule: OpRule, anchor: NodeView) -> Match | Broken |
             names = ", ".join(sorted(n.name for n in readers))
             whom = "also a graph output" if len(readers) == len(step) else f"read by {names}"
             name = "+".join(n.op for n in (*links, step[-1]))
-            return Broken(name, anchor, f"{tensor!r} is {whom}, so {step[-1].op} cannot be fused")
+            return Broken(
+                name, anchor, step[-1], f"{tensor!r} is {whom}, so {step[-1].op} cannot be fused"
+            )
         links.append(step[-1])
         members.extend(step)
     return Match(rule, tuple(links), tuple(members))
