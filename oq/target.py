@@ -134,8 +134,8 @@ def _follow(view: GraphView, rule: OpRule, anchor: NodeView) -> Match | Broken |
             return None
         inside = sum(n.reads(tensor) for n in step)
         if view.edges(tensor) != inside:
-            names = ", ".join(sorted(n.name for n in readers))
-            whom = "also a graph output" if len(readers) == len(step) else f"read by {names}"
+            ops = ", ".join(sorted(n.op for n in readers))  # names would make an order of their own
+            whom = "also a graph output" if len(readers) == len(step) else f"read by {ops}"
             name = "+".join(n.op for n in (*links, step[-1]))
             return Broken(
                 name, anchor, step[-1], f"{tensor!r} is {whom}, so {step[-1].op} cannot be fused"

@@ -206,7 +206,7 @@ def relu_read_by_two_layers() -> onnx.ModelProto:
         {"x > c": "uint8", "c > *": "uint8", "r > d": "uint8", "d > *": "uint8"},
         {"c", "d"},
         {
-            "r": "'c' is read by n_e, n_r, so Relu cannot be fused",
+            "r": "'c' is read by Exp, Relu, so Relu cannot be fused",
             "e": "target ort has no row for Exp",
         },
     ),
@@ -216,7 +216,7 @@ def relu_read_by_two_layers() -> onnx.ModelProto:
         {"x > c": "int8", "r > d": "int8"},
         {"c", "d"},
         {
-            "r": "'c' is read by n_e, n_r, so Relu cannot be fused",
+            "r": "'c' is read by Exp, Relu, so Relu cannot be fused",
             "e": "target trt has no row for Exp",
         },
     ),
