@@ -100,7 +100,7 @@ def _claim(
         if found.anchor.name in owner:
             continue
         if isinstance(found, Broken):
-            for node in (found.anchor, found.stopped):
+            for node in (found.anchor, *found.stopped):
                 refusals.append(Refusal(node.name, found.name, found.reason))
             continue
         reason = _refuse(view, found, kept, owner)
