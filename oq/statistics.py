@@ -107,26 +107,31 @@ class Accumulator:
         if Need.BATCHES in self.needs:
             self.batches.append((float(first), lo, hi))
         if Need.HISTOGRAM in self.needs:
-            self._pending.append(high_halves(values))
-            self._waiting += values.size
+            halves = high_halves(values)
+            if halves.size < CHUNK // 2:
+                self._pending.append(halves.copy())  # not the whole array that it is a part of
+                self._waiting += halves.size
+            else:
+                self._count(halves)
             if self._waiting >= CHUNK:
-                self._count()
+                self._count_pending()
 
-    def _count(self) -> None:
-        """Move what is pending into the histogram; in bulk, since it has many more buckets than a
-        small tensor has values."""
-        if self.histogram is None:
-            self.histogram = np.zeros(BUCKETS, np.int64)
-        halves = np.concatenate(self._pending)
-        for start in range(0, halves.size, CHUNK):
-            self.histogram += np.bincount(halves[start : start + CHUNK], minlength=BUCKETS)
+    def _count_pending(self) -> None:
+        """Small arrays are counted together: there are more buckets than they have values."""
+        self._count(np.concatenate(self._pending))
         self._pending.clear()
         self._waiting = 0
+
+    def _count(self, halves: Array) -> None:
+        if self.histogram is None:
+            self.histogram = np.zeros(BUCKETS, np.int64)
+        for start in range(0, halves.size, CHUNK):
+            self.histogram += np.bincount(halves[start : start + CHUNK], minlength=BUCKETS)
 
     def statistics(self) -> Statistics:
         """What was folded in so far."""
         if self._pending:
-            self._count()
+            self._count_pending()
         batches = np.array(sorted(self.batches)) if self.batches else None
         return Statistics(
             self.count,
@@ -177,7 +182,7 @@ def merge_all(
 def high_halves(values: Array) -> Array:
     """The top 16 bits of every value as float32 (value,), uint16: its bucket."""
     flat = np.ascontiguousarray(values, np.float32).reshape(-1)
-    halves: Array = flat.view(np.uint16)[_HIGH_HALF::2].copy()
+    halves: Array = flat.view(np.uint16)[_HIGH_HALF::2]
     return halves
 
 
