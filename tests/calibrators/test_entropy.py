@@ -41,7 +41,7 @@ def textbook_threshold(x: Array, levels: int, bins: int, stride: int) -> float:
         [*range(levels, bins, stride), bins],
         key=lambda n: textbook_divergence(list(counts), n, levels),
     )
-    return kept * reach / bins
+    return float(kept * reach / bins)
 
 
 @pytest.mark.parametrize("seed", range(5))
