@@ -7,6 +7,7 @@ would pass ``max_memory``; without that limit everything comes from a single pas
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from math import prod
 from pathlib import Path
 
@@ -114,14 +115,16 @@ def _go_on(job: Job, source: Fitted, begun: Cache, path: Path) -> Measured:
         if job.progress is not None:
             job.progress(begun.samples + samples)
 
-    if source.count is not None and begun.samples >= source.count:
-        finished = keep(0, {}, True)
-        return Measured(finished.statistics, finished.samples)
-
     def save(samples: int, statistics: Mapping[str, Statistics]) -> None:
         keep(samples, statistics, complete=False)
 
     batches = source.batches(job.batch_size, start=begun.samples)
+    first = next(batches, None)
+    if first is None and begun.samples:  # stopped after the last batch, before the last save
+        finished = keep(0, {}, True)
+        return Measured(finished.statistics, finished.samples)
+    if first is not None:
+        batches = chain([first], batches)
     statistics = collect(
         job.model, job.needs, batches, job.settings, count, save, first=begun.samples
     )
