@@ -11,6 +11,7 @@ exponent and 7 bits of mantissa.  No range has to be known beforehand, nothing i
 and a bucket is at most 1/128 of its value wide.
 """
 
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -82,7 +83,7 @@ class Accumulator:
     lo: float = float("inf")
     hi: float = float("-inf")
     histogram: Array | None = None
-    batches: list[tuple[float, float, float]] = field(default_factory=list)
+    batches: "array[float]" = field(default_factory=lambda: array("d"))
 
     def add(self, values: Array, first: int = 0) -> None:
         """Fold in ``values`` (any axes, any real dtype) of the batch that starts at sample
@@ -98,7 +99,7 @@ class Accumulator:
         self.count += values.size
         self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
         if Need.BATCHES in self.needs:
-            self.batches.append((float(first), lo, hi))
+            self.batches.extend((first, lo, hi))  # three doubles: a tuple takes six times as much
         if Need.HISTOGRAM in self.needs:
             if self.histogram is None:
                 self.histogram = np.zeros(BUCKETS, np.int64)
@@ -106,7 +107,7 @@ class Accumulator:
 
     def statistics(self) -> Statistics:
         """What was folded in so far."""
-        batches = np.array(sorted(self.batches)) if self.batches else None
+        rows = np.array(self.batches).reshape(-1, 3)
         return Statistics(
             self.count,
             self.nonfinite,
@@ -114,7 +115,7 @@ class Accumulator:
             self.hi,
             self.masked,
             None if self.histogram is None else self.histogram.copy(),
-            batches,
+            _ordered(rows) if rows.size else None,
         )
 
     def _usable(self, values: Array) -> Array:
@@ -189,8 +190,12 @@ def _both(a: Array | None, b: Array | None, join: Callable[[Array, Array], Array
 
 
 def _in_order(a: Array, b: Array) -> Array:
-    rows = np.concatenate([a, b])
-    return rows[np.lexsort(rows.T[::-1])]
+    return _ordered(np.concatenate([a, b]))
+
+
+def _ordered(rows: Array) -> Array:
+    found: Array = rows[np.lexsort(rows.T[::-1])]
+    return found
 
 
 def _same(a: Array | None, b: Array | None) -> bool:
