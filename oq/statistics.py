@@ -24,6 +24,10 @@ BUCKETS = 2**16
 FINITE_BUCKETS = 0x7F80
 """Buckets per sign below infinity."""
 
+NEGATIVE_ZERO = 2**15
+"""The bucket of -0, counted as that of 0: the sign of a kernel's zeros depends on where in a
+register they fell, and so on the batch."""
+
 CHUNK = 2**20
 """Values counted at a time: the working copy then stays in the cache."""
 
@@ -96,6 +100,7 @@ class Accumulator:
             if values.size == 0:
                 return
             lo, hi = float(values.min()), float(values.max())
+        lo, hi = lo + 0.0, hi + 0.0  # -0 becomes 0: which of the two is the lesser is chance
         self.count += values.size
         self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
         if Need.BATCHES in self.needs:
@@ -108,13 +113,17 @@ class Accumulator:
     def statistics(self) -> Statistics:
         """What was folded in so far."""
         rows = np.array(self.batches).reshape(-1, 3)
+        histogram = None if self.histogram is None else self.histogram.copy()
+        if histogram is not None:
+            histogram[0] += histogram[NEGATIVE_ZERO]
+            histogram[NEGATIVE_ZERO] = 0
         return Statistics(
             self.count,
             self.nonfinite,
             self.lo,
             self.hi,
             self.masked,
-            None if self.histogram is None else self.histogram.copy(),
+            histogram,
             _ordered(rows) if rows.size else None,
         )
 
