@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -64,9 +65,9 @@ def source(data: object = X, first: int | str = "n"):  # type: ignore[no-untyped
 def test_groups_give_the_statistics_of_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[list[str]] = []
 
-    def watch(model: object, needs: Mapping[str, object], *rest: object) -> object:
+    def watch(model: object, needs: Mapping[str, object], *rest: Any, **more: Any) -> object:
         passes.append(list(needs))
-        return collect(model, needs, *rest)  # type: ignore[arg-type]
+        return collect(model, needs, *rest, **more)  # type: ignore[arg-type]
 
     big = 1000 * 10**6 // BYTES  # a batch of which one tensor takes 1,000 MB, were it run
     monkeypatch.setattr("oq.measure.collect", watch)
@@ -81,6 +82,26 @@ def test_groups_give_the_statistics_of_one_pass(monkeypatch: pytest.MonkeyPatch)
         assert found.histogram is not None and seen.histogram is not None
         assert np.array_equal(found.histogram, seen.histogram)
         assert (found.lo, found.hi, found.count) == (seen.lo, seen.hi, seen.count)
+
+
+def test_groups_end_in_the_cache_of_one_pass(tmp_path: Path) -> None:
+    """Begun without a limit or not."""
+    big = 1000 * 10**6 // BYTES
+    whole, parts, begun = (tmp_path / n for n in ("whole", "parts", "begun"))
+    limited = job(max_memory=2500, batch_size=big)
+    measure(job(batch_size=big), source(), whole)
+    measure(limited, source(), parts)
+    assert load_cache(parts) == load_cache(whole)
+    measure(job(), source(X[:8]), begun)
+    save_cache(replace(load_cache(begun), complete=False, key=load_cache(whole).key), begun)
+    measure(limited, source(), begun)
+    found = load_cache(begun)
+    assert found.complete and found.samples == 21
+    rows = found.statistics["e"].batches
+    assert rows is not None and rows[:, 0].tolist() == [0, 4, 8]
+    histogram, expected = (load_cache(p).statistics["e"].histogram for p in (begun, whole))
+    assert histogram is not None and expected is not None
+    assert histogram.sum() == expected.sum()
 
 
 def test_a_tensor_that_alone_passes_the_limit_is_refused() -> None:
