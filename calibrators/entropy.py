@@ -8,7 +8,7 @@ import numpy as np
 from oq.calibrator import Readers, covering
 from oq.spec import Array, QType, Range
 from oq.statistics import Need, Statistics
-from oq.tally import Tally, magnitudes, tally
+from oq.tally import Tally, tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Entropy:
             return covering(0.0, 0.0)
         one_sided = statistics.lo >= 0 or statistics.hi <= 0
         own = qtype.levels if one_sided and not qtype.symmetric else (qtype.levels + 1) // 2
-        counts = in_equal_bins(magnitudes(tally(statistics)), self.bins, reach)
+        counts = in_equal_bins(tally(statistics), self.bins, reach)
         counts[0] = counts[1]
         levels = self.levels if self.levels else own
         best = best_threshold(counts, levels, self.stride) * reach / self.bins
@@ -49,26 +49,29 @@ class Entropy:
 
 
 def in_equal_bins(values: Tally, bins: int, reach: float) -> Array:
-    """Counts of |x| (bin,) in ``bins`` equal bins over [0, reach], buckets split by length."""
+    """Counts of |x| (bin,) in ``bins`` equal bins over [0, reach], buckets split by length.
+
+    Each sign is counted alone: folded together, buckets of x and -x would overlap.
+    """
     edges = np.linspace(0.0, reach, bins + 1)
-    wide = values.high > values.low
-    where = np.clip(np.searchsorted(edges, values.low, side="right") - 1, 0, bins - 1)
-    counts = np.bincount(where[~wide], values.counts[~wide], minlength=bins)
-    low, high, count = (v[wide] for v in (values.low, values.high, values.counts))
-    below = np.concatenate([[0.0], np.cumsum(count)])
-    ends = np.maximum.accumulate(np.concatenate([low[:1], high])) if low.size else low
-    if low.size:
-        cumulative = _cumulative(edges, low, high, below, ends)
-        counts = counts + np.diff(cumulative)
-    return counts
+    negative = values.high <= 0
+    return _count(-values.high, -values.low, values.counts, negative, edges) + _count(
+        values.low, values.high, values.counts, ~negative, edges
+    )
 
 
-def _cumulative(edges: Array, low: Array, high: Array, below: Array, ends: Array) -> Array:
-    """How many values lie below each edge, those inside a bucket by their share of its length."""
-    i = np.searchsorted(ends[1:], edges, side="left")
-    i = np.minimum(i, len(low) - 1)
-    inside = np.clip((edges - low[i]) / (high[i] - low[i]), 0.0, 1.0)
-    found: Array = below[i] + inside * (below[i + 1] - below[i])
+def _count(low: Array, high: Array, counts: Array, chosen: Array, edges: Array) -> Array:
+    """Counts (bin,) of the ``chosen`` buckets, none of which overlap, between ``edges``."""
+    order = np.flatnonzero(chosen)[np.argsort(low[chosen], kind="stable")]
+    low, high, counts = low[order], high[order], counts[order]
+    wide = high > low
+    bins = len(edges) - 1
+    where = np.clip(np.searchsorted(edges, low[~wide], side="right") - 1, 0, bins - 1)
+    found = np.bincount(where, counts[~wide], minlength=bins)
+    if wide.any():
+        below = np.concatenate([[0.0], np.cumsum(counts[wide])])
+        ends = np.stack([low[wide], high[wide]], axis=1).reshape(-1)
+        found = found + np.diff(np.interp(edges, ends, np.repeat(below, 2)[1:-1]))
     return found
 
 

@@ -1,6 +1,7 @@
 """``[lo, hi]`` as given: for tensors whose range is known, such as pixels in [0, 1]."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 from oq.calibrator import Readers, covering
@@ -20,8 +21,8 @@ class FixedRange:
     needs: ClassVar[frozenset[Need]] = frozenset()
 
     def __post_init__(self) -> None:
-        if not self.lo <= 0 <= self.hi or self.lo == self.hi:
-            raise ValueError(f"range {self.lo}..{self.hi} must hold 0 and more than 0")
+        if not -inf < self.lo <= 0 <= self.hi < inf or self.lo == self.hi:
+            raise ValueError(f"range {self.lo}..{self.hi} must be finite, hold 0 and more than 0")
 
     def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
         """``[lo, hi]``."""

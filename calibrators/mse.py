@@ -63,7 +63,7 @@ class Mse:
 
 
 FINEST = 2.0**-12
-"""Buckets below this share of the range are joined: a 256th of an 8-bit step or less."""
+"""Buckets below this share of the range are joined: a 16th of its 8-bit step or less."""
 
 
 CALIBRATOR = Mse

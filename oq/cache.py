@@ -8,10 +8,13 @@ statistics do (:mod:`oq.statistics`).
 
 import hashlib
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import onnx
@@ -23,6 +26,22 @@ from oq.spec import Array
 from oq.statistics import BUCKETS, Need, Statistics, merge_all
 
 FORMAT = 1
+
+BROKEN = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy, zipfile and the header raise on a file that is cut, altered or something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +78,12 @@ def make_key(model: onnx.ModelProto, data: str) -> Key:
 def digest(statistics: Mapping[str, Statistics]) -> str:
     """SHA-256 over the statistics: a fingerprint of the data as the model saw it, the same for
     shards joined and for one run."""
+    return _digest(_pack(statistics))
+
+
+def _digest(arrays: Mapping[str, Array]) -> str:
     found = hashlib.sha256()
-    for name, array in sorted(_pack(statistics).items()):
+    for name, array in sorted(arrays.items()):
         found.update(f"{name} {array.dtype.str} {array.shape}".encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
@@ -70,14 +93,15 @@ def save_cache(cache: Cache, path: str | Path) -> None:
     """Write ``cache`` beside ``path`` and rename it."""
     path = Path(path)
     check_writable(path)
+    packed = _pack(cache.statistics)
     header = {
         "format": FORMAT,
         "key": asdict(cache.key),
         "needs": {t: sorted(n.value for n in need) for t, need in cache.needs.items()},
         "samples": cache.samples,
         "complete": cache.complete,
+        "digest": _digest(packed),
     }
-    packed = _pack(cache.statistics)
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     with replacing(path) as beside, beside.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, header=text, **packed)
@@ -96,15 +120,18 @@ def load_cache(path: str | Path) -> Cache:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes())
+        arrays.pop("allow_pickle", None)  # NumPy before 2.1 saves the flag as an array
         if header["format"] != FORMAT:
             raise DataError(
                 f"{str(path)!r} is a calibration cache of format {header['format']}; this oq "
                 f"reads format {FORMAT}: calibrate again"
             )
+        if header["digest"] != _digest(arrays):  # zip checks contents, but not names
+            raise ValueError("the arrays are not those that were saved")
         needs = {t: frozenset(Need(n) for n in need) for t, need in header["needs"].items()}
         key = Key(**header["key"])
         return Cache(key, needs, header["samples"], header["complete"], _unpack(arrays))
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise DataError(f"{str(path)!r} is not a calibration cache, or it is damaged") from error
 
 

@@ -7,6 +7,7 @@ would pass ``max_memory``; without that limit everything comes from a single pas
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from math import prod
 from pathlib import Path
 
@@ -105,7 +106,11 @@ def measure(job: Job, source: Fitted | None, cache: Path | None = None) -> Measu
 
 
 def _go_on(job: Job, source: Fitted, begun: Cache, path: Path) -> Measured:
-    """From where ``begun`` stopped to the end, saving now and then."""
+    """From where ``begun`` stopped to the end, saving now and then.
+
+    Groups under ``max_memory`` are saved only all together: between them the samples that were
+    folded in would differ from tensor to tensor.
+    """
 
     def keep(samples: int, statistics: Mapping[str, Statistics], complete: bool) -> Cache:
         whole = merge_all(begun.statistics, statistics)
@@ -121,14 +126,20 @@ def _go_on(job: Job, source: Fitted, begun: Cache, path: Path) -> Measured:
         if job.progress is not None:
             job.progress(begun.samples + samples)
 
-    if source.count is not None and begun.samples >= source.count:
-        finished = keep(0, {}, True)
-        return Measured(finished.statistics, finished.samples)
-
     def save(samples: int, statistics: Mapping[str, Statistics]) -> None:
         keep(samples, statistics, complete=False)
 
     batches = source.batches(fitting_batch(job), start=begun.samples)
+    first = next(batches, None)
+    if first is None and begun.samples:  # stopped after the last batch, before the last save
+        finished = keep(0, {}, True)
+        return Measured(finished.statistics, finished.samples)
+    if len(_groups(job, source)) > 1:
+        rest = _from_samples(job, source, begun.samples)
+        finished = keep(rest.samples, rest.statistics, True)
+        return Measured(finished.statistics, finished.samples)
+    if first is not None:
+        batches = chain([first], batches)
     statistics = collect(
         job.model, job.needs, batches, job.settings, count, save, first=begun.samples
     )
@@ -136,7 +147,8 @@ def _go_on(job: Job, source: Fitted, begun: Cache, path: Path) -> Measured:
     return Measured(finished.statistics, finished.samples)
 
 
-def _from_samples(job: Job, source: Fitted) -> Measured:
+def _from_samples(job: Job, source: Fitted, start: int = 0) -> Measured:
+    """Of the samples from ``start`` on, a pass per group."""
     statistics: dict[str, Statistics] = {}
     done = 0
 
@@ -144,12 +156,12 @@ def _from_samples(job: Job, source: Fitted) -> Measured:
         nonlocal done
         done = samples
         if job.progress is not None:
-            job.progress(samples)
+            job.progress(start + samples)
 
     for group in _groups(job, source):
         needs = {t: job.needs[t] for t in group}
-        batches = source.batches(fitting_batch(job))
-        statistics |= collect(job.model, needs, batches, job.settings, count)
+        batches = source.batches(fitting_batch(job), start=start)
+        statistics |= collect(job.model, needs, batches, job.settings, count, first=start)
     return Measured(statistics, done)
 
 

@@ -332,7 +332,7 @@ def _provenance(
 
 def _describe(source: Fitted | None, cache: str | Path | None, ranges: str | Path | None) -> str:
     given = (None if source is None else source.name, cache, ranges)
-    return next(str(g) for g in given if g is not None)
+    return next((str(g) for g in given if g is not None), "none")
 
 
 def _loudly(source: Fitted | None) -> tuple[str, ...]:

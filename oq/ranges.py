@@ -69,7 +69,7 @@ def _from_json(text: str, path: Path) -> dict[str, Range]:
 
 
 def _from_table(text: str, path: Path) -> dict[str, Range]:
-    first, *lines = text.splitlines()
+    first, *lines = text.splitlines() or [""]
     if not first.startswith("TRT-"):
         raise DataError(f"{str(path)!r} is neither JSON nor a calibration table (no TRT- header)")
     ranges: dict[str, Range] = {}

@@ -12,6 +12,7 @@ and a bucket is at most 1/128 of its value wide.
 """
 
 import functools
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -23,6 +24,10 @@ from oq.spec import Array
 BUCKETS = 2**16
 FINITE_BUCKETS = 0x7F80
 """Buckets per sign below infinity."""
+
+NEGATIVE_ZERO = 2**15
+"""The bucket of -0, counted as that of 0: the sign of a kernel's zeros depends on where in a
+register they fell, and so on the batch."""
 
 CHUNK = 2**18
 """Values counted at a time: enough to pay for a pass over all buckets, few enough for the cache."""
@@ -87,7 +92,7 @@ class Accumulator:
     lo: float = float("inf")
     hi: float = float("-inf")
     histogram: Array | None = None
-    batches: list[tuple[float, float, float]] = field(default_factory=list)
+    batches: "array[float]" = field(default_factory=lambda: array("d"))
     _pending: list[Array] = field(default_factory=list)
     _waiting: int = 0
 
@@ -102,10 +107,11 @@ class Accumulator:
             if values.size == 0:
                 return
             lo, hi = float(values.min()), float(values.max())
+        lo, hi = lo + 0.0, hi + 0.0  # -0 becomes 0: which of the two is the lesser is chance
         self.count += values.size
         self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
         if Need.BATCHES in self.needs:
-            self.batches.append((float(first), lo, hi))
+            self.batches.extend((first, lo, hi))  # three doubles: a tuple takes six times as much
         if Need.HISTOGRAM in self.needs:
             halves = high_halves(values)
             if halves.size < CHUNK // 2:
@@ -132,15 +138,19 @@ class Accumulator:
         """What was folded in so far."""
         if self._pending:
             self._count_pending()
-        batches = np.array(sorted(self.batches)) if self.batches else None
+        rows = np.array(self.batches).reshape(-1, 3)
+        histogram = None if self.histogram is None else self.histogram.copy()
+        if histogram is not None:
+            histogram[0] += histogram[NEGATIVE_ZERO]
+            histogram[NEGATIVE_ZERO] = 0
         return Statistics(
             self.count,
             self.nonfinite,
             self.lo,
             self.hi,
             self.masked,
-            None if self.histogram is None else self.histogram.copy(),
-            batches,
+            histogram,
+            _ordered(rows) if rows.size else None,
         )
 
     def _usable(self, values: Array) -> Array:
@@ -215,8 +225,12 @@ def _both(a: Array | None, b: Array | None, join: Callable[[Array, Array], Array
 
 
 def _in_order(a: Array, b: Array) -> Array:
-    rows = np.concatenate([a, b])
-    return rows[np.lexsort(rows.T[::-1])]
+    return _ordered(np.concatenate([a, b]))
+
+
+def _ordered(rows: Array) -> Array:
+    found: Array = rows[np.lexsort(rows.T[::-1])]
+    return found
 
 
 def _same(a: Array | None, b: Array | None) -> bool:

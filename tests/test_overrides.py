@@ -1,0 +1,127 @@
+"""A calibrator for some: by tensor, by node, by op; the first glob that fits wins."""
+
+import numpy as np
+import onnx
+import pytest
+
+import oq
+from oq.errors import OptionError
+from oq.graph import Graph
+from oq.measure import measure
+from oq.overrides import Choice, assign_calibrators
+from oq.pipeline import make_plan
+from oq.ready import make_methods
+from oq.spec import Array, Own
+from tests.graphs import Net
+
+X = np.random.default_rng(0).normal(size=(40, 4, 8, 8)).astype(np.float32)
+
+
+def network() -> onnx.ModelProto:
+    net = Net()
+    net.node("Relu", [net.conv(net.input("x"), "c")], "r")
+    net.node("Sigmoid", [net.conv("r", "d")], "s")
+    net.node("Relu", [net.conv("s", "e")], "q")
+    return net.model("q")
+
+
+def named(*choices: Choice) -> dict[str, str]:
+    """tensor -> the calibrator its site names, where it names one."""
+    view = Graph(network()).view()
+    plan = assign_calibrators(make_plan(network(), "ort"), view, choices)
+    return {
+        s.tensor: s.spec.calibrator
+        for s in plan.sites
+        if isinstance(s.spec, Own) and s.spec.calibrator is not None
+    }
+
+
+def own_activations() -> set[str]:
+    view = Graph(network()).view()
+    return {
+        s.tensor
+        for s in make_plan(network(), "ort").sites
+        if isinstance(s.spec, Own) and not view.is_constant(s.tensor)
+    }
+
+
+def test_by_tensor_node_and_op() -> None:
+    assert named(("x", "mse")) == {"x": "mse"}
+    assert named(("n_r", "mse")) == {"r": "mse"}
+    assert named(("Relu", "mse")) == {"r": "mse", "q": "mse"}
+    assert named(("n_[rq]", "mse")) == {"r": "mse", "q": "mse"}
+    assert named() == {}
+
+
+def test_the_first_match_wins_and_constants_are_never_meant() -> None:
+    assert named(("r", "mse"), ("Relu", "entropy")) == {"r": "mse", "q": "entropy"}
+    assert named(("Relu", "entropy"), ("r", "mse")) == {"r": "entropy", "q": "entropy"}
+    everything = named(("*", "mse"))
+    assert set(everything) == own_activations()
+    assert not any(t.startswith(("w_", "b_")) for t in everything)
+
+
+@pytest.mark.parametrize("glob", ["w_c", "nothing", "relu", "Conv?"])
+def test_a_glob_that_matches_nothing_is_refused(glob: str) -> None:
+    with pytest.raises(OptionError, match="matches no calibrated tensor, layer or op") as caught:
+        named(("x", "mse"), (glob, "max"))
+    assert f"{glob}=max" in str(caught.value)
+
+
+def scale(model: onnx.ModelProto, tensor: str) -> float:
+    found = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    return float(found[f"{tensor}_scale"])
+
+
+def quantize(**options: object) -> onnx.ModelProto:
+    return oq.quantize(network(), "trt", X, verify=False, **options).model  # type: ignore[arg-type]
+
+
+def test_only_the_chosen_tensor_changes() -> None:
+    plain = quantize()
+    found = quantize(calibrator_for=[("x", "percentile")], settings={"percentile.percentile": 90.0})
+    assert scale(found, "x") == pytest.approx(float(np.percentile(np.abs(X), 90)) / 127, rel=0.01)
+    assert scale(found, "r") == scale(plain, "r")
+
+
+def test_settings_go_to_whom_they_name() -> None:
+    methods = make_methods(
+        "percentile",
+        {"percentile": 99.0, "moving_average.averaging_constant": 0.5},
+        [("x", "moving_average"), ("r", "minmax")],
+    )
+    assert repr(methods.default) == repr(methods.of("percentile"))
+    assert "99.0" in repr(methods.of(None))
+    assert "0.5" in repr(methods.of("moving_average"))
+    assert methods.of("minmax") != methods.default
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"settings": {"mse.steps": 9}}, "--set mse.steps: calibrator 'mse' is not used"),
+        ({"settings": {"steps": 9}}, "calibrator 'minmax' has no setting 'steps'"),
+        ({"calibrator_for": [("x", "most")]}, "no calibrator 'most'"),
+        (
+            {"calibrator_for": [("x", "mse")], "settings": {"mse.steps": 0}},
+            "steps must be 2 or more",
+        ),
+    ],
+)
+def test_what_cannot_be_meant(options: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        quantize(**options)
+
+
+def test_statistics_are_kept_only_where_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Array | None] = {}
+
+    def watch(job: object, *args: object) -> object:
+        found = measure(job, *args)  # type: ignore[arg-type]
+        seen.update({t: s.histogram for t, s in found.statistics.items()})
+        return found
+
+    monkeypatch.setattr("oq.pipeline.measure", watch)
+    quantize(calibrator_for=[("r", "mse")])
+    assert seen["r"] is not None
+    assert [t for t, h in seen.items() if h is not None] == ["r"]
