@@ -93,7 +93,7 @@ class Accumulator:
     hi: float = float("-inf")
     histogram: Array | None = None
     batches: "array[float]" = field(default_factory=lambda: array("d"))
-    _pending: list[Array] = field(default_factory=list)
+    _pending: Array | None = None
     _waiting: int = 0
 
     def add(self, values: Array, first: int = 0) -> None:
@@ -113,19 +113,24 @@ class Accumulator:
         if Need.BATCHES in self.needs:
             self.batches.extend((first, lo, hi))  # three doubles: a tuple takes six times as much
         if Need.HISTOGRAM in self.needs:
-            halves = high_halves(values)
-            if halves.size < CHUNK // 2:
-                self._pending.append(halves.copy())  # not the whole array that it is a part of
-                self._waiting += halves.size
-            else:
-                self._count(halves)
-            if self._waiting >= CHUNK:
-                self._count_pending()
+            self._take(high_halves(values))
+
+    def _take(self, halves: Array) -> None:
+        """Small arrays wait in a buffer of fixed size, filled from the start so that memory does
+        not grow with the samples: there are more buckets than such arrays have values."""
+        if halves.size >= CHUNK // 2:
+            self._count(halves)
+            return
+        if self._pending is None:
+            self._pending = np.full(CHUNK, 0, np.uint16)
+        if self._waiting + halves.size > CHUNK:
+            self._count_pending()
+        self._pending[self._waiting : self._waiting + halves.size] = halves
+        self._waiting += halves.size
 
     def _count_pending(self) -> None:
-        """Small arrays are counted together: there are more buckets than they have values."""
-        self._count(np.concatenate(self._pending))
-        self._pending.clear()
+        if self._pending is not None and self._waiting:
+            self._count(self._pending[: self._waiting])
         self._waiting = 0
 
     def _count(self, halves: Array) -> None:
@@ -136,8 +141,7 @@ class Accumulator:
 
     def statistics(self) -> Statistics:
         """What was folded in so far."""
-        if self._pending:
-            self._count_pending()
+        self._count_pending()
         rows = np.array(self.batches).reshape(-1, 3)
         histogram = None if self.histogram is None else self.histogram.copy()
         if histogram is not None:
