@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 REAL ?= $(wildcard ../shared/real)
+MODELOPT ?=
 
 .PHONY: demo test bench results train clean
 
@@ -18,7 +19,8 @@ test: $(VENV)/.dev
 	OQ_REAL=$(abspath $(REAL)) $(BIN)/python -m pytest -q
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks --real "$(REAL)"
+	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt
+	$(BIN)/python -m benchmarks --real "$(REAL)" --modelopt "$(MODELOPT)"
 
 results: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.results --real "$(REAL)"

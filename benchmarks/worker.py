@@ -1,4 +1,6 @@
-"""One measurement in a process of its own: ``python -m benchmarks.worker TOOL SUBJECT OUT REAL``.
+"""One measurement in a process of its own.
+
+    python -m benchmarks.worker TOOL SUBJECT OUTPUT REAL [SAMPLES.npy]
 
 Prints one JSON object: ``seconds`` of the whole quantize call (imports and data loading excluded)
 and ``peak_mb``, how far the process's resident memory rose during the call.  The tool ``float``
@@ -12,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.subjects import Subject, find_subjects
 from benchmarks.tools import TOOLS
 from oq.spec import Array
@@ -23,7 +27,7 @@ def main() -> None:
     """Measure and print."""
     tool, subject_name, output, real = sys.argv[1:5]
     subject = find_subjects(Path(real) if real else None)[subject_name]
-    samples = subject.calibration().input
+    samples = np.load(sys.argv[5], mmap_mode="r")[:] if len(sys.argv) > 5 else _load(subject)
     package = "onnxruntime" if tool == FLOAT else TOOLS[tool].package
     for module in _imports(package):
         importlib.import_module(module)
@@ -37,10 +41,16 @@ def main() -> None:
     print(json.dumps({"seconds": seconds, "peak_mb": memory_mb("VmHWM") - before}))
 
 
+def _load(subject: Subject) -> Array:
+    return subject.calibration().input
+
+
 def _imports(package: str) -> tuple[str, ...]:
     extra = {
-        "oq": ("oq.pipeline", "oq.targets.ort", "oq.targets.trt", "oq.calibrators.minmax"),
+        "oq": ("oq.pipeline", "oq.targets.ort", "oq.targets.trt", "oq.calibrators.auto"),
         "onnxruntime": ("onnxruntime.quantization",),
+        "onnxsim": ("onnxsim.accuracy",),
+        "modelopt": ("modelopt.onnx.quantization",),
     }
     return (package, *extra.get(package, ()))
 

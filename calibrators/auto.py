@@ -19,7 +19,7 @@ CANDIDATES: tuple[Calibrator, ...] = (
     Percentile(99.999),
     Percentile(99.99),
     Percentile(99.9),
-    Entropy(),
+    Entropy(stride=64),
 )
 
 
@@ -32,7 +32,7 @@ class Auto:
     weights sum to zero forgives clipping, one whose weights all point one way does not.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.HISTOGRAM})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.HISTOGRAM, Need.READERS})
 
     def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
         """The best candidate's range; the first of equals."""

@@ -25,7 +25,7 @@ class Entropy:
 
     bins: int = 2048
     levels: int = 0
-    stride: int = 8
+    stride: int = 16
     needs: ClassVar[frozenset[Need]] = frozenset({Need.HISTOGRAM})
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ import typer
 import oq
 from oq.errors import OptionError, OqError
 from oq.flags import (
+    AutoBatchOpt,
     BatchOpt,
     CacheOpt,
     DataOpt,
@@ -71,7 +72,7 @@ def quantize(
     ] = None,
     weights: Annotated[str, typer.Option(help="range of weights: max or mse")] = "max",
     samples: SamplesOpt = None,
-    batch_size: BatchOpt = 8,
+    batch_size: AutoBatchOpt = None,
     preprocess: PreprocessOpt = None,
     keep_float: KeepOpt = None,
     cache: CacheOpt = None,
@@ -169,6 +170,7 @@ def verify(
             labels=labels,
             provider=provider,
             latency=latency,
+            need_labels=max_drop is not None,
             seed=seed,
             watch=watch,
         )
@@ -194,7 +196,7 @@ def calibrate(
         typer.Option("--merge", help="join finished caches of one model instead; repeatable"),
     ] = None,
     samples: SamplesOpt = None,
-    batch_size: BatchOpt = 8,
+    batch_size: AutoBatchOpt = None,
     preprocess: PreprocessOpt = None,
     keep_float: KeepOpt = None,
     max_memory: MemoryOpt = None,

@@ -13,6 +13,10 @@ DataOpt = Annotated[
 JsonOpt = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
 SamplesOpt = Annotated[int | None, typer.Option("--samples", min=1, help="draw this many")]
 BatchOpt = Annotated[int, typer.Option("--batch-size", min=1)]
+AutoBatchOpt = Annotated[
+    int | None,
+    typer.Option("--batch-size", min=1, help="default: what fits the processor's cache"),
+]
 PreprocessOpt = Annotated[
     str | None, typer.Option("--preprocess", help="FILE.yaml or a preset, for images")
 ]

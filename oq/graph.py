@@ -5,6 +5,7 @@ change the graph in place; :meth:`Graph.view` gives the read-only picture to dec
 """
 
 import contextlib
+import functools
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -40,6 +41,7 @@ class Graph:
         self._names = {*self._tensors, *_inner_names(self._graph)}
         self._nodes: dict[str, Any] = {}
         self._provenance: dict[str, str] = {}
+        self._view: GraphView | None = None
         self._name_nodes()
         if not _is_sorted(self._graph):
             self._graph.toposort()
@@ -53,6 +55,11 @@ class Graph:
 
     def view(self) -> GraphView:
         """The graph as it is now; later edits do not change it."""
+        if self._view is None:
+            self._view = self._look()
+        return self._view
+
+    def _look(self) -> GraphView:
         constants = {n: t for n, t in self._tensors.items() if isinstance(t, gs.Constant)}
         for node in self._graph.nodes:
             if node.op == "Constant" and isinstance(node.attrs.get("value"), gs.Constant):
@@ -94,6 +101,7 @@ class Graph:
 
     def add_constant(self, wish: str, values: Array) -> str:
         """A new initializer; returns its name."""
+        self._view = None
         name = self.fresh(wish)
         self._tensors[name] = gs.Constant(name, np.ascontiguousarray(values).reshape(values.shape))
         return name
@@ -116,6 +124,7 @@ class Graph:
         The tensor takes the shape of tensor ``like`` and dtype ``dtype``.  The node goes right
         behind the producer of its first input, or in front of node ``before``.
         """
+        self._view = None
         node_name, tensor_name = self.fresh(name), self.fresh(output)
         shape = None if like is None else self._tensors[like].shape
         out = gs.Variable(tensor_name, None if dtype is None else np.dtype(dtype), shape)
@@ -129,6 +138,7 @@ class Graph:
 
     def set_input(self, node: str, slot: int, tensor: str) -> None:
         """Make input ``slot`` of ``node`` read ``tensor`` ("" for an empty optional input)."""
+        self._view = None
         inputs = self._nodes[node].inputs
         while len(inputs) <= slot:
             inputs.append(gs.Variable.empty())
@@ -146,6 +156,7 @@ class Graph:
         ``tensor`` keeps its readers (subgraphs and graph outputs too) and has no producer until
         :meth:`give_output` gives it one.
         """
+        self._view = None
         old = self._tensors[tensor]
         new = gs.Variable(self.fresh(wish), old.dtype, old.shape)
         self._tensors[new.name] = new
@@ -155,6 +166,7 @@ class Graph:
 
     def give_output(self, tensor: str, node_output: str) -> None:
         """Let the node that computes ``node_output`` write ``tensor``, which has no producer."""
+        self._view = None
         temporary = self._tensors.pop(node_output)
         producer = temporary.inputs[0]
         producer.outputs[_slot(producer.outputs, temporary)] = self._tensors[tensor]
@@ -168,6 +180,7 @@ class Graph:
         Raises:
             ModelError: both ends are graph inputs or outputs, so one of the names would be lost.
         """
+        self._view = None
         this = self._nodes[node]
         source, out = this.inputs[slot], this.outputs[0]
         if any(o is out for o in self._graph.outputs):
@@ -183,10 +196,12 @@ class Graph:
 
     def set_attribute(self, node: str, name: str, value: Any) -> None:
         """Set attribute ``name`` of ``node``."""
+        self._view = None
         self._nodes[node].attrs[name] = value
 
     def fold_constants(self) -> int:
         """Evaluate what only constants feed; returns how many nodes went (graphsurgeon does it)."""
+        self._view = None
         before = list(self._graph.nodes)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             self._graph.fold_constants(error_ok=True)
@@ -196,6 +211,7 @@ class Graph:
 
     def cleanup(self) -> None:
         """Drop nodes and constants that nothing reads."""
+        self._view = None
         self._graph.cleanup()
         self._nodes = {}
         self._name_nodes()
@@ -206,6 +222,7 @@ class Graph:
 
     def set_types(self, types: Mapping[str, TensorInfo]) -> None:
         """Write down dtypes and shapes that are known now."""
+        self._view = None
         for name, info in types.items():
             tensor = self._tensors.get(name)
             if isinstance(tensor, gs.Variable):
@@ -289,7 +306,7 @@ def _view_node(node: Any) -> NodeView:
         domain=node.domain or "",
         inputs=tuple(t.name for t in node.inputs),
         outputs=tuple(t.name for t in node.outputs),
-        attributes=node.attrs,
+        attributes=dict(node.attrs),
         captured=captured,
     )
 
@@ -323,6 +340,7 @@ def _info(tensor: Any) -> TensorInfo:
     return TensorInfo(tensor.name, _dtype_name(tensor.dtype), shape)
 
 
+@functools.cache
 def _dtype_name(dtype: Any) -> str | None:
     if dtype is None:
         return None

@@ -20,6 +20,9 @@ Severity = Literal["error", "warning"]
 
 Q, DQ = "QuantizeLinear", "DequantizeLinear"
 PAIR = frozenset({Q, DQ})
+INTEGER_OPERATORS = frozenset(
+    {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QLinearAdd", "QGemm"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,29 @@ def many_readers(view: GraphView) -> Iterator[Found]:
                 yield node.name, f"{tensor!r} is read by a QuantizeLinear and by others"
 
 
+def quantized_anyway(view: GraphView) -> Iterator[Found]:
+    """A layer with float weights between a DQ and a Q does not stay in float: onnxruntime gives it
+    int8 weights, per tensor, when it loads the model (its WeightBiasQuantization)."""
+    for node in view.nodes:
+        row = facts(node.op)
+        if row is None or row.bias is None or row.weight is None or not _reads_codes(view, node):
+            continue
+        weight = node.inputs[row.weight] if len(node.inputs) > row.weight else ""
+        readers = view.consumers(node.outputs[0])
+        behind = [
+            r for n in readers if n.op in {"Relu", "Clip"} for r in view.consumers(n.outputs[0])
+        ]
+        if view.is_constant(weight) and any(r.op == Q for r in (*readers, *behind)):
+            yield node.name, f"{node.op} has float weights between integer neighbours"
+
+
+def integer_kernel(view: GraphView) -> Iterator[Found]:
+    """Importers of Q/DQ graphs do not know onnxruntime's integer operators."""
+    for node in view.nodes:
+        if node.op in INTEGER_OPERATORS:
+            yield node.name, f"operator {node.op} is not Q/DQ"
+
+
 def relu_below_zero(view: GraphView) -> Iterator[Found]:
     """A fused ReLU needs a grid that cannot hold negatives: zero point = lowest code."""
     for node in view.nodes:
@@ -287,6 +313,13 @@ CHECKS = _table(
         Check("one-reader", "warning", many_readers, "let the others read the DequantizeLinear"),
         Check("relu-grid", "warning", relu_below_zero, "use the affine grid with zero point qmin"),
         Check("bias-scale", "error", wrong_bias_scale, "recompute the int32 bias"),
+        Check(
+            "stays-float",
+            "warning",
+            quantized_anyway,
+            "keep a neighbour in float too, or load with session.disable_quant_qdq=1",
+        ),
+        Check("only-qdq", "error", integer_kernel, "write the model in Q/DQ form"),
     )
 )
 

@@ -22,8 +22,13 @@ from oq.session import Settings
 from oq.statistics import Need, Statistics, merge_all
 from oq.view import GraphView
 
-EVERYTHING = frozenset(Need)
+EVERYTHING = frozenset(Need) - {Need.READERS}
 """What ``oq calibrate`` keeps, so that one pass serves every calibrator."""
+
+CACHE_BYTES = 12 * 10**6
+"""Measured best for the statistics of all activations: less costs calls, more leaves the cache."""
+
+BATCHES_FROM, BATCHES_TO = 2, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +47,15 @@ class Methods:
 class Job:
     """A calibration: what is run, what is kept, and how.  ``max_memory`` is in MB.
 
+    ``batch_size`` None takes as many samples as keep a batch's activations in the cache.
+
     ``drawn`` says which samples of the data were taken, for the key of the cache.
     """
 
     model: onnx.ModelProto
     view: GraphView
     needs: Needs
-    batch_size: int
+    batch_size: int | None
     settings: Settings
     drawn: str = ""
     max_memory: int | None = None
@@ -122,7 +129,7 @@ def _go_on(job: Job, source: Fitted, begun: Cache, path: Path) -> Measured:
     def save(samples: int, statistics: Mapping[str, Statistics]) -> None:
         keep(samples, statistics, complete=False)
 
-    batches = source.batches(job.batch_size, start=begun.samples)
+    batches = source.batches(fitting_batch(job), start=begun.samples)
     first = next(batches, None)
     if first is None and begun.samples:  # stopped after the last batch, before the last save
         finished = keep(0, {}, True)
@@ -153,7 +160,7 @@ def _from_samples(job: Job, source: Fitted, start: int = 0) -> Measured:
 
     for group in _groups(job, source):
         needs = {t: job.needs[t] for t in group}
-        batches = source.batches(job.batch_size, start=start)
+        batches = source.batches(fitting_batch(job), start=start)
         statistics |= collect(job.model, needs, batches, job.settings, count, first=start)
     return Measured(statistics, done)
 
@@ -163,8 +170,8 @@ def _groups(job: Job, source: Fitted) -> Sequence[tuple[str, ...]]:
     if job.max_memory is None:
         return (tuple(job.needs),)
     limit = job.max_memory * 10**6
-    samples = next((batch_size(b) for b in source.batches(job.batch_size, stop=1)), 1)
-    samples = max(samples, job.batch_size) if source.fixed is None else samples
+    samples = next((batch_size(b) for b in source.batches(fitting_batch(job), stop=1)), 1)
+    samples = max(samples, fitting_batch(job)) if source.fixed is None else samples
     cores = job.settings.threads or os.cpu_count() or 1
     groups: list[list[str]] = [[]]
     room = limit
@@ -181,6 +188,15 @@ def _groups(job: Job, source: Fitted) -> Sequence[tuple[str, ...]]:
         groups[-1].append(tensor)
         room -= size
     return [tuple(g) for g in groups]
+
+
+def fitting_batch(job: Job) -> int:
+    """The batch size asked for, or the one that keeps a batch's activations near
+    :data:`CACHE_BYTES` (2 to 16 samples)."""
+    if job.batch_size is not None:
+        return job.batch_size
+    sample = sum(tensor_bytes(job.view, t, 1) for t in job.needs)
+    return min(max(CACHE_BYTES // max(sample, 1), BATCHES_FROM), BATCHES_TO)
 
 
 def tensor_bytes(view: GraphView, tensor: str, samples: int) -> int:

@@ -19,7 +19,7 @@ from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
 from oq.data import Fitted, fixed_batch, open_source, subset
 from oq.emit import emit
-from oq.errors import ModelError
+from oq.errors import ModelError, OptionError
 from oq.files import model_bytes, save_model
 from oq.graph import Graph
 from oq.legal import Finding
@@ -27,7 +27,7 @@ from oq.legal import check as find_violations
 from oq.measure import EVERYTHING, Job, Measured, Methods, measure
 from oq.overrides import Choice
 from oq.plan import plan as decide
-from oq.prepare.order import prepare
+from oq.prepare.order import QUANTIZED, prepare
 from oq.progress import Watch
 from oq.ready import (
     Model,
@@ -75,7 +75,7 @@ def quantize(
     calibrator_for: Sequence[Choice] = (),
     weights: str = "max",
     samples: int | None = None,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
     preprocess: str | Path | None = None,
     keep_float: Sequence[str] = (),
     cache: str | Path | None = None,
@@ -136,7 +136,12 @@ def quantize(
     if held is not None:
         with clock.stage("verify"):
             watcher = _Counter("verify", held.count, watch)
-            found = compare(loaded, quantized, held.batches(batch_size), progress=watcher)
+            found = compare(
+                loaded,
+                quantized,
+                held.batches(BATCH if batch_size is None else batch_size),
+                progress=watcher,
+            )
     _stamp(quantized, _provenance(ready, methods, measured, found))
     warnings = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
     report = Report(
@@ -174,7 +179,7 @@ def calibrate(
     cache: str | Path,
     *,
     samples: int | None = None,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
     preprocess: str | Path | None = None,
     keep_float: Sequence[str] = (),
     max_memory: int | None = None,
@@ -217,10 +222,13 @@ def verify(
     labels: Path | None = None,
     provider: str = "cpu",
     latency: bool = True,
+    need_labels: bool = False,
     seed: int = 0,
     watch: Watch | None = None,
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
+
+    ``need_labels`` refuses data without labels before anything is run.
 
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.
@@ -230,6 +238,11 @@ def verify(
     source = open_source(data, inputs_of(exact), preprocess=preprocess, labels=labels)
     if samples is not None:
         source = subset(source, samples, seed)
+    if need_labels and all(b.labels is None for b in source.batches(1, stop=1)):
+        raise OptionError(
+            f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
+            "--labels FILE.csv with a folder of images"
+        )
     return compare(
         exact,
         rounded,
@@ -247,8 +260,18 @@ def make_plan(model: Model, target: str, *, keep_float: Sequence[str] = ()) -> P
 
 
 def check(model: Model, target: str) -> tuple[Finding, ...]:
-    """How a quantized ``model``, whoever made it, offends against ``target``'s rules."""
-    return find_violations(Graph(load(model)).view(), registry.target(target))
+    """How a quantized ``model``, whoever made it, offends against ``target``'s rules.
+
+    Raises:
+        ModelError: the model is not quantized at all.
+    """
+    profile = registry.target(target)
+    view = Graph(load(model)).view()
+    if not any(n.op in QUANTIZED for n in view.nodes):
+        raise ModelError(
+            "the model holds no Q/DQ: it is a float model, and there is nothing to check"
+        )
+    return find_violations(view, profile)
 
 
 def next_step(target: Target, output: Path) -> str:

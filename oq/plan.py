@@ -100,7 +100,8 @@ def _claim(
         if found.anchor.name in owner:
             continue
         if isinstance(found, Broken):
-            refusals.append(Refusal(found.anchor.name, found.name, found.reason))
+            for node in (found.anchor, *found.stopped):
+                refusals.append(Refusal(node.name, found.name, found.reason))
             continue
         reason = _refuse(view, found, kept, owner)
         if reason is None:

@@ -175,6 +175,6 @@ def needs_of(ready: Ready, methods: Methods) -> dict[str, frozenset[Need]]:
     needs: dict[str, frozenset[Need]] = {}
     for site in ready.plan.sites:
         if isinstance(site.spec, Own) and not ready.view.is_constant(site.tensor):
-            wanted = methods.of(site.spec.calibrator).needs
+            wanted = methods.of(site.spec.calibrator).needs - {Need.READERS}
             needs[site.tensor] = needs.get(site.tensor, frozenset()) | wanted
     return needs

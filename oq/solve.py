@@ -12,11 +12,11 @@ from typing import assert_never
 
 import numpy as np
 
-from oq.calibrator import Calibrator
+from oq.calibrator import Calibrator, Readers
 from oq.grid import SMALLEST_SCALE, Grid, fit
 from oq.readers import weigh_readers
 from oq.spec import Fixed, Own, Plan, Product, Range, Share, Site, SiteKey, key
-from oq.statistics import EMPTY, MASK, Statistics
+from oq.statistics import EMPTY, MASK, Need, Statistics
 from oq.view import GraphView
 from oq.weights import channel_range, weight_range
 
@@ -71,7 +71,9 @@ def solve(
                 else:
                     method = calibrator if name is None else methods[name]
                     seen = _seen(site.tensor, statistics, work)
-                    values = method.range(seen, qtype, weigh_readers(view, site))
+                    weighs = Need.READERS in method.needs
+                    readers = weigh_readers(view, site) if weighs else Readers()
+                    values = method.range(seen, qtype, readers)
                     work.ranges[site.tensor] = values
                 work.grids[key(site)] = fit(values, qtype, axis)
             case Fixed(qtype, scale, zero):

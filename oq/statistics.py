@@ -11,6 +11,7 @@ exponent and 7 bits of mantissa.  No range has to be known beforehand, nothing i
 and a bucket is at most 1/128 of its value wide.
 """
 
+import functools
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,8 +29,8 @@ NEGATIVE_ZERO = 2**15
 """The bucket of -0, counted as that of 0: the sign of a kernel's zeros depends on where in a
 register they fell, and so on the batch."""
 
-CHUNK = 2**20
-"""Values counted at a time: the working copy then stays in the cache."""
+CHUNK = 2**18
+"""Values counted at a time: enough to pay for a pass over all buckets, few enough for the cache."""
 
 MASK = 1e8
 """Finite values this large are attention masks (-1e9 and the like), not data; they are counted
@@ -37,10 +38,14 @@ apart and touch no range."""
 
 
 class Need(Enum):
-    """What a calibrator reads beyond counts and extremes, which are always there."""
+    """What a calibrator reads beyond counts and extremes, which are always there.
+
+    READERS are no statistics: they come from the weights of the layers behind the tensor.
+    """
 
     HISTOGRAM = "histogram"
     BATCHES = "batches"
+    READERS = "readers"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +93,8 @@ class Accumulator:
     hi: float = float("-inf")
     histogram: Array | None = None
     batches: "array[float]" = field(default_factory=lambda: array("d"))
+    _pending: list[Array] = field(default_factory=list)
+    _waiting: int = 0
 
     def add(self, values: Array, first: int = 0) -> None:
         """Fold in ``values`` (any axes, any real dtype) of the batch that starts at sample
@@ -106,12 +113,31 @@ class Accumulator:
         if Need.BATCHES in self.needs:
             self.batches.extend((first, lo, hi))  # three doubles: a tuple takes six times as much
         if Need.HISTOGRAM in self.needs:
-            if self.histogram is None:
-                self.histogram = np.zeros(BUCKETS, np.int64)
-            count_buckets(values, self.histogram)
+            halves = high_halves(values)
+            if halves.size < CHUNK // 2:
+                self._pending.append(halves.copy())  # not the whole array that it is a part of
+                self._waiting += halves.size
+            else:
+                self._count(halves)
+            if self._waiting >= CHUNK:
+                self._count_pending()
+
+    def _count_pending(self) -> None:
+        """Small arrays are counted together: there are more buckets than they have values."""
+        self._count(np.concatenate(self._pending))
+        self._pending.clear()
+        self._waiting = 0
+
+    def _count(self, halves: Array) -> None:
+        if self.histogram is None:
+            self.histogram = np.zeros(BUCKETS, np.int64)
+        for start in range(0, halves.size, CHUNK):
+            self.histogram += np.bincount(halves[start : start + CHUNK], minlength=BUCKETS)
 
     def statistics(self) -> Statistics:
         """What was folded in so far."""
+        if self._pending:
+            self._count_pending()
         rows = np.array(self.batches).reshape(-1, 3)
         histogram = None if self.histogram is None else self.histogram.copy()
         if histogram is not None:
@@ -163,14 +189,14 @@ def merge_all(
     return {n: merge(first.get(n, EMPTY), second.get(n, EMPTY)) for n in names}
 
 
-def count_buckets(values: Array, histogram: Array) -> None:
-    """Add ``values`` to ``histogram`` (bucket,) by the top 16 bits of their float32."""
+def high_halves(values: Array) -> Array:
+    """The top 16 bits of every value as float32 (value,), uint16: its bucket."""
     flat = np.ascontiguousarray(values, np.float32).reshape(-1)
-    high = flat.view(np.uint16)[_HIGH_HALF::2]
-    for start in range(0, high.size, CHUNK):
-        histogram += np.bincount(high[start : start + CHUNK], minlength=BUCKETS)
+    halves: Array = flat.view(np.uint16)[_HIGH_HALF::2]
+    return halves
 
 
+@functools.cache
 def bucket_edges() -> tuple[Array, Array]:
     """(low, high) real bounds of the finite buckets, in the order of :func:`sorted_histogram`."""
     bits = np.arange(FINITE_BUCKETS, dtype=np.uint32) << 16

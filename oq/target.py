@@ -107,6 +107,7 @@ class Broken:
 
     name: str
     anchor: NodeView
+    stopped: tuple[NodeView, ...]
     reason: str
 
 
@@ -133,10 +134,14 @@ def _follow(view: GraphView, rule: OpRule, anchor: NodeView) -> Match | Broken |
             return None
         inside = sum(n.reads(tensor) for n in step)
         if view.edges(tensor) != inside:
-            names = ", ".join(sorted(n.name for n in readers))
-            whom = "also a graph output" if len(readers) == len(step) else f"read by {names}"
-            name = "+".join(n.op for n in (*links, step[-1]))
-            return Broken(name, anchor, f"{tensor!r} is {whom}, so {step[-1].op} cannot be fused")
+            # all who would have fitted, and ops for names: neither depends on the nodes' order
+            fitting = tuple(n for n in readers if _is(n, element)) or (step[-1],)
+            ops = ", ".join(sorted(n.op for n in readers))
+            whom = "also a graph output" if len(readers) == len(step) else f"read by {ops}"
+            last = min(n.op for n in fitting)
+            name = "+".join([*(n.op for n in links), last])
+            reason = f"{tensor!r} is {whom}, so {last} cannot be fused"
+            return Broken(name, anchor, fitting, reason)
         links.append(step[-1])
         members.extend(step)
     return Match(rule, tuple(links), tuple(members))

@@ -44,7 +44,7 @@ MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
 
 TARGET = Target(
     name="ort",
-    summary="onnxruntime CPU (x86): uint8 affine activations, int8 weights, int32 bias",
+    summary="onnxruntime CPU: uint8 affine activations, int8 weights",
     activations=UINT8,
     weights=INT8_NARROW,
     min_opset=13,
@@ -84,6 +84,7 @@ TARGET = Target(
         "one-reader",
         "relu-grid",
         "bias-scale",
+        "stays-float",
     ),
     next_step='onnxruntime.InferenceSession("{output}")',
 )

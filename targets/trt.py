@@ -48,7 +48,7 @@ def feeds_no_quantized_layer(view: GraphView, match: Match) -> str | None:
 
 TARGET = Target(
     name="trt",
-    summary="NVIDIA TensorRT: int8 symmetric, Q/DQ on inputs, float bias, residual on the skip",
+    summary="NVIDIA TensorRT: int8 symmetric, Q/DQ on inputs, float bias",
     activations=INT8,
     weights=INT8_NARROW,
     min_opset=13,
@@ -89,6 +89,7 @@ TARGET = Target(
         "weight-axis",
         "output-is-float",
         "fusion-is-whole",
+        "only-qdq",
     ),
     next_step="trtexec --onnx={output} --saveEngine={stem}.plan --profilingVerbosity=detailed",
 )

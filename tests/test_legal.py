@@ -17,6 +17,7 @@ from onnxruntime.quantization import (
 )
 
 from oq import pipeline, registry
+from oq.errors import ModelError
 from oq.graph import Graph
 from oq.legal import ALWAYS, CHECKS, Finding, check
 from oq.spec import Array
@@ -228,8 +229,38 @@ def test_violation(name: str, target: str, layer: Layer, node: str, message: str
     assert found.severity == CHECKS[name].severity and found.remedy
 
 
+def test_a_float_layer_between_pairs_is_quantized_anyway() -> None:
+    """onnxruntime's optimized graph of such a file holds a QLinearConv: the trap is real."""
+    model = ORT.model()
+    conv = next(n for n in model.graph.node if n.op_type == "Conv")
+    weight = numpy_helper.from_array(np.ones((OUT, 3, 1, 1), np.float32), "float_weight")
+    model.graph.initializer.append(weight)
+    conv.input[1] = "float_weight"
+    del conv.input[2:]
+    findings = pipeline.check(model, "ort")
+    assert [(f.check, f.node) for f in findings if f.check != "ends"] == [("stays-float", "n_c")]
+    assert "float weights between integer neighbours" in findings[-1].message
+
+
+def test_integer_operators_are_not_qdq() -> None:
+    model = TRT.model()
+    model.graph.node.append(helper.make_node("QLinearAdd", ["y"] * 8, ["z"], "n_z", domain="m"))
+    findings = check(Graph(model).view(), registry.target("trt"))
+    assert ("only-qdq", "n_z") in {(f.check, f.node) for f in findings}
+
+
+def test_a_float_model_is_no_subject() -> None:
+    net = Net()
+    with pytest.raises(ModelError, match="it is a float model, and there is nothing to check"):
+        pipeline.check(net.model(net.conv(net.input("x"), "c")), "ort")
+
+
+ELSEWHERE = {"stays-float", "only-qdq"}
+"""Checks whose violations are tests of their own."""
+
+
 def test_every_check_has_a_violation_above_and_a_target_that_uses_it() -> None:
-    assert {row[0] for row in VIOLATIONS} == set(CHECKS)
+    assert {row[0] for row in VIOLATIONS} | ELSEWHERE == set(CHECKS)
     used = {c for t in registry.names("targets") for c in registry.target(t).checks}
     assert used | set(ALWAYS) == set(CHECKS)
     assert not used & set(ALWAYS) or used & set(ALWAYS) == {"zero-point-present"}

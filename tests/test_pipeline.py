@@ -225,7 +225,8 @@ def test_every_scale_is_finite_and_positive(
     result = oq.quantize(build(), target, X, verify=False)
     for name, values in scales(result.model).items():
         assert np.isfinite(values).all() and (values > 0).all(), name
-    assert oq.check(result.model, target) == ()
+    if build is not weightless:  # no Q/DQ, so nothing to check
+        assert oq.check(result.model, target) == ()
 
 
 def test_values_that_are_not_finite_are_counted_and_named() -> None:

@@ -83,6 +83,8 @@ def test_a_chain_of_shares_is_one_grid_object(backwards: bool) -> None:
 
 def test_the_calibrator_decides_the_range() -> None:
     class Half:
+        needs = MinMax.needs
+
         def range(self, statistics: Statistics, qtype: object, readers: object) -> object:
             return MinMax().range(Statistics(1, 0, statistics.lo / 2, statistics.hi / 2), UINT8)
 
