@@ -392,3 +392,61 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     assert out == "" and "Traceback" not in rest
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["old.onnx"]
     assert (tmp_path / "out" / "old.onnx").read_bytes() == b"an older result"
+
+
+# ---- calibration
+
+
+def test_one_pass_then_every_calibrator_and_ranges_to_files(run: Oq, tmp_path: Path) -> None:
+    done = run("calibrate", MODEL, "-t", "trt", "-d", CALIB, "--samples", "64", "--cache", "c")
+    assert done.code == 0 and "over 64 samples" in done.out
+    made = {}
+    for name in ("minmax", "entropy", "mse", "percentile", "moving_average", "auto"):
+        done = run("quantize", MODEL, "-t", "trt", "--cache", "c", "--calibrator", name,
+                   "-o", f"{name}.onnx", "--save-ranges", f"{name}.json")  # fmt: skip
+        assert done.code == 0, done.err
+        made[name] = json.loads(Path(f"{name}.json").read_text())["ranges"]
+        assert all(lo <= 0 <= hi for lo, hi in made[name].values())
+    assert all(found.keys() == made["minmax"].keys() for found in made.values())
+    assert made["percentile"] != made["minmax"]
+    done = run("quantize", MODEL, "-t", "trt", "--ranges", "mse.json", "-o", "again.onnx")
+    assert done.code == 0
+    first, second = (onnx.load(n).graph for n in ("mse.onnx", "again.onnx"))
+    assert first == second
+
+
+def test_random_data_is_loud(run: Oq) -> None:
+    done = run("quantize", MODEL, "-t", "ort", "-d", "random", "-o", "out.onnx")
+    assert done.code == 0 and "CALIBRATED ON RANDOM NUMBERS" in done.out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--calibrator-for", "x"], "--calibrator-for 'x': expected GLOB=NAME"),
+        (["--calibrator-for", "nothing=mse"], "matches no calibrated tensor, layer or op"),
+        (["--calibrator-for", "*=most"], "no calibrator 'most'"),
+        (["--set", "steps"], "--set 'steps': expected KEY=VALUE"),
+        (["--set", "mse.steps=9"], "calibrator 'mse' is not used"),
+        (["--ranges", "missing.json"], "no ranges file at 'missing.json'"),
+        (["--weights", "best"], "--weights 'best': expected max or mse"),
+        (["--cache", "no/such/folder"], "does not exist"),
+    ],
+)
+def test_bad_calibration_options(run: Oq, args: list[str], message: str) -> None:
+    done = run("quantize", MODEL, "-t", "trt", "-d", CALIB, "--samples", "8", *args)
+    assert done.code == 2 and message in done.err
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([MODEL], "oq calibrate needs MODEL.onnx and --data, or --merge"),
+        (["--merge", "missing"], "no calibration cache at 'missing'"),
+        (["--cache", "no/such/folder", MODEL, "-d", CALIB], "does not exist"),
+    ],
+)
+def test_bad_input_to_calibrate(run: Oq, args: list[str], message: str) -> None:
+    done = run("calibrate", *args)
+    assert done.code == 2 and message in done.err

@@ -15,7 +15,7 @@ import pytest
 
 import oq
 from oq import pipeline
-from oq.cache import load_cache, save_cache
+from oq.cache import digest, load_cache, save_cache
 from oq.calibrators.max import Max
 from oq.calibrators.minmax import MinMax
 from oq.collect import collect
@@ -173,6 +173,17 @@ def test_calibrators_by_name() -> None:
     assert methods.of(None) == MinMax() and methods.of("max") == Max()
 
 
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_the_fingerprint_does_not_depend_on_the_workers(threads: int) -> None:
+    """Zeros of both signs in every batch: the file's provenance holds this digest."""
+    zeros = np.where(X > 0, np.float32(0), np.float32(-0.0))
+    digests = set()
+    for count in (1, threads):
+        found = measure(replace(job(batch_size=1), settings=Settings(threads=count)), source(zeros))
+        digests.add(digest(found.statistics))
+    assert len(digests) == 1
+
+
 # ---- interrupted
 
 
@@ -202,8 +213,7 @@ def test_it_goes_on_where_it_stopped(
 
     begun = source()
     monkeypatch.setattr(Fitted, "batches", interrupted)
-    work = job()
-    object.__setattr__(work, "settings", Settings(threads=threads))
+    work = replace(job(), settings=Settings(threads=threads))
     with pytest.raises(KeyboardInterrupt):
         measure(work, begun, path)
     done = 0

@@ -152,8 +152,7 @@ def test_values_just_below_a_mask_are_data() -> None:
 
 @given(st.floats(allow_nan=False, allow_infinity=False, width=32))
 def test_every_finite_float_lies_in_its_bucket(value: float) -> None:
-    histogram = np.zeros(BUCKETS, np.int64)
-    histogram[high_halves(floats(value))] = 1
+    histogram = np.bincount(high_halves(floats(value)), minlength=BUCKETS)
     low, high = bucket_edges()
     (where,) = np.flatnonzero(sorted_histogram(Statistics(1, 0, value, value, 0, histogram)))
     assert low[where] <= value <= high[where]
@@ -169,16 +168,25 @@ def test_bucket_edges_ascend_without_gaps_and_mirror() -> None:
     assert np.array_equal(low, -high[::-1])
 
 
-def test_counting_in_pieces_is_counting(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = np.random.default_rng(0).standard_normal((7, 11, 13)).astype(np.float32)
+@pytest.mark.parametrize("size", [1, 30, 49, 50, 51, 99, 100, 101, 250, 1001])
+def test_counting_in_pieces_is_counting(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Arrays below half a chunk wait for others; larger ones are cut; axes in any order."""
     monkeypatch.setattr("oq.statistics.CHUNK", 100)
-    expected = reference_histogram(values.reshape(-1))
-    large, small = Accumulator(ALL), Accumulator(ALL)
-    large.add(values.transpose(2, 0, 1))
-    for row in values.reshape(-1, 13):  # each well below CHUNK, so they wait for one another
-        small.add(row)
-    for found in (large.statistics(), small.statistics()):
-        assert np.array_equal(found.histogram, expected)  # type: ignore[arg-type]
+    values = np.random.default_rng(0).standard_normal((7, 11, 13)).astype(np.float32)
+    flat, accumulator = values.transpose(2, 0, 1).reshape(-1), Accumulator(ALL)
+    for start in range(0, flat.size, size):
+        accumulator.add(flat[start : start + size], start)
+    found = accumulator.statistics()
+    assert found.histogram is not None
+    assert np.array_equal(found.histogram, reference_histogram(values.reshape(-1)))
+    assert found == accumulator.statistics()
+    buffer = np.empty(30, np.float32)
+    again = Accumulator(ALL)
+    for value in (1.0, 2.0, 3.0):
+        buffer[:] = value
+        again.add(buffer, int(value))
+    expected = reference_histogram(np.repeat(floats(1.0, 2.0, 3.0), 30))
+    assert np.array_equal(again.statistics().histogram, expected)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "int8", "uint8", "int64", "bool"])
