@@ -96,6 +96,12 @@ class Accumulator:
     _pending: Array | None = None
     _waiting: int = 0
 
+    def __post_init__(self) -> None:
+        # filled, not just reserved: memory is the same from the first sample to the last
+        if Need.HISTOGRAM in self.needs:
+            self.histogram = np.full(BUCKETS, 0, np.int64)
+            self._pending = np.full(CHUNK, 0, np.uint16)
+
     def add(self, values: Array, first: int = 0) -> None:
         """Fold in ``values`` (any axes, any real dtype) of the batch that starts at sample
         ``first``."""
@@ -116,13 +122,10 @@ class Accumulator:
             self._take(high_halves(values))
 
     def _take(self, halves: Array) -> None:
-        """Small arrays wait in a buffer of fixed size, filled from the start so that memory does
-        not grow with the samples: there are more buckets than such arrays have values."""
-        if halves.size >= CHUNK // 2:
+        """Small arrays wait in a buffer: there are more buckets than such arrays have values."""
+        if self._pending is None or halves.size >= CHUNK // 2:
             self._count(halves)
             return
-        if self._pending is None:
-            self._pending = np.full(CHUNK, 0, np.uint16)
         if self._waiting + halves.size > CHUNK:
             self._count_pending()
         self._pending[self._waiting : self._waiting + halves.size] = halves
@@ -135,7 +138,7 @@ class Accumulator:
 
     def _count(self, halves: Array) -> None:
         if self.histogram is None:
-            self.histogram = np.zeros(BUCKETS, np.int64)
+            return
         for start in range(0, halves.size, CHUNK):
             self.histogram += np.bincount(halves[start : start + CHUNK], minlength=BUCKETS)
 
@@ -143,7 +146,7 @@ class Accumulator:
         """What was folded in so far."""
         self._count_pending()
         rows = np.array(self.batches).reshape(-1, 3)
-        histogram = None if self.histogram is None else self.histogram.copy()
+        histogram = self.histogram.copy() if self.histogram is not None and self.count else None
         if histogram is not None:
             histogram[0] += histogram[NEGATIVE_ZERO]
             histogram[NEGATIVE_ZERO] = 0
