@@ -29,7 +29,7 @@ NEGATIVE_ZERO = 2**15
 """The bucket of -0, counted as that of 0: the sign of a kernel's zeros depends on where in a
 register they fell, and so on the batch."""
 
-CHUNK = 2**18
+CHUNK = 2**16
 """Values counted at a time: enough to pay for a pass over all buckets, few enough for the cache."""
 
 MASK = 1e8
