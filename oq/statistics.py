@@ -30,7 +30,10 @@ NEGATIVE_ZERO = 2**15
 register they fell, and so on the batch."""
 
 CHUNK = 2**16
-"""Values counted at a time: enough to pay for a pass over all buckets, few enough for the cache."""
+"""Values that wait until they are counted together: enough to pay for a pass over all buckets."""
+
+SLICE = 2**18
+"""Values of a large array that are counted at a time: few enough for the cache."""
 
 MASK = 1e8
 """Finite values this large are attention masks (-1e9 and the like), not data; they are counted
@@ -139,8 +142,8 @@ class Accumulator:
     def _count(self, halves: Array) -> None:
         if self.histogram is None:
             return
-        for start in range(0, halves.size, CHUNK):
-            self.histogram += np.bincount(halves[start : start + CHUNK], minlength=BUCKETS)
+        for start in range(0, halves.size, SLICE):
+            self.histogram += np.bincount(halves[start : start + SLICE], minlength=BUCKETS)
 
     def statistics(self) -> Statistics:
         """What was folded in so far."""

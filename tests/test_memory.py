@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,12 @@ def peak(folder: Path, data: str | Path, count: int, what: str, limit: int = 0) 
     return Peak(*map(int, done.stdout.split()))
 
 
+def largest(peaks: Iterable[Peak]) -> Peak:
+    """Of several runs: with few samples it is chance whether every core gets a batch at all, and
+    with it the buffers of a second worker."""
+    return max(peaks, key=lambda p: p.resident)
+
+
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/status").is_file(), reason="reads Linux's /proc"
 )
@@ -76,7 +83,7 @@ needs_proc = pytest.mark.skipif(
 @pytest.mark.parametrize("what", ["percentile", "moving_average", "calibrate"])
 def test_memory_does_not_depend_on_the_number_of_samples(tmp_path: Path, what: str) -> None:
     """Kept, the activations of 16,384 samples would be several hundred MB."""
-    few = peak(tmp_path, "callable", 64, what)
+    few = largest(peak(tmp_path, "callable", n, what) for n in (64, 64, 1024))
     many = peak(tmp_path, "callable", 16_384, what, int(1.05 * few.space))
     assert many.resident < 1.05 * few.resident
 
@@ -88,5 +95,6 @@ def test_a_compressed_file_is_streamed(tmp_path: Path) -> None:
     for count in (64, 16_384):
         images = random.random((count, 1, 8, 8), np.float32)
         np.savez_compressed(tmp_path / f"{count}.npz", input=images)
-    few, many = (peak(tmp_path, f"{n}.npz", n, "percentile") for n in (64, 16_384))
+    few = largest(peak(tmp_path, "64.npz", 64, "percentile") for _ in range(3))
+    many = peak(tmp_path, "16384.npz", 16_384, "percentile")
     assert many.resident < 1.05 * few.resident
