@@ -32,6 +32,8 @@ from oq.flags import (
     SamplesOpt,
     SeedOpt,
     TargetOpt,
+    read_choices,
+    read_settings,
 )
 from oq.progress import show_progress
 
@@ -112,8 +114,8 @@ def quantize(
             target,
             data,
             calibrator=calibrator,
-            settings=_settings(settings),
-            calibrator_for=_choices(calibrator_for),
+            settings=read_settings(settings),
+            calibrator_for=read_choices(calibrator_for),
             weights=weights,
             samples=samples,
             batch_size=batch_size,
@@ -187,14 +189,16 @@ def verify(
 
 @app.command()
 def calibrate(
-    model: Annotated[Path | None, typer.Argument(metavar="MODEL.onnx", show_default=False)] = None,
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL.onnx | CACHE...", help="the model, or the caches of --merge"),
+    ],
     cache: Annotated[Path, typer.Option("--cache", help="the file to write")] = Path("oq.cache"),
     target: Annotated[str, typer.Option("--target", "-t", help="see oq targets")] = "ort",
     data: Annotated[str | None, typer.Option("--data", "-d", help="as for oq quantize")] = None,
     merge: Annotated[
-        list[Path] | None,
-        typer.Option("--merge", help="join finished caches of one model instead; repeatable"),
-    ] = None,
+        bool, typer.Option("--merge", help="join finished caches of one model instead")
+    ] = False,
     samples: SamplesOpt = None,
     batch_size: AutoBatchOpt = None,
     preprocess: PreprocessOpt = None,
@@ -210,17 +214,17 @@ def calibrate(
 
     check_writable(cache)
     if merge:
-        whole = merge_caches(merge)
+        whole = merge_caches(files)
         save_cache(whole, cache)
         samples, tensors = whole.samples, len(whole.statistics)
     else:
         from oq import pipeline
 
-        if model is None or data is None:
-            raise OptionError("oq calibrate needs MODEL.onnx and --data, or --merge A --merge B")
+        if len(files) != 1 or data is None:
+            raise OptionError("oq calibrate needs one MODEL.onnx and --data, or --merge A B ...")
         with show_progress() as watch:
             found = pipeline.calibrate(
-                model,
+                files[0],
                 target,
                 data,
                 cache,
@@ -315,7 +319,26 @@ def calibrators(as_json: JsonOpt = False) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="print it")] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="print it")] = False,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option("--plugin", help="a Python file with a TARGET or CALIBRATOR; repeatable"),
+    ] = None,
+    custom_ops: Annotated[
+        list[Path] | None,
+        typer.Option("--custom-ops", help="an onnxruntime custom-op library; repeatable"),
+    ] = None,
+) -> None:
+    if plugin:
+        from oq import registry
+
+        for path in plugin:
+            registry.load_plugin(path)
+    if custom_ops:
+        from oq.session import use_custom_ops
+
+        use_custom_ops(custom_ops)
     if version:
         print(f"oq {oq.__version__}")
         raise typer.Exit
@@ -351,33 +374,6 @@ def _say(value: Any, lines: Iterable[str], as_json: bool) -> None:
 
 def _warn(text: str) -> None:
     print(f"oq: {text}", file=sys.stderr)
-
-
-def _settings(pairs: list[str] | None) -> dict[str, Any]:
-    """``KEY=VALUE`` pairs, values read as YAML scalars (numbers, true, words)."""
-    import yaml
-
-    found: dict[str, Any] = {}
-    for pair in pairs or ():
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise OptionError(f"--set {pair!r}: expected KEY=VALUE")
-        try:
-            found[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise OptionError(f"--set {pair!r}: {value!r} is no number, word or list") from error
-    return found
-
-
-def _choices(pairs: list[str] | None) -> tuple[tuple[str, str], ...]:
-    """``GLOB=NAME`` pairs; the glob may hold further equals signs."""
-    found = []
-    for pair in pairs or ():
-        glob, equals, name = pair.rpartition("=")
-        if not equals or not glob or not name:
-            raise OptionError(f"--calibrator-for {pair!r}: expected GLOB=NAME")
-        found.append((glob, name))
-    return tuple(found)
 
 
 def _drop(found: "Verification") -> float | None:

@@ -1,9 +1,11 @@
-"""The flags that several commands share, each defined once."""
+"""The flags that several commands share, each defined once, and what their words mean."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from oq.errors import OptionError
 
 ModelArg = Annotated[Path, typer.Argument(metavar="MODEL.onnx", show_default=False)]
 TargetOpt = Annotated[str, typer.Option("--target", "-t", help="see oq targets")]
@@ -35,3 +37,30 @@ MemoryOpt = Annotated[
     int | None,
     typer.Option("--max-memory", metavar="MB", min=1, help="of a batch's activations"),
 ]
+
+
+def read_settings(pairs: list[str] | None) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs, values read as YAML scalars (numbers, true, words)."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise OptionError(f"--set {pair!r}: expected KEY=VALUE")
+        try:
+            found[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise OptionError(f"--set {pair!r}: {value!r} is no number, word or list") from error
+    return found
+
+
+def read_choices(pairs: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """``GLOB=NAME`` pairs; the glob may hold further equals signs."""
+    found = []
+    for pair in pairs or ():
+        glob, equals, name = pair.rpartition("=")
+        if not equals or not glob or not name:
+            raise OptionError(f"--calibrator-for {pair!r}: expected GLOB=NAME")
+        found.append((glob, name))
+    return tuple(found)

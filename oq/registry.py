@@ -1,18 +1,70 @@
 """Name -> the object in ``targets/<name>.py`` or ``calibrators/<name>.py``.
 
 There is nothing to register: a file in the folder is found, and so are the entry points
-``oq.targets`` and ``oq.calibrators`` of installed packages.
+``oq.targets`` and ``oq.calibrators`` of installed packages.  A single file is loaded by
+:func:`load_plugin` (``oq --plugin FILE.py``), a class in a running program by the decorator
+:func:`calibrator_named`.
 """
 
 import dataclasses
 import importlib
+import importlib.util
 import pkgutil
+import sys
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from oq.calibrator import Calibrator
 from oq.errors import OptionError
 from oq.target import Target
+
+_ATTRIBUTES = {"targets": "TARGET", "calibrators": "CALIBRATOR"}
+
+_added: dict[str, dict[str, Any]] = {kind: {} for kind in _ATTRIBUTES}
+"""What plugins and decorators brought, by kind and name."""
+
+
+def calibrator_named(name: str) -> Callable[[type], type]:
+    """A class decorator: ``@calibrator_named("mine")`` makes the class the calibrator ``mine``.
+
+    Raises:
+        OptionError: oq has a calibrator of that name.
+    """
+
+    def add(kind: type) -> type:
+        _add("calibrators", name, kind)
+        return kind
+
+    return add
+
+
+def load_plugin(path: Path) -> None:
+    """Run the Python file at ``path`` and take its ``TARGET`` or ``CALIBRATOR`` under its stem.
+
+    Raises:
+        OptionError: there is no such file, it defines neither, or its name is taken.
+    """
+    if not path.is_file() or path.suffix != ".py":
+        raise OptionError(f"--plugin {str(path)!r}: expected a Python file")
+    spec = importlib.util.spec_from_file_location(f"oq_plugin_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise OptionError(f"--plugin {str(path)!r}: Python cannot load it")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    found = [(kind, a) for kind, a in _ATTRIBUTES.items() if hasattr(module, a)]
+    if not found:
+        raise OptionError(f"--plugin {str(path)!r} defines neither TARGET nor CALIBRATOR")
+    for kind, attribute in found:
+        _add(kind, path.stem, getattr(module, attribute))
+
+
+def _add(kind: str, name: str, what: Any) -> None:
+    if name in _files(kind):
+        raise OptionError(f"oq has a {kind[:-1]} {name!r} of its own; choose another name")
+    _added[kind][name] = what
 
 
 def target(name: str) -> Target:
@@ -48,7 +100,7 @@ def calibrator(name: str, settings: dict[str, Any] | None = None) -> Calibrator:
 
 def names(kind: str) -> tuple[str, ...]:
     """All names of ``kind`` ("targets" or "calibrators"), sorted."""
-    return tuple(sorted({*_files(kind), *(e.name for e in _entries(kind))}))
+    return tuple(sorted({*_files(kind), *_added[kind], *(e.name for e in _entries(kind))}))
 
 
 def summary(kind: str, name: str) -> str:
@@ -62,6 +114,8 @@ def summary(kind: str, name: str) -> str:
 def _find(kind: str, name: str, attribute: str) -> Any:
     if name in _files(kind):
         return getattr(importlib.import_module(f"oq.{kind}.{name}"), attribute)
+    if name in _added[kind]:
+        return _added[kind][name]
     entry = next((e for e in _entries(kind) if e.name == name), None)
     if entry is None:
         raise OptionError(f"no {kind[:-1]} {name!r}; there is: {', '.join(names(kind))}")

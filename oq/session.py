@@ -50,6 +50,22 @@ class Settings:
     spin: bool = True
 
 
+_custom_ops: list[str] = []
+"""Libraries of custom operators that every session of this process registers."""
+
+
+def use_custom_ops(paths: Sequence[Path]) -> None:
+    """Let every session know the operators of the libraries at ``paths``.
+
+    Raises:
+        OptionError: there is no such file.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise OptionError(f"--custom-ops {str(path)!r}: no such library")
+        _custom_ops.append(str(path.resolve()))
+
+
 class Session:
     """A model ready to run.
 
@@ -76,6 +92,8 @@ class Session:
         if dump is not None:
             options.optimized_model_filepath = str(dump)
         try:
+            for library in _custom_ops:
+                options.register_custom_ops_library(library)
             with _loadable(model) as source:
                 self._session = ort.InferenceSession(
                     source, options, providers=_providers(settings.provider)

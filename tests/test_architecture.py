@@ -96,8 +96,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *{"graph", "legal", "measure", "overrides", "plan", "prepare", "progress", "ready"},
         *{"registry", "report", "sampling", "sanity", "session", "solve", "target"}},
     "oq.demo": {"pipeline", "registry", "files", "compare"},
-    "oq.flags": {"typer"},
-    "oq.cli": {"typer", "yaml", "errors", "flags", "progress", "cache", "ranges",
+    "oq.flags": {"typer", "yaml", "errors"},
+    "oq.cli": {"typer", "errors", "flags", "progress", "cache", "ranges", "session",
         *{"compare", "demo", "explain", "export", "files", "pipeline", "registry", "report"}},
     "oq.__main__": {"cli"},
 }  # fmt: skip

@@ -442,7 +442,7 @@ def test_bad_calibration_options(run: Oq, args: list[str], message: str) -> None
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([MODEL], "oq calibrate needs MODEL.onnx and --data, or --merge"),
+        ([MODEL], "oq calibrate needs one MODEL.onnx and --data, or --merge A B"),
         (["--merge", "missing"], "no calibration cache at 'missing'"),
         (["--cache", "no/such/folder", MODEL, "-d", CALIB], "does not exist"),
     ],

@@ -3,6 +3,7 @@
 import importlib
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -11,7 +12,7 @@ from oq import registry
 from oq.calibrator import Readers
 from oq.calibrators.minmax import MinMax
 from oq.errors import OptionError
-from oq.spec import QType, Range
+from oq.spec import UINT8, QType, Range
 from oq.statistics import Need, Statistics
 
 
@@ -99,3 +100,62 @@ def test_an_entry_point_that_is_no_target_is_the_plugins_bug() -> None:
 def test_summaries() -> None:
     assert registry.summary("targets", "trt") == registry.target("trt").summary
     assert registry.summary("calibrators", "minmax").startswith("The widest range seen")
+
+
+PLUGIN = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from oq.calibrator import Readers, covering
+from oq.spec import UINT8, QType, Range
+from oq.statistics import Need, Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    \"\"\"The widest range, times what is asked for.\"\"\"
+
+    factor: float = 1.0
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def range(self, statistics: Statistics, qtype: QType, readers: Readers) -> Range:
+        return covering(self.factor * statistics.lo, self.factor * statistics.hi)
+
+
+CALIBRATOR = Times
+"""
+
+
+@pytest.fixture
+def nothing_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_added", {"targets": {}, "calibrators": {}})
+
+
+@pytest.mark.usefixtures("nothing_added")
+def test_a_plugin_file_is_a_calibrator_with_settings(tmp_path: Path) -> None:
+    (tmp_path / "times.py").write_text(PLUGIN)
+    registry.load_plugin(tmp_path / "times.py")
+    found = registry.calibrator("times", {"factor": 0.5})
+    seen = Statistics(2, 0, -4.0, 2.0)
+    assert float(found.range(seen, UINT8, Readers()).lo) == -2.0
+    assert "times" in registry.names("calibrators")
+    assert registry.summary("calibrators", "times").startswith("The widest range, times")
+
+
+@pytest.mark.usefixtures("nothing_added")
+def test_plugins_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="expected a Python file"):
+        registry.load_plugin(tmp_path / "none.py")
+    (tmp_path / "empty.py").write_text("")
+    with pytest.raises(OptionError, match="defines neither TARGET nor CALIBRATOR"):
+        registry.load_plugin(tmp_path / "empty.py")
+    (tmp_path / "minmax.py").write_text(PLUGIN)
+    with pytest.raises(OptionError, match="oq has a calibrator 'minmax' of its own"):
+        registry.load_plugin(tmp_path / "minmax.py")
+
+
+@pytest.mark.usefixtures("nothing_added")
+def test_a_decorated_class_is_a_calibrator() -> None:
+    assert registry.calibrator_named("halved")(Half) is Half
+    made: object = registry.calibrator("halved", {"share": 0.5})
+    assert made == Half(0.5)
