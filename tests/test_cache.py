@@ -236,7 +236,7 @@ def test_joined_shards_make_the_file_of_the_single_run(
     monkeypatch.chdir(shards)
     for name in ("0", "1", "2", "whole"):
         call(monkeypatch, "calibrate", MODEL, "-t", "trt", "-d", f"{name}.npz", "--cache", name)
-    call(monkeypatch, "calibrate", "--cache", "joined", *(f"--merge={i}" for i in range(3)))
+    call(monkeypatch, "calibrate", "--cache", "joined", "--merge", "0", "1", "2")
     for name in ("whole", "joined"):
         call(monkeypatch, "quantize", MODEL, "-t", "trt", "--cache", name, "--calibrator",
              calibrator, "-o", f"{name}.onnx")  # fmt: skip
