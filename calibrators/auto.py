@@ -25,7 +25,9 @@ CANDIDATES: tuple[Calibrator, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Auto:
-    """``argmin noise * Var[e] + bias * E[e]^2`` over the other calibrators' ranges.
+    """The best of the others, judged by the layers that read the tensor.
+
+    ``argmin noise * Var[e] + bias * E[e]^2`` over the other calibrators' ranges.
 
     e is the error on the tensor's own histogram and on the target's grid; ``noise`` and ``bias``
     come from the weights of the layers that read it (:class:`oq.calibrator.Readers`): a layer whose

@@ -13,7 +13,9 @@ from oq.tally import Tally, tally
 
 @dataclass(frozen=True, slots=True)
 class Entropy:
-    """``argmin_T KL(P_T || Q_T)`` over thresholds T on |x| (Migacz 2017, "8-bit Inference with
+    """The least loss of information, as TensorRT calibrates.
+
+    ``argmin_T KL(P_T || Q_T)`` over thresholds T on |x| (Migacz 2017, "8-bit Inference with
     TensorRT").
 
     |x| is counted in ``bins`` equal bins.  For a threshold after bin i, P is the first i bins with

@@ -11,7 +11,7 @@ from oq.statistics import Need, Statistics
 
 @dataclass(frozen=True, slots=True)
 class FixedRange:
-    """A known range, data unseen: [0, 1] gives uint8 the scale 1/255 and zero point 0.
+    """A known range, data unseen: [0, 1] gives uint8 the scale 1/255.
 
     ``lo <= 0 <= hi`` in real units.  Softmax and Sigmoid outputs lie in [0, 1], Tanh in [-1, 1].
     """

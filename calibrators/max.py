@@ -10,7 +10,7 @@ from oq.statistics import Need, Statistics
 
 @dataclass(frozen=True, slots=True)
 class Max:
-    """The largest magnitude on both sides (TensorRT's "max" and pytorch-quantization's).
+    """The largest magnitude, on both sides (TensorRT's "max").
 
     >>> from oq.spec import INT8
     >>> found = Max().range(Statistics(count=3, nonfinite=0, lo=-1.0, hi=2.0), INT8)

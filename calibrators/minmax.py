@@ -10,7 +10,7 @@ from oq.statistics import Need, Statistics
 
 @dataclass(frozen=True, slots=True)
 class MinMax:
-    """The widest range seen (Jacob et al. 2018, section 3): exact, nothing clipped.
+    """The widest range seen: exact, nothing clipped (Jacob et al. 2018).
 
     >>> from oq.spec import UINT8
     >>> seen = Statistics(count=3, nonfinite=0, lo=-1.0, hi=2.0)

@@ -10,7 +10,7 @@ from oq.statistics import Need, Statistics
 
 @dataclass(frozen=True, slots=True)
 class MovingAverage:
-    """Exponential moving average of each batch's extremes, in the order of the samples.
+    """Exponential moving average of each batch's extremes, in order.
 
     The first batch starts it (PyTorch's MovingAverageMinMaxObserver; Jacob et al. 2018,
     section 3.1).  ``averaging_constant`` c is the weight of a new batch, in (0, 1].

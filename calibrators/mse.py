@@ -15,7 +15,9 @@ from oq.tally import coarsen, quantization_error, tally
 
 @dataclass(frozen=True, slots=True)
 class Mse:
-    """``argmin E[(x - quantized(x))^2]`` on the tensor's histogram and the target's own grid.
+    """The least squared error on the target's own grid.
+
+    ``argmin E[(x - quantized(x))^2]`` on the tensor's histogram and the target's own grid.
 
     Shrinks both ends of the full range together, by shares from 1 to ``smallest`` in ``steps``
     steps and once more, finer, around the best; for an affine grid with values on both sides each

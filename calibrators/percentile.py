@@ -13,7 +13,9 @@ from oq.tally import Tally, magnitudes, tally
 
 @dataclass(frozen=True, slots=True)
 class Percentile:
-    """Cuts the tails (McKinstry et al. 2018; Wu et al. 2020, arXiv:2004.09602, section 5).
+    """The range that holds 99.99 percent of the values; tails are cut.
+
+    (McKinstry et al. 2018; Wu et al. 2020, arXiv:2004.09602, section 5.)
 
     Symmetric grids keep ``percentile`` percent of the magnitudes |x|.  Affine grids cut half of
     the rest on each side; ``lower`` and ``upper`` set, for each side alone, the percentage of
