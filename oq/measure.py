@@ -196,7 +196,8 @@ def fitting_batch(job: Job) -> int:
     if job.batch_size is not None:
         return job.batch_size
     sample = sum(tensor_bytes(job.view, t, 1) for t in job.needs)
-    return min(max(CACHE_BYTES // max(sample, 1), BATCHES_FROM), BATCHES_TO)
+    fitting = min(max(CACHE_BYTES // max(sample, 1), BATCHES_FROM), BATCHES_TO)
+    return 1 << (fitting.bit_length() - 1)  # a power of two: kernels are faster on those
 
 
 def tensor_bytes(view: GraphView, tensor: str, samples: int) -> int:
