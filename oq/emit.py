@@ -50,17 +50,8 @@ def _emit_constant(
 ) -> None:
     tensor = site.tensor
     codes = graph.add_constant(f"{tensor}_quantized", quantize(view.constants[tensor], grid))
-    real = graph.add_node(
-        "DequantizeLinear",
-        (codes, *parameters.of(grid, tensor)),
-        f"{tensor}_dequantized",
-        name=f"{tensor}_DequantizeLinear",
-        attributes=_axis(grid),
-        like=tensor,
-        dtype="float32",
-        rule=site.rule,
-        before=next(n.name for n in view.nodes if n.name in site.consumers),
-    )
+    first = next(n.name for n in view.nodes if n.name in site.consumers)
+    real = _dequantize(graph, site, grid, (codes, *parameters.of(grid, tensor)), before=first)
     for reader in site.consumers:
         graph.replace_reads(reader, tensor, real)
 
@@ -82,21 +73,29 @@ def _emit_pair(
         dtype=grid.qtype.dtype,
         rule=site.rule,
     )
-    real = graph.add_node(
-        "DequantizeLinear",
-        (codes, scale, zero),
-        f"{tensor}_dequantized",
-        name=f"{tensor}_DequantizeLinear",
-        attributes=_axis(grid),
-        like=tensor,
-        dtype="float32",
-        rule=site.rule,
-    )
+    real = _dequantize(graph, site, grid, (codes, scale, zero))
     if takes_over:
         graph.give_output(tensor, real)
         return
     for reader in site.consumers or tuple(n.name for n in view.consumers(tensor)):
         graph.replace_reads(reader, tensor, real)
+
+
+def _dequantize(
+    graph: Graph, site: Site, grid: Grid, inputs: tuple[str, str, str], before: str | None = None
+) -> str:
+    """The DequantizeLinear of ``inputs`` (codes, scale, zero point); returns its output."""
+    return graph.add_node(
+        "DequantizeLinear",
+        inputs,
+        f"{site.tensor}_dequantized",
+        name=f"{site.tensor}_DequantizeLinear",
+        attributes=_axis(grid),
+        like=site.tensor,
+        dtype="float32",
+        rule=site.rule,
+        before=before,
+    )
 
 
 def _axis(grid: Grid) -> dict[str, int]:

@@ -17,7 +17,7 @@ from oq import registry
 from oq.cache import digest
 from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
-from oq.data import Fitted, fixed_batch, open_source, subset
+from oq.data import Fitted, open_source, subset
 from oq.emit import emit
 from oq.errors import ModelError, OptionError
 from oq.files import model_bytes, save_model
@@ -378,7 +378,6 @@ __all__ = [
     "calibrate",
     "check",
     "finish",
-    "fixed_batch",
     "inputs_of",
     "make_plan",
     "next_step",

@@ -17,9 +17,10 @@ from oq.measure import Methods
 from oq.ops import facts
 from oq.overrides import Choice, assign_calibrators
 from oq.plan import plan as decide
+from oq.prepare.infer_types import read_type
 from oq.prepare.order import prepare
 from oq.ranges import read_ranges
-from oq.spec import Own, Plan, Range, Shape, TensorInfo
+from oq.spec import Own, Plan, Range, TensorInfo
 from oq.statistics import Need
 from oq.target import Target
 from oq.view import GraphView, NodeView
@@ -128,8 +129,7 @@ def _range_of(view: GraphView, tensor: str, given: Mapping[str, Range]) -> Range
         source = producer.inputs[0] if producer is not None and _copies(producer) else None
     if source is not None:
         return given[source]
-    copies = [n.outputs[0] for n in view.consumers(tensor) if _copies(n)]
-    return next((r for t in copies if (r := _copy_below(view, t, given)) is not None), None)
+    return _copy_below(view, tensor, given)
 
 
 def _copy_below(view: GraphView, tensor: str, given: Mapping[str, Range]) -> Range | None:
@@ -156,18 +156,10 @@ def load(model: Model) -> onnx.ModelProto:
 
 
 def _input(value: onnx.ValueInfoProto) -> TensorInfo:
-    kind = value.type.tensor_type
-    if not kind.elem_type:
+    if not value.type.tensor_type.elem_type:
         found = value.type.WhichOneof("value") or "nothing"
         raise ModelError(f"input {value.name!r} is a {found.removesuffix('_type')}, not a tensor")
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
-    shape: Shape | None = None
-    if kind.HasField("shape"):
-        shape = tuple(
-            d.dim_value if d.HasField("dim_value") else (d.dim_param or None)
-            for d in kind.shape.dim
-        )
-    return TensorInfo(value.name, dtype, shape)
+    return read_type(value)
 
 
 def needs_of(ready: Ready, methods: Methods) -> dict[str, frozenset[Need]]:

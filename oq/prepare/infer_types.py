@@ -17,7 +17,7 @@ SMALL = 1024
 def infer_types(graph: Graph) -> Outcome:
     """Annotate every tensor that a node computes."""
     inferred = onnx.shape_inference.infer_shapes(_without_weights(graph), data_prop=True)
-    types = {v.name: _read(v) for v in (*inferred.graph.value_info, *inferred.graph.output)}
+    types = {v.name: read_type(v) for v in (*inferred.graph.value_info, *inferred.graph.output)}
     computed = [t for n in graph.view().nodes for t in n.outputs if t]
     unknown = [t for t in computed if t not in types or types[t].shape is None]
     if unknown:
@@ -40,7 +40,8 @@ def _without_weights(graph: Graph) -> onnx.ModelProto:
     return model
 
 
-def _read(value: onnx.ValueInfoProto) -> TensorInfo:
+def read_type(value: onnx.ValueInfoProto) -> TensorInfo:
+    """What ``value`` declares; no dtype where it is not a tensor or declares none."""
     kind = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not kind.elem_type:
         return TensorInfo(value.name, None, None)
