@@ -153,6 +153,9 @@ def verify(
         typer.Option("--max-drop", help="points of top-1 that may be lost; else exit 1"),
     ] = None,
     provider: ProviderOpt = "cpu",
+    engine: Annotated[
+        str, typer.Option("--engine", help="runs QUANT: onnxruntime, or openvino (CPU plugin)")
+    ] = "onnxruntime",
     latency: Annotated[bool, typer.Option("--latency/--no-latency")] = True,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
@@ -171,6 +174,7 @@ def verify(
             preprocess=preprocess,
             labels=labels,
             provider=provider,
+            engine=engine,
             latency=latency,
             need_labels=max_drop is not None,
             seed=seed,

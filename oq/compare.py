@@ -1,7 +1,9 @@
-"""Float model against quantized model, in onnxruntime: errors, accuracy, kernels, latency.
+"""Float model against quantized model: errors, accuracy, kernels, latency.
 
 Everything streams: one batch through the float model and through both readings of the quantized
-one (:mod:`oq.session`: deployed and literal), folded into running sums.
+one, folded into running sums.  The literal reading (:mod:`oq.session`) and the float reference are
+onnxruntime's; the deployed reading, the kernels and the latency are those of an engine
+(:mod:`oq.engine`).
 """
 
 import math
@@ -12,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
+from oq.engine import DEFAULT, Engine, Kernels, Loaded, find_engine
 from oq.errors import DataError
-from oq.ops import FLOAT_KERNELS, INTEGER_KERNELS
-from oq.session import Session, Settings, optimized_ops
+from oq.session import Session, Settings
 from oq.spec import Array, Batch
 
 LATENCY_SECONDS = 1.0
@@ -70,21 +72,6 @@ class ReadingResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Kernels:
-    """Compute nodes in onnxruntime's optimized graph, by whether they work on integers."""
-
-    integer: int
-    floating: int
-    ops: Mapping[str, int]
-
-    @property
-    def share(self) -> float:
-        """Integer kernels in percent of all compute nodes (100 when there is none)."""
-        total = self.integer + self.floating
-        return 100.0 * self.integer / total if total else 100.0
-
-
-@dataclass(frozen=True, slots=True)
 class Latency:
     """Median milliseconds per batch of ``batch`` samples, the two models run in turn."""
 
@@ -96,7 +83,8 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Everything measured.  ``gap``: deployed against literal reading, per output."""
+    """Everything measured.  ``gap``: deployed against literal reading, per output.  ``engine``:
+    what the deployed reading, the kernels and the latency are from."""
 
     samples: int
     deployed: ReadingResult
@@ -104,6 +92,7 @@ class Verification:
     gap: tuple[OutputError, ...]
     kernels: Kernels
     latency: Latency | None
+    engine: str = DEFAULT
 
     @property
     def readings_differ(self) -> bool:
@@ -213,6 +202,7 @@ def compare(
     batches: Iterable[Batch],
     *,
     settings: Settings | None = None,
+    engine: str = DEFAULT,
     latency: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Verification:
@@ -220,11 +210,16 @@ def compare(
 
     Raises:
         DataError: there are no samples.
+        OptionError: there is no such ``engine``.
+        MissingExtra: it is not installed.
     """
+    runner = find_engine(engine)
+    settings = Settings() if settings is None else settings
+    deployed = runner.load(quantized, settings)
     reference = Session(float_model, settings)
     names = [o.name for o in reference.outputs]
-    readings = {
-        "deployed": Session(quantized, settings),
+    readings: dict[str, Loaded] = {
+        "deployed": deployed,
         "literal": Session(quantized, Settings(reading="literal")),
     }
     pairs = ("deployed", "literal", "gap")
@@ -257,25 +252,22 @@ def compare(
         deployed=result("deployed"),
         literal=result("literal"),
         gap=tuple(s.result(n) for s, n in zip(sums["gap"], names, strict=True)),
-        kernels=count_kernels(quantized),
-        latency=measure_latency(float_model, quantized, sample.feeds) if latency else None,
+        kernels=runner.count_kernels(quantized),
+        latency=measure_latency(float_model, quantized, sample.feeds, runner) if latency else None,
+        engine=engine,
     )
 
 
-def count_kernels(model: onnx.ModelProto) -> Kernels:
-    """What onnxruntime's optimized graph computes in integers, and what in float."""
-    ops = optimized_ops(model)
-    integer = sum(n for op, n in ops.items() if op in INTEGER_KERNELS)
-    floating = sum(n for op, n in ops.items() if op in FLOAT_KERNELS)
-    return Kernels(integer, floating, dict(sorted(ops.items())))
-
-
 def measure_latency(
-    float_model: onnx.ModelProto, quantized: onnx.ModelProto, feeds: Mapping[str, Array]
+    float_model: onnx.ModelProto,
+    quantized: onnx.ModelProto,
+    feeds: Mapping[str, Array],
+    engine: Engine | None = None,
 ) -> Latency:
-    """Both models in turn on one batch, threads not spinning (two spinning sessions in one
-    process would slow each other down)."""
-    sessions = [Session(m, Settings(spin=False)) for m in (float_model, quantized)]
+    """Both models in turn on one batch in ``engine``, threads not spinning (two spinning sessions
+    in one process would slow each other down)."""
+    load = (find_engine(DEFAULT) if engine is None else engine).load
+    sessions = [load(m, Settings(spin=False)) for m in (float_model, quantized)]
     times: tuple[list[float], list[float]] = ([], [])
     for session in sessions:
         session.run(feeds)

@@ -19,6 +19,7 @@ from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
 from oq.data import Fitted, open_source, subset
 from oq.emit import emit
+from oq.engine import DEFAULT
 from oq.errors import ModelError, OptionError
 from oq.files import model_bytes, save_model
 from oq.graph import Graph
@@ -221,6 +222,7 @@ def verify(
     preprocess: str | Path | None = None,
     labels: Path | None = None,
     provider: str = "cpu",
+    engine: str = DEFAULT,
     latency: bool = True,
     need_labels: bool = False,
     seed: int = 0,
@@ -228,7 +230,7 @@ def verify(
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
-    ``need_labels`` refuses data without labels before anything is run.
+    ``engine`` runs the quantized model: "onnxruntime", or "openvino" (its CPU plugin).  ``need_labels`` refuses data without labels before anything is run.
 
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.
@@ -248,6 +250,7 @@ def verify(
         rounded,
         source.batches(batch_size),
         settings=Settings(provider=provider),
+        engine=engine,
         latency=latency,
         progress=_Counter("verify", source.count, watch),
     )

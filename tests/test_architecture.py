@@ -56,6 +56,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.prepare": set(),
     "oq.prepare.*": {"numpy", "onnx", *GRAPHS, "graph", "prepare", "session"},
     "oq.session": {"numpy", "onnx", "onnxruntime", *VALUES, "files"},
+    # engines
+    "oq.engine": {"onnx", *VALUES, "session"},
+    "oq.engines": set(),
+    "oq.engines.*": {"onnx", "openvino", *VALUES, "engine", "files", "ops", "session"},
     # stages
     "oq.plan": {*RULES, "predicates"},
     "oq.collect": {"numpy", "onnx", *VALUES, "session", "statistics", "view"},
@@ -69,7 +73,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.ranges": {"numpy", *VALUES, "files"},
     "oq.emit": {"numpy", *VALUES, "graph", "grid", "solve", "view"},
     "oq.legal": {"numpy", *RULES},
-    "oq.compare": {"numpy", "onnx", *VALUES, "ops", "session"},
+    "oq.compare": {"numpy", "onnx", *VALUES, "engine", "session"},
     # data
     "oq.preprocess": {"numpy", "yaml", *VALUES},
     "oq.sources": set(),
@@ -92,8 +96,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.ready": {"onnx", *GRAPHS, *{"collect", "data", "files", "graph", "measure", "overrides"},
         *{"plan", "prepare", "ranges", "registry", "target"}},
     "oq.progress": {"rich"},
-    "oq.pipeline": {"onnx", *GRAPHS, *{"cache", "collect", "compare", "data", "emit", "files"},
-        *{"graph", "legal", "measure", "overrides", "plan", "prepare", "progress", "ready"},
+    "oq.pipeline": {"onnx", *GRAPHS, *{"cache", "collect", "compare", "data", "emit"},
+        *{"engine", "files", "graph", "legal", "measure", "overrides", "plan", "prepare", "progress", "ready"},
         *{"registry", "report", "sampling", "sanity", "session", "solve", "target"}},
     "oq.demo": {"pipeline", "registry", "files", "compare"},
     "oq.flags": {"typer", "yaml", "errors"},
@@ -180,6 +184,7 @@ def test_there_are_no_cycles_not_even_lazy_ones() -> None:
     ("package", "owners"),
     [
         ("onnxruntime", {"oq.session"}),
+        ("openvino", {"oq.engines.openvino"}),
         ("onnx_graphsurgeon", {"oq.graph"}),
         ("typer", {"oq.cli", "oq.flags"}),
         ("rich", {"oq.progress"}),

@@ -8,16 +8,16 @@ import onnx
 import pytest
 
 from oq.compare import (
-    Kernels,
     OutputError,
     ReadingResult,
     Verification,
     compare,
-    count_kernels,
     is_classifier,
     measure_latency,
     sqnr_db,
 )
+from oq.engine import Kernels
+from oq.engines.onnxruntime import count_kernels
 from oq.errors import DataError, ModelError
 from oq.spec import Array, Batch
 from tests.graphs import Net

@@ -12,12 +12,12 @@ import pytest
 from oq import pipeline
 from oq.compare import (
     Classification,
-    Kernels,
     Latency,
     OutputError,
     ReadingResult,
     Verification,
 )
+from oq.engine import Kernels
 from oq.legal import Finding
 from oq.report import (
     Report,
