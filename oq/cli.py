@@ -23,6 +23,7 @@ from oq.flags import (
     BatchOpt,
     CacheOpt,
     DataOpt,
+    EngineOpt,
     JsonOpt,
     KeepOpt,
     MemoryOpt,
@@ -153,9 +154,7 @@ def verify(
         typer.Option("--max-drop", help="points of top-1 that may be lost; else exit 1"),
     ] = None,
     provider: ProviderOpt = "cpu",
-    engine: Annotated[
-        str, typer.Option("--engine", help="runs QUANT: onnxruntime, or openvino (CPU plugin)")
-    ] = "onnxruntime",
+    engine: EngineOpt = "onnxruntime",
     latency: Annotated[bool, typer.Option("--latency/--no-latency")] = True,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,

@@ -230,7 +230,8 @@ def verify(
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
-    ``engine`` runs the quantized model: "onnxruntime", or "openvino" (its CPU plugin).  ``need_labels`` refuses data without labels before anything is run.
+    ``engine`` runs the quantized model (:mod:`oq.engine`); ``need_labels`` refuses data without
+    labels before anything is run.
 
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.

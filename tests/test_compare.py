@@ -16,9 +16,9 @@ from oq.compare import (
     measure_latency,
     sqnr_db,
 )
-from oq.engine import Kernels
-from oq.engines.onnxruntime import count_kernels
+from oq.engine import Engine, Kernels
 from oq.errors import DataError, ModelError
+from oq.session import Session, Settings
 from oq.spec import Array, Batch
 from tests.graphs import Net
 
@@ -242,32 +242,26 @@ def test_readings_differ_by_the_worst_output() -> None:
     assert not replace(found, gap=reading(math.inf, math.inf)).readings_differ
 
 
-# ---- kernels and latency
+def test_an_engine_that_runs_something_else_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever runs the deployed reading, the literal one stays onnxruntime's, unfused."""
+    loaded: list[onnx.ModelProto] = []
+
+    def load(model: onnx.ModelProto, settings: Settings) -> Session:
+        loaded.append(model)
+        return Session(scaled(0.5), settings)
+
+    engine = Engine("wrong", load, lambda _: Kernels(1, 2, {}, "heavy ops", ("a", "b")))
+    monkeypatch.setattr("oq.compare.find_engine", {"wrong": engine}.__getitem__)
+    exact, rounded = identity(), scaled(1.01)
+    found = compare(exact, rounded, batches(X, 8), engine="wrong")
+    assert found.engine == "wrong" and found.readings_differ
+    assert found.literal.outputs[0].sqnr_db == pytest.approx(40, abs=0.01)
+    assert found.deployed.outputs[0].sqnr_db == pytest.approx(20 * math.log10(2))
+    assert found.kernels.left == ("a", "b")
+    assert loaded == [rounded, exact, rounded]  # to run, and both for the latency
 
 
-def test_kernels_are_those_of_the_optimized_graph() -> None:
-    net = Net()
-    x = net.input("x", ("n", 4, 8, 8))
-    model = net.model(net.node("Relu", [net.conv(x, "c")], "r"))
-    found = count_kernels(model)
-    # Conv and Relu became one FusedConv.
-    assert (found.integer, found.floating, found.share) == (0, 1, 0.0)
-    found = count_kernels(quantized_addition())
-    assert (found.integer, found.floating) == (1, 0)
-    assert found.ops["QLinearAdd"] == 1 and found.share == 100.0
-    assert count_kernels(identity()).share == 100.0
-
-
-def quantized_addition() -> onnx.ModelProto:
-    net = Net()
-    net.constant("s", 0.1)
-    net.constant("zero", 3, np.uint8)
-    ends = []
-    for name in ("x", "z"):
-        codes = net.node("QuantizeLinear", [net.input(name, SHAPE), "s", "zero"], f"{name}q")
-        ends.append(net.node("DequantizeLinear", [codes, "s", "zero"], f"{name}d"))
-    codes = net.node("QuantizeLinear", [net.node("Add", ends, "a"), "s", "zero"], "aq")
-    return net.model(net.node("DequantizeLinear", [codes, "s", "zero"], "y"))
+# ---- latency
 
 
 def test_latency_is_positive_and_a_ratio(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
 from typing import Any, cast
 
 import onnx
@@ -28,6 +27,9 @@ FEATURE = "--engine openvino"
 
 HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """The ops of an ONNX file that cost the time."""
+
+_ELSEWHERE = HEAVY | {"DequantizeLinear"}
+"""Ops that no op before them is fused with."""
 
 HEAVY_LAYERS = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul"})
 """What runs them, as the CPU plugin names its layers."""
@@ -108,7 +110,7 @@ def runtime_layers(model: onnx.ModelProto) -> list[Layer]:
         kind, ran_in, names = (str(op.rt_info[key].value) for key in _FACTS)
         read = [i.get_element_type().get_type_name() for i in op.inputs()]
         floats = [p for p in read[:2] if kind in HEAVY_LAYERS and p not in INTEGERS]
-        made_from = tuple(_ADDED.sub("", name) for name in names.split(","))
+        made_from = tuple(_ADDED.sub("", name) for name in names.split(",") if name)
         found.append(Layer(op.friendly_name, kind, next(iter(floats), ran_in), made_from))
     return found
 
@@ -138,15 +140,15 @@ def _heavy(model: onnx.ModelProto, layers: Sequence[Layer]) -> Iterator[tuple[st
 def _carrier(
     node: onnx.NodeProto, carriers: Mapping[str, Layer], readers: Mapping[str, onnx.NodeProto]
 ) -> Layer | None:
-    """The layer made from ``node``, else that of the nearest node behind it: OpenVINO calls a
-    fused layer by what it ends with."""
+    """The layer made from ``node``, else from the nearest node behind it, up to the next Q/DQ
+    pair: OpenVINO calls a fused layer by what it ends with."""
     here: onnx.NodeProto | None = node
     while here is not None:
         for name in (here.name, *here.output):
             if name in carriers:
                 return carriers[name]
         here = readers.get(here.output[0])
-        if here is not None and here.op_type in HEAVY:
+        if here is not None and here.op_type in _ELSEWHERE:
             return None
     return None
 
@@ -175,7 +177,7 @@ def _compile(model: onnx.ModelProto, threads: int) -> Any:
 
 
 @cache
-def _import() -> ModuleType:
+def _import() -> Any:
     """openvino without its usage reports: its import would send one to Google Analytics.
 
     OpenVINO goes on with a stand-in of its own when the package that sends them is not there.
