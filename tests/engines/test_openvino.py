@@ -1,5 +1,6 @@
 """OpenVINO: values against NumPy and onnxruntime, layers by name, and no usage reports."""
 
+import json
 import os
 import subprocess
 import sys
@@ -267,6 +268,27 @@ def test_a_provider_is_refused() -> None:
         Compiled(
             small("net (float[n] x) => (float[n] y) { y = Neg(x) }"), Settings(provider="cuda")
         )
+
+
+@needs_openvino
+def test_the_command_line_tells_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnx.save(quantized("transformer", "trt"), tmp_path / "q.onnx")
+    files = (BUNDLED / "transformer.onnx", tmp_path / "q.onnx", "-d", BUNDLED / "digits_eval.npz")
+    command = ["oq", "verify", *map(str, files), "--samples", "24", "--engine", "openvino"]
+    monkeypatch.setattr("oq.compare.LATENCY_SECONDS", 0.05)
+    monkeypatch.setattr(sys, "argv", command)
+    cli.main()
+    text = capsys.readouterr().out
+    assert "kernels     20 of 26 heavy ops in integers (77 %) in openvino\n" in text
+    assert text.count("in float: node_matmul") == 6 and " of float in openvino" in text
+    monkeypatch.setattr(sys, "argv", [*command, "--json"])
+    cli.main()
+    found = json.loads(capsys.readouterr().out)
+    assert found["engine"] == "openvino" and found["latency"]["ratio"] > 0
+    assert found["kernels"]["counted"] == "heavy ops" and len(found["kernels"]["left"]) == 6
+    assert found["deployed"]["classes"][0]["top1"] >= 90
 
 
 @pytest.fixture
