@@ -71,12 +71,7 @@ def quantize(
         Path | None, typer.Option("--output", "-o", help="default: MODEL.TARGET.onnx")
     ] = None,
     calibrator: CalibratorOpt = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="of the target or a calibrator; repeatable"
-        ),
-    ] = None,
+    settings: SetOpt = None,
     calibrator_for: CalibratorForOpt = None,
     weights: Annotated[str | None, typer.Option(help="range of weights: max or mse")] = None,
     samples: SamplesOpt = None,

@@ -42,7 +42,7 @@ ModeOpt = Annotated[
 ]
 SetOpt = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="an option of the target; repeatable"),
+    typer.Option("--set", metavar="KEY=VALUE", help="of the target or a calibrator; repeatable"),
 ]
 CalibratorOpt = Annotated[
     str | None, typer.Option(help="see oq calibrators; default: the target's")
