@@ -12,7 +12,7 @@ import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -46,9 +46,6 @@ from oq.flags import (
     read_settings,
 )
 from oq.progress import show_progress
-
-if TYPE_CHECKING:
-    from oq.compare import Verification
 
 app = typer.Typer(
     name="oq",
@@ -178,7 +175,7 @@ def verify(
             seed=seed,
             watch=watch,
         )
-    drop = _drop(found)
+    drop = found.drop
     if max_drop is not None and drop is None:
         raise OptionError(
             "--max-drop needs a classifier and labelled data (key 'labels', or --labels FILE.csv)"
@@ -390,12 +387,3 @@ def _say(value: Any, lines: Iterable[str], as_json: bool) -> None:
 
 def _warn(text: str) -> None:
     print(f"oq: {text}", file=sys.stderr)
-
-
-def _drop(found: "Verification") -> float | None:
-    """The largest loss of top-1 in points, over outputs and both readings; None without labels."""
-    votes = [v for r in (found.deployed, found.literal) for v in r.classes]
-    drops = [
-        v.top1_float - v.top1 for v in votes if v.top1 is not None and v.top1_float is not None
-    ]
-    return max(drops, default=None)

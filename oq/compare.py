@@ -102,6 +102,16 @@ class Verification:
             for g, error in zip(self.gap, self.literal.outputs, strict=True)
         )
 
+    @property
+    def drop(self) -> float | None:
+        """The largest loss of top-1 in points, over outputs and both readings; None without
+        labels."""
+        votes = [v for r in (self.deployed, self.literal) for v in r.classes]
+        drops = [
+            v.top1_float - v.top1 for v in votes if v.top1 is not None and v.top1_float is not None
+        ]
+        return max(drops, default=None)
+
 
 @dataclass(slots=True)
 class _Sums:

@@ -105,7 +105,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.demo": {"pipeline", "registry", "files", "compare"},
     "oq.flags": {"typer", "yaml", "errors", "overrides"},
     "oq.cli": {"typer", "errors", "flags", "progress", "cache", "ranges", "session",
-        *{"compare", "demo", "explain", "export", "files", "pipeline", "registry", "report"}},
+        *{"demo", "explain", "export", "files", "pipeline", "registry", "report"}},
     "oq.__main__": {"cli"},
 }  # fmt: skip
 """Module -> what it imports besides the standard library: packages, and parts of oq by first name.

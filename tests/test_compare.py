@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 from oq.compare import (
+    Classification,
     OutputError,
     ReadingResult,
     Verification,
@@ -240,6 +241,23 @@ def test_readings_differ_by_the_worst_output() -> None:
     assert replace(found, gap=reading(50, 22)).readings_differ
     assert replace(found, gap=reading(31, 60)).readings_differ
     assert not replace(found, gap=reading(math.inf, math.inf)).readings_differ
+
+
+def test_the_drop_is_the_worst_of_outputs_and_readings() -> None:
+    found = look(identity(), batches(X, 8))
+    assert found.drop is None
+
+    def votes(before: float | None, after: float | None) -> Classification:
+        return Classification("y", 10, 100.0, 100.0, before, after)
+
+    def dropped(*deployed: Classification) -> float | None:
+        literal = replace(found.literal, classes=(votes(80.0, 79.5),))
+        return replace(
+            found, literal=literal, deployed=replace(found.deployed, classes=deployed)
+        ).drop
+
+    assert dropped() == 0.5
+    assert dropped(votes(80.0, 81.0), votes(90.0, 87.0), votes(None, None)) == 3.0
 
 
 def test_an_engine_that_runs_something_else_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
