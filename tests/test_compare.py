@@ -241,6 +241,10 @@ def test_readings_differ_by_the_worst_output() -> None:
     assert replace(found, gap=reading(50, 22)).readings_differ
     assert replace(found, gap=reading(31, 60)).readings_differ
     assert not replace(found, gap=reading(math.inf, math.inf)).readings_differ
+    # Where nothing is quantized, another order of the same float32 sums is no difference.
+    equal = replace(found, literal=ReadingResult(reading(math.inf, math.inf), ()))
+    assert not replace(equal, gap=reading(142, math.inf)).readings_differ
+    assert replace(equal, gap=reading(60, math.inf)).readings_differ
 
 
 def test_the_drop_is_the_worst_of_outputs_and_readings() -> None:
