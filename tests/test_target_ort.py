@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 
 import oq
-from tests.golden import EXAMPLES
+from tests import golden_layers
 
 DATA = np.random.default_rng(0).normal(size=(8, 4, 8, 8)).astype(np.float32)
 
@@ -20,7 +20,7 @@ def grids(model: onnx.ModelProto) -> dict[str, tuple[float, str, int]]:
 
 
 def test_arm_has_the_codes_of_x86_minus_128() -> None:
-    float_model = EXAMPLES["sigmoid"].build()
+    float_model = golden_layers.sigmoid()
     x86 = grids(oq.quantize(float_model, "ort", DATA, verify=False).model)
     settings = {"platform": "arm"}
     arm_model = oq.quantize(float_model, "ort", DATA, settings=settings, verify=False).model
