@@ -70,6 +70,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.emit": {"numpy", *VALUES, "graph", "grid", "solve", "view"},
     "oq.legal": {"numpy", *RULES},
     "oq.compare": {"numpy", "onnx", *VALUES, "ops", "session"},
+    # the DPU's arithmetic
+    "oq.dpu": set(),
+    "oq.dpu.exact": {"numpy", "spec"},
+    "oq.dpu.factors": set(),
+    "oq.dpu.windows": {"numpy", "spec"},
+    "oq.dpu.kernels": {"numpy", "spec", "dpu"},
+    "oq.dpu.simulate": {"numpy", "onnx", *GRAPHS, "dpu", "graph", "session"},
     # data
     "oq.preprocess": {"numpy", "yaml", *VALUES},
     "oq.sources": set(),
