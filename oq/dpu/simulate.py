@@ -171,7 +171,7 @@ def _only_moves(node: NodeView, inputs: Sequence[Value]) -> bool:
     """Whether ``node`` moves codes: a copy op, nearest Resize among them, that adds zeros only."""
     row = facts(node.op)
     if node.op in NEAREST:
-        return node.attributes.get("mode", "nearest") == "nearest"
+        return bool(node.attributes.get("mode", "nearest") == "nearest")
     value = inputs[2] if node.op in PADDED and len(inputs) > 2 else None
     if value is not None and np.count_nonzero(_real(value)):
         return False
