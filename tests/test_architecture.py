@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.readers": {"numpy", *GRAPHS, "calibrator"},
     "oq.calibrator": {"numpy", *VALUES, "grid", "statistics"},
     "oq.targets": set(),
-    "oq.targets.*": {*RULES, "predicates"},
+    "oq.targets.*": {*RULES, "dpu", "predicates"},
     "oq.calibrators": set(),
     "oq.calibrators.*": {
         *{"numpy", *VALUES},
@@ -69,7 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.cache": {"numpy", "onnx", *VALUES, "collect", "files", "statistics"},
     "oq.ranges": {"numpy", *VALUES, "files"},
     "oq.emit": {"numpy", *VALUES, "graph", "grid", "solve", "view"},
-    "oq.legal": {"numpy", *RULES},
+    "oq.legal": {"numpy", *RULES, "dpu"},
     "oq.compare": {"numpy", "onnx", *VALUES, "ops", "session"},
     # the DPU's arithmetic
     "oq.dpu": set(),
@@ -77,6 +77,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.dpu.factors": set(),
     "oq.dpu.windows": {"numpy", "spec"},
     "oq.dpu.kernels": {"numpy", "spec", "dpu"},
+    "oq.dpu.checks": {"numpy", *GRAPHS, "dpu"},
+    "oq.dpu.legalize": {"numpy", *RULES, "dpu", "grid"},
+    "oq.dpu.limits": set(),
+    "oq.dpu.places": {*GRAPHS, "dpu", "predicates"},
+    "oq.dpu.positions": {"dpu"},
+    "oq.dpu.scales": {"numpy", "spec"},
     "oq.dpu.simulate": {"numpy", "onnx", *GRAPHS, "dpu", "graph", "session"},
     # data
     "oq.preprocess": {"numpy", "yaml", *VALUES},

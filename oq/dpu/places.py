@@ -18,8 +18,8 @@ SLOPED = frozenset({"LeakyRelu", "PRelu"})
 FUSED = frozenset({"Clip", "Relu", *SLOPED})
 """Activations that a kernel applies before it rounds."""
 
-GATE, PRODUCT, SWISH = "HardSigmoid", "Mul", "Swish"
-LARGEST_FUSED = {"Clip": 6.0}
+FUSED_BOUNDS = ((0.0, 6.0), (0.0, 1.0))
+CLIP, GATE, PRODUCT, SWISH = "Clip", "HardSigmoid", "Mul", "Swish"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class _End(NamedTuple):
 def find_places(view: GraphView, read: Read, written: Written) -> Iterator[Place]:
     """Every node that reads grids, in the order of the graph."""
     for node in view.nodes:
-        if facts(node.op) is None or node.op in FUSED or not node.outputs:
+        if facts(node.op) is None or node.op in FUSED or _is_other_gate(node):
             continue
         weight, bias = weight_input(node), bias_input(node)
         data = [t for t in data_inputs(node) if t != weight]
@@ -97,7 +97,12 @@ def _joins(view: GraphView, node: NodeView) -> bool:
 
 def is_relu6(view: GraphView, node: NodeView) -> bool:
     """Whether ``node`` is a Clip to [0, 6]."""
-    return bounds_of(view, node) == (0.0, LARGEST_FUSED.get(node.op))
+    return node.op == CLIP and bounds_of(view, node) == (0.0, 6.0)
+
+
+def is_fused(view: GraphView, node: NodeView) -> bool:
+    """Whether a kernel applies ``node`` before it rounds; of Clips those to [0, 6] and [0, 1]."""
+    return node.op in FUSED and (node.op != CLIP or bounds_of(view, node) in FUSED_BOUNDS)
 
 
 def bounds_of(view: GraphView, node: NodeView) -> tuple[float | None, float | None]:
@@ -109,6 +114,11 @@ def bounds_of(view: GraphView, node: NodeView) -> tuple[float | None, float | No
         value = node.attributes.get(name) if value is None else value.reshape(-1)[0]
         found.append(None if value is None else float(value))
     return found[0], found[1]
+
+
+def _is_other_gate(node: NodeView) -> bool:
+    """Whether ``node`` is a HardSigmoid of other slopes, which the CPU runs."""
+    return node.op == GATE and not is_hard_sigmoid(node.attributes)
 
 
 def _is_swish(view: GraphView, node: NodeView) -> bool:

@@ -97,7 +97,7 @@ def shift_swish(place: Place, at: Positions) -> Breach | None:
 
 def shift_cut(place: Place, at: Positions) -> Breach | None:
     """``0 <= wpos + ipos - opos <= 16``."""
-    weight = _weight(place)
+    weight = place.weight
     if place.output is None or weight is None:
         return None
     ipos, wpos, opos = at[place.inputs[0]], at[weight], at[place.output]
@@ -113,7 +113,7 @@ def shift_bias(place: Place, at: Positions) -> Breach | None:
 
     A bias too coarse makes the weight coarser: a finer bias would be cut off.
     """
-    weight = _weight(place)
+    weight = place.weight
     if place.output is None or weight is None or place.bias is None:
         return None
     ipos, wpos, bpos = at[place.inputs[0]], at[weight], at[place.bias]
@@ -188,13 +188,6 @@ def _write(
     if low - opos > most:
         return Breach(words, {g: min(at[g], opos + most) for g in place.inputs})
     return Breach(words, {output: low - least}) if low - opos < least else None
-
-
-def _weight(place: Place) -> str | None:
-    """The grid of the second factor: the weight, or the other operand of a MatMul."""
-    if place.weight is None and len(place.inputs) > 1:
-        return place.inputs[1]
-    return place.weight
 
 
 def _there(grid: str | None) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from onnx import helper
 
 from oq.dpu.exact import DPU, Arithmetic, Exact, hold, rounded
 from oq.dpu.kernels import KERNELS, Call, Value
+from oq.dpu.scales import position_of
 from oq.errors import ModelError
 from oq.graph import Graph
 from oq.ops import SHAPE_OPS, facts
@@ -25,19 +26,6 @@ from oq.spec import Array
 from oq.view import GraphView, NodeView
 
 NO_KERNEL = "the DPU has no kernel for {op}"
-
-
-def position_of(scale: Array) -> int | None:
-    """The position of ``scale = 2**-position``; None when it is no single power of two.
-
-    >>> position_of(np.float32(0.0625)), position_of(np.float32(0.03))
-    (4, None)
-    """
-    values = np.unique(scale.astype(np.float64))
-    if values.size != 1 or not (np.isfinite(values[0]) and values[0] > 0):
-        return None
-    mantissa, exponent = np.frexp(values[0])
-    return 1 - int(exponent) if mantissa == 0.5 else None
 
 
 @dataclass(frozen=True, slots=True)

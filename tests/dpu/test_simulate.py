@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from oq.dpu.exact import DPU, NPU
-from oq.dpu.simulate import Simulator, position_of
+from oq.dpu.simulate import Simulator
 from oq.errors import ModelError
 from tests.dpu.shifts import ShiftNet
 from tests.small import reference
@@ -186,13 +186,3 @@ def test_scales_that_are_no_power_of_two_are_refused() -> None:
     net.constants["x_scale"] = np.asarray(0.03, np.float32)
     with pytest.raises(ModelError, match=r"'n_x_q' is 0\.03; the DPU shifts"):
         Simulator(net.model("x_dq"))
-
-
-@pytest.mark.parametrize(
-    ("scale", "position"),
-    [(1.0, 0), (0.5, 1), (8.0, -3), (2.0**-40, 40), (0.3, None), (0.0, None), (np.inf, None)],
-)
-def test_positions(scale: float, position: int | None) -> None:
-    assert position_of(np.asarray(scale, np.float32)) == position
-    assert position_of(np.asarray([scale, scale])) == position
-    assert position_of(np.asarray([1.0, 0.5])) is None
