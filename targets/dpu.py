@@ -11,10 +11,10 @@ The rules, from Quark (``npu_cnn_quantizer``, ``refine``, ``simulate_dpu``) and 
   positions are in :mod:`oq.dpu.positions`, solved before weights are rounded.
 * LeakyReLU's slope is 26/256 in the edge DPU, which ``0.1`` becomes; ``--set device=npu`` takes
   every k/256 and states no limits on sizes.
-* The hardware's mean is ``sum * N / 2**M`` (0.984 of the true one for 3x3).  AMD's quantizer writes
-  that factor into the graph as a Mul; whether the compiler takes it out again is documented nowhere.
-  If it does not, the factor applies twice.  So here the file holds the plain pool, which every
-  version of the compiler knows, and ``oq verify --target dpu`` shows what the factor does.
+* The hardware's mean is ``sum * N / 2**M`` (0.984 of the true one for 3x3).  AMD's quantizer
+  writes that factor into the graph as a Mul; whether the compiler takes it out again is documented
+  nowhere, and if it does not, the factor applies twice.  So here the file holds the plain pool,
+  which every version of the compiler knows; ``oq verify --target dpu`` shows what the factor does.
 """
 
 from dataclasses import replace
