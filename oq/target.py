@@ -142,6 +142,11 @@ class Target:
     next_step: str = ""
 
 
+def as_is(target: Target) -> Target:
+    """The first value of every option."""
+    return target
+
+
 def with_options(target: Target, chosen: Mapping[str, str]) -> Target:
     """``target`` as ``--set key=value`` wants it.
 
