@@ -82,6 +82,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.dpu.limits": set(),
     "oq.dpu.places": {*GRAPHS, "dpu", "predicates"},
     "oq.dpu.positions": {"dpu"},
+    "oq.dpu.refusals": {*RULES, "dpu"},
     "oq.dpu.scales": {"numpy", "spec"},
     "oq.dpu.simulate": {"numpy", "onnx", *GRAPHS, "dpu", "graph", "session"},
     # data

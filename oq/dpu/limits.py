@@ -13,7 +13,7 @@ from dataclasses import dataclass
 class Limits:
     """One device.  ``channels``: processed in parallel; ``bank``: depth of a weight bank; None: not
     stated.  ``kernel``, ``stride``: largest of a convolution, transposed ones included;
-    ``depthwise``: largest kernel of a depthwise one.  ``pool``: most values one mean takes.
+    ``depthwise``: largest kernel of a depthwise one, 0 where there is none.
     """
 
     kernel: int
@@ -21,7 +21,6 @@ class Limits:
     depthwise: int
     channels: int | None = None
     bank: int | None = None
-    pool: int = 512
 
 
 DEVICES: Mapping[str, Limits] = {
