@@ -256,7 +256,8 @@ def verify(
 def make_plan(model: Model, target: str, *, keep_float: Sequence[str] = ()) -> Plan:
     """What ``target`` would quantize in ``model``, and why not the rest; needs no data."""
     profile = registry.target(target)
-    return decide(prepare(load(model), profile.min_opset).graph.view(), profile, keep_float)
+    prepared = prepare(load(model), profile.min_opset, profile.passes)
+    return decide(prepared.graph.view(), profile, keep_float)
 
 
 def check(model: Model, target: str) -> tuple[Finding, ...]:

@@ -73,7 +73,7 @@ def make_ready(
     model: onnx.ModelProto, target: str, keep_float: Sequence[str], choices: Sequence[Choice]
 ) -> Ready:
     profile = registry.target(target)
-    graph = prepare(model, profile.min_opset).graph
+    graph = prepare(model, profile.min_opset, profile.passes).graph
     view = graph.view()
     decided = assign_calibrators(decide(view, profile, keep_float), view, choices)
     return Ready(profile, graph, graph.to_model(), view, decided)

@@ -9,6 +9,8 @@ one-op models for what their optimized graph holds:
   zero point = lowest code, which an affine uint8 grid has after a ReLU.
 * Bias is int32 with scale(data) * scale(weight); a constant operand must be a DequantizeLinear.
 * Ops that only move values run on integers when both sides have one grid.
+* What would run slower in integers stays in float (:mod:`oq.speed`): a first layer's window over
+  few channels, and an Add between products and LayerNormalization.
 * Softmax in int8 has a step of 1/256 and makes ties of small probabilities, so it stays float.
 """
 
@@ -23,6 +25,7 @@ from oq.predicates import (
     weight_is_not_constant,
 )
 from oq.spec import INT8_NARROW, UINT8, Fixed
+from oq.speed import both_come_in_float, window_of_few_channels
 from oq.target import OpRule, Output, Target
 
 RELU = ("Relu", "Clip")
@@ -40,6 +43,8 @@ COPY = (
     "Unsqueeze",
 )
 WEIGHTED = (data_is_not_float, weight_is_not_constant, bias_is_not_constant)
+CONV = (*WEIGHTED, window_of_few_channels)
+ELEMENTWISE = (data_is_not_float, both_come_in_float)
 MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
 
 TARGET = Target(
@@ -50,14 +55,14 @@ TARGET = Target(
     min_opset=13,
     exclusive=True,
     rules=(
-        OpRule(("Conv", RELU), output=Output.OWN, bias="int32", unless=WEIGHTED),
-        OpRule(("Conv",), output=Output.OWN, bias="int32", unless=WEIGHTED),
+        OpRule(("Conv", RELU), output=Output.OWN, bias="int32", unless=CONV),
+        OpRule(("Conv",), output=Output.OWN, bias="int32", unless=CONV),
         OpRule(("Gemm", RELU), output=Output.OWN, bias="int32", unless=(*WEIGHTED, gemm_is_scaled)),
         OpRule(("Gemm",), output=Output.WANTED, bias="int32", unless=(*WEIGHTED, gemm_is_scaled)),
         OpRule(("MatMul", "Add"), output=Output.WANTED, unless=(*MATMUL, operand_varies)),
         OpRule(("MatMul",), output=Output.WANTED, unless=MATMUL),
-        OpRule(("Add", "Relu"), output=Output.OWN, constants=True, unless=(data_is_not_float,)),
-        OpRule((("Add", "Mul"),), output=Output.OWN, constants=True, unless=(data_is_not_float,)),
+        OpRule(("Add", "Relu"), output=Output.OWN, constants=True, unless=ELEMENTWISE),
+        OpRule((("Add", "Mul"),), output=Output.OWN, constants=True, unless=ELEMENTWISE),
         OpRule(
             (("AveragePool", "GlobalAveragePool", "LeakyRelu"),),
             output=Output.OWN,
@@ -69,6 +74,8 @@ TARGET = Target(
         OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
     ),
     reasons={
+        "Clip": "it belongs to the kernel in front of it, which runs in float",
+        "Relu": "it belongs to the kernel in front of it, which runs in float",
         "Softmax": "its int8 form has a step of 1/256, which makes ties of small probabilities",
         "LayerNormalization": "onnxruntime has no integer kernel for it",
         "ConvTranspose": "onnxruntime has no integer kernel for it",
@@ -86,5 +93,6 @@ TARGET = Target(
         "bias-scale",
         "stays-float",
     ),
+    passes=("shortcut_to_conv",),
     next_step='onnxruntime.InferenceSession("{output}")',
 )

@@ -5,7 +5,7 @@ an Identity may stand between it and its layer; types for the graph as it then i
 them what asks for ranks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -21,6 +21,7 @@ from oq.prepare.infer_types import infer_types
 from oq.prepare.mean_to_pool import mean_to_pool
 from oq.prepare.outcome import Outcome
 from oq.prepare.raise_opset import raise_opset
+from oq.prepare.shortcut_to_conv import shortcut_to_conv
 
 PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     fold_constants,
@@ -30,6 +31,11 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     infer_types,
     mean_to_pool,
 )
+
+BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
+    "shortcut_to_conv": shortcut_to_conv,
+}
+"""Passes that pay on some targets only, which name them in ``Target.passes``; they run last."""
 
 QUANTIZED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"}
@@ -44,8 +50,8 @@ class Prepared:
     outcomes: dict[str, Outcome]
 
 
-def prepare(model: onnx.ModelProto, min_opset: int) -> Prepared:
-    """Run every pass; ``model`` itself is left alone.
+def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] = ()) -> Prepared:
+    """Run every pass, and the ``requested`` ones; ``model`` itself is left alone.
 
     Raises:
         ModelError: the model is quantized already, or its opset cannot be raised.
@@ -54,7 +60,8 @@ def prepare(model: onnx.ModelProto, min_opset: int) -> Prepared:
     if model.functions:
         model = inliner.inline_local_functions(model)
     graph = Graph(raise_opset(model, min_opset))
-    return Prepared(graph, {step.__name__: step(graph) for step in PASSES})
+    steps = (*PASSES, *(BY_REQUEST[name] for name in requested))
+    return Prepared(graph, {step.__name__: step(graph) for step in steps})
 
 
 def refuse_quantized(model: onnx.ModelProto) -> None:
