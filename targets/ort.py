@@ -94,5 +94,6 @@ TARGET = Target(
         "stays-float",
     ),
     passes=("shortcut_to_conv",),
+    guarded=True,
     next_step='onnxruntime.InferenceSession("{output}")',
 )

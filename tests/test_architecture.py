@@ -44,7 +44,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.readers": {"numpy", *GRAPHS, "calibrator"},
     "oq.calibrator": {"numpy", *VALUES, "grid", "statistics"},
     "oq.targets": set(),
-    "oq.targets.*": {*RULES, "predicates"},
+    "oq.speed": {*RULES, "predicates"},
+    "oq.targets.*": {*RULES, "predicates", "speed"},
     "oq.calibrators": set(),
     "oq.calibrators.*": {
         *{"numpy", *VALUES},
@@ -69,6 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.ranges": {"numpy", *VALUES, "files"},
     "oq.emit": {"numpy", *VALUES, "graph", "grid", "solve", "view"},
     "oq.legal": {"numpy", *RULES},
+    "oq.guard": {"graph", "legal", "ops"},
     "oq.compare": {"numpy", "onnx", *VALUES, "ops", "session"},
     # data
     "oq.preprocess": {"numpy", "yaml", *VALUES},
@@ -93,7 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *{"plan", "prepare", "ranges", "registry", "target"}},
     "oq.progress": {"rich"},
     "oq.pipeline": {"onnx", *GRAPHS, *{"cache", "collect", "compare", "data", "emit", "files"},
-        *{"graph", "legal", "measure", "overrides", "plan", "prepare", "progress", "ready"},
+        *{"graph", "guard", "legal", "measure", "overrides", "plan", "prepare", "progress", "ready"},
         *{"registry", "report", "sampling", "sanity", "session", "solve", "target"}},
     "oq.demo": {"pipeline", "registry", "files", "compare"},
     "oq.flags": {"typer", "yaml", "errors"},
