@@ -1,10 +1,10 @@
 """Keeps layers that stay in float really in float, where the runtime would quantize them unasked.
 
 onnxruntime's WeightBiasQuantization gives every Conv, ConvTranspose and Gemm that stands directly
-between a DequantizeLinear and a QuantizeLinear int8 weights with one scale per tensor, be it one the
-user excluded.  A Max of a single operand, ``y = max(x) = x``, between the DequantizeLinear and the
-layer is no part of that pattern, and no optimization of onnxruntime removes it.  It costs one copy
-of the layer's input.
+between a DequantizeLinear and a QuantizeLinear int8 weights with one scale per tensor, be it one
+that the user excluded.  A Max of a single operand, ``y = max(x) = x``, between the DequantizeLinear
+and the layer is no part of that pattern, and no optimization of onnxruntime removes it.  It costs
+one copy of the layer's input.
 """
 
 from oq.graph import Graph

@@ -18,6 +18,9 @@ NARROW_DEPTHWISE = 32
 112 x 112 pixels takes 259 us in int8 and 51 us in float with 8 channels, 282 us and 153 us with
 32; with 128 over 14 x 14 both take about 14 us."""
 
+LAYER = frozenset({"Conv"})
+"""What may stay in float as a first layer, and what may read it."""
+
 FUSED = frozenset({"Relu", "Clip"})
 """What a convolution runs itself, in float as in integers."""
 
@@ -25,6 +28,9 @@ MOVES = frozenset(
     {"Cast", "Div", "Pad", "Reshape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze"}
 )
 """What stands between a graph's input and its first layer and stays in float with it."""
+
+SUMS = frozenset({"Add", "Mul"})
+"""Ops that run in integers where an operand is in codes."""
 
 WRITES_CODES = frozenset(
     {"AveragePool", "Concat", "Conv", "GlobalAveragePool", "LeakyRelu", "Resize", "Sigmoid"}
@@ -57,7 +63,7 @@ def _stays_float(view: GraphView, node: NodeView) -> bool:
     it would run on codes in channels-first order, several times slower (the layout that
     onnxruntime's transpose optimizer leaves there)."""
     weight = weight_input(node)
-    if node.op != "Conv" or weight is None or not view.is_constant(weight):
+    if node.op not in LAYER or weight is None or not view.is_constant(weight):
         return False
     shape = view.constants[weight].shape
     if len(shape) != 4 or shape[1] > FEW_CHANNELS or shape[2:] == (1, 1):
@@ -84,7 +90,7 @@ def _only_convs_read(view: GraphView, tensor: str) -> bool:
     readers = view.consumers(tensor)
     if len(readers) == 1 and readers[0].op in FUSED:
         return _only_convs_read(view, readers[0].outputs[0])
-    return bool(readers) and tensor not in view.outputs and all(r.op == "Conv" for r in readers)
+    return bool(readers) and tensor not in view.outputs and all(r.op in LAYER for r in readers)
 
 
 def _is_written_as_codes(view: GraphView, tensor: str) -> bool:
@@ -94,4 +100,4 @@ def _is_written_as_codes(view: GraphView, tensor: str) -> bool:
         node = view.producer(node.inputs[0])
     if node is None or node.op in WRITES_CODES:
         return node is not None
-    return node.op in {"Add", "Mul"} and any(_is_written_as_codes(view, t) for t in node.inputs)
+    return node.op in SUMS and any(_is_written_as_codes(view, t) for t in node.inputs)

@@ -14,6 +14,8 @@ one-op models for what their optimized graph holds:
 * Softmax in int8 has a step of 1/256 and makes ties of small probabilities, so it stays float.
 """
 
+from dataclasses import replace
+
 from oq.predicates import (
     bias_is_not_constant,
     both_operands_vary,
@@ -24,9 +26,9 @@ from oq.predicates import (
     resize_is_not_nearest,
     weight_is_not_constant,
 )
-from oq.spec import INT8_NARROW, UINT8, Fixed
+from oq.spec import INT8_AFFINE, INT8_NARROW, INT16, UINT8, UINT16, Fixed
 from oq.speed import both_come_in_float, window_of_few_channels
-from oq.target import OpRule, Output, Target
+from oq.target import OpRule, Output, Target, as_is
 
 RELU = ("Relu", "Clip")
 COPY = (
@@ -43,26 +45,62 @@ COPY = (
     "Unsqueeze",
 )
 WEIGHTED = (data_is_not_float, weight_is_not_constant, bias_is_not_constant)
-CONV = (*WEIGHTED, window_of_few_channels)
-ELEMENTWISE = (data_is_not_float, both_come_in_float)
+FIRST = (window_of_few_channels,)
+BETWEEN = (both_come_in_float,)
 MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
+
+
+def on_arm(target: Target) -> Target:
+    """ARM's kernels take int8 activations as they are; x86's would turn them into uint8 first.
+
+    The grids hold the same real values, every code 128 lower (onnxruntime, "Quantize ONNX models":
+    S8S8 on ARM, U8S8 on x86).  A first layer is quantized: that it is slower was measured on x86.
+    """
+    return replace(
+        target,
+        summary="onnxruntime CPU on ARM: int8 affine activations, int8 weights",
+        activations=INT8_AFFINE,
+        rules=tuple(_arm_row(r) for r in target.rules),
+    )
+
+
+def _arm_row(rule: OpRule) -> OpRule:
+    slower = tuple(p for p in rule.slower if p not in FIRST)
+    fixed = isinstance(rule.output, Fixed)
+    output = Fixed(INT8_AFFINE, 1 / 256, -128) if fixed else rule.output
+    return replace(rule, output=output, slower=slower)
+
 
 TARGET = Target(
     name="ort",
     summary="onnxruntime CPU: uint8 affine activations, int8 weights",
     activations=UINT8,
+    dtypes=(UINT8, INT8_AFFINE, UINT16, INT16),
     weights=INT8_NARROW,
     min_opset=13,
     exclusive=True,
+    options={"platform": {"x86": as_is, "arm": on_arm}},
     rules=(
-        OpRule(("Conv", RELU), output=Output.OWN, bias="int32", unless=CONV),
-        OpRule(("Conv",), output=Output.OWN, bias="int32", unless=CONV),
+        OpRule(("Conv", RELU), output=Output.OWN, bias="int32", unless=WEIGHTED, slower=FIRST),
+        OpRule(("Conv",), output=Output.OWN, bias="int32", unless=WEIGHTED, slower=FIRST),
         OpRule(("Gemm", RELU), output=Output.OWN, bias="int32", unless=(*WEIGHTED, gemm_is_scaled)),
         OpRule(("Gemm",), output=Output.WANTED, bias="int32", unless=(*WEIGHTED, gemm_is_scaled)),
         OpRule(("MatMul", "Add"), output=Output.WANTED, unless=(*MATMUL, operand_varies)),
         OpRule(("MatMul",), output=Output.WANTED, unless=MATMUL),
-        OpRule(("Add", "Relu"), output=Output.OWN, constants=True, unless=ELEMENTWISE),
-        OpRule((("Add", "Mul"),), output=Output.OWN, constants=True, unless=ELEMENTWISE),
+        OpRule(
+            ("Add", "Relu"),
+            output=Output.OWN,
+            constants=True,
+            unless=(data_is_not_float,),
+            slower=BETWEEN,
+        ),
+        OpRule(
+            (("Add", "Mul"),),
+            output=Output.OWN,
+            constants=True,
+            unless=(data_is_not_float,),
+            slower=BETWEEN,
+        ),
         OpRule(
             (("AveragePool", "GlobalAveragePool", "LeakyRelu"),),
             output=Output.OWN,
