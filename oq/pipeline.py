@@ -22,6 +22,7 @@ from oq.engine import DEFAULT
 from oq.errors import ModelError, OptionError
 from oq.files import model_bytes, save_model
 from oq.graph import Graph
+from oq.guard import guard
 from oq.legal import Finding
 from oq.legal import check as find_violations
 from oq.measure import EVERYTHING, Job, Measured, measure
@@ -167,6 +168,8 @@ def quantize(
 def _write(ready: Ready, solution: Solution) -> tuple[onnx.ModelProto, tuple[Finding, ...]]:
     """The graph with its Q/DQ, and what the target's checks find in it."""
     emit(ready.graph, ready.plan, solution)
+    if ready.target.guarded:
+        guard(ready.graph)
     findings = find_violations(ready.graph.view(), ready.target)
     _insist(findings)
     return ready.graph.to_model(), findings

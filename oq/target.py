@@ -119,6 +119,8 @@ class Target:
     ``reasons``: why an op without a row stays in float, where there is more to say than that.
     ``checks``: names of the rows of :mod:`oq.legal` that hold a file of this target.
     ``passes``: names of the prepare passes (:mod:`oq.prepare.order`) that only some targets want.
+    ``guarded``: its runtime rewrites float layers that lie between Q/DQ pairs, which
+    :mod:`oq.guard` prevents.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Target:
     reasons: Mapping[str, str] | None = None
     per_channel: bool = True
     passes: tuple[str, ...] = ()
+    guarded: bool = False
     next_step: str = ""
 
 

@@ -9,6 +9,8 @@ one-op models for what their optimized graph holds:
   zero point = lowest code, which an affine uint8 grid has after a ReLU.
 * Bias is int32 with scale(data) * scale(weight); a constant operand must be a DequantizeLinear.
 * Ops that only move values run on integers when both sides have one grid.
+* What would run slower in integers stays in float (:mod:`oq.speed`): a first layer's window over
+  few channels, and an Add between products and LayerNormalization.
 * Softmax in int8 has a step of 1/256 and makes ties of small probabilities, so it stays float.
 """
 
@@ -25,6 +27,7 @@ from oq.predicates import (
     weight_is_not_constant,
 )
 from oq.spec import INT8_AFFINE, INT8_NARROW, INT16, UINT8, UINT16, Fixed
+from oq.speed import both_come_in_float, window_of_few_channels
 from oq.target import OpRule, Output, Target, as_is
 
 RELU = ("Relu", "Clip")
@@ -42,6 +45,8 @@ COPY = (
     "Unsqueeze",
 )
 WEIGHTED = (data_is_not_float, weight_is_not_constant, bias_is_not_constant)
+FIRST = (window_of_few_channels,)
+BETWEEN = (both_come_in_float,)
 MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
 
 
@@ -49,19 +54,21 @@ def on_arm(target: Target) -> Target:
     """ARM's kernels take int8 activations as they are; x86's would turn them into uint8 first.
 
     The grids hold the same real values, every code 128 lower (onnxruntime, "Quantize ONNX models":
-    S8S8 on ARM, U8S8 on x86).
+    S8S8 on ARM, U8S8 on x86).  A first layer is quantized: that it is slower was measured on x86.
     """
     return replace(
         target,
         summary="onnxruntime CPU on ARM: int8 affine activations, int8 weights",
         activations=INT8_AFFINE,
-        rules=tuple(
-            replace(r, output=Fixed(INT8_AFFINE, 1 / 256, -128))
-            if isinstance(r.output, Fixed)
-            else r
-            for r in target.rules
-        ),
+        rules=tuple(_arm_row(r) for r in target.rules),
     )
+
+
+def _arm_row(rule: OpRule) -> OpRule:
+    slower = tuple(p for p in rule.slower if p not in FIRST)
+    fixed = isinstance(rule.output, Fixed)
+    output = Fixed(INT8_AFFINE, 1 / 256, -128) if fixed else rule.output
+    return replace(rule, output=output, slower=slower)
 
 
 TARGET = Target(
@@ -74,14 +81,26 @@ TARGET = Target(
     exclusive=True,
     options={"platform": {"x86": as_is, "arm": on_arm}},
     rules=(
-        OpRule(("Conv", RELU), output=Output.OWN, bias="int32", unless=WEIGHTED),
-        OpRule(("Conv",), output=Output.OWN, bias="int32", unless=WEIGHTED),
+        OpRule(("Conv", RELU), output=Output.OWN, bias="int32", unless=WEIGHTED, slower=FIRST),
+        OpRule(("Conv",), output=Output.OWN, bias="int32", unless=WEIGHTED, slower=FIRST),
         OpRule(("Gemm", RELU), output=Output.OWN, bias="int32", unless=(*WEIGHTED, gemm_is_scaled)),
         OpRule(("Gemm",), output=Output.WANTED, bias="int32", unless=(*WEIGHTED, gemm_is_scaled)),
         OpRule(("MatMul", "Add"), output=Output.WANTED, unless=(*MATMUL, operand_varies)),
         OpRule(("MatMul",), output=Output.WANTED, unless=MATMUL),
-        OpRule(("Add", "Relu"), output=Output.OWN, constants=True, unless=(data_is_not_float,)),
-        OpRule((("Add", "Mul"),), output=Output.OWN, constants=True, unless=(data_is_not_float,)),
+        OpRule(
+            ("Add", "Relu"),
+            output=Output.OWN,
+            constants=True,
+            unless=(data_is_not_float,),
+            slower=BETWEEN,
+        ),
+        OpRule(
+            (("Add", "Mul"),),
+            output=Output.OWN,
+            constants=True,
+            unless=(data_is_not_float,),
+            slower=BETWEEN,
+        ),
         OpRule(
             (("AveragePool", "GlobalAveragePool", "LeakyRelu"),),
             output=Output.OWN,
@@ -93,6 +112,8 @@ TARGET = Target(
         OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
     ),
     reasons={
+        "Clip": "it belongs to the kernel in front of it, which runs in float",
+        "Relu": "it belongs to the kernel in front of it, which runs in float",
         "Softmax": "its int8 form has a step of 1/256, which makes ties of small probabilities",
         "LayerNormalization": "onnxruntime has no integer kernel for it",
         "ConvTranspose": "onnxruntime has no integer kernel for it",
@@ -110,5 +131,7 @@ TARGET = Target(
         "bias-scale",
         "stays-float",
     ),
+    passes=("shortcut_to_conv",),
+    guarded=True,
     next_step='onnxruntime.InferenceSession("{output}")',
 )

@@ -24,6 +24,7 @@ from oq.prepare.outcome import Outcome
 from oq.prepare.raise_opset import raise_opset
 from oq.prepare.round_slopes import round_edge_slope, round_slopes
 from oq.prepare.write_attributes import write_attributes
+from oq.prepare.shortcut_to_conv import shortcut_to_conv
 
 PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     fold_constants,
@@ -39,6 +40,7 @@ BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
     "round_edge_slope": round_edge_slope,
     "round_slopes": round_slopes,
     "write_attributes": write_attributes,
+    "shortcut_to_conv": shortcut_to_conv,
 }
 """Passes that pay on some targets only, which name them in ``Target.passes``; they run last."""
 
