@@ -78,6 +78,7 @@ OPS: Mapping[str, OpFacts] = {
     "Tile": _COPY,
     "Transpose": _COPY,
     "Unsqueeze": _COPY,
+    "Where": OpFacts("compute", data=(1, 2)),
 }
 
 COMPOSITES: Mapping[str, tuple[str, str]] = {

@@ -13,7 +13,7 @@ site is for everybody; z is the output of a row with SAME, so it shares the grid
 """
 
 import fnmatch
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from oq.errors import OptionError
@@ -61,7 +61,7 @@ def plan(view: GraphView, target: Target, keep_float: Iterable[str] = ()) -> Pla
         OptionError: a glob matches no node.
     """
     kept = _kept(view, tuple(keep_float))
-    matches, refusals = _claim(view, target, kept)
+    matches, refusals = claim(view, target, kept)
     owner = {n.name: m for m in matches for n in m.members}
     requests = _request(view, matches)
     sites = _settle(view, target, owner, requests)
@@ -90,9 +90,13 @@ def _kept(view: GraphView, patterns: tuple[str, ...]) -> dict[str, str]:
     return kept
 
 
-def _claim(
+def claim(
     view: GraphView, target: Target, kept: dict[str, str]
 ) -> tuple[list[Match], list[Refusal]]:
+    """The places where rows of ``target`` hold, each node in one of them, and what was refused.
+
+    ``kept`` maps a node that must stay in float to the glob that says so.
+    """
     owner: dict[str, Match] = {}
     matches: list[Match] = []
     refusals: list[Refusal] = []
@@ -294,15 +298,20 @@ def _skips(
     """Every float node outside all groups, with the reason of the row that came closest."""
     said = {refusal.node: refusal.reason for refusal in refusals}
     said |= {node: KEPT.format(pattern=pattern) for node, pattern in kept.items()}
-    reasons = target.reasons if target.reasons is not None else {}
     for node in view.nodes:
-        if node.name in owner or node.op in SHAPE_OPS or not _holds_floats(view, node):
+        if node.name in owner or node.op in SHAPE_OPS or not holds_floats(view, node):
             continue
-        plain = f"target {target.name} has no row for {node.op}"
-        yield Skip(node.name, node.op, said.get(node.name, reasons.get(node.op, plain)))
+        yield Skip(node.name, node.op, skip_reason(target, node, said))
 
 
-def _holds_floats(view: GraphView, node: NodeView) -> bool:
+def skip_reason(target: Target, node: NodeView, said: Mapping[str, str]) -> str:
+    """Why ``node`` stays in float: what was ``said`` of it, or what the target says of its op."""
+    reasons = target.reasons if target.reasons is not None else {}
+    plain = f"target {target.name} has no row for {node.op}"
+    return said.get(node.name, reasons.get(node.op, plain))
+
+
+def holds_floats(view: GraphView, node: NodeView) -> bool:
     """Whether any output carries real values (an unknown type counts: silence would hide it)."""
     known = [view.tensors[t].dtype for t in node.outputs if t in view.tensors]
     return any(d is None or view.is_float(t) for d, t in zip(known, node.outputs, strict=False))

@@ -12,6 +12,12 @@ one-op models for what their optimized graph holds:
 * Softmax in int8 has a step of 1/256 and makes ties of small probabilities, so it stays float.
 """
 
+from oq.obstacles import (
+    clamp_is_not_the_grid,
+    float_output_without_int32_bias,
+    int8_is_shared,
+    signs_differ,
+)
 from oq.predicates import (
     bias_is_not_constant,
     both_operands_vary,
@@ -23,7 +29,7 @@ from oq.predicates import (
     weight_is_not_constant,
 )
 from oq.spec import INT8_NARROW, UINT8, Fixed
-from oq.target import OpRule, Output, Target
+from oq.target import Engine, OpRule, Output, Target
 
 RELU = ("Relu", "Clip")
 COPY = (
@@ -85,6 +91,21 @@ TARGET = Target(
         "relu-grid",
         "bias-scale",
         "stays-float",
+    ),
+    engine=Engine(
+        # attention products and Softmax run in integers where another tool asks for it
+        rules=(
+            OpRule(("MatMul",), output=Output.WANTED, unless=(data_is_not_float,)),
+            OpRule((("Softmax", "Where"),), output=Output.OWN, unless=(data_is_not_float,)),
+        ),
+        moves=("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"),
+        rounds=("Conv", "Gemm"),
+        obstacles=(
+            clamp_is_not_the_grid,
+            signs_differ,
+            float_output_without_int32_bias,
+            int8_is_shared,
+        ),
     ),
     next_step='onnxruntime.InferenceSession("{output}")',
 )
