@@ -35,9 +35,14 @@ def _convolution(weight: int, counted: str) -> Callable[[GraphView, NodeView], i
 
 def _product(view: GraphView, node: NodeView) -> int | None:
     out, first = _sizes(view, node.outputs[0]), _sizes(view, node.inputs[0])
-    if out is None or not first:
+    if out is None:
         return None
-    return math.prod(out) * first[0 if node.attributes.get("transA") else -1]
+    if first:
+        return math.prod(out) * first[0 if node.attributes.get("transA") else -1]
+    second = _sizes(view, node.inputs[1])
+    if not second:
+        return None
+    return math.prod(out) * second[-1 if node.attributes.get("transB") else -min(2, len(second))]
 
 
 _ROWS: Mapping[str, Callable[[GraphView, NodeView], int | None]] = {

@@ -88,6 +88,7 @@ class Forecast:
 
 def forecast(view: GraphView, target: Target) -> Forecast:
     """What ``target``'s engine runs in integers, and why not the rest."""
+    view = _merged(view)
     plain = _as_float(view)
     rows = (*target.rules, *target.engine.rules)
     matches, refusals = claim(plain, replace(target, rules=rows), {})
@@ -141,6 +142,27 @@ def _fates(
 
 
 # -- the graph as the rows see it ----------------------------------------------------------------
+
+
+def _merged(view: GraphView) -> GraphView:
+    """``view`` with QuantizeLinear nodes of equal inputs as one: engines share what is equal."""
+    first: dict[tuple[str, ...], str] = {}
+    other: dict[str, str] = {}
+    for node in view.nodes:
+        if node.op == Q:
+            kept = first.setdefault(node.inputs, node.outputs[0])
+            if kept != node.outputs[0] and node.outputs[0] not in view.outputs:
+                other[node.outputs[0]] = kept
+    nodes = (
+        replace(n, inputs=tuple(other.get(t, t) for t in n.inputs))
+        for n in view.nodes
+        if n.outputs[:1] and n.outputs[0] not in other
+    )
+    return view if not other else _with_nodes(view, tuple(nodes))
+
+
+def _with_nodes(view: GraphView, nodes: tuple[NodeView, ...]) -> GraphView:
+    return GraphView(nodes, view.inputs, view.outputs, view.tensors, view.constants, view.opset)
 
 
 def _as_float(view: GraphView) -> GraphView:
@@ -224,10 +246,14 @@ class _Engine:
             producer = self.view.producer(tensor)
         return dequantized_by(self.view, tensor)
 
+    def readers(self, tensor: str) -> tuple[NodeView, ...]:
+        """Who reads the values of ``tensor``, and not only its shape."""
+        return tuple(n for n in self.view.consumers(tensor) if n.op not in SHAPE_OPS)
+
     def sinks(self, tensor: str) -> tuple[NodeView, ...]:
         """The QuantizeLinear nodes that ``tensor`` goes to, across moves that only it feeds."""
         found = quantizers_of(self.view, tensor)
-        readers = self.view.consumers(tensor)
+        readers = self.readers(tensor)
         if found or len(readers) != 1 or readers[0].op not in self.moves:
             return found
         return self.sinks(readers[0].outputs[0])
@@ -319,13 +345,15 @@ def _output_is_float(engine: _Engine, match: Match) -> str | None:
         return f"its output is {odd}, for which there is no kernel"
     if output is Output.FLOAT or output is Output.SAME:
         return None
-    if sinks and (engine.view.edges(match.output) == 1 or not engine.target.exclusive):
+    readers = engine.readers(match.output)
+    edges = sum(n.reads(match.output) for n in readers) + engine.view.outputs.count(match.output)
+    if sinks and (edges == 1 or not engine.target.exclusive):
         return None
     if output is Output.WANTED and not sinks:
         return None
     if not sinks:
         return f"no QuantizeLinear reads its output {match.output!r}"
-    ops = sorted(n.op for n in engine.view.consumers(match.output) if n not in sinks)
+    ops = sorted(n.op for n in readers if n not in sinks)
     others = ", ".join(ops) or ("a graph output" if len(sinks) == 1 else "a second QuantizeLinear")
     return f"its output {match.output!r} is read by a QuantizeLinear and by {others}"
 

@@ -6,8 +6,8 @@ Each looks at one match in a Q/DQ graph and returns None or a sentence; the coun
 
 import numpy as np
 
-from oq.predicates import bias_input, weight_input
-from oq.qdq import Q, codes_dtype, constant, dequantized_by
+from oq.predicates import bias_input, data_inputs, weight_input
+from oq.qdq import Q, codes_dtype, constant, dequantized_by, stored
 from oq.target import Place
 from oq.view import GraphView, NodeView
 
@@ -71,6 +71,20 @@ def int8_is_shared(place: Place) -> str | None:
                 f"the int8 codes of {q.inputs[0]!r} have several readers, and onnxruntime on x86 "
                 "takes shared activations only in uint8"
             )
+    return None
+
+
+def int8_operand_is_stored(place: Place) -> str | None:
+    """The counterpart for constants: their int8 codes stay int8 while the activations turn uint8,
+    and elementwise kernels take one type (probed with onnxruntime 1.31 on x86)."""
+    for node in place.match.links:
+        for tensor in data_inputs(node):
+            dq = dequantized_by(place.view, tensor)
+            if dq is not None and stored(place.view, dq) and codes_dtype(place.view, dq) == "int8":
+                return (
+                    f"its constant operand {tensor!r} is int8, which onnxruntime on x86 does not "
+                    "turn into uint8 as it does the other operand"
+                )
     return None
 
 

@@ -16,6 +16,7 @@ from oq.obstacles import (
     clamp_is_not_the_grid,
     float_output_without_int32_bias,
     int8_is_shared,
+    int8_operand_is_stored,
     signs_differ,
 )
 from oq.predicates import (
@@ -105,6 +106,7 @@ TARGET = Target(
             signs_differ,
             float_output_without_int32_bias,
             int8_is_shared,
+            int8_operand_is_stored,
         ),
     ),
     next_step='onnxruntime.InferenceSession("{output}")',
