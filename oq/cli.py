@@ -268,12 +268,11 @@ def plan(
 def check(model: ModelArg, target: TargetOpt, as_json: JsonOpt = False) -> None:
     """Judge a Q/DQ file of any tool by a target's rules; exit 1 on errors."""
     from oq import pipeline
-    from oq.report import finding_lines
+    from oq.outlook import judgement_lines
 
-    findings = pipeline.check(model, target)
-    lines = [*finding_lines(findings), f"{len(findings)} findings for target {target}"]
-    _say({"target": target, "findings": findings}, lines, as_json)
-    if any(f.severity == "error" for f in findings):
+    found = pipeline.judge(model, target)
+    _say(found, judgement_lines(found), as_json)
+    if any(f.severity == "error" for f in found.findings):
         raise typer.Exit(1)
 
 

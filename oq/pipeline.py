@@ -21,13 +21,14 @@ from oq.data import Fitted, open_source, subset
 from oq.emit import emit
 from oq.errors import ModelError, OptionError
 from oq.files import model_bytes, save_model
-from oq.graph import Graph
+from oq.judgement import Judgement
+from oq.judgement import judge as judge_model
 from oq.legal import Finding
 from oq.legal import check as find_violations
 from oq.measure import EVERYTHING, Job, Measured, Methods, measure
 from oq.overrides import Choice
 from oq.plan import plan as decide
-from oq.prepare.order import QUANTIZED, prepare
+from oq.prepare.order import prepare
 from oq.progress import Watch
 from oq.ready import (
     Model,
@@ -265,13 +266,17 @@ def check(model: Model, target: str) -> tuple[Finding, ...]:
     Raises:
         ModelError: the model is not quantized at all.
     """
+    return judge(model, target).findings
+
+
+def judge(model: Model, target: str) -> Judgement:
+    """:func:`check`, and what ``target`` will run in integers, node by node.
+
+    Raises:
+        ModelError: the model is not quantized at all.
+    """
     profile = registry.target(target)
-    view = Graph(load(model)).view()
-    if not any(n.op in QUANTIZED for n in view.nodes):
-        raise ModelError(
-            "the model holds no Q/DQ: it is a float model, and there is nothing to check"
-        )
-    return find_violations(view, profile)
+    return judge_model(load(model), profile)
 
 
 def next_step(target: Target, output: Path) -> str:
@@ -379,6 +384,7 @@ __all__ = [
     "check",
     "finish",
     "inputs_of",
+    "judge",
     "make_plan",
     "next_step",
     "quantize",

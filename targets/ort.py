@@ -92,6 +92,10 @@ TARGET = Target(
         "relu-grid",
         "bias-scale",
         "stays-float",
+        "double-pair",
+        "weight-only",
+        "shared-int8",
+        "loads",
     ),
     engine=Engine(
         # attention products and Softmax run in integers where another tool asks for it

@@ -89,6 +89,10 @@ TARGET = Target(
         "weight-axis",
         "output-is-float",
         "fusion-is-whole",
+        "residual",
+        "concat",
+        "pad",
+        "half",
         "only-qdq",
     ),
     engine=Engine(
