@@ -254,13 +254,14 @@ def plan(
 ) -> None:
     """Show what would be quantized, and why; needs no data."""
     from oq import pipeline
-    from oq.explain import plan_lines, why_lines
+    from oq.explain import plan_lines
 
-    found = pipeline.make_plan(model, target, keep_float=tuple(keep_float or ()))
+    kept = tuple(keep_float or ())
     if why is None:
+        found = pipeline.make_plan(model, target, keep_float=kept)
         _say(found, plan_lines(found), as_json)
     else:
-        lines = list(why_lines(found, why))
+        lines = pipeline.explain(model, target, why, keep_float=kept)
         _say({"name": why, "why": lines}, lines, as_json)
 
 

@@ -21,15 +21,12 @@ from oq.data import Fitted, open_source, subset
 from oq.emit import emit
 from oq.errors import ModelError, OptionError
 from oq.files import model_bytes, save_model
-from oq.judgement import Judgement
-from oq.judgement import judge as judge_model
 from oq.legal import Finding
 from oq.legal import check as find_violations
 from oq.measure import EVERYTHING, Job, Measured, Methods, measure
 from oq.overrides import Choice
-from oq.plan import plan as decide
-from oq.prepare.order import prepare
 from oq.progress import Watch
+from oq.questions import check, explain, judge, make_plan
 from oq.ready import (
     Model,
     Ready,
@@ -47,7 +44,7 @@ from oq.sampling import RANDOM as RANDOM_NAME
 from oq.sanity import data_warnings
 from oq.session import Settings
 from oq.solve import Solution, solve
-from oq.spec import Plan, Range
+from oq.spec import Range
 from oq.target import Target
 
 BATCH = 8
@@ -254,31 +251,6 @@ def verify(
     )
 
 
-def make_plan(model: Model, target: str, *, keep_float: Sequence[str] = ()) -> Plan:
-    """What ``target`` would quantize in ``model``, and why not the rest; needs no data."""
-    profile = registry.target(target)
-    return decide(prepare(load(model), profile.min_opset).graph.view(), profile, keep_float)
-
-
-def check(model: Model, target: str) -> tuple[Finding, ...]:
-    """How a quantized ``model``, whoever made it, offends against ``target``'s rules.
-
-    Raises:
-        ModelError: the model is not quantized at all.
-    """
-    return judge(model, target).findings
-
-
-def judge(model: Model, target: str) -> Judgement:
-    """:func:`check`, and what ``target`` will run in integers, node by node.
-
-    Raises:
-        ModelError: the model is not quantized at all.
-    """
-    profile = registry.target(target)
-    return judge_model(load(model), profile)
-
-
 def next_step(target: Target, output: Path) -> str:
     """What to do with the file on the target."""
     return target.next_step.format(output=output, stem=output.stem)
@@ -382,6 +354,7 @@ __all__ = [
     "Result",
     "calibrate",
     "check",
+    "explain",
     "finish",
     "inputs_of",
     "judge",
