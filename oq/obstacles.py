@@ -13,8 +13,8 @@ from oq.view import GraphView, NodeView
 
 
 def clamp_is_not_the_grid(place: Place) -> str | None:
-    """A ReLU or Clip fuses when the grid behind it cannot hold what it cuts off (onnxruntime,
-    ``qdq_selectors``, ClipQuantFusion and ReluQuantFusion)."""
+    """A ReLU or Clip fuses when its bounds have the lowest and highest code of the grid behind it
+    (onnxruntime, ClipQuantFusion and ReluQuantFusion)."""
     view, last = place.view, place.match.links[-1]
     if len(place.match.links) == 1 or last.op not in {"Relu", "Clip"}:
         return None
@@ -23,11 +23,9 @@ def clamp_is_not_the_grid(place: Place) -> str | None:
         scale, zero = constant(view, q, 1), constant(view, q, 2)
         if scale is None or zero is None:
             return f"the grid behind {last.name!r} is not known before it runs"
-        bounds = np.iinfo(zero.dtype)
-        least = float((bounds.min - int(zero.reshape(-1)[0])) * scale.reshape(-1)[0])
-        most = float((bounds.max - int(zero.reshape(-1)[0])) * scale.reshape(-1)[0])
-        slack = 1e-5 * max(abs(least), abs(most))
-        if least < low - slack or most > high + slack:
+        codes, step, offset = np.iinfo(zero.dtype), float(scale.flat[0]), int(zero.flat[0])
+        cuts_low = np.rint(low / step) + offset > codes.min
+        if cuts_low or np.rint(high / step) + offset < codes.max:
             return (
                 f"the grid behind {last.op} {last.name!r} holds values that it cuts off, so "
                 "the two cannot be one step"
@@ -46,12 +44,12 @@ def signs_differ(place: Place) -> str | None:
 
 
 def float_output_without_int32_bias(place: Place) -> str | None:
-    """Gemm writes float only with an int32 bias; behind a QuantizeLinear any bias will do."""
+    """Gemm writes float with an int32 bias or none; behind a QuantizeLinear any bias will do."""
     if place.match.anchor.op != "Gemm" or place.sinks:
         return None
     bias = bias_input(place.match.anchor)
     dq = None if bias is None else dequantized_by(place.view, bias)
-    if dq is not None and codes_dtype(place.view, dq) == "int32":
+    if bias is None or (dq is not None and codes_dtype(place.view, dq) == "int32"):
         return None
     return "it writes float, for which its integer kernel needs an int32 bias"
 

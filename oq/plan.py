@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from oq.errors import OptionError
-from oq.ops import SHAPE_OPS, weight_axis
+from oq.ops import BODIES, SHAPE_OPS, weight_axis
 from oq.predicates import bias_input, constant_is_not_finite, data_inputs, weight_input
 from oq.spec import (
     INT32,
@@ -308,6 +308,8 @@ def skip_reason(target: Target, node: NodeView, said: Mapping[str, str]) -> str:
     """Why ``node`` stays in float: what was ``said`` of it, or what the target says of its op."""
     reasons = target.reasons if target.reasons is not None else {}
     plain = f"target {target.name} has no row for {node.op}"
+    if node.op in BODIES:
+        plain = "it holds graphs of its own, and oq quantizes the main graph only"
     return said.get(node.name, reasons.get(node.op, plain))
 
 
