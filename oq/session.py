@@ -174,6 +174,16 @@ def optimized_ops(model: onnx.ModelProto, settings: Settings | None = None) -> C
     return Counter(n.op_type for n in graph.node)
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep onnxruntime's own log off standard error, for libraries that open sessions."""
+    ort.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        ort.set_default_logger_severity(2)  # onnxruntime's default: warnings
+
+
 def version() -> str:
     """The version of onnxruntime."""
     return str(ort.__version__)

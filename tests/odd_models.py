@@ -1,15 +1,15 @@
 """Models that are legal ONNX and that tools stumble over, one oddity each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from tests.graphs import Build, Net, finish
+from tests.graphs import Build, Net
 from tests.small import normal, small
 
-CONV = 'kernel_shape = [3, 3], pads = [1, 1, 1, 1]'
+CONV = "kernel_shape = [3, 3], pads = [1, 1, 1, 1]"
 KERNEL, BIAS = normal(4, 4, 3, 3), normal(4, seed=1)
 
 
@@ -76,7 +76,7 @@ def empty_inputs() -> onnx.ModelProto:
             c = Conv <{CONV}> (x, k, "") r = Clip(c, "", six)
             y = Resize <mode = "nearest"> (r, "", scales)
         }}""".replace('""', ""),
-        {"k": KERNEL, "six": np.float32(6), "scales": np.array([1, 1, 2, 2], np.float32)},
+        {"k": KERNEL, "six": np.array(6, np.float32), "scales": np.array([1, 1, 2, 2], np.float32)},
     )
 
 
@@ -144,7 +144,8 @@ def many_outputs() -> onnx.ModelProto:
     """Split, MaxPool with its indices, and an output that nothing reads."""
     return small(
         f"""net (float[n,4,8,8] x) => (float[n,2,4,4] y, int64[n,4,4,4] where) {{
-            c = Conv <{CONV}> (x, k) p, where = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (c)
+            c = Conv <{CONV}> (x, k)
+            p, where = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (c)
             y, rest = Split <axis = 1> (p, halves)
         }}""",
         {"k": KERNEL, "halves": np.array([2, 2])},
@@ -161,7 +162,7 @@ def odd_gemms() -> onnx.ModelProto:
         {
             "w": normal(6, 4),
             "v": normal(4, 4, seed=2)[:, :4],
-            "scalar": np.float32(0.3),
+            "scalar": np.array(0.3, np.float32),
             "whole": normal(5, 4, seed=3),
             "row": normal(1, 4, seed=4),
             "column": normal(6, 1, seed=5),
@@ -285,3 +286,44 @@ ODD: Mapping[str, Build] = {
     )
 }
 
+
+def of_opset(opset: int) -> onnx.ModelProto:
+    """A small classifier in the words of ``opset`` (7 to 23): what changed is spelled its way."""
+    net = Net()
+    x = net.input("x", ("n", 4, 8, 8))
+    names = [x, net.weight("w", 4, 4, 3, 3), net.weight("b", 4)]
+    if opset < 11:
+        net.node("Pad", [x], "p", pads=[0, 0, 1, 1, 0, 0, 1, 1])
+    else:
+        net.node("Pad", [x, net.constant("pads", [0, 0, 1, 1, 0, 0, 1, 1], np.int64)], "p")
+    net.node("Conv", ["p", *names[1:]], "c")
+    moments = [net.constant(f"bn_{i}", np.full(4, 0.5 + i)) for i in range(4)]
+    net.node("BatchNormalization", ["c", *moments], "n")
+    if opset < 11:
+        net.node("Clip", ["n"], "r", min=0.0, max=6.0)
+    else:
+        net.node("Clip", ["n", net.constant("zero", 0.0), net.constant("six", 6.0)], "r")
+    net.node("Add", ["r", x], "s")
+    net.node("MaxPool", ["s"], "m", kernel_shape=[2, 2], strides=[2, 2])
+    scales = np.array([1, 1, 2, 2], np.float32)
+    if opset < 9:
+        net.node("Upsample", ["m"], "u", scales=list(map(float, scales)), mode="nearest")
+    elif opset < 10:
+        net.node("Upsample", ["m", net.constant("scales", scales)], "u", mode="nearest")
+    elif opset < 11:
+        net.node("Resize", ["m", net.constant("scales", scales)], "u", mode="nearest")
+    else:
+        region = net.constant("region", np.zeros(0)) if opset < 13 else ""
+        net.node("Resize", ["m", region, net.constant("scales", scales)], "u", mode="nearest")
+    net.node("Concat", ["u", "s"], "cat", axis=1)
+    net.node("Dropout", ["cat"], "d")
+    axes = {"axes": [2, 3]} if opset < 18 else {}
+    more = [] if opset < 18 else [net.constant("axes", [2, 3], np.int64)]
+    net.node("ReduceMean", ["d", *more], "g", keepdims=1, **axes)
+    if opset < 13:
+        net.node("Squeeze", ["g"], "q", axes=[2, 3])
+    else:
+        net.node("Squeeze", ["g", net.constant("two", [2, 3], np.int64)], "q")
+    net.gemm("q", "z", features=8)
+    net.node("Softmax", ["z"], "y", axis=1)
+    return net.model("y", opset=opset)
