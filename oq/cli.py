@@ -22,17 +22,26 @@ from oq.flags import (
     AutoBatchOpt,
     BatchOpt,
     CacheOpt,
+    CalibratorForOpt,
+    CalibratorOpt,
     DataOpt,
     JsonOpt,
     KeepOpt,
+    LayerOpt,
     MemoryOpt,
     ModelArg,
+    ModeOpt,
     PreprocessOpt,
     ProviderOpt,
+    RangesOpt,
     SamplesOpt,
+    SaveRangesOpt,
     SeedOpt,
+    SetOpt,
     TargetOpt,
     read_choices,
+    read_layers,
+    read_mode,
     read_settings,
 )
 from oq.progress import show_progress
@@ -61,31 +70,19 @@ def quantize(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="default: MODEL.TARGET.onnx")
     ] = None,
-    calibrator: Annotated[str, typer.Option(help="see oq calibrators")] = "minmax",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="a calibrator's setting; repeatable"),
-    ] = None,
-    calibrator_for: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="GLOB=NAME", help="a calibrator for tensors, layers or ops; repeatable"
-        ),
-    ] = None,
-    weights: Annotated[str, typer.Option(help="range of weights: max or mse")] = "max",
+    calibrator: CalibratorOpt = None,
+    settings: SetOpt = None,
+    calibrator_for: CalibratorForOpt = None,
+    weights: Annotated[str | None, typer.Option(help="range of weights: max or mse")] = None,
     samples: SamplesOpt = None,
     batch_size: AutoBatchOpt = None,
     preprocess: PreprocessOpt = None,
     keep_float: KeepOpt = None,
+    layer: LayerOpt = None,
+    mode: ModeOpt = "hybrid",
     cache: CacheOpt = None,
-    ranges: Annotated[
-        Path | None,
-        typer.Option("--ranges", help="take ranges from JSON or a TensorRT calibration table"),
-    ] = None,
-    save_ranges: Annotated[
-        Path | None,
-        typer.Option("--save-ranges", help="write ranges: .json, else a TensorRT table"),
-    ] = None,
+    ranges: RangesOpt = None,
+    save_ranges: SaveRangesOpt = None,
     max_memory: MemoryOpt = None,
     provider: ProviderOpt = "cpu",
     verify: Annotated[
@@ -121,6 +118,8 @@ def quantize(
             batch_size=batch_size,
             preprocess=preprocess,
             keep_float=tuple(keep_float or ()),
+            layers=read_layers(layer),
+            mode=read_mode(mode),
             cache=cache,
             ranges=ranges,
             max_memory=max_memory,
@@ -203,6 +202,7 @@ def calibrate(
     batch_size: AutoBatchOpt = None,
     preprocess: PreprocessOpt = None,
     keep_float: KeepOpt = None,
+    settings: SetOpt = None,
     max_memory: MemoryOpt = None,
     provider: ProviderOpt = "cpu",
     seed: SeedOpt = 0,
@@ -232,6 +232,7 @@ def calibrate(
                 batch_size=batch_size,
                 preprocess=preprocess,
                 keep_float=tuple(keep_float or ()),
+                settings=read_settings(settings),
                 max_memory=max_memory,
                 provider=provider,
                 seed=seed,
@@ -250,28 +251,38 @@ def plan(
         str | None, typer.Option("--why", metavar="TENSOR|NODE", help="explain one name")
     ] = None,
     keep_float: KeepOpt = None,
+    layer: LayerOpt = None,
+    mode: ModeOpt = "hybrid",
+    settings: SetOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Show what would be quantized, and why; needs no data."""
     from oq import pipeline
     from oq.explain import plan_lines
 
-    kept = tuple(keep_float or ())
+    wishes: dict[str, Any] = {
+        "keep_float": tuple(keep_float or ()),
+        "layers": read_layers(layer),
+        "mode": read_mode(mode),
+        "settings": read_settings(settings),
+    }
     if why is None:
-        found = pipeline.make_plan(model, target, keep_float=kept)
+        found = pipeline.make_plan(model, target, **wishes)
         _say(found, plan_lines(found), as_json)
     else:
-        lines = pipeline.explain(model, target, why, keep_float=kept)
+        lines = pipeline.explain(model, target, why, **wishes)
         _say({"name": why, "why": lines}, lines, as_json)
 
 
 @app.command()
-def check(model: ModelArg, target: TargetOpt, as_json: JsonOpt = False) -> None:
+def check(
+    model: ModelArg, target: TargetOpt, settings: SetOpt = None, as_json: JsonOpt = False
+) -> None:
     """Judge a Q/DQ file of any tool by a target's rules; exit 1 on errors."""
     from oq import pipeline
     from oq.outlook import judgement_lines
 
-    found = pipeline.judge(model, target)
+    found = pipeline.judge(model, target, settings=read_settings(settings))
     _say(found, judgement_lines(found), as_json)
     if any(f.severity == "error" for f in found.findings):
         raise typer.Exit(1)

@@ -91,14 +91,14 @@ def forecast(view: GraphView, target: Target) -> Forecast:
     view = _merged(view)
     plain = _as_float(view)
     rows = (*target.rules, *target.engine.rules)
-    matches, refusals = claim(plain, replace(target, rules=rows), {})
+    matches, refusals = claim(plain, replace(target, rules=rows), {}, True)
     matches = [m for m in matches if m.anchor.op not in PAIR]
     engine = _Engine(view, target, _moves(target))
     reasons = {m.anchor.name: _why_float(engine, m) for m in matches}
     owner = {n.name: m for m in matches for n in m.members}
     said = {r.node: r.reason for r in refusals}
     fates = tuple(_fates(plain, target, owner, reasons, said))
-    computing = [m for m in matches if m.rule.output is not Output.SAME]
+    computing = [m for m in matches if not _moves_values(m)]
     done = sum(reasons[m.anchor.name] is None for m in computing)
     alone = sum(f.node not in owner for f in fates)
     runs = {f.node: f.runs for f in fates}
@@ -134,7 +134,7 @@ def _fates(
             node=node.name,
             op=node.op,
             runs="int8" if reason is None else "float",
-            kernel="" if match.rule.output is Output.SAME else match.name,
+            kernel="" if _moves_values(match) else match.name,
             with_nodes=tuple(n.name for n in match.members if n.name != node.name),
             reason=reason or "",
             macs=macs(plain, node),
@@ -259,6 +259,12 @@ class _Engine:
         return self.sinks(readers[0].outputs[0])
 
 
+def _moves_values(match: Match) -> bool:
+    """Whether the row only moves values: on codes it is no kernel that computes."""
+    united = match.rule.output is Output.UNITED and not match.rule.inputs
+    return match.rule.output is Output.SAME or united
+
+
 def _moves(target: Target) -> frozenset[str]:
     if target.engine.moves is not None:
         return frozenset(target.engine.moves)
@@ -281,7 +287,7 @@ def _why_float(engine: _Engine, match: Match) -> str | None:
 
 
 def _input_is_float(engine: _Engine, match: Match) -> str | None:
-    if match.rule.output is Output.SAME:
+    if _moves_values(match):
         return _move_is_float(engine, match)
     if not match.rule.inputs:
         return None
@@ -300,7 +306,14 @@ def _input_is_float(engine: _Engine, match: Match) -> str | None:
 def _move_is_float(engine: _Engine, match: Match) -> str | None:
     """A move runs on codes when a Q or DQ travels across it, or both sides have one grid."""
     node = match.anchor
-    dq, sinks = engine.source(node.inputs[0]), engine.sinks(node.outputs[0])
+    sources = [engine.source(t) for t in data_inputs(node)]
+    dq, sinks = sources[0], engine.sinks(node.outputs[0])
+    if match.rule.output is Output.UNITED:
+        known = [s for s in sources if s is not None]
+        ends = (*known, *sinks)
+        if not all(same_grid(engine.view, ends[0], end) for end in ends):
+            return "the grids around it differ"
+        return None if sinks or len(known) == len(sources) else "one of its inputs is float"
     if node.op in engine.moves:
         same = dq is None or all(same_grid(engine.view, dq, q) for q in sinks)
         if (dq is not None or sinks) and same:
@@ -343,7 +356,7 @@ def _output_is_float(engine: _Engine, match: Match) -> str | None:
     odd = next((d for q in sinks if (d := codes_dtype(engine.view, q)) not in codes), None)
     if odd is not None and output is not Output.FLOAT:
         return f"its output is {odd}, for which there is no kernel"
-    if output is Output.FLOAT or output is Output.SAME:
+    if output is Output.FLOAT or _moves_values(match):
         return None
     readers = engine.readers(match.output)
     edges = sum(n.reads(match.output) for n in readers) + engine.view.outputs.count(match.output)

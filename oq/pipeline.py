@@ -14,7 +14,6 @@ import onnx
 
 import oq
 from oq import registry
-from oq.cache import digest
 from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
 from oq.data import Fitted, open_source, subset
@@ -23,13 +22,15 @@ from oq.errors import ModelError, OptionError
 from oq.files import model_bytes, save_model
 from oq.legal import Finding
 from oq.legal import check as find_violations
-from oq.measure import EVERYTHING, Job, Measured, Methods, measure
-from oq.overrides import Choice
+from oq.measure import EVERYTHING, Job, Measured, measure
+from oq.overrides import Choice, Layer, Mode, Wishes
 from oq.progress import Watch
+from oq.provenance import provenance, stamp
 from oq.questions import check, explain, judge, make_plan
 from oq.ready import (
     Model,
     Ready,
+    choose_target,
     divide,
     inputs_of,
     known_ranges,
@@ -38,6 +39,7 @@ from oq.ready import (
     make_ready,
     needs_of,
     open_samples,
+    own_target,
 )
 from oq.report import Report
 from oq.sampling import RANDOM as RANDOM_NAME
@@ -68,14 +70,16 @@ def quantize(
     target: str,
     data: object = None,
     *,
-    calibrator: str = "minmax",
+    calibrator: str | None = None,
     settings: Mapping[str, Any] | None = None,
     calibrator_for: Sequence[Choice] = (),
-    weights: str = "max",
+    weights: str | None = None,
     samples: int | None = None,
     batch_size: int | None = None,
     preprocess: str | Path | None = None,
     keep_float: Sequence[str] = (),
+    layers: Sequence[Layer] = (),
+    mode: Mode = "hybrid",
     cache: str | Path | None = None,
     ranges: str | Path | None = None,
     max_memory: int | None = None,
@@ -86,9 +90,11 @@ def quantize(
 ) -> Result:
     """Quantize ``model`` for ``target``, calibrated on ``data`` (:func:`oq.data.open_source`).
 
-    ``settings`` are the calibrators' own, by ``field`` for the default one and ``name.field`` for
-    others.  ``calibrator_for`` are pairs (glob over tensors, layers or ops, calibrator).
-    ``weights``: "max" or "mse".  ``samples`` draws that many by ``seed``; ``keep_float`` are globs
+    ``calibrator`` and ``weights`` ("max" or "mse") are the target's choice when None.  ``settings``
+    are the target's options and the calibrators' own, by ``field`` for the default one and
+    ``name.field`` for others.  ``calibrator_for`` are pairs (glob over tensors, layers or ops,
+    calibrator); ``layers`` say more (:class:`oq.overrides.Layer`), ``mode`` how they are meant
+    (:data:`oq.overrides.Mode`).  ``samples`` draws that many by ``seed``; ``keep_float`` are globs
     over node names.  ``cache`` keeps statistics on disk, and a finished one needs no ``data``;
     ``ranges`` is a file of ranges (JSON or a TensorRT calibration table) to use instead of
     measuring.  ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` every eighth
@@ -98,26 +104,23 @@ def quantize(
         OqError: the model, the data or an option cannot be used; the message says why.
     """
     clock = _Clock()
-    methods = make_methods(calibrator, settings or {}, calibrator_for)
+    profile, rest = choose_target(target, settings or {})
+    wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
+    calibrator = profile.calibrator if calibrator is None else calibrator
+    methods = make_methods(calibrator, rest, wishes)
     with clock.stage("load"):
         loaded = load(model)
         source = None if data is None else open_samples(loaded, data, preprocess, samples, seed)
         used, held = (None, None) if source is None else divide(source, seed, verify)
     with clock.stage("prepare"):
-        ready = make_ready(loaded, target, keep_float, calibrator_for)
+        ready = make_ready(loaded, profile, wishes)
     counter = _Counter("calibrate", None if used is None else used.count, watch)
     with clock.stage("calibrate"):
         known = {} if ranges is None else known_ranges(ready, ranges)
-        job = Job(
-            ready.model,
-            ready.view,
-            {t: n for t, n in needs_of(ready, methods).items() if t not in known},
-            batch_size,
-            Settings(provider=provider),
-            drawn=f"{samples} {seed} {verify}",
-            max_memory=max_memory,
-            progress=counter,
-        )
+        needs = {t: n for t, n in needs_of(ready, methods).items() if t not in known}
+        job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
+        drawn = f"{samples} {seed} {verify}"
+        job = replace(job, drawn=drawn, max_memory=max_memory, progress=counter)
         measured = measure(job, used, None if cache is None else Path(cache))
     with clock.stage("emit"):
         solution = solve(
@@ -127,34 +130,31 @@ def quantize(
             methods.default,
             named=methods.named,
             known=known,
-            weights=weights,
+            weights=profile.weight_range if weights is None else weights,
+            legalize=profile.legalize,
         )
         quantized, findings = _write(ready, solution)
     found = None
     if held is not None:
         with clock.stage("verify"):
-            watcher = _Counter("verify", held.count, watch)
-            found = compare(
-                loaded,
-                quantized,
-                held.batches(BATCH if batch_size is None else batch_size),
-                progress=watcher,
-            )
-    _stamp(quantized, _provenance(ready, methods, measured, found))
+            size = BATCH if batch_size is None else batch_size
+            counter = _Counter("verify", held.count, watch)
+            found = compare(loaded, quantized, held.batches(size), progress=counter)
+    stamp(quantized, provenance(ready, methods, measured, found))
     warnings = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
     report = Report(
         version=oq.__version__,
         model=str(model) if isinstance(model, str | Path) else loaded.graph.name,
         output=None,
         target=target,
-        summary=ready.target.summary,
+        summary=profile.summary,
         calibrator=calibrator,
         data=_describe(source, cache, ranges),
         samples=measured.samples,
         bytes_before=model_bytes(loaded),
         bytes_after=model_bytes(quantized),
         plan=ready.plan,
-        notes=(*_loudly(source), *(warnings if job.needs else ()), *solution.notes),
+        notes=(*_loudly(source), *(warnings if needs else ()), *solution.notes),
         findings=findings,
         verification=found,
         seconds=clock.seconds,
@@ -180,6 +180,7 @@ def calibrate(
     batch_size: int | None = None,
     preprocess: str | Path | None = None,
     keep_float: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
     max_memory: int | None = None,
     provider: str = "cpu",
     seed: int = 0,
@@ -195,7 +196,7 @@ def calibrate(
     """
     loaded = load(model)
     source = open_samples(loaded, data, preprocess, samples, seed)
-    ready = make_ready(loaded, target, keep_float, ())
+    ready = make_ready(loaded, own_target(target, settings), Wishes(tuple(keep_float)))
     job = Job(
         ready.model,
         ready.view,
@@ -291,22 +292,6 @@ class _Counter:
             self.watch(self.stage, done, self.total)
 
 
-def _provenance(
-    ready: Ready, methods: Methods, measured: Measured, found: Verification | None
-) -> dict[str, str]:
-    entries = {
-        "oq.version": oq.__version__,
-        "oq.target": ready.target.name,
-        "oq.calibrator": repr(methods.default),
-        "oq.data": f"statistics sha256:{digest(measured.statistics)}",
-        "oq.samples": str(measured.samples),
-    }
-    if found is not None:
-        sqnr = ", ".join(f"{e.name} {e.sqnr_db:.1f} dB" for e in found.literal.outputs)
-        entries["oq.error"] = sqnr
-    return entries
-
-
 def _describe(source: Fitted | None, cache: str | Path | None, ranges: str | Path | None) -> str:
     given = (None if source is None else source.name, cache, ranges)
     return next((str(g) for g in given if g is not None), "none")
@@ -340,14 +325,6 @@ def _same_interface(first: onnx.ModelProto, second: onnx.ModelProto) -> None:
                 f"the two models have different {kind}s, {sorted(sides[0])} and "
                 f"{sorted(sides[1])}; give the float model and a quantized version of it"
             )
-
-
-def _stamp(model: onnx.ModelProto, entries: Mapping[str, str]) -> None:
-    kept = [p for p in model.metadata_props if not p.key.startswith("oq.")]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    for name, value in entries.items():
-        model.metadata_props.add(key=name, value=value)
 
 
 __all__ = [

@@ -29,7 +29,7 @@ from oq.predicates import (
     resize_is_not_nearest,
     weight_is_not_constant,
 )
-from oq.spec import INT8_NARROW, UINT8, Fixed
+from oq.spec import INT8_AFFINE, INT8_NARROW, INT16, UINT8, UINT16, Fixed
 from oq.target import Engine, OpRule, Output, Target
 
 RELU = ("Relu", "Clip")
@@ -53,6 +53,7 @@ TARGET = Target(
     name="ort",
     summary="onnxruntime CPU: uint8 affine activations, int8 weights",
     activations=UINT8,
+    dtypes=(UINT8, INT8_AFFINE, UINT16, INT16),
     weights=INT8_NARROW,
     min_opset=13,
     exclusive=True,
