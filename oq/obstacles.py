@@ -59,6 +59,8 @@ def int8_is_shared(place: Place) -> str | None:
     turns only pairs of one DequantizeLinear with one reader (probed with 1.31; not so on ARM,
     where ``session.qdqisint8allowed`` is 1)."""
     view = place.view
+    if place.match.anchor.op == "Gemm" and not place.sinks:
+        return None  # the one kernel that reads int8 and writes float
     above = [view.producer(dq.inputs[0]) for dq in place.sources]
     for q in (*above, *place.sinks):
         if q is None or q.op != Q or codes_dtype(view, q) != "int8":
