@@ -21,15 +21,14 @@ from oq.emit import emit
 from oq.engine import DEFAULT
 from oq.errors import ModelError, OptionError
 from oq.files import model_bytes, save_model
-from oq.graph import Graph
 from oq.guard import guard
 from oq.legal import Finding
 from oq.legal import check as find_violations
 from oq.measure import EVERYTHING, Job, Measured, measure
 from oq.overrides import Choice, Layer, Mode, Wishes
-from oq.prepare.order import QUANTIZED
 from oq.progress import Watch
 from oq.provenance import provenance, stamp
+from oq.questions import check, explain, judge, make_plan
 from oq.ready import (
     Model,
     Ready,
@@ -49,7 +48,7 @@ from oq.sampling import RANDOM as RANDOM_NAME
 from oq.sanity import data_warnings
 from oq.session import Settings
 from oq.solve import Solution, solve
-from oq.spec import Plan, Range
+from oq.spec import Range
 from oq.target import Target
 
 BATCH = 8
@@ -260,37 +259,6 @@ def verify(
     )
 
 
-def make_plan(
-    model: Model,
-    target: str,
-    *,
-    keep_float: Sequence[str] = (),
-    layers: Sequence[Layer] = (),
-    mode: Mode = "hybrid",
-    settings: Mapping[str, Any] | None = None,
-) -> Plan:
-    """What ``target`` would quantize in ``model``, and why not the rest; needs no data."""
-    wishes = Wishes(tuple(keep_float), (), tuple(layers), mode)
-    return make_ready(load(model), own_target(target, settings), wishes).plan
-
-
-def check(
-    model: Model, target: str, *, settings: Mapping[str, Any] | None = None
-) -> tuple[Finding, ...]:
-    """How a quantized ``model``, whoever made it, offends against ``target``'s rules.
-
-    Raises:
-        ModelError: the model is not quantized at all.
-    """
-    profile = own_target(target, settings)
-    view = Graph(load(model)).view()
-    if not any(n.op in QUANTIZED for n in view.nodes):
-        raise ModelError(
-            "the model holds no Q/DQ: it is a float model, and there is nothing to check"
-        )
-    return find_violations(view, profile)
-
-
 def next_step(target: Target, output: Path) -> str:
     """What to do with the file on the target."""
     return target.next_step.format(output=output, stem=output.stem)
@@ -370,8 +338,10 @@ __all__ = [
     "Result",
     "calibrate",
     "check",
+    "explain",
     "finish",
     "inputs_of",
+    "judge",
     "make_plan",
     "next_step",
     "quantize",

@@ -9,7 +9,8 @@ Two readings of a Q/DQ graph, both offered here:
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -171,6 +172,16 @@ def optimized_ops(model: onnx.ModelProto, settings: Settings | None = None) -> C
         Session(model, settings, dump=dump)
         graph = onnx.load(dump, load_external_data=False).graph
     return Counter(n.op_type for n in graph.node)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep onnxruntime's own log off standard error, for libraries that open sessions."""
+    ort.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        ort.set_default_logger_severity(2)  # onnxruntime's default: warnings
 
 
 def version() -> str:
