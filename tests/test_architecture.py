@@ -71,7 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.ranges": {"numpy", *VALUES, "files"},
     "oq.emit": {"numpy", *VALUES, "graph", "grid", "solve", "view"},
     "oq.legal": {"numpy", *RULES},
-    "oq.guard": {"graph", "legal", "ops"},
+    "oq.guard": {"graph", "legal", "ops", "view"},
     "oq.compare": {"numpy", "onnx", *VALUES, "ops", "session"},
     # data
     "oq.preprocess": {"numpy", "yaml", *VALUES},

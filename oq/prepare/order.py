@@ -20,6 +20,7 @@ from oq.prepare.fold_pad import fold_pad
 from oq.prepare.infer_types import infer_types
 from oq.prepare.mean_to_pool import mean_to_pool
 from oq.prepare.outcome import Outcome
+from oq.prepare.plain_gemm import plain_gemm
 from oq.prepare.raise_opset import raise_opset
 from oq.prepare.shortcut_to_conv import shortcut_to_conv
 
@@ -33,6 +34,7 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
 )
 
 BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
+    "plain_gemm": plain_gemm,
     "shortcut_to_conv": shortcut_to_conv,
 }
 """Passes that pay on some targets only, which name them in ``Target.passes``; they run last."""
