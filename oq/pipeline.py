@@ -168,7 +168,7 @@ def _write(ready: Ready, solution: Solution) -> tuple[onnx.ModelProto, tuple[Fin
     """The graph with its Q/DQ, and what the target's checks find in it."""
     emit(ready.graph, ready.plan, solution)
     if ready.target.guarded:
-        guard(ready.graph)
+        guard(ready.graph, {s.node for s in ready.plan.skips})
     findings = find_violations(ready.graph.view(), ready.target)
     _insist(findings)
     return ready.graph.to_model(), findings

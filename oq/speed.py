@@ -50,6 +50,15 @@ def window_of_few_channels(view: GraphView, match: Match) -> str | None:
     )
 
 
+def average_of_a_part(view: GraphView, match: Match) -> str | None:
+    """An AveragePool whose window is smaller than the image: one gather per value, in float."""
+    info = view.tensors.get(match.anchor.inputs[0])
+    window = match.anchor.attributes.get("kernel_shape")
+    if window is None or (info is not None and list((info.shape or ())[2:]) == list(window)):
+        return None
+    return f"in int8 it is slower: it averages windows of {' x '.join(map(str, window))}"
+
+
 def both_come_in_float(view: GraphView, match: Match) -> str | None:
     """An elementwise op of tensors that their kernels write as floats at no cost."""
     varying = [t for t in data_inputs(match.anchor) if not view.is_constant(t)]

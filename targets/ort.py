@@ -10,7 +10,7 @@ one-op models for what their optimized graph holds:
 * Bias is int32 with scale(data) * scale(weight); a constant operand must be a DequantizeLinear.
 * Ops that only move values run on integers when both sides have one grid.
 * What would run slower in integers stays in float (:mod:`oq.speed`): a first layer's window over
-  few channels, and an Add between products and LayerNormalization.
+  few channels, an average over windows, an Add between products and LayerNormalization.
 * Softmax in int8 has a step of 1/256 and makes ties of small probabilities, so it stays float.
 """
 
@@ -34,7 +34,7 @@ from oq.predicates import (
     weight_is_not_constant,
 )
 from oq.spec import INT8_AFFINE, INT8_NARROW, INT16, UINT8, UINT16, Fixed
-from oq.speed import both_come_in_float, window_of_few_channels
+from oq.speed import average_of_a_part, both_come_in_float, window_of_few_channels
 from oq.target import Engine, OpRule, Output, Target, as_is
 
 RELU = ("Relu", "Clip")
@@ -43,9 +43,13 @@ COPY = (
     "Expand",
     "Flatten",
     "Gather",
+    "GatherElements",
     "MaxPool",
+    "ReduceMax",
+    "ReduceMin",
     "Reshape",
     "Slice",
+    "Split",
     "Squeeze",
     "Tile",
     "Transpose",
@@ -109,10 +113,12 @@ TARGET = Target(
             slower=BETWEEN,
         ),
         OpRule(
-            (("AveragePool", "GlobalAveragePool", "LeakyRelu"),),
+            (("AveragePool", "GlobalAveragePool"),),
             output=Output.OWN,
             unless=(data_is_not_float,),
+            slower=(average_of_a_part,),
         ),
+        OpRule(("LeakyRelu",), output=Output.OWN, unless=(data_is_not_float,)),
         OpRule(("Sigmoid",), output=Fixed(UINT8, 1 / 256, 0), unless=(data_is_not_float,)),
         OpRule(("Concat",), output=Output.OWN, constants=True, unless=(data_is_not_float,)),
         OpRule(("Resize",), output=Output.SAME, unless=(data_is_not_float, resize_is_not_nearest)),
@@ -120,14 +126,26 @@ TARGET = Target(
     ),
     reasons={
         "Clip": "it belongs to the kernel in front of it, which runs in float",
+        "ConvTranspose": "onnxruntime has no integer kernel for it",
+        "Div": "onnxruntime has no integer kernel for it",
+        "Elu": "onnxruntime has no integer kernel for it",
+        "Gelu": "onnxruntime has no integer kernel for it",
+        "GlobalMaxPool": "onnxruntime has no integer kernel for it",
+        "HardSigmoid": "onnxruntime has no integer kernel for it",
+        "HardSwish": "onnxruntime has no integer kernel for it",
+        "InstanceNormalization": "onnxruntime has no integer kernel for it",
+        "LayerNormalization": "onnxruntime has no integer kernel for it",
+        "Max": "onnxruntime has no integer kernel for it",
+        "Min": "onnxruntime has no integer kernel for it",
+        "PRelu": "onnxruntime has no integer kernel for it",
+        "Pad": "onnxruntime has no integer kernel for it",
+        "ReduceMean": "onnxruntime has no integer kernel for it",
         "Relu": "it belongs to the kernel in front of it, which runs in float",
         "Softmax": "its int8 form has a step of 1/256, which makes ties of small probabilities",
-        "LayerNormalization": "onnxruntime has no integer kernel for it",
-        "ConvTranspose": "onnxruntime has no integer kernel for it",
-        "Gelu": "onnxruntime has no integer kernel for it",
-        "Pad": "onnxruntime has no integer kernel for it",
+        "SpaceToDepth": "onnxruntime has no integer kernel for it",
         "Sub": "onnxruntime has no integer kernel for it",
-        "Div": "onnxruntime has no integer kernel for it",
+        "Tanh": "onnxruntime has no integer kernel for it",
+        "Where": "it has no grid of its own; between integer kernels it picks codes unasked",
     },
     checks=(
         "weight-axis",
@@ -158,7 +176,7 @@ TARGET = Target(
             int8_operand_is_stored,
         ),
     ),
-    passes=("shortcut_to_conv",),
+    passes=("plain_gemm", "shortcut_to_conv"),
     guarded=True,
     next_step='onnxruntime.InferenceSession("{output}")',
 )

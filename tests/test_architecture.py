@@ -92,7 +92,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.dpu.refusals": {*RULES, "dpu"},
     "oq.dpu.scales": {"numpy", "spec"},
     "oq.dpu.simulate": {"numpy", "onnx", *GRAPHS, "dpu", "graph", "session"},
-    "oq.guard": {"graph", "legal", "ops"},
+    "oq.guard": {"graph", "legal", "ops", "view"},
     "oq.placement": {*GRAPHS, "predicates", "qdq"},
     "oq.legal": {"numpy", *RULES, "dpu", "placement", "qdq"},
     "oq.forecast": {"numpy", *RULES, "cost", "plan", "predicates", "qdq"},

@@ -5,6 +5,7 @@ import pytest
 
 from oq.graph import Graph
 from oq.guard import guard
+from oq.session import optimized_ops
 from tests.graphs import Net
 from tests.small import ops, random_feeds, reference
 
@@ -35,7 +36,7 @@ def between_pairs(op: str, behind: str = "") -> Graph:
 def test_onnxruntime_runs_what_is_written(op: str, behind: str) -> None:
     graph = between_pairs(op, behind)
     plain = graph.to_model()
-    assert guard(graph) == ("n_c",)
+    assert guard(graph, ()) == ("n_c",)
     guarded = graph.to_model()
     assert ops(guarded).count("Max") == 1
     feeds = random_feeds(plain)
@@ -51,7 +52,7 @@ def test_layers_that_read_one_tensor_share_the_copy() -> None:
     data = pair(net, net.input("x"), "d")
     outputs = [pair(net, net.conv(data, name), f"y_{name}") for name in ("a", "b")]
     graph = Graph(net.model(*outputs))
-    assert guard(graph) == ("n_a", "n_b")
+    assert guard(graph, ()) == ("n_a", "n_b")
     assert ops(graph.to_model()).count("Max") == 1
 
 
@@ -59,5 +60,22 @@ def test_what_onnxruntime_leaves_alone_needs_no_guard() -> None:
     net = Net()
     first = net.conv(net.input("x"), "a")
     graph = Graph(net.model(net.conv(pair(net, first, "d"), "y")))
-    assert guard(graph) == ()
+    assert guard(graph, ()) == ()
     assert "Max" not in ops(graph.to_model())
+
+
+@pytest.mark.parametrize(
+    ("op", "kernel"), [("AveragePool", "QLinearAveragePool"), ("Softmax", "QLinearSoftmax")]
+)
+def test_a_node_that_would_run_slower_is_guarded_where_the_plan_leaves_it(
+    op: str, kernel: str
+) -> None:
+    net = Net()
+    data = pair(net, net.input("x"), "d")
+    t = net.node(op, [data], "t", **({"kernel_shape": [3, 3]} if op == "AveragePool" else {}))
+    graph = Graph(net.model(pair(net, t, "y")))
+    assert guard(graph, ()) == ()
+    assert optimized_ops(graph.to_model())[kernel] == 1
+    assert guard(graph, {"n_t"}) == ("n_t",)
+    found = optimized_ops(graph.to_model())
+    assert (found[kernel], found[op]) == (0, 1)

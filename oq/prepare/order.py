@@ -22,6 +22,7 @@ from oq.prepare.harden_sigmoid import harden_sigmoid
 from oq.prepare.infer_types import infer_types
 from oq.prepare.mean_to_pool import mean_to_pool
 from oq.prepare.outcome import Outcome
+from oq.prepare.plain_gemm import plain_gemm
 from oq.prepare.raise_opset import raise_opset
 from oq.prepare.round_slopes import round_edge_slope, round_slopes
 from oq.prepare.shortcut_to_conv import shortcut_to_conv
@@ -44,6 +45,7 @@ BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
     "round_edge_slope": round_edge_slope,
     "round_slopes": round_slopes,
     "write_attributes": write_attributes,
+    "plain_gemm": plain_gemm,
     "shortcut_to_conv": shortcut_to_conv,
 }
 """Passes that pay on some targets only, which name them in ``Target.passes``; they run last."""
