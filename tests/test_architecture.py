@@ -84,7 +84,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.dpu.positions": {"dpu"},
     "oq.dpu.refusals": {*RULES, "dpu"},
     "oq.dpu.scales": {"numpy", "spec"},
-    "oq.dpu.simulate": {"numpy", "onnx", *GRAPHS, "dpu", "graph", "session"},
+    "oq.dpu.simulate": {"numpy", "onnx", *GRAPHS, "dpu", "graph", "predicates", "session"},
     # data
     "oq.preprocess": {"numpy", "yaml", *VALUES},
     "oq.sources": set(),
