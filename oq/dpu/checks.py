@@ -69,7 +69,8 @@ def split_kernel(view: GraphView) -> Iterator[Found]:
         above = view.producer(q.inputs[0]) if q is not None and q.op == Q else None
         if above is None or q is None or above.op not in BEFORE_ACTIVATION:
             continue
-        if is_fused(view, node) and view.edges(q.inputs[0]) == 1:
+        alone = all(view.edges(t) == 1 for t in (q.inputs[0], q.outputs[0], node.inputs[0]))
+        if alone and is_fused(view, node):
             yield node.name, f"a Q/DQ pair stands between {above.op} {above.name!r} and it"
 
 

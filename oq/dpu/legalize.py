@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from oq.dpu.places import Place, find_places
-from oq.dpu.positions import ALIGNED, breaches
+from oq.dpu.positions import ALIGNED, breaches, floors
 from oq.dpu.scales import position_of
 from oq.errors import ModelError
 from oq.grid import Grid
@@ -47,32 +47,57 @@ def settle(
     Raises:
         ModelError: they cannot be.
     """
-    places = tuple(places)
-    classes = _classes(places, positions)
-    at = dict(positions)
-    moved: dict[str, str] = {}
-
-    def move(grid: str, position: int, row: str) -> None:
-        for member in classes[grid]:
-            if at[member] != position:
-                at[member], moved[member] = position, row
-
-    for members in classes.values():
-        move(members[0], min(at[m] for m in members), ALIGNED.name)
+    work = _Work(tuple(places), dict(positions))
     last = ""
     for _ in range(ROUNDS):
         settled = True
-        for place in places:
-            for row, breach in breaches(place, at):
+        for place in work.places:
+            for row, breach in breaches(place, work.at):
                 settled, last = False, f"{place.node!r}: {breach.message}"
                 for grid, position in breach.moves.items():
-                    move(grid, position, row)
+                    work.move(place, grid, position, row)
         if settled:
-            return at, moved
+            return work.at, work.moved
     raise ModelError(
         f"no positions suit the DPU: {last}, and what repairs it breaks a constraint beside it; "
         "keep one of these layers in float (--keep-float)"
     )
+
+
+@dataclass(slots=True)
+class _Work:
+    """Positions under repair.  ``classes``: grid -> all that alignment ties to it; ``floors``: grid
+    -> the least position it may have."""
+
+    places: tuple[Place, ...]
+    at: dict[str, int]
+    moved: dict[str, str] = field(default_factory=dict)
+    classes: dict[str, tuple[str, ...]] = field(init=False)
+    floors: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.classes = _classes(self.places, self.at)
+        for place in self.places:
+            for grid, least in floors(place).items():
+                for member in self.classes[grid]:
+                    self.floors[member] = max(least, self.floors.get(member, least))
+        for members in self.classes.values():
+            self._set(members[0], min(self.at[m] for m in members), ALIGNED.name)
+
+    def move(self, place: Place, grid: str, position: int, row: str) -> None:
+        """Move ``grid`` and its class; where a floor is in the way, what the kernel reads gets as
+        much finer as was missing, though it may be cut off."""
+        least = max(position, self.floors.get(grid, position))
+        self._set(grid, least, row)
+        if least > position:
+            finer = min(place.inputs, key=lambda g: self.at[g])
+            finer = finer if place.weight is None else place.weight
+            self._set(finer, self.at[finer] + least - position, row)
+
+    def _set(self, grid: str, position: int, row: str) -> None:
+        for member in self.classes[grid]:
+            if self.at[member] != position:
+                self.at[member], self.moved[member] = position, row
 
 
 def _classes(places: Iterable[Place], positions: Mapping[str, int]) -> dict[str, tuple[str, ...]]:

@@ -8,9 +8,9 @@ make grids legal (:mod:`oq.dpu.legalize`).
 
 Bounds hold on both generations, so they are the intersection of Quark's (``postprocess/refinement/
 refine.py``: ``adjust_quantize_info``) and of Vitis AI's (``vai_q_onnx/refine.py``).  Repairs differ
-from both tools where those clip: here a repair makes a grid coarser, never finer, but for the two
-ops whose output has a least position (ReLU6, HardSigmoid).  So nothing that fitted its grid is cut
-off, and repairing ends.
+from both tools where those clip: here a repair makes a grid coarser, never finer, so that nothing
+that fitted its grid is cut off.  Only what a ReLU6 or a HardSigmoid writes has a least position
+(:func:`floors`), which may push what lies before it.
 """
 
 from collections.abc import Callable, Mapping
@@ -70,7 +70,7 @@ def shift_read(place: Place, at: Positions) -> Breach | None:
         return None
     return Breach(
         f"the positions {_list(found)} of its operands differ by {spread}, more than {READ}",
-        {g: min(at[g], limit) for g in place.inputs},
+        {g: limit for g in place.inputs if at[g] > limit},
     )
 
 
@@ -186,7 +186,7 @@ def _write(
     opos, (least, most) = at[output], bounds
     words = f"shift_write = {low} - {opos} = {low - opos} is outside {least}..{most}"
     if low - opos > most:
-        return Breach(words, {g: min(at[g], opos + most) for g in place.inputs})
+        return Breach(words, {g: opos + most for g in place.inputs if at[g] > opos + most})
     return Breach(words, {output: low - least}) if low - opos < least else None
 
 
@@ -215,6 +215,8 @@ POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool")
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """ConvTranspose and MatMul are not in AMD's passes; they share the datapath."""
 
+GATES = frozenset({"HardSigmoid"})
+
 ALIGNED = Row("align", frozenset({"Concat", *POOLS, "Pad", "Slice"}), aligned)
 ROWS = (
     ALIGNED,
@@ -224,11 +226,20 @@ ROWS = (
     Row("shift_write", frozenset({"Mul"}), shift_product),
     Row("shift_cut", LAYERS, shift_cut),
     Row("shift_bias", LAYERS, shift_bias),
-    Row("hard_sigmoid", frozenset({"HardSigmoid"}), gate_positions),
+    Row("hard_sigmoid", GATES, gate_positions),
     Row("hard_swish", frozenset({"HardSwish"}), swish_positions),
     Row("shift_swish", frozenset({"Swish"}), shift_swish),
 )
 """In the order of repair: what convolutions need depends on what stands around them."""
+
+
+def floors(place: Place) -> Mapping[str, int]:
+    """Grid -> the least position that the op of ``place`` takes there, whatever lies around."""
+    if place.output is None:
+        return {}
+    if place.op in GATES:
+        return {place.inputs[0]: GATE_INPUT[0], place.output: GATE_OUTPUT}
+    return {place.output: RELU6} if place.relu6 else {}
 
 
 def breaches(place: Place, at: Positions) -> tuple[tuple[str, Breach], ...]:

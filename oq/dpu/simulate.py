@@ -21,6 +21,7 @@ from oq.dpu.scales import position_of
 from oq.errors import ModelError
 from oq.graph import Graph
 from oq.ops import SHAPE_OPS, facts
+from oq.predicates import weight_input
 from oq.session import Session, Settings
 from oq.spec import Array
 from oq.view import GraphView, NodeView
@@ -102,11 +103,21 @@ class Simulator:
             slots = range(len(inputs)) if row.slots is None else row.slots
             floating = [node.inputs[s] for s in slots if _lacks_grid(inputs, s)]
             call = Call(node.attributes, inputs, self.arithmetic)
-            reason = f"its input {floating[0]!r} is float" if floating else row.kernel(call)
+            if floating:
+                reason = f"its input {floating[0]!r} is float"
+            elif self._computes_weight(node):
+                reason = "its weight is computed at run time"
+            else:
+                reason = row.kernel(call)
         if isinstance(reason, Exact):
             return [reason]
         self.floats.setdefault(node.name, reason)
         return self._alone.run(node, values)
+
+    def _computes_weight(self, node: NodeView) -> bool:
+        weight = weight_input(node)
+        source = None if weight is None else self._view.producer(weight)
+        return source is not None and not self._view.is_constant(source.inputs[0])
 
     def _grid(self, node: NodeView) -> Codes:
         arrays = [self._constants.get(t) for t in node.inputs[1:3]]

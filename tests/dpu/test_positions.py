@@ -28,8 +28,8 @@ CASES: list[tuple[str, Place, dict[str, int], dict[str, int]]] = [
     ("Slice", ONE, {"x": 3, "y": 5}, {"x": 3, "y": 3}),
     # shift_read: at most 7 bits between the operands
     ("Add", TWO, {"x": 9, "z": 2, "y": 2}, {}),
-    ("Add", TWO, {"x": 10, "z": 2, "y": 2}, {"x": 9, "z": 2}),
-    ("Sub", TWO, {"x": 0, "z": 8, "y": 0}, {"x": 0, "z": 7}),
+    ("Add", TWO, {"x": 10, "z": 2, "y": 2}, {"x": 9}),
+    ("Sub", TWO, {"x": 0, "z": 8, "y": 0}, {"z": 7}),
     # shift_write: -7 <= min(ipos) - opos <= 15; too fine an output and too fine an input give way
     ("Add", TWO, {"x": 3, "z": 4, "y": 10}, {}),
     ("Add", TWO, {"x": 3, "z": 4, "y": 11}, {"y": 10}),
@@ -108,14 +108,24 @@ def test_what_alignment_ties_moves_together() -> None:
     assert (at["x"], at["w"], at["b"]) == (5, 7, 7)
 
 
-def test_demands_that_conflict_are_an_error_with_words() -> None:
-    """A ReLU6 (4 or finer) added to what lies at -5: 9 bits apart, and neither may move."""
+def test_a_least_position_pushes_what_lies_beside_it() -> None:
+    """A ReLU6 (4 or finer) added to what lies at -5, 9 bits apart: the other operand moves."""
     places = (
-        Place("Relu6", "r", ("x",), None, None, "z", sloped=False, relu6=True),
+        Place("Relu", "r", ("x",), None, None, "z", sloped=False, relu6=True),
         Place("Add", "a", ("z", "s"), None, None, "y", sloped=False, relu6=False),
     )
+    at, moved = settle(places, {"x": 4, "z": 4, "s": -5, "y": -5})
+    assert at == {"x": 4, "z": 4, "s": -3, "y": -5} and moved == {"s": "shift_read"}
+
+
+def test_demands_without_end_are_an_error_with_words() -> None:
+    """x * x + x on values of thousands: the product needs half the position, and x follows it."""
+    places = (
+        Place("Mul", "m", ("x", "x"), None, None, "y", sloped=False, relu6=False),
+        Place("Add", "a", ("y", "x"), None, None, "z", sloped=False, relu6=False),
+    )
     with pytest.raises(ModelError, match=r"no positions suit the DPU: .* keep one of these layers"):
-        settle(places, {"x": 4, "z": 4, "s": -5, "y": -5})
+        settle(places, {"x": -8, "y": -8, "z": -8})
 
 
 OPS = ("Conv", "Gemm", "Add", "Sub", "Mul", "Concat", "MaxPool", "AveragePool", "HardSwish")
