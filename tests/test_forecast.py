@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -172,7 +173,9 @@ def test_clips_and_relus(
 def test_moves_on_either_side(op: str, before: bool) -> None:
     """A pair crosses MaxPool and Transpose, but not Flatten and DepthToSpace."""
     net = Net()
-    settings = {"MaxPool": {"kernel_shape": [1, 1]}, "DepthToSpace": {"blocksize": 1}}.get(op, {})
+    settings: dict[str, Any] = {}
+    settings |= {"kernel_shape": [1, 1]} if op == "MaxPool" else {}
+    settings |= {"blocksize": 1} if op == "DepthToSpace" else {}
     data = pair(net, net.input("x"), "x")
     if before and op != "Flatten":
         data = net.node(op, [data], "m", **settings)
