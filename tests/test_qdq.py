@@ -7,7 +7,7 @@ from oq.graph import Graph
 from oq.qdq import above_pair, before_pair, codes_dtype, quantizers_of, same_grid, stored
 from oq.view import GraphView
 from tests.graphs import Net
-from tests.pairs import ZERO, conv, pair, quantize
+from tests.pairs import ZERO, conv, pair
 
 
 def view() -> GraphView:
@@ -55,7 +55,8 @@ def test_types_come_from_the_zero_point(grid: str) -> None:
 
 def test_without_a_zero_point_the_codes_are_uint8() -> None:
     net = Net()
-    quantize(net, net.input("x"), "x")
-    net.nodes[-1].input.pop()
-    graph = Graph(net.model("q_x")).view()
+    pair(net, net.input("x"), "x")
+    for node in net.nodes:
+        node.input.pop()
+    graph = Graph(net.model("d_x")).view()
     assert codes_dtype(graph, graph.node("n_q_x")) == "uint8"
