@@ -14,13 +14,12 @@ Else it runs in float, and the first of these that fails is the reason.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
-
-import numpy as np
 
 from oq.cost import macs
 from oq.ops import SHAPE_OPS
+from oq.plain import merge_quantizers, read_as_float
 from oq.plan import claim, holds_floats, skip_reason
 from oq.predicates import data_inputs, weight_input
 from oq.qdq import (
@@ -28,14 +27,12 @@ from oq.qdq import (
     PAIR,
     Q,
     codes_dtype,
-    constant,
     dequantized_by,
     pairs,
     quantizers_of,
     same_grid,
     stored,
 )
-from oq.spec import Array, TensorInfo
 from oq.target import Match, Output, Place, Target
 from oq.view import GraphView, NodeView
 
@@ -88,8 +85,8 @@ class Forecast:
 
 def forecast(view: GraphView, target: Target) -> Forecast:
     """What ``target``'s engine runs in integers, and why not the rest."""
-    view = _merged(view)
-    plain = _as_float(view)
+    view = merge_quantizers(view)
+    plain = read_as_float(view)
     rows = (*target.rules, *target.engine.rules)
     matches, refusals = claim(plain, replace(target, rules=rows), {}, True)
     matches = [m for m in matches if m.anchor.op not in PAIR]
@@ -139,92 +136,6 @@ def _fates(
             reason=reason or "",
             macs=macs(plain, node),
         )
-
-
-# -- the graph as the rows see it ----------------------------------------------------------------
-
-
-def _merged(view: GraphView) -> GraphView:
-    """``view`` with QuantizeLinear nodes of equal inputs as one: engines share what is equal."""
-    first: dict[tuple[str, ...], str] = {}
-    other: dict[str, str] = {}
-    for node in view.nodes:
-        if node.op == Q:
-            kept = first.setdefault(node.inputs, node.outputs[0])
-            if kept != node.outputs[0] and node.outputs[0] not in view.outputs:
-                other[node.outputs[0]] = kept
-    nodes = (
-        replace(n, inputs=tuple(other.get(t, t) for t in n.inputs))
-        for n in view.nodes
-        if n.outputs[:1] and n.outputs[0] not in other
-    )
-    return view if not other else _with_nodes(view, tuple(nodes))
-
-
-def _with_nodes(view: GraphView, nodes: tuple[NodeView, ...]) -> GraphView:
-    return GraphView(nodes, view.inputs, view.outputs, view.tensors, view.constants, view.opset)
-
-
-def _as_float(view: GraphView) -> GraphView:
-    """``view`` with stored codes as constants and every other code as the real value it stands
-    for; the pairs on activations stay, so that no chain crosses them."""
-    folded = {n.outputs[0]: n for n in view.nodes if n.op == DQ and stored(view, n)}
-    tensors = dict(view.tensors)
-    for node in pairs(view):
-        shape = next(
-            (
-                i.shape
-                for t in (node.outputs[0], node.inputs[0])
-                if (i := view.tensors.get(t)) is not None and i.shape is not None
-            ),
-            None,
-        )
-        tensors[node.outputs[0]] = TensorInfo(node.outputs[0], "float32", shape)
-    return GraphView(
-        nodes=tuple(n for n in view.nodes if n.outputs[:1] and n.outputs[0] not in folded),
-        inputs=view.inputs,
-        outputs=view.outputs,
-        tensors=tensors,
-        constants=_Stored(view, folded),
-        opset=view.opset,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored(Mapping[str, Array]):
-    """The constants of ``view`` and, for the outputs of the DequantizeLinear nodes in ``folded``,
-    their values in units of the scale: rows ask for shapes, zeros and NaN, never for sizes."""
-
-    view: GraphView
-    folded: Mapping[str, NodeView]
-    _seen: dict[str, Array] = field(default_factory=dict)
-
-    def __getitem__(self, name: str) -> Array:
-        if name not in self.folded:
-            return self.view.constants[name]
-        if name not in self._seen:
-            self._seen[name] = _steps(self.view, self.folded[name])
-        return self._seen[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.folded or name in self.view.constants
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self.view.constants
-        yield from self.folded
-
-    def __len__(self) -> int:
-        return len(self.view.constants) + len(self.folded)
-
-
-def _steps(view: GraphView, dq: NodeView) -> Array:
-    codes = constant(view, dq, 0)
-    if codes is None:  # a float constant whose QuantizeLinear is still there
-        q = view.producer(dq.inputs[0])
-        return view.constants["" if q is None else q.inputs[0]]
-    zero = constant(view, dq, 2)
-    steps = codes.astype(np.float32)
-    return steps - np.float32(zero.reshape(-1)[0]) if zero is not None and zero.size == 1 else steps
 
 
 # -- what each match meets in the real graph ------------------------------------------------------

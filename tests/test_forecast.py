@@ -173,11 +173,9 @@ def test_clips_and_relus(
 def test_moves_on_either_side(op: str, before: bool) -> None:
     """A pair crosses MaxPool and Transpose, but not Flatten and DepthToSpace."""
     net = Net()
-    given: dict[str, dict[str, Any]] = {
-        "MaxPool": {"kernel_shape": [1, 1]},
-        "DepthToSpace": {"blocksize": 1},
-    }
-    settings = given.get(op, {})
+    settings: dict[str, Any] = {}
+    settings |= {"kernel_shape": [1, 1]} if op == "MaxPool" else {}
+    settings |= {"blocksize": 1} if op == "DepthToSpace" else {}
     data = pair(net, net.input("x"), "x")
     if before and op != "Flatten":
         data = net.node(op, [data], "m", **settings)
