@@ -102,6 +102,10 @@ TARGET = Target(
         "output-is-float",
         "fusion-is-whole",
         "only-qdq",
+        "concat",
+        "float16-scale",
+        "sides",
+        "sum-in-float16",
     ),
     next_step=(
         "build an ML program of {output}: quantize/dequantize for its Q/DQ pairs, "
