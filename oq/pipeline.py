@@ -3,9 +3,7 @@
 These functions are the Python API and what the command line calls.  No decisions are made here.
 """
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +20,15 @@ from oq.emit import emit
 from oq.errors import ModelError, OptionError
 from oq.files import model_bytes, save_model
 from oq.graph import Graph
+from oq.layers import Remembered, compare_layers
 from oq.legal import Finding
 from oq.legal import check as find_violations
 from oq.measure import EVERYTHING, Job, Measured, Methods, measure
+from oq.metrics import open_metric
 from oq.overrides import Choice
 from oq.plan import plan as decide
 from oq.prepare.order import QUANTIZED, prepare
-from oq.progress import Watch
+from oq.progress import Clock, Watch
 from oq.ready import (
     Model,
     Ready,
@@ -40,6 +40,7 @@ from oq.ready import (
     make_ready,
     needs_of,
     open_samples,
+    same_interface,
 )
 from oq.report import Report
 from oq.sampling import RANDOM as RANDOM_NAME
@@ -99,7 +100,7 @@ def quantize(
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
     """
-    clock = _Clock()
+    clock = Clock()
     methods = make_methods(calibrator, settings or {}, calibrator_for)
     with clock.stage("load"):
         loaded = load(model)
@@ -136,12 +137,10 @@ def quantize(
     if held is not None:
         with clock.stage("verify"):
             watcher = _Counter("verify", held.count, watch)
-            found = compare(
-                loaded,
-                quantized,
-                held.batches(BATCH if batch_size is None else batch_size),
-                progress=watcher,
-            )
+            seen = Remembered(held.batches(BATCH if batch_size is None else batch_size))
+            found = compare(loaded, quantized, seen, progress=watcher)
+            if found.collapse:
+                found = replace(found, layers=compare_layers(loaded, quantized, lambda: seen.kept))
     _stamp(quantized, _provenance(ready, methods, measured, found))
     warnings = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
     report = Report(
@@ -160,6 +159,7 @@ def quantize(
         findings=findings,
         verification=found,
         seconds=clock.seconds,
+        remedy=_remedy(model, target, data, preprocess),
     )
     return Result(quantized, report, solution.ranges)
 
@@ -223,18 +223,25 @@ def verify(
     provider: str = "cpu",
     latency: bool = True,
     need_labels: bool = False,
+    metrics: Sequence[str] = (),
+    per_layer: bool = False,
     seed: int = 0,
     watch: Watch | None = None,
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
+
+    ``metrics`` are names of :mod:`oq.metrics`, or ``package.module:callable``.  ``per_layer`` also
+    compares every tensor that both models share (:mod:`oq.layers`), in further passes over the
+    data; where the quantized model has collapsed that is done on the first samples unasked.
 
     ``need_labels`` refuses data without labels before anything is run.
 
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.
     """
+    figures = [open_metric(name) for name in metrics]
     exact, rounded = load(float_model), load(quantized)
-    _same_interface(exact, rounded)
+    same_interface(exact, rounded)
     source = open_source(data, inputs_of(exact), preprocess=preprocess, labels=labels)
     if samples is not None:
         source = subset(source, samples, seed)
@@ -243,14 +250,23 @@ def verify(
             f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
             "--labels FILE.csv with a folder of images"
         )
-    return compare(
+    seen = Remembered(source.batches(batch_size))
+    found = compare(
         exact,
         rounded,
-        source.batches(batch_size),
+        seen,
         settings=Settings(provider=provider),
         latency=latency,
         progress=_Counter("verify", source.count, watch),
+        figures=figures,
     )
+    if per_layer:
+        counter = _Counter("layers", source.count, watch)
+        rows = compare_layers(exact, rounded, lambda: source.batches(batch_size), progress=counter)
+        return replace(found, layers=rows)
+    if found.collapse:
+        return replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
+    return found
 
 
 def make_plan(model: Model, target: str, *, keep_float: Sequence[str] = ()) -> Plan:
@@ -287,19 +303,6 @@ def finish(result: Result, output: Path) -> Result:
 
 
 @dataclass(slots=True)
-class _Clock:
-    """Wall seconds per stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start
-
-
-@dataclass(slots=True)
 class _Counter:
     """Samples done in a stage; passes them on to whoever watches."""
 
@@ -330,6 +333,14 @@ def _provenance(
     return entries
 
 
+def _remedy(model: Model, target: str, data: object, preprocess: str | Path | None) -> str:
+    """The command that finds the layers to blame."""
+    given = str(model) if isinstance(model, str | Path) else "MODEL.onnx"
+    samples = str(data) if isinstance(data, str | Path) else "DATA"
+    fit = f" --preprocess {preprocess}" if isinstance(preprocess, str | Path) else ""
+    return f"oq sensitivity {given} --target {target} --data {samples}{fit}"
+
+
 def _describe(source: Fitted | None, cache: str | Path | None, ranges: str | Path | None) -> str:
     given = (None if source is None else source.name, cache, ranges)
     return next((str(g) for g in given if g is not None), "none")
@@ -350,19 +361,6 @@ def _insist(findings: tuple[Finding, ...]) -> None:
             f"oq wrote an illegal graph ({len(errors)} errors): [{first.check}] {first.node}: "
             f"{first.message}"
         )
-
-
-def _same_interface(first: onnx.ModelProto, second: onnx.ModelProto) -> None:
-    for kind in ("input", "output"):
-        sides = [
-            {v.name for v in getattr(m.graph, kind)} - {t.name for t in m.graph.initializer}
-            for m in (first, second)
-        ]
-        if sides[0] != sides[1]:
-            raise ModelError(
-                f"the two models have different {kind}s, {sorted(sides[0])} and "
-                f"{sorted(sides[1])}; give the float model and a quantized version of it"
-            )
 
 
 def _stamp(model: onnx.ModelProto, entries: Mapping[str, str]) -> None:

@@ -9,15 +9,13 @@ import pytest
 
 from oq.compare import (
     Kernels,
-    OutputError,
     ReadingResult,
     Verification,
     compare,
     count_kernels,
-    is_classifier,
     measure_latency,
-    sqnr_db,
 )
+from oq.deviation import OutputError, is_classifier, sqnr_db
 from oq.errors import DataError, ModelError
 from oq.spec import Array, Batch
 from tests.graphs import Net

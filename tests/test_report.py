@@ -10,14 +10,8 @@ import numpy as np
 import pytest
 
 from oq import pipeline
-from oq.compare import (
-    Classification,
-    Kernels,
-    Latency,
-    OutputError,
-    ReadingResult,
-    Verification,
-)
+from oq.compare import Kernels, Latency, ReadingResult, Verification
+from oq.deviation import Classification, OutputError
 from oq.legal import Finding
 from oq.report import (
     Report,

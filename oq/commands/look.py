@@ -1,0 +1,58 @@
+"""Commands that run nothing: ``plan``, ``check``, ``targets``, ``calibrators``."""
+
+from typing import Annotated
+
+import typer
+
+from oq.console import say
+from oq.flags import JsonOpt, KeepOpt, ModelArg, TargetOpt
+
+
+def plan(
+    model: ModelArg,
+    target: TargetOpt,
+    why: Annotated[
+        str | None, typer.Option("--why", metavar="TENSOR|NODE", help="explain one name")
+    ] = None,
+    keep_float: KeepOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Show what would be quantized, and why; needs no data."""
+    from oq import pipeline
+    from oq.explain import plan_lines, why_lines
+
+    found = pipeline.make_plan(model, target, keep_float=tuple(keep_float or ()))
+    if why is None:
+        say(found, plan_lines(found), as_json)
+    else:
+        lines = list(why_lines(found, why))
+        say({"name": why, "why": lines}, lines, as_json)
+
+
+def check(model: ModelArg, target: TargetOpt, as_json: JsonOpt = False) -> None:
+    """Judge a Q/DQ file of any tool by a target's rules; exit 1 on errors."""
+    from oq import pipeline
+    from oq.report import finding_lines
+
+    findings = pipeline.check(model, target)
+    lines = [*finding_lines(findings), f"{len(findings)} findings for target {target}"]
+    say({"target": target, "findings": findings}, lines, as_json)
+    if any(f.severity == "error" for f in findings):
+        raise typer.Exit(1)
+
+
+def targets(as_json: JsonOpt = False) -> None:
+    """List the targets."""
+    _list("targets", as_json)
+
+
+def calibrators(as_json: JsonOpt = False) -> None:
+    """List the calibrators."""
+    _list("calibrators", as_json)
+
+
+def _list(kind: str, as_json: bool) -> None:
+    from oq import registry
+
+    found = {name: registry.summary(kind, name) for name in registry.names(kind)}
+    say(found, (f"{name:<16} {text}" for name, text in found.items()), as_json)

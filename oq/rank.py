@@ -1,0 +1,314 @@
+"""Which layers cost accuracy: each quantized alone, and all but each, from a single calibration.
+
+A **layer** is a kernel of the plan: a weighted op with what is fused into it, an Add, a pooling.
+Its sites are its constants (the weight side) and the grids of what it reads (the activation side);
+a grid that no kernel reads belongs to the kernel that computes it.  :mod:`oq.variants` says what
+the error of a part of the plan is.
+
+The list of layers to keep in float grows greedily from the head of the ranking until it takes away
+:data:`ENOUGH` of the whole model's error; every step of it is measured, since errors do not simply
+add up.
+"""
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from oq.collect import batch_size as samples_in
+from oq.errors import ModelError
+from oq.measure import Job, measure
+from oq.ops import facts
+from oq.overrides import Choice
+from oq.progress import Watch
+from oq.ready import Model, load, make_methods, make_ready, needs_of, open_samples
+from oq.session import Settings
+from oq.solve import solve
+from oq.spec import Group, Plan, Site, key
+from oq.variants import Bench, Effect, Part, Variant, open_bench
+from oq.view import GraphView
+
+SAMPLES = 64
+BATCH = 8
+
+ENOUGH = 0.5
+"""Share of the output error (a power) that the layers to keep in float must take away: 3 dB."""
+
+WINDOW = 4
+"""Layers of the ranking that are tried at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A kernel, called after its node with weights, else its first; ``output`` is what it makes."""
+
+    node: str
+    nodes: tuple[str, ...]
+    ops: tuple[str, ...]
+    parameters: tuple[Part, ...]
+    activations: tuple[Part, ...]
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """One layer.  All in decibels (inf: no error, None: it has no such sites) but ``share``.
+
+    ``sqnr_db``: of the outputs when only this layer is quantized; ``weights_db``,
+    ``activations_db``: when only its constants, only what it reads is.  ``local_db``: of the
+    layer's own output then.  ``without_db``: of the outputs when all but this layer is quantized.
+    ``share``: its error in percent of the sum over layers.  ``agreement``: percent of samples that
+    keep the float model's top-1 when only this layer is quantized.
+    """
+
+    rank: int
+    node: str
+    ops: tuple[str, ...]
+    share: float
+    sqnr_db: float
+    weights_db: float | None
+    activations_db: float | None
+    local_db: float
+    without_db: float
+    agreement: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The outputs when ``node`` and all before it in the list stay in float."""
+
+    node: str
+    sqnr_db: float
+    agreement: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """All layers, the worst first, and those worth keeping in float (``keep``: the nodes of
+    :attr:`kept`, for ``--keep-float``)."""
+
+    model: str
+    target: str
+    data: str
+    samples: int
+    sqnr_db: float
+    agreement: float | None
+    layers: tuple[Sensitivity, ...]
+    kept: tuple[Kept, ...]
+
+    @property
+    def keep(self) -> tuple[str, ...]:
+        """Node names to keep in float."""
+        return tuple(k.node for k in self.kept)
+
+
+def sensitivity(
+    model: Model,
+    target: str,
+    data: object,
+    *,
+    calibrator: str = "minmax",
+    settings: Mapping[str, Any] | None = None,
+    calibrator_for: Sequence[Choice] = (),
+    weights: str = "max",
+    samples: int | None = SAMPLES,
+    batch_size: int = BATCH,
+    preprocess: str | Path | None = None,
+    keep_float: Sequence[str] = (),
+    jobs: int = 1,
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> Ranking:
+    """Rank the layers of ``model`` by the error that quantizing each for ``target`` causes.
+
+    Options as for :func:`oq.quantize`; the same ``samples`` serve for calibration and comparison.
+    ``jobs`` processes share the work (0: one per core), and the result does not depend on it; with
+    more than one a script needs ``if __name__ == "__main__":``, since they are spawned.
+
+    Raises:
+        OqError: the model, the data or an option cannot be used.
+        ModelError: the target quantizes nothing in the model.
+    """
+    methods = make_methods(calibrator, settings if settings is not None else {}, calibrator_for)
+    loaded = load(model)
+    source = open_samples(loaded, data, preprocess, None, seed)
+    if samples is not None and (source.count is None or source.count > samples):
+        source = open_samples(loaded, data, preprocess, samples, seed)
+    ready = make_ready(loaded, target, keep_float, calibrator_for)
+    layers = find_layers(ready.plan, ready.view)
+    if not layers:
+        raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
+    needs = needs_of(ready, methods)
+    measured = measure(Job(ready.model, ready.view, needs, None, Settings()), source)
+    solution = solve(
+        ready.plan,
+        ready.view,
+        measured.statistics,
+        methods.default,
+        named=methods.named,
+        weights=weights,
+    )
+    count = 0
+    held = []
+    for batch in source.batches(batch_size):
+        held.append(batch)
+        count += samples_in(batch)
+    processes = jobs if jobs > 0 else (os.cpu_count() or 1)
+    with open_bench(ready.model, ready.plan, solution, held, processes) as bench:
+        whole, rows, kept = rank(bench, ready.plan, ready.view, layers, watch)
+    name = str(model) if isinstance(model, str | Path) else loaded.graph.name
+    return Ranking(
+        name, target, source.name, count, decibels(whole.error), whole.agreement, rows, kept
+    )
+
+
+def find_layers(plan: Plan, view: GraphView) -> tuple[Layer, ...]:
+    """The kernels of ``plan`` that have sites of their own, in graph order.
+
+    Kernels that only move values have none: their grids are those of the layers behind them.
+    """
+    groups = [g for g in plan.groups if not all(_copies(op) for op in g.ops)]
+    claimed = {n for g in groups for n in g.nodes}
+    found = []
+    for group in groups:
+        parts: dict[bool, list[Part]] = {True: [], False: []}
+        for site in plan.sites:
+            readers = _readers(site, view)
+            nodes = tuple(n for n in readers if n in group.nodes)
+            if nodes or (claimed.isdisjoint(readers) and _computes(group, site, view)):
+                part = Part(replace(site, consumers=nodes), key(site))
+                parts[site.role == "activation"].append(part)
+        if parts[True] or parts[False]:
+            output = view.node(group.nodes[-1]).outputs[0]
+            found.append(
+                Layer(
+                    _anchor(group),
+                    group.nodes,
+                    group.ops,
+                    tuple(parts[False]),
+                    tuple(parts[True]),
+                    output,
+                )
+            )
+    return tuple(found)
+
+
+def _computes(group: Group, site: Site, view: GraphView) -> bool:
+    producer = view.producer(site.tensor)
+    return producer is not None and producer.name in group.nodes
+
+
+def _anchor(group: Group) -> str:
+    """The node that has weights, else the first."""
+    pairs = zip(group.nodes, group.ops, strict=True)
+    weighted = (n for n, op in pairs if (row := facts(op)) is not None and row.weight is not None)
+    return next(weighted, group.nodes[0])
+
+
+def _copies(op: str) -> bool:
+    row = facts(op)
+    return row is not None and row.kind == "copy"
+
+
+def _readers(site: Site, view: GraphView) -> tuple[str, ...]:
+    return site.consumers if site.consumers else tuple(n.name for n in view.consumers(site.tensor))
+
+
+def without(plan: Plan, view: GraphView, layers: Iterable[Layer]) -> tuple[Part, ...]:
+    """The sites of ``plan`` that are left when ``layers`` stay in float."""
+    lost: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    for layer in layers:
+        for part in (*layer.parameters, *layer.activations):
+            lost.setdefault(part.origin, set()).update(part.site.consumers)
+    kept = []
+    for site in plan.sites:
+        gone = lost.get(key(site))
+        if gone is None:
+            kept.append(Part(site, key(site)))
+        elif rest := tuple(n for n in _readers(site, view) if n not in gone):
+            kept.append(Part(replace(site, consumers=rest), key(site)))
+    return tuple(kept)
+
+
+def rank(
+    bench: Bench, plan: Plan, view: GraphView, layers: Sequence[Layer], watch: Watch | None = None
+) -> tuple[Effect, tuple[Sensitivity, ...], tuple[Kept, ...]]:
+    """(the whole plan's effect, the layers with the worst first, those to keep in float)."""
+    variants = [Variant(without(plan, view, ()))]
+    slots = []
+    for layer in layers:
+        alone = Variant((*layer.parameters, *layer.activations), layer.output)
+        rest = Variant(without(plan, view, [layer]))
+        sides = [Variant(p) for p in (layer.parameters, layer.activations) if p]
+        both = sides if len(sides) == 2 else []
+        slots.append(len(variants))
+        variants += [alone, rest, *both]
+    total = len(variants)
+
+    def count(done: int) -> None:
+        if watch is not None:
+            watch("layers", done, total)
+
+    effects = bench.run(variants, count)
+    everything = sum(effects[i].error for i in slots)
+    order = sorted(range(len(layers)), key=lambda i: -effects[slots[i]].error)
+    rows = [
+        _row(place + 1, layers[i], effects[slots[i] : slots[i] + 4], everything)
+        for place, i in enumerate(order)
+    ]
+    kept = _choose(bench, plan, view, [layers[i] for i in order], effects[0])
+    return effects[0], tuple(rows), kept
+
+
+def _row(place: int, layer: Layer, effects: Sequence[Effect], everything: float) -> Sensitivity:
+    alone, rest = effects[:2]
+    weights = activations = None
+    if layer.parameters and layer.activations:
+        weights, activations = (decibels(e.error) for e in effects[2:4])
+    elif layer.parameters:
+        weights = decibels(alone.error)
+    else:
+        activations = decibels(alone.error)
+    ratio = alone.error / everything if everything > 0 else 0.0
+    return Sensitivity(
+        place,
+        layer.node,
+        layer.ops,
+        100.0 * (1.0 if math.isnan(ratio) else ratio),
+        decibels(alone.error),
+        weights,
+        activations,
+        decibels(alone.local if alone.local is not None else 0.0),
+        decibels(rest.error),
+        alone.agreement,
+    )
+
+
+def _choose(
+    bench: Bench, plan: Plan, view: GraphView, ranked: Sequence[Layer], whole: Effect
+) -> tuple[Kept, ...]:
+    """Greedily, from the worst on: of the next :data:`WINDOW` layers the one that helps most, until
+    :data:`ENOUGH` of the error is gone.  Layers that do not help beside those chosen, because their
+    errors cancel others, are passed over."""
+    chosen: list[Layer] = []
+    kept: list[Kept] = []
+    waiting, error = list(ranked), whole.error
+    while waiting and error > (1 - ENOUGH) * whole.error:
+        window = waiting[:WINDOW]
+        tried = bench.run([Variant(without(plan, view, [*chosen, one])) for one in window])
+        best = min(range(len(window)), key=lambda i: tried[i].error)
+        if tried[best].error < error:
+            error = tried[best].error
+            chosen.append(window[best])
+            waiting.remove(window[best])
+            kept.append(Kept(window[best].node, decibels(error), tried[best].agreement))
+        else:
+            waiting = waiting[WINDOW:]
+    return tuple(kept)
+
+
+def decibels(error: float) -> float:
+    """``-10 log10(error)``: the SQNR of an error power relative to the signal's; inf for none."""
+    return math.inf if error == 0 else -10 * math.log10(error)
