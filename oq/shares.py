@@ -159,7 +159,7 @@ def _power(values: Array) -> float:
     """Sum of squares of the finite values."""
     flat = values.astype(np.float64, copy=False).reshape(-1)
     finite = flat[np.isfinite(flat)]
-    return float(finite @ finite)
+    return float(np.einsum("i,i->", finite, finite))
 
 
 def _wanted(session: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:

@@ -49,14 +49,10 @@ def sensitivity(
 ) -> None:
     """Rank the layers by the error that quantizing each causes."""
     from oq import rank
-    from oq.files import check_writable
     from oq.ranking import ranking_lines, write_table
 
-    for path, endings in ((output, (".csv", ".json")), (plot, (".png", ".svg", ".pdf"))):
-        if path is not None:
-            if path.suffix.lower() not in endings:
-                raise OptionError(f"cannot write {str(path)!r}: expected {' or '.join(endings)}")
-            check_writable(path)
+    _check(output, (".csv", ".json"))
+    _check(plot, (".png", ".svg", ".pdf"))
     if plot is not None:
         from oq.plot import draw_ranking, require_matplotlib
 
@@ -82,3 +78,13 @@ def sensitivity(
     if plot is not None:
         draw_ranking(found, plot)
     say(found, ranking_lines(found, preprocess), as_json)
+
+
+def _check(path: Path | None, endings: tuple[str, ...]) -> None:
+    from oq.files import check_writable
+
+    if path is None:
+        return
+    if path.suffix.lower() not in endings:
+        raise OptionError(f"cannot write {str(path)!r}: expected {' or '.join(endings)}")
+    check_writable(path)
