@@ -199,7 +199,7 @@ def verify(
             "--max-drop needs a classifier and labelled data (key 'labels', or --labels FILE.csv), "
             "or a --metric that gives a pair"
         )
-    remedy = f"oq sensitivity {float_model} --target TARGET --data {data}"
+    remedy = pipeline.remedy(float_model, "TARGET", data, preprocess)
     lines = [*verification_lines(found, remedy)]
     if per_layer:
         lines += ["", *layer_lines(found.layers)]

@@ -89,9 +89,11 @@ class Verification:
         An output's SQNR below :data:`COLLAPSE_DB`, or agreement with the float model's top-1 below
         :data:`COLLAPSE_AGREEMENT` on :data:`ENOUGH_VOTES` samples or more, in either reading.
         """
-        readings = (("deployed", self.deployed), ("literal", self.literal))
-        said = [(reading, text) for reading, r in readings for text in _collapses(r)]
-        return tuple(f"{text} ({reading})" for reading, text in said)
+        said: dict[str, list[str]] = {}
+        for name, reading in (("deployed", self.deployed), ("literal", self.literal)):
+            for text in _collapses(reading):
+                said.setdefault(text, []).append(name)
+        return tuple(f"{text} ({', '.join(names)})" for text, names in said.items())
 
     @property
     def readings_differ(self) -> bool:

@@ -159,7 +159,7 @@ def quantize(
         findings=findings,
         verification=found,
         seconds=clock.seconds,
-        remedy=_remedy(model, target, data, preprocess),
+        remedy=remedy(model, target, data, preprocess),
     )
     return Result(quantized, report, solution.ranges)
 
@@ -333,7 +333,7 @@ def _provenance(
     return entries
 
 
-def _remedy(model: Model, target: str, data: object, preprocess: str | Path | None) -> str:
+def remedy(model: Model, target: str, data: object, preprocess: str | Path | None) -> str:
     """The command that finds the layers to blame."""
     given = str(model) if isinstance(model, str | Path) else "MODEL.onnx"
     samples = str(data) if isinstance(data, str | Path) else "DATA"
@@ -380,5 +380,6 @@ __all__ = [
     "make_plan",
     "next_step",
     "quantize",
+    "remedy",
     "verify",
 ]

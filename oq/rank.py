@@ -3,7 +3,8 @@
 A **layer** is a kernel of the plan: a weighted op with what is fused into it, an Add, a pooling.
 Its sites are its constants (the weight side) and the grids of what it reads (the activation side);
 a grid that no kernel reads belongs to the kernel that computes it.  :mod:`oq.variants` says what
-the error of a part of the plan is.
+the error of a part of the plan is.  All but one layer means the file that ``--keep-float`` for that
+layer would give.
 
 The list of layers to keep in float grows greedily from the head of the ranking until it takes away
 :data:`ENOUGH` of the whole model's error; every step of it is measured, since errors do not simply
@@ -14,6 +15,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,13 @@ from oq.errors import ModelError
 from oq.measure import Job, measure
 from oq.ops import facts
 from oq.overrides import Choice
+from oq.plan import plan as decide
 from oq.progress import Watch
 from oq.ready import Model, load, make_methods, make_ready, needs_of, open_samples
 from oq.session import Settings
 from oq.solve import solve
-from oq.spec import Group, Plan, Site, key
+from oq.spec import Group, Plan, Site, SiteKey, key
+from oq.target import Target
 from oq.variants import Bench, Effect, Part, Variant, open_bench
 from oq.view import GraphView
 
@@ -155,9 +159,10 @@ def sensitivity(
     for batch in source.batches(batch_size):
         held.append(batch)
         count += samples_in(batch)
+    layout = Layout(ready.view, ready.target, ready.plan, tuple(keep_float))
     processes = jobs if jobs > 0 else (os.cpu_count() or 1)
     with open_bench(ready.model, ready.plan, solution, held, processes) as bench:
-        whole, rows, kept = rank(bench, ready.plan, ready.view, layers, watch)
+        whole, rows, kept = rank(bench, layout, layers, watch)
     name = str(model) if isinstance(model, str | Path) else loaded.graph.name
     return Ranking(
         name, target, source.name, count, decibels(whole.error), whole.agreement, rows, kept
@@ -216,31 +221,44 @@ def _readers(site: Site, view: GraphView) -> tuple[str, ...]:
     return site.consumers if site.consumers else tuple(n.name for n in view.consumers(site.tensor))
 
 
-def without(plan: Plan, view: GraphView, layers: Iterable[Layer]) -> tuple[Part, ...]:
-    """The sites of ``plan`` that are left when ``layers`` stay in float."""
-    lost: dict[tuple[str, tuple[str, ...]], set[str]] = {}
-    for layer in layers:
-        for part in (*layer.parameters, *layer.activations):
-            lost.setdefault(part.origin, set()).update(part.site.consumers)
-    kept = []
-    for site in plan.sites:
-        gone = lost.get(key(site))
-        if gone is None:
-            kept.append(Part(site, key(site)))
-        elif rest := tuple(n for n in _readers(site, view) if n not in gone):
-            kept.append(Part(replace(site, consumers=rest), key(site)))
-    return tuple(kept)
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the parts of a plan are made from: the graph, the target, the whole plan, and what the
+    user keeps in float anyway."""
+
+    view: GraphView
+    target: Target
+    plan: Plan
+    keep_float: tuple[str, ...] = ()
+
+    def without(self, layers: Iterable[Layer]) -> tuple[Part, ...]:
+        """The sites that ``--keep-float`` for every one of ``layers`` leaves, on the whole plan's
+        grids.
+
+        A site that only such a plan has (the grid behind an op that moved another's before) is left
+        out, since nothing was measured for it.
+        """
+        patterns = [*self.keep_float, *(escape(layer.node) for layer in layers)]
+        sites = decide(self.view, self.target, patterns).sites
+        found = ((site, self._origin(site)) for site in sites)
+        return tuple(Part(site, origin) for site, origin in found if origin is not None)
+
+    def _origin(self, site: Site) -> SiteKey | None:
+        alike = [s for s in self.plan.sites if (s.tensor, s.role) == (site.tensor, site.role)]
+        mine = set(site.consumers)
+        near = [s for s in alike if not s.consumers or not mine or mine & set(s.consumers)]
+        return next((key(s) for s in (*near, *alike)), None)
 
 
 def rank(
-    bench: Bench, plan: Plan, view: GraphView, layers: Sequence[Layer], watch: Watch | None = None
+    bench: Bench, layout: Layout, layers: Sequence[Layer], watch: Watch | None = None
 ) -> tuple[Effect, tuple[Sensitivity, ...], tuple[Kept, ...]]:
     """(the whole plan's effect, the layers with the worst first, those to keep in float)."""
-    variants = [Variant(without(plan, view, ()))]
+    variants = [Variant(layout.without(()))]
     slots = []
     for layer in layers:
         alone = Variant((*layer.parameters, *layer.activations), layer.output)
-        rest = Variant(without(plan, view, [layer]))
+        rest = Variant(layout.without([layer]))
         sides = [Variant(p) for p in (layer.parameters, layer.activations) if p]
         both = sides if len(sides) == 2 else []
         slots.append(len(variants))
@@ -258,7 +276,7 @@ def rank(
         _row(place + 1, layers[i], effects[slots[i] : slots[i] + 4], everything)
         for place, i in enumerate(order)
     ]
-    kept = _choose(bench, plan, view, [layers[i] for i in order], effects[0])
+    kept = _choose(bench, layout, [layers[i] for i in order], effects[0])
     return effects[0], tuple(rows), kept
 
 
@@ -287,7 +305,7 @@ def _row(place: int, layer: Layer, effects: Sequence[Effect], everything: float)
 
 
 def _choose(
-    bench: Bench, plan: Plan, view: GraphView, ranked: Sequence[Layer], whole: Effect
+    bench: Bench, layout: Layout, ranked: Sequence[Layer], whole: Effect
 ) -> tuple[Kept, ...]:
     """Greedily, from the worst on: of the next :data:`WINDOW` layers the one that helps most, until
     :data:`ENOUGH` of the error is gone.  Layers that do not help beside those chosen, because their
@@ -297,7 +315,7 @@ def _choose(
     waiting, error = list(ranked), whole.error
     while waiting and error > (1 - ENOUGH) * whole.error:
         window = waiting[:WINDOW]
-        tried = bench.run([Variant(without(plan, view, [*chosen, one])) for one in window])
+        tried = bench.run([Variant(layout.without([*chosen, one])) for one in window])
         best = min(range(len(window)), key=lambda i: tried[i].error)
         if tried[best].error < error:
             error = tried[best].error

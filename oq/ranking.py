@@ -45,14 +45,14 @@ def _keep_lines(found: Ranking, preprocess: str | None) -> Iterable[str]:
         yield "keeping layers in float would not help"
         return
     last = found.kept[-1]
-    agree = "" if last.agreement is None else f", top-1 agrees on {last.agreement:.1f} %"
     yield (
-        f"kept in float, these {len(found.kept)} of {len(found.layers)} layers raise the SQNR from "
-        f"{_db(found.sqnr_db)} to {_db(last.sqnr_db)} dB{agree}:"
+        f"{len(found.kept)} of {len(found.layers)} layers kept in float raise the SQNR from "
+        f"{_db(found.sqnr_db)} to {_db(last.sqnr_db)} dB:"
     )
     for step in found.kept:
-        agree = "" if step.agreement is None else f", {step.agreement:.1f} %"
-        yield f"  {step.node}  ({_db(step.sqnr_db)} dB{agree})"
+        agree = "" if step.agreement is None else f", top-1 agrees on {step.agreement:.1f} %"
+        yield f"  {step.node}"
+        yield f"      SQNR {_db(step.sqnr_db)} dB{agree}"
     yield ""
     yield "next:"
     yield command(found, preprocess)
