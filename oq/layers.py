@@ -237,10 +237,11 @@ def _means_something_else(
     n, f, q, ff, qq, fq, _ = look.moments
     n = np.maximum(n, 1.0)
     spread_f, spread_q, common = ff - f * f / n, qq - q * q / n, fq - f * q / n
+    # f from q and not the other way round: a channel that was lost explains nothing
     with np.errstate(divide="ignore", invalid="ignore"):
-        explained = np.where(spread_f > 0, common * common / spread_f, 0.0)
-    left = np.maximum(spread_q - explained, 0.0)
-    return sqnr_db(float(spread_q.sum()), float(left.sum())) >= own + UNLIKE_DB
+        explained = np.where(spread_q > 0, common * common / spread_q, 0.0)
+    left = np.maximum(spread_f - explained, 0.0)
+    return sqnr_db(float(spread_f.sum()), float(left.sum())) >= own + UNLIKE_DB
 
 
 def _downstream(view: GraphView, tensor: str) -> set[str]:
