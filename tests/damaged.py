@@ -11,10 +11,11 @@ DEAD = 3
 """A channel that is zero behind layer a, and that layer b reads with a huge weight."""
 
 
-def damaged(size: float = 50.0) -> onnx.ModelProto:
+def damaged(size: float = 50.0, bias: float = 1.0) -> onnx.ModelProto:
     """Three convolutions a, b, c and a head; the weights of b span too wide a range.
 
     In float the huge weights meet zeros and do nothing; in int8 they leave the others few steps.
+    ``bias`` is a factor on the biases behind b: with 0 nothing is left when the others round to 0.
     """
     net = Net()
     a = net.node("Relu", [net.conv(net.input("x"), "a")], "ra")
@@ -24,6 +25,8 @@ def damaged(size: float = 50.0) -> onnx.ModelProto:
     net.gemm(pooled, "y")
     net.constants["b_a"][DEAD] = -100.0
     net.constants["w_b"][:, DEAD] = size
+    for name in ("b_b", "b_c", "b_y"):
+        net.constants[name] *= np.float32(bias)
     return net.model("y")
 
 

@@ -34,10 +34,10 @@ def test_top1_is_accuracy_with_labels_and_agreement_without() -> None:
 
 
 def test_top5_looks_at_five() -> None:
-    fifth = [
-        100 * float(np.mean([label in np.argsort(-row)[:5] for row, label in zip(s, LABELS)]))  # noqa: B905
-        for s in (EXACT, FOUND)
-    ]
+    fifth = []
+    for scores in (EXACT, FOUND):
+        pairs = zip(scores, LABELS, strict=True)
+        fifth.append(100 * float(np.mean([k in np.argsort(-row)[:5] for row, k in pairs])))
     assert value("top5", EXACT, FOUND, LABELS) == pytest.approx(fifth)
 
 
@@ -64,15 +64,15 @@ def iou(predicted: Array, wanted: Array, classes: int) -> float:
 
 
 def test_mean_iou_is_over_all_pixels_and_the_classes_that_occur() -> None:
-    scores = [RANDOM.normal(size=(9, 5, 4, 3)).astype(np.float32) for _ in range(2)]
-    scores[1][:, 4] = scores[0][:, 4] = -9  # never predicted
+    first, second = (RANDOM.normal(size=(9, 5, 4, 3)).astype(np.float32) for _ in range(2))
+    first[:, 4] = second[:, 4] = -9  # never predicted
     labels = RANDOM.integers(0, 4, (9, 4, 3))
     labels[0, 0] = 255  # void
-    expected = [iou(s.argmax(axis=1), labels, 5) for s in scores]
-    assert value("miou", *scores, labels, 4) == pytest.approx(expected)
+    expected = [iou(s.argmax(axis=1), labels, 5) for s in (first, second)]
+    assert value("miou", first, second, labels, 4) == pytest.approx(expected)
     # without labels of its own the float model's prediction is what is wanted
-    alone = iou(scores[1].argmax(axis=1), scores[0].argmax(axis=1), 5)
-    assert value("miou", *scores, None, 4) == pytest.approx(alone)
+    alone = iou(second.argmax(axis=1), first.argmax(axis=1), 5)
+    assert value("miou", first, second, None, 4) == pytest.approx(alone)
 
 
 @pytest.mark.parametrize("name", ["top1", "top5", "miou"])
