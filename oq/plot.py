@@ -47,7 +47,7 @@ def draw_ranking(found: Ranking, path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("error at the outputs with only this quantized, % of signal power")
     axes.set_title(f"{Path(found.model).name} for {found.target}", fontsize=10)
-    axes.legend()
+    axes.legend(loc="lower right")
     with replacing(path) as scratch:
         # no date and no random identifiers: same input, same bytes
         kind = path.suffix.lower().removeprefix(".")
