@@ -17,7 +17,7 @@ import onnx
 
 from oq.errors import DataError
 from oq.session import Session, Settings, expose
-from oq.spec import Array, Batch, Own, Plan
+from oq.spec import Array, Batch, Plan, measured_at
 from oq.statistics import EMPTY, Accumulator, Need, Statistics, merge
 from oq.view import GraphView
 
@@ -35,7 +35,7 @@ SAVE_SECONDS = 10.0
 
 def tensors_to_calibrate(plan: Plan, view: GraphView) -> tuple[str, ...]:
     """The tensors whose range must be measured: own grids on values that are not constants."""
-    wanted = [s.tensor for s in plan.sites if isinstance(s.spec, Own)]
+    wanted = [t for s in plan.sites for t in measured_at(s)]
     return tuple(dict.fromkeys(t for t in wanted if not view.is_constant(t)))
 
 
@@ -66,7 +66,7 @@ def collect(
         feed.run_for(SAVE_SECONDS if save is not None else float("inf"))
         for part in _spread(workers, lambda: _work(runner, needs, feed), feed):
             merged = {t: merge(merged[t], part[t].statistics()) for t in needs}
-        if save is not None and not feed.exhausted:
+        if save is not None and feed.done > first and not feed.exhausted:
             save(feed.done, merged)
     if feed.done == 0:
         raise DataError("the calibration data holds no samples")

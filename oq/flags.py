@@ -1,11 +1,14 @@
 """The flags that several commands share, each defined once, and what their words mean."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from oq.errors import OptionError
+
+if TYPE_CHECKING:
+    from oq.overrides import Layer, Mode
 
 ModelArg = Annotated[Path, typer.Argument(metavar="MODEL.onnx", show_default=False)]
 TargetOpt = Annotated[str, typer.Option("--target", "-t", help="see oq targets")]
@@ -25,6 +28,35 @@ PreprocessOpt = Annotated[
 ProviderOpt = Annotated[str, typer.Option("--provider", help="cpu, cuda, ...")]
 KeepOpt = Annotated[
     list[str] | None, typer.Option("--keep-float", help="glob over node names; repeatable")
+]
+LayerOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        metavar="GLOB:KEY=VALUE,..",
+        help="dtype, symmetric, weights, per_channel, calibrator of layers; repeatable",
+    ),
+]
+ModeOpt = Annotated[
+    str, typer.Option("--mode", help="naive: everything, hybrid, selective: --layer ones only")
+]
+SetOpt = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="of the target or a calibrator; repeatable"),
+]
+CalibratorOpt = Annotated[
+    str | None, typer.Option(help="see oq calibrators; default: the target's")
+]
+CalibratorForOpt = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB=NAME", help="a calibrator for tensors, layers or ops; repeatable"),
+]
+RangesOpt = Annotated[
+    Path | None,
+    typer.Option("--ranges", help="take ranges from JSON or a TensorRT calibration table"),
+]
+SaveRangesOpt = Annotated[
+    Path | None, typer.Option("--save-ranges", help="write ranges: .json, else a TensorRT table")
 ]
 SeedOpt = Annotated[int, typer.Option("--seed", help="of the draw of --samples")]
 
@@ -52,6 +84,23 @@ def read_settings(pairs: list[str] | None) -> dict[str, Any]:
             found[name.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise OptionError(f"--set {pair!r}: {value!r} is no number, word or list") from error
+    return found
+
+
+def read_layers(texts: list[str] | None) -> "tuple[Layer, ...]":
+    """``GLOB:key=value[,key=value]``, one per layer."""
+    from oq.overrides import parse_layer
+
+    return tuple(parse_layer(text) for text in texts or ())
+
+
+def read_mode(name: str) -> "Mode":
+    """One of the three ways to quantize."""
+    from oq.overrides import MODES
+
+    found = next((m for m in MODES if m == name), None)
+    if found is None:
+        raise OptionError(f"--mode {name!r}: expected {', '.join(MODES)}")
     return found
 
 

@@ -7,11 +7,12 @@ All arithmetic is float32, as onnxruntime does it, so both equations agree with 
 for bit (ONNX operator specification, QuantizeLinear-21 and DequantizeLinear-21).
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from oq.spec import Array, QType, Range
+from oq.spec import Array, QType, Range, Scale
 
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 """The smallest normal float32: below it a scale loses bits and a reciprocal overflows."""
@@ -62,22 +63,53 @@ class Grid:
         return dequantize(np.full(self.scale.shape, self.qtype.qmax, self.qtype.dtype), self)
 
 
+def _any_float32(scale: Array) -> Array:
+    return np.maximum(scale, SMALLEST_SCALE).astype(np.float32)
+
+
+def _in_float16(scale: Array) -> Array:
+    """The nearest float16 within its normal numbers, [2**-14, 65504]: subnormal ones lose bits
+    (a scale of 1e-7 is 19 % off as float16)."""
+    limits = np.finfo(np.float16)
+    held = np.clip(scale, float(limits.smallest_normal), float(limits.max))
+    return held.astype(np.float16).astype(np.float32)
+
+
+def _power_of_two(scale: Array) -> Array:
+    """The smallest 2**k that is not below ``scale``: nothing of the range is cut off.
+
+    Which range to cover is the calibrator's choice; "mse" tries the finer ones that clip.
+    """
+    share, exponent = np.frexp(scale)  # scale = share * 2**exponent, share in [0.5, 1)
+    power = np.where(share == 0.5, exponent - 1, exponent)
+    found: Array = np.ldexp(1.0, np.clip(power, -126, 127)).astype(np.float32)
+    return found
+
+
+SCALES: Mapping[Scale, Callable[[Array], Array]] = {
+    "float32": _any_float32,
+    "float16": _in_float16,
+    "power_of_two": _power_of_two,
+}
+"""Scale kind -> the allowed number for a wanted scale (float64, any axes) as float32."""
+
+
 def fit(values: Range, qtype: QType, axis: int | None = None) -> Grid:
     """The tightest grid of ``qtype`` that covers ``values``.
 
-    Symmetric: ``scale = max(|lo|, |hi|) / qmax``, zero point 0.
+    Symmetric: ``scale = max(|lo|, |hi|) / qmax``, zero point 0 (``hi / qmax`` where qmin is 0).
     Affine: ``scale = (hi - lo) / (qmax - qmin)``, ``zero_point = rint(qmin - lo / scale)``
     (Jacob et al. 2018, "Quantization and Training of Neural Networks", section 2.1).
 
-    A range of only zeros gets the scale of [-1, 1] or [0, 1]: every grid holds 0 exactly.
+    Then the scale moves to a number its kind allows (:data:`SCALES`).  A range of only zeros gets
+    the scale of [-1, 1] or [0, 1]: every grid holds 0 exactly.
     """
     lo, hi = values.lo.astype(np.float64), values.hi.astype(np.float64)
     if qtype.symmetric:
-        reach, steps = np.maximum(-lo, hi), qtype.qmax
+        reach, steps = (np.maximum(-lo, hi) if qtype.qmin < 0 else hi), qtype.qmax
     else:
         reach, steps = hi - lo, qtype.qmax - qtype.qmin
-    scale = np.where(reach > 0, reach, 1.0) / steps
-    scale = np.maximum(scale, SMALLEST_SCALE).astype(np.float32)
+    scale = SCALES[qtype.scale](np.where(reach > 0, reach, 1.0) / steps)
     if qtype.symmetric:
         zero = np.zeros(scale.shape, np.int64)
     else:

@@ -16,6 +16,9 @@ from typing import Any, Literal
 
 Kind = Literal["compute", "copy", "activation"]
 
+Sign = Literal["any", "input", "positive"]
+"""Of an output: anything, never negative where no data input is, never negative at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class OpFacts:
@@ -24,6 +27,7 @@ class OpFacts:
     ``data``: input slots that carry real values (empty means every input, as in Concat).
     ``weight``, ``bias``: their slots, or None.  ``weight_axis``: the output-channel axis of the
     weight, counted from the end when negative; a pair (flag, axes) picks by an attribute.
+    ``sign``: see :data:`Sign`.
     """
 
     kind: Kind
@@ -31,23 +35,26 @@ class OpFacts:
     weight: int | None = None
     weight_axis: int | None = None
     bias: int | None = None
+    sign: Sign = "any"
 
 
 _UNARY = OpFacts("activation")
-_COPY = OpFacts("copy")
+_POSITIVE = OpFacts("activation", sign="positive")
+_COPY = OpFacts("copy", sign="input")
 _PAIR = OpFacts("compute", data=(0, 1))
-_POOL = OpFacts("compute")
+_SUM = OpFacts("compute", data=(0, 1), sign="input")
+_POOL = OpFacts("compute", sign="input")
 
 OPS: Mapping[str, OpFacts] = {
-    "Add": _PAIR,
+    "Add": _SUM,
     "AveragePool": _POOL,
     "BatchNormalization": _UNARY,
     "Clip": _UNARY,
-    "Concat": OpFacts("compute", data=()),
+    "Concat": OpFacts("compute", data=(), sign="input"),
     "Conv": OpFacts("compute", weight=1, weight_axis=0, bias=2),
     "ConvTranspose": OpFacts("compute", weight=1, weight_axis=1, bias=2),
     "DepthToSpace": _COPY,
-    "Div": _PAIR,
+    "Div": _SUM,
     "Elu": _UNARY,
     "Expand": _COPY,
     "Flatten": _COPY,
@@ -55,21 +62,21 @@ OPS: Mapping[str, OpFacts] = {
     "Gelu": _UNARY,
     "Gemm": OpFacts("compute", weight=1, weight_axis=1, bias=2),
     "GlobalAveragePool": _POOL,
-    "HardSigmoid": _UNARY,
+    "HardSigmoid": _POSITIVE,
     "HardSwish": _UNARY,
     "Identity": _COPY,
     "LeakyRelu": _UNARY,
     "MatMul": OpFacts("compute", weight=1, weight_axis=-1),
     "MaxPool": _COPY,
-    "Mul": _PAIR,
-    "Pad": _COPY,
-    "Relu": _UNARY,
+    "Mul": _SUM,
+    "Pad": OpFacts("copy"),
+    "Relu": _POSITIVE,
     "Reshape": _COPY,
-    "Resize": _POOL,
-    "Sigmoid": _UNARY,
+    "Resize": OpFacts("compute"),
+    "Sigmoid": _POSITIVE,
     "Silu": _UNARY,
     "Slice": _COPY,
-    "Softmax": _UNARY,
+    "Softmax": _POSITIVE,
     "SpaceToDepth": _COPY,
     "Split": _COPY,
     "Squeeze": _COPY,

@@ -12,7 +12,6 @@ import onnx
 
 import oq
 from oq import registry
-from oq.cache import digest
 from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
 from oq.data import Fitted, open_source, subset
@@ -23,15 +22,16 @@ from oq.graph import Graph
 from oq.layers import Remembered, compare_layers
 from oq.legal import Finding
 from oq.legal import check as find_violations
-from oq.measure import EVERYTHING, Job, Measured, Methods, measure
+from oq.measure import EVERYTHING, Job, Measured, measure
 from oq.metrics import open_metric
-from oq.overrides import Choice
-from oq.plan import plan as decide
-from oq.prepare.order import QUANTIZED, prepare
+from oq.overrides import Choice, Layer, Mode, Wishes
+from oq.prepare.order import QUANTIZED
 from oq.progress import Clock, Watch
+from oq.provenance import provenance, stamp
 from oq.ready import (
     Model,
     Ready,
+    choose_target,
     divide,
     inputs_of,
     known_ranges,
@@ -40,6 +40,7 @@ from oq.ready import (
     make_ready,
     needs_of,
     open_samples,
+    own_target,
     same_interface,
 )
 from oq.report import Report
@@ -71,14 +72,16 @@ def quantize(
     target: str,
     data: object = None,
     *,
-    calibrator: str = "minmax",
+    calibrator: str | None = None,
     settings: Mapping[str, Any] | None = None,
     calibrator_for: Sequence[Choice] = (),
-    weights: str = "max",
+    weights: str | None = None,
     samples: int | None = None,
     batch_size: int | None = None,
     preprocess: str | Path | None = None,
     keep_float: Sequence[str] = (),
+    layers: Sequence[Layer] = (),
+    mode: Mode = "hybrid",
     cache: str | Path | None = None,
     ranges: str | Path | None = None,
     max_memory: int | None = None,
@@ -89,9 +92,11 @@ def quantize(
 ) -> Result:
     """Quantize ``model`` for ``target``, calibrated on ``data`` (:func:`oq.data.open_source`).
 
-    ``settings`` are the calibrators' own, by ``field`` for the default one and ``name.field`` for
-    others.  ``calibrator_for`` are pairs (glob over tensors, layers or ops, calibrator).
-    ``weights``: "max" or "mse".  ``samples`` draws that many by ``seed``; ``keep_float`` are globs
+    ``calibrator`` and ``weights`` ("max" or "mse") are the target's choice when None.  ``settings``
+    are the target's options and the calibrators' own, by ``field`` for the default one and
+    ``name.field`` for others.  ``calibrator_for`` are pairs (glob over tensors, layers or ops,
+    calibrator); ``layers`` say more (:class:`oq.overrides.Layer`), ``mode`` how they are meant
+    (:data:`oq.overrides.Mode`).  ``samples`` draws that many by ``seed``; ``keep_float`` are globs
     over node names.  ``cache`` keeps statistics on disk, and a finished one needs no ``data``;
     ``ranges`` is a file of ranges (JSON or a TensorRT calibration table) to use instead of
     measuring.  ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` every eighth
@@ -101,26 +106,23 @@ def quantize(
         OqError: the model, the data or an option cannot be used; the message says why.
     """
     clock = Clock()
-    methods = make_methods(calibrator, settings or {}, calibrator_for)
+    profile, rest = choose_target(target, settings or {})
+    wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
+    calibrator = profile.calibrator if calibrator is None else calibrator
+    methods = make_methods(calibrator, rest, wishes)
     with clock.stage("load"):
         loaded = load(model)
         source = None if data is None else open_samples(loaded, data, preprocess, samples, seed)
         used, held = (None, None) if source is None else divide(source, seed, verify)
     with clock.stage("prepare"):
-        ready = make_ready(loaded, target, keep_float, calibrator_for)
+        ready = make_ready(loaded, profile, wishes)
     counter = _Counter("calibrate", None if used is None else used.count, watch)
     with clock.stage("calibrate"):
         known = {} if ranges is None else known_ranges(ready, ranges)
-        job = Job(
-            ready.model,
-            ready.view,
-            {t: n for t, n in needs_of(ready, methods).items() if t not in known},
-            batch_size,
-            Settings(provider=provider),
-            drawn=f"{samples} {seed} {verify}",
-            max_memory=max_memory,
-            progress=counter,
-        )
+        needs = {t: n for t, n in needs_of(ready, methods).items() if t not in known}
+        job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
+        drawn = f"{samples} {seed} {verify}"
+        job = replace(job, drawn=drawn, max_memory=max_memory, progress=counter)
         measured = measure(job, used, None if cache is None else Path(cache))
     with clock.stage("emit"):
         solution = solve(
@@ -130,32 +132,34 @@ def quantize(
             methods.default,
             named=methods.named,
             known=known,
-            weights=weights,
+            weights=profile.weight_range if weights is None else weights,
+            legalize=profile.legalize,
         )
         quantized, findings = _write(ready, solution)
     found = None
     if held is not None:
         with clock.stage("verify"):
-            watcher = _Counter("verify", held.count, watch)
-            seen = Remembered(held.batches(BATCH if batch_size is None else batch_size))
-            found = compare(loaded, quantized, seen, progress=watcher)
+            size = BATCH if batch_size is None else batch_size
+            counter = _Counter("verify", held.count, watch)
+            seen = Remembered(held.batches(size))
+            found = compare(loaded, quantized, seen, progress=counter)
             if found.collapse:
                 found = replace(found, layers=compare_layers(loaded, quantized, lambda: seen.kept))
-    _stamp(quantized, _provenance(ready, methods, measured, found))
+    stamp(quantized, provenance(ready, methods, measured, found))
     warnings = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
     report = Report(
         version=oq.__version__,
         model=str(model) if isinstance(model, str | Path) else loaded.graph.name,
         output=None,
         target=target,
-        summary=ready.target.summary,
+        summary=profile.summary,
         calibrator=calibrator,
         data=_describe(source, cache, ranges),
         samples=measured.samples,
         bytes_before=model_bytes(loaded),
         bytes_after=model_bytes(quantized),
         plan=ready.plan,
-        notes=(*_loudly(source), *(warnings if job.needs else ()), *solution.notes),
+        notes=(*_loudly(source), *(warnings if needs else ()), *solution.notes),
         findings=findings,
         verification=found,
         seconds=clock.seconds,
@@ -182,6 +186,7 @@ def calibrate(
     batch_size: int | None = None,
     preprocess: str | Path | None = None,
     keep_float: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
     max_memory: int | None = None,
     provider: str = "cpu",
     seed: int = 0,
@@ -197,7 +202,7 @@ def calibrate(
     """
     loaded = load(model)
     source = open_samples(loaded, data, preprocess, samples, seed)
-    ready = make_ready(loaded, target, keep_float, ())
+    ready = make_ready(loaded, own_target(target, settings), Wishes(tuple(keep_float)))
     job = Job(
         ready.model,
         ready.view,
@@ -269,19 +274,29 @@ def verify(
     return found
 
 
-def make_plan(model: Model, target: str, *, keep_float: Sequence[str] = ()) -> Plan:
+def make_plan(
+    model: Model,
+    target: str,
+    *,
+    keep_float: Sequence[str] = (),
+    layers: Sequence[Layer] = (),
+    mode: Mode = "hybrid",
+    settings: Mapping[str, Any] | None = None,
+) -> Plan:
     """What ``target`` would quantize in ``model``, and why not the rest; needs no data."""
-    profile = registry.target(target)
-    return decide(prepare(load(model), profile.min_opset).graph.view(), profile, keep_float)
+    wishes = Wishes(tuple(keep_float), (), tuple(layers), mode)
+    return make_ready(load(model), own_target(target, settings), wishes).plan
 
 
-def check(model: Model, target: str) -> tuple[Finding, ...]:
+def check(
+    model: Model, target: str, *, settings: Mapping[str, Any] | None = None
+) -> tuple[Finding, ...]:
     """How a quantized ``model``, whoever made it, offends against ``target``'s rules.
 
     Raises:
         ModelError: the model is not quantized at all.
     """
-    profile = registry.target(target)
+    profile = own_target(target, settings)
     view = Graph(load(model)).view()
     if not any(n.op in QUANTIZED for n in view.nodes):
         raise ModelError(
@@ -317,22 +332,6 @@ class _Counter:
             self.watch(self.stage, done, self.total)
 
 
-def _provenance(
-    ready: Ready, methods: Methods, measured: Measured, found: Verification | None
-) -> dict[str, str]:
-    entries = {
-        "oq.version": oq.__version__,
-        "oq.target": ready.target.name,
-        "oq.calibrator": repr(methods.default),
-        "oq.data": f"statistics sha256:{digest(measured.statistics)}",
-        "oq.samples": str(measured.samples),
-    }
-    if found is not None:
-        sqnr = ", ".join(f"{e.name} {e.sqnr_db:.1f} dB" for e in found.literal.outputs)
-        entries["oq.error"] = sqnr
-    return entries
-
-
 def remedy(model: Model, target: str, data: object, preprocess: str | Path | None) -> str:
     """The command that finds the layers to blame."""
     given = str(model) if isinstance(model, str | Path) else "MODEL.onnx"
@@ -361,14 +360,6 @@ def _insist(findings: tuple[Finding, ...]) -> None:
             f"oq wrote an illegal graph ({len(errors)} errors): [{first.check}] {first.node}: "
             f"{first.message}"
         )
-
-
-def _stamp(model: onnx.ModelProto, entries: Mapping[str, str]) -> None:
-    kept = [p for p in model.metadata_props if not p.key.startswith("oq.")]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    for name, value in entries.items():
-        model.metadata_props.add(key=name, value=value)
 
 
 __all__ = [

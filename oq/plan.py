@@ -14,11 +14,18 @@ site is for everybody; z is the output of a row with SAME, so it shares the grid
 
 import fnmatch
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from oq.errors import OptionError
 from oq.ops import SHAPE_OPS, weight_axis
-from oq.predicates import bias_input, constant_is_not_finite, data_inputs, weight_input
+from oq.predicates import (
+    bias_input,
+    constant_is_not_finite,
+    data_inputs,
+    is_copy,
+    is_never_negative,
+    weight_input,
+)
 from oq.spec import (
     INT32,
     Fixed,
@@ -34,9 +41,11 @@ from oq.spec import (
     Skip,
 )
 from oq.target import Broken, Match, Output, Target, find
+from oq.unite import unite
 from oq.view import GraphView, NodeView
 
 KEPT = "kept in float by --keep-float {pattern!r}"
+NOT_CHOSEN = "not named by any layer of the selection (--mode selective)"
 
 
 @dataclass(slots=True)
@@ -52,20 +61,31 @@ class _Request:
         return ", ".join(sorted(self.rules))
 
 
-def plan(view: GraphView, target: Target, keep_float: Iterable[str] = ()) -> Plan:
+def plan(
+    view: GraphView,
+    target: Target,
+    keep_float: Iterable[str] = (),
+    *,
+    only: Iterable[str] | None = None,
+    naive: bool = False,
+) -> Plan:
     """What ``target`` quantizes in ``view``, where, and why not elsewhere.
 
-    ``keep_float``: globs over node names.
+    ``keep_float``: globs over node names.  ``only``: globs over node names and ops; other nodes
+    stay in float.  ``naive``: also quantize what the target would run slower.
 
     Raises:
-        OptionError: a glob matches no node.
+        OptionError: a glob of ``keep_float`` matches no node.
     """
-    kept = _kept(view, tuple(keep_float))
-    matches, refusals = _claim(view, target, kept)
+    kept = _unchosen(view, only) | _kept(view, tuple(keep_float))
+    matches, refusals = _claim(view, target, kept, naive)
     owner = {n.name: m for m in matches for n in m.members}
     requests = _request(view, matches)
     sites = _settle(view, target, owner, requests)
     sites += [s for m in matches for s in _parameter_sites(view, target, m)]
+    concats = [m for m in _in_graph_order(view, matches) if m.rule.output is Output.UNITED]
+    if concats:
+        sites = unite(view, sites, concats, target.activations)
     return Plan(
         target=target.name,
         sites=tuple(_merge(sites)),
@@ -76,7 +96,7 @@ def plan(view: GraphView, target: Target, keep_float: Iterable[str] = ()) -> Pla
 
 
 def _kept(view: GraphView, patterns: tuple[str, ...]) -> dict[str, str]:
-    """Node name -> the glob that keeps it in float."""
+    """Node name -> why the user keeps it in float."""
     kept: dict[str, str] = {}
     for pattern in patterns:
         hits = [n.name for n in view.nodes if fnmatch.fnmatchcase(n.name, pattern)]
@@ -86,12 +106,28 @@ def _kept(view: GraphView, patterns: tuple[str, ...]) -> dict[str, str]:
                 f"--keep-float {pattern!r} matches no node; node names look like {close}"
             )
         for name in hits:
-            kept.setdefault(name, pattern)
+            kept.setdefault(name, KEPT.format(pattern=pattern))
     return kept
 
 
+def _unchosen(view: GraphView, only: Iterable[str] | None) -> dict[str, str]:
+    """Node name -> why it stays in float, for the nodes that ``only`` does not name.
+
+    Ops that only move values follow their neighbours.
+    """
+    if only is None:
+        return {}
+    globs = tuple(only)
+    chosen = {
+        n.name
+        for n in view.nodes
+        if is_copy(n) or any(fnmatch.fnmatchcase(t, g) for t in (n.name, n.op) for g in globs)
+    }
+    return {n.name: NOT_CHOSEN for n in view.nodes if n.name not in chosen}
+
+
 def _claim(
-    view: GraphView, target: Target, kept: dict[str, str]
+    view: GraphView, target: Target, kept: dict[str, str], naive: bool
 ) -> tuple[list[Match], list[Refusal]]:
     owner: dict[str, Match] = {}
     matches: list[Match] = []
@@ -103,7 +139,7 @@ def _claim(
             for node in (found.anchor, *found.stopped):
                 refusals.append(Refusal(node.name, found.name, found.reason))
             continue
-        reason = _refuse(view, found, kept, owner)
+        reason = _refuse(view, found, kept, owner, naive)
         if reason is None:
             matches.append(found)
             owner.update({n.name: found for n in found.members})
@@ -113,14 +149,15 @@ def _claim(
 
 
 def _refuse(
-    view: GraphView, match: Match, kept: dict[str, str], owner: dict[str, Match]
+    view: GraphView, match: Match, kept: dict[str, str], owner: dict[str, Match], naive: bool
 ) -> str | None:
     for node in match.members:
         if node.name in kept:
-            why = KEPT.format(pattern=kept[node.name])
+            why = kept[node.name]
             return why if node is match.anchor else f"{node.name!r} is {why}"
     # before ownership, which depends on the order of the nodes
-    predicates = (*match.rule.unless, constant_is_not_finite)
+    rule = match.rule
+    predicates = (*rule.unless, constant_is_not_finite, *(() if naive else rule.slower))
     reason = next((r for p in predicates if (r := p(view, match)) is not None), None)
     if reason is not None:
         return reason
@@ -174,9 +211,17 @@ def _settle(
         site = _site(
             view, tensor, match if ends else None, target, requests.get(tensor), sites, owner
         )
+        if site is not None and target.float_outputs and tensor in view.outputs:
+            site = _for_nodes(view, site)
         if site is not None:
             sites[tensor] = site
     return list(sites.values())
+
+
+def _for_nodes(view: GraphView, site: Site) -> Site | None:
+    """``site`` for the nodes among its readers; the graph output stays the float tensor."""
+    readers = site.consumers or tuple(sorted(n.name for n in view.consumers(site.tensor)))
+    return replace(site, consumers=readers) if readers else None
 
 
 def _site(
@@ -189,8 +234,11 @@ def _site(
     owner: dict[str, Match],
 ) -> Site | None:
     """The site of ``tensor``, whose value ends the kernel ``match`` (None: a float node's)."""
+    if match is not None and match.rule.output is Output.ALIGNED:
+        return Site(tensor, Share(match.anchor.inputs[0]), "activation", match.name)
     if match is not None and _wants_own(match, request):
-        spec = match.rule.output if isinstance(match.rule.output, Fixed) else _own(target)
+        output = match.rule.output
+        spec = output if isinstance(output, Fixed) else _own(view, target, tensor)
         return Site(tensor, spec, "activation", match.name)
     if request is None:
         return None
@@ -202,7 +250,7 @@ def _site(
     if not hard:
         return None
     readers = tuple(sorted(request.readers if target.exclusive else hard))
-    return Site(tensor, _own(target), "activation", request.rule, readers)
+    return Site(tensor, _own(view, target, tensor), "activation", request.rule, readers)
 
 
 def _root(
@@ -224,10 +272,14 @@ def _wants_own(match: Match, request: _Request | None) -> bool:
     output = match.rule.output
     if output is Output.WANTED:
         return request is not None
+    if output is Output.UNITED:
+        return match.rule.inputs  # without, it only moves values
     return output is Output.OWN or isinstance(output, Fixed)
 
 
-def _own(target: Target) -> QuantSpec:
+def _own(view: GraphView, target: Target, tensor: str) -> QuantSpec:
+    if target.positive is not None and is_never_negative(view, tensor):
+        return Own(target.positive)
     return Own(target.activations)
 
 
@@ -245,8 +297,10 @@ def _parameter_sites(view: GraphView, target: Target, match: Match) -> Iterable[
         axis = weight_axis(node.op, node.attributes, rank) if target.per_channel else None
         axis = None if rank < 2 else axis
         yield _constant_site(weight, Own(target.weights, axis), "weight", match, node)
-    if bias is not None and weight is not None and rule.bias == "int32":
-        yield _constant_site(bias, Product(INT32, data[0], weight), "bias", match, node)
+    if bias is not None and weight is not None and rule.bias != "float":
+        own = rule.bias == "own"
+        spec = Own(target.weights) if own else Product(INT32, data[0], weight)
+        yield _constant_site(bias, spec, "bias", match, node)
     if rule.constants:
         for link in match.links:
             for tensor in data_inputs(link):
@@ -293,7 +347,7 @@ def _skips(
 ) -> Iterable[Skip]:
     """Every float node outside all groups, with the reason of the row that came closest."""
     said = {refusal.node: refusal.reason for refusal in refusals}
-    said |= {node: KEPT.format(pattern=pattern) for node, pattern in kept.items()}
+    said |= kept
     reasons = target.reasons if target.reasons is not None else {}
     for node in view.nodes:
         if node.name in owner or node.op in SHAPE_OPS or not _holds_floats(view, node):

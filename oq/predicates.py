@@ -144,6 +144,36 @@ def is_shorter_branch(view: GraphView, match: Match) -> str | None:
     )
 
 
+def is_never_negative(view: GraphView, tensor: str) -> bool:
+    """Whether the graph alone proves it: behind a ReLU, a sigmoid, a Clip from 0 or more, and what
+    only moves, averages, adds or multiplies such values."""
+    seen, queue = {tensor}, [tensor]
+    while queue:
+        here = queue.pop()
+        if view.is_constant(here):
+            if (view.constants[here] < 0).any():
+                return False
+            continue
+        producer = view.producer(here)
+        row = None if producer is None else facts(producer.op)
+        if producer is None or row is None:
+            return False
+        if row.sign == "positive" or _clips_at_zero(view, producer):
+            continue
+        if row.sign == "any":
+            return False
+        queue += [t for t in data_inputs(producer) if t not in seen]
+        seen.update(queue)
+    return True
+
+
+def _clips_at_zero(view: GraphView, node: NodeView) -> bool:
+    least = _at(node, 1) if node.op == "Clip" else None
+    return (
+        least is not None and view.is_constant(least) and bool((view.constants[least] >= 0).all())
+    )
+
+
 def branch_lengths(view: GraphView, first: str, second: str) -> tuple[int, int] | None:
     """Nodes from the lowest common ancestor of two tensors to each of them; None without one."""
     near, far = _distances(view, first), _distances(view, second)
@@ -165,6 +195,12 @@ def _distances(view: GraphView, tensor: str) -> dict[str, int]:
                 seen[source] = seen[here] + 1
                 queue.append(source)
     return seen
+
+
+def is_copy(node: NodeView) -> bool:
+    """Whether ``node`` only moves values."""
+    row = facts(node.op)
+    return row is not None and row.kind == "copy"
 
 
 def data_inputs(node: NodeView) -> tuple[str, ...]:

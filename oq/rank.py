@@ -14,19 +14,19 @@ add up.
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from glob import escape
 from pathlib import Path
 from typing import Any
 
-from oq.collect import batch_size as samples_in
 from oq.errors import ModelError
 from oq.measure import Job, measure
 from oq.ops import facts
-from oq.overrides import Choice
+from oq.overrides import Choice, Mode, Wishes
+from oq.overrides import Layer as Wish
 from oq.plan import plan as decide
 from oq.progress import Watch
-from oq.ready import Model, load, make_methods, make_ready, needs_of, open_samples
+from oq.ready import Model, choose_target, load, make_methods, make_ready, needs_of, open_samples
 from oq.session import Settings
 from oq.solve import solve
 from oq.spec import Group, Plan, Site, SiteKey, key
@@ -113,14 +113,16 @@ def sensitivity(
     target: str,
     data: object,
     *,
-    calibrator: str = "minmax",
+    calibrator: str | None = None,
     settings: Mapping[str, Any] | None = None,
     calibrator_for: Sequence[Choice] = (),
-    weights: str = "max",
+    weights: str | None = None,
     samples: int | None = SAMPLES,
     batch_size: int = BATCH,
     preprocess: str | Path | None = None,
     keep_float: Sequence[str] = (),
+    layers: Sequence[Wish] = (),
+    mode: Mode = "hybrid",
     jobs: int = 1,
     seed: int = 0,
     watch: Watch | None = None,
@@ -135,14 +137,16 @@ def sensitivity(
         OqError: the model, the data or an option cannot be used.
         ModelError: the target quantizes nothing in the model.
     """
-    methods = make_methods(calibrator, settings if settings is not None else {}, calibrator_for)
+    profile, rest = choose_target(target, settings if settings is not None else {})
+    wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
+    methods = make_methods(profile.calibrator if calibrator is None else calibrator, rest, wishes)
     loaded = load(model)
     source = open_samples(loaded, data, preprocess, None, seed)
     if samples is not None and (source.count is None or source.count > samples):
         source = open_samples(loaded, data, preprocess, samples, seed)
-    ready = make_ready(loaded, target, keep_float, calibrator_for)
-    layers = find_layers(ready.plan, ready.view)
-    if not layers:
+    ready = make_ready(loaded, profile, wishes)
+    kernels = find_layers(ready.plan, ready.view)
+    if not kernels:
         raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
     needs = needs_of(ready, methods)
     measured = measure(Job(ready.model, ready.view, needs, None, Settings()), source)
@@ -152,21 +156,17 @@ def sensitivity(
         measured.statistics,
         methods.default,
         named=methods.named,
-        weights=weights,
+        weights=profile.weight_range if weights is None else weights,
+        legalize=profile.legalize,
     )
-    count = 0
-    held = []
-    for batch in source.batches(batch_size):
-        held.append(batch)
-        count += samples_in(batch)
-    layout = Layout(ready.view, ready.target, ready.plan, tuple(keep_float))
+    layout = Layout(ready.view, profile, ready.plan, wishes)
     processes = jobs if jobs > 0 else (os.cpu_count() or 1)
-    with open_bench(ready.model, ready.plan, solution, held, processes) as bench:
-        whole, rows, kept = rank(bench, layout, layers, watch)
+    batches = source.batches(batch_size)
+    with open_bench(ready.model, ready.plan, solution, batches, processes) as bench:
+        whole, rows, kept = rank(bench, layout, kernels, watch)
     name = str(model) if isinstance(model, str | Path) else loaded.graph.name
-    return Ranking(
-        name, target, source.name, count, decibels(whole.error), whole.agreement, rows, kept
-    )
+    error, agreement = decibels(whole.error), whole.agreement
+    return Ranking(name, target, source.name, measured.samples, error, agreement, rows, kept)
 
 
 def find_layers(plan: Plan, view: GraphView) -> tuple[Layer, ...]:
@@ -223,13 +223,13 @@ def _readers(site: Site, view: GraphView) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the parts of a plan are made from: the graph, the target, the whole plan, and what the
-    user keeps in float anyway."""
+    """What the parts of a plan are made from: the graph, the target, the whole plan, and the
+    user's wishes, which hold for every part."""
 
     view: GraphView
     target: Target
     plan: Plan
-    keep_float: tuple[str, ...] = ()
+    wishes: Wishes = field(default_factory=Wishes)
 
     def without(self, layers: Iterable[Layer]) -> tuple[Part, ...]:
         """The sites that ``--keep-float`` for every one of ``layers`` leaves, on the whole plan's
@@ -238,8 +238,10 @@ class Layout:
         A site that only such a plan has (the grid behind an op that moved another's before) is left
         out, since nothing was measured for it.
         """
-        patterns = [*self.keep_float, *(escape(layer.node) for layer in layers)]
-        sites = decide(self.view, self.target, patterns).sites
+        kept = (*self.wishes.keep_float, *(escape(layer.node) for layer in layers))
+        wishes = replace(self.wishes, keep_float=kept)
+        naive = wishes.mode == "naive"
+        sites = decide(self.view, self.target, wishes.kept, only=wishes.only, naive=naive).sites
         found = ((site, self._origin(site)) for site in sites)
         return tuple(Part(site, origin) for site, origin in found if origin is not None)
 

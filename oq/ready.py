@@ -1,6 +1,6 @@
 """Everything that is settled before a sample is run: model, plan, calibrators, samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,16 @@ from oq.errors import DataError, ModelError, OptionError
 from oq.files import load_model
 from oq.graph import Graph
 from oq.measure import Methods
-from oq.ops import facts
-from oq.overrides import Choice, assign_calibrators
+from oq.overrides import Wishes, apply_layers, least_opset
 from oq.plan import plan as decide
+from oq.predicates import is_copy
 from oq.prepare.infer_types import read_type
 from oq.prepare.order import prepare
 from oq.ranges import read_ranges
-from oq.spec import Own, Plan, Range, TensorInfo
+from oq.spec import Own, Plan, Range, TensorInfo, measured_at
 from oq.statistics import Need
-from oq.target import Target
-from oq.view import GraphView, NodeView
+from oq.target import Target, with_options
+from oq.view import GraphView
 
 Model = str | Path | onnx.ModelProto
 
@@ -38,13 +38,40 @@ RANDOM = "random"
 RANDOM_SAMPLES = 64
 
 
-def make_methods(default: str, settings: Mapping[str, Any], choices: Sequence[Choice]) -> Methods:
+def choose_target(name: str, settings: Mapping[str, Any]) -> tuple[Target, dict[str, Any]]:
+    """The target called ``name`` with its own settings applied, and the settings left over, which
+    are the calibrators'.
+
+    Raises:
+        OptionError: there is no such target, or a setting has no such value.
+    """
+    target = registry.target(name)
+    options = target.options if target.options is not None else {}
+    own = {key: str(value) for key, value in settings.items() if key in options}
+    return with_options(target, own), {k: v for k, v in settings.items() if k not in own}
+
+
+def own_target(name: str, settings: Mapping[str, Any] | None) -> Target:
+    """The target called ``name`` with ``settings``, all of which are its own.
+
+    Raises:
+        OptionError: there is no such target, option or value.
+    """
+    target, rest = choose_target(name, settings or {})
+    for key in rest:
+        has = ", ".join(target.options or {}) or "none"
+        raise OptionError(f"--set {key}: target {name} has no such option; it has: {has}")
+    return target
+
+
+def make_methods(default: str, settings: Mapping[str, Any], wishes: Wishes) -> Methods:
     """The calibrators of a run, with their settings.
 
     Raises:
         OptionError: no such calibrator or setting, or a setting of one that is not used.
     """
-    used = dict.fromkeys((default, *(name for _, name in choices)))
+    named = (w.calibrator for w in wishes.all_layers if w.calibrator is not None)
+    used = dict.fromkeys((default, *named))
     own: dict[str, dict[str, Any]] = {name: {} for name in used}
     for key, value in settings.items():
         name, dot, setting = key.rpartition(".")
@@ -69,14 +96,16 @@ class Ready:
     plan: Plan
 
 
-def make_ready(
-    model: onnx.ModelProto, target: str, keep_float: Sequence[str], choices: Sequence[Choice]
-) -> Ready:
-    profile = registry.target(target)
-    graph = prepare(model, profile.min_opset).graph
+def make_ready(model: onnx.ModelProto, profile: Target, wishes: Wishes) -> Ready:
+    """Everything of ``model`` that is settled before data."""
+    layers = wishes.all_layers
+    graph = prepare(model, least_opset(profile, layers)).graph
     view = graph.view()
-    decided = assign_calibrators(decide(view, profile, keep_float), view, choices)
-    return Ready(profile, graph, graph.to_model(), view, decided)
+    naive = wishes.mode == "naive"
+    decided = decide(view, profile, wishes.kept, only=wishes.only, naive=naive)
+    return Ready(
+        profile, graph, graph.to_model(), view, apply_layers(decided, view, profile, layers)
+    )
 
 
 def open_samples(
@@ -126,7 +155,7 @@ def _range_of(view: GraphView, tensor: str, given: Mapping[str, Range]) -> Range
     source: str | None = tensor
     while source is not None and source not in given:
         producer = view.producer(source)
-        source = producer.inputs[0] if producer is not None and _copies(producer) else None
+        source = producer.inputs[0] if producer is not None and is_copy(producer) else None
     if source is not None:
         return given[source]
     return _copy_below(view, tensor, given)
@@ -135,13 +164,8 @@ def _range_of(view: GraphView, tensor: str, given: Mapping[str, Range]) -> Range
 def _copy_below(view: GraphView, tensor: str, given: Mapping[str, Range]) -> Range | None:
     if tensor in given:
         return given[tensor]
-    copies = [n.outputs[0] for n in view.consumers(tensor) if _copies(n)]
+    copies = [n.outputs[0] for n in view.consumers(tensor) if is_copy(n)]
     return next((r for t in copies if (r := _copy_below(view, t, given)) is not None), None)
-
-
-def _copies(node: NodeView) -> bool:
-    row = facts(node.op)
-    return row is not None and row.kind == "copy"
 
 
 def inputs_of(model: onnx.ModelProto) -> tuple[TensorInfo, ...]:
@@ -168,7 +192,8 @@ def needs_of(ready: Ready, methods: Methods) -> dict[str, frozenset[Need]]:
     for site in ready.plan.sites:
         if isinstance(site.spec, Own) and not ready.view.is_constant(site.tensor):
             wanted = methods.of(site.spec.calibrator).needs - {Need.READERS}
-            needs[site.tensor] = needs.get(site.tensor, frozenset()) | wanted
+            for tensor in measured_at(site):
+                needs[tensor] = needs.get(tensor, frozenset()) | wanted
     return needs
 
 

@@ -6,7 +6,7 @@ scale is widened for that channel, and where a channel's weights are all zero it
 bias alone (dead channels are common after pruning and BatchNorm folding).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -15,8 +15,9 @@ import numpy as np
 from oq.calibrator import Calibrator, Readers
 from oq.grid import SMALLEST_SCALE, Grid, fit
 from oq.readers import weigh_readers
-from oq.spec import Fixed, Own, Plan, Product, Range, Share, Site, SiteKey, key
-from oq.statistics import EMPTY, MASK, Need, Statistics
+from oq.spec import Fixed, Own, Plan, Product, QType, Range, Share, Site, SiteKey, key, measured_at
+from oq.statistics import MASK, Need, Statistics, together
+from oq.target import Legalizer
 from oq.view import GraphView
 from oq.weights import channel_range, weight_range
 
@@ -52,29 +53,25 @@ def solve(
     named: Mapping[str, Calibrator] | None = None,
     known: Mapping[str, Range] | None = None,
     weights: str = "max",
+    legalize: Sequence[Legalizer] = (),
 ) -> Solution:
     """The numbers of every site of ``plan``.
 
     ``calibrator`` serves the sites that name none, ``named`` those that do; ``known`` ranges (from
-    a file) stand in for both; ``weights`` is how constants get their ranges.
+    a file) stand in for both; ``weights`` is how constants get their ranges; ``legalize`` are the
+    target's steps on the grids.
     """
     work = _Work()
     methods = dict(named) if named is not None else {}
     given = known if known is not None else {}
     for site in plan.sites:
         match site.spec:
-            case Own(qtype, axis, name):
+            case Own(qtype, axis, name, _):
                 if view.is_constant(site.tensor):
                     values = weight_range(view.constants[site.tensor], qtype, axis, weights)
-                elif site.tensor in given:
-                    values = given[site.tensor]
                 else:
                     method = calibrator if name is None else methods[name]
-                    seen = _seen(site.tensor, statistics, work)
-                    weighs = Need.READERS in method.needs
-                    readers = weigh_readers(view, site) if weighs else Readers()
-                    values = method.range(seen, qtype, readers)
-                    work.ranges[site.tensor] = values
+                    values = _activation_range(site, qtype, method, view, statistics, given, work)
                 work.grids[key(site)] = fit(values, qtype, axis)
             case Fixed(qtype, scale, zero):
                 dtype = np.dtype(qtype.dtype)
@@ -86,14 +83,41 @@ def solve(
             case never:
                 assert_never(never)
     _share(plan, work)
+    for step in legalize:
+        legal = step(plan, view, work.grids)
+        work.grids = dict(legal.grids)
+        work.notes.extend(legal.notes)
     _bias(plan, view, work)
     grids = {key(s): work.grids[key(s)] for s in plan.sites}
     return Solution(grids, tuple(work.notes), {**given, **work.ranges})
 
 
-def _seen(tensor: str, statistics: Mapping[str, Statistics], work: _Work) -> Statistics:
-    """The statistics of ``tensor``, with a remark when they are odd."""
-    seen = statistics.get(tensor, EMPTY)
+def _activation_range(
+    site: Site,
+    qtype: QType,
+    method: Calibrator,
+    view: GraphView,
+    statistics: Mapping[str, Statistics],
+    given: Mapping[str, Range],
+    work: _Work,
+) -> Range:
+    """What ``method`` makes of the statistics of ``site``, together with the ``given`` ranges."""
+    names = measured_at(site)
+    known = [given[t] for t in names if t in given]
+    if len(known) < len(names):
+        weighs = Need.READERS in method.needs
+        readers = weigh_readers(view, site) if weighs else Readers()
+        measured = method.range(_seen(site, statistics, work), qtype, readers)
+        work.ranges |= dict.fromkeys((site.tensor, *names), measured)
+        known.append(measured)
+    lo, hi = min(float(r.lo) for r in known), max(float(r.hi) for r in known)
+    return Range(np.asarray(lo), np.asarray(hi))
+
+
+def _seen(site: Site, statistics: Mapping[str, Statistics], work: _Work) -> Statistics:
+    """The statistics of all that ``site`` holds, with a remark when they are odd."""
+    tensor = site.tensor
+    seen = together([statistics[t] for t in measured_at(site) if t in statistics])
     total = seen.nonfinite + seen.masked + seen.count
     if seen.nonfinite:
         work.notes.append(

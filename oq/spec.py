@@ -32,12 +32,17 @@ class TensorInfo:
     shape: Shape | None
 
 
+Scale = Literal["float32", "float16", "power_of_two"]
+"""Which numbers a scale may be: any float32, those a float16 holds, or 2**k alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class QType:
     """An integer grid without its scale: codes ``qmin..qmax`` stored as ``dtype``.
 
     ``symmetric`` fixes the zero point at 0 and takes the scale from ``max|x| / qmax``, so a
-    full-range int8 grid (-128..127) reaches -128 by saturation only, as TensorRT does it.
+    full-range int8 grid (-128..127) reaches -128 by saturation only, as TensorRT does it; with
+    ``qmin`` 0 it is for values that are never negative.
 
     >>> INT8_NARROW.levels
     255
@@ -47,6 +52,7 @@ class QType:
     qmin: int
     qmax: int
     symmetric: bool
+    scale: Scale = "float32"
 
     @property
     def levels(self) -> int:
@@ -54,13 +60,18 @@ class QType:
         return self.qmax - self.qmin + 1
 
     def __str__(self) -> str:
-        return f"{self.dtype} {'symmetric' if self.symmetric else 'affine'}"
+        kind = "symmetric" if self.symmetric else "affine"
+        scale = "" if self.scale == "float32" else f", {self.scale.replace('_', ' ')} scale"
+        return f"{self.dtype} {kind}{scale}"
 
 
 UINT8 = QType("uint8", 0, 255, symmetric=False)
+UINT8_POSITIVE = QType("uint8", 0, 255, symmetric=True)
 INT8 = QType("int8", -128, 127, symmetric=True)
 INT8_AFFINE = QType("int8", -128, 127, symmetric=False)
 INT8_NARROW = QType("int8", -127, 127, symmetric=True)
+INT16 = QType("int16", -(2**15), 2**15 - 1, symmetric=True)
+UINT16 = QType("uint16", 0, 2**16 - 1, symmetric=False)
 INT32 = QType("int32", -(2**31), 2**31 - 1, symmetric=True)
 
 
@@ -68,12 +79,15 @@ INT32 = QType("int32", -(2**31), 2**31 - 1, symmetric=True)
 class Own:
     """A grid of the tensor's own; ``axis`` None is per-tensor, else per slice of that axis.
 
-    ``calibrator`` None means the run's default.
+    ``calibrator`` None means the run's default.  ``over`` names the tensors whose values the grid
+    must hold, when they are others than the tensor itself: the outputs of the Concats that put
+    several tensors on one grid.
     """
 
     qtype: QType
     axis: int | None = None
     calibrator: str | None = None
+    over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +141,13 @@ SiteKey = tuple[str, tuple[str, ...]]
 def key(site: Site) -> SiteKey:
     """The identity of ``site`` in a table of solved grids."""
     return (site.tensor, site.consumers)
+
+
+def measured_at(site: Site) -> tuple[str, ...]:
+    """The tensors whose values decide the grid of ``site``: none where it has none of its own."""
+    if not isinstance(site.spec, Own):
+        return ()
+    return site.spec.over or (site.tensor,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ and a bucket is at most 1/128 of its value wide.
 
 import functools
 from array import array
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -197,6 +197,20 @@ def merge_all(
     """:func:`merge` for every tensor of either."""
     names = [*first, *(n for n in second if n not in first)]
     return {n: merge(first.get(n, EMPTY), second.get(n, EMPTY)) for n in names}
+
+
+def together(tensors: Sequence[Statistics]) -> Statistics:
+    """The statistics of several tensors as if they were one, such as the operands of a Concat.
+
+    Unlike in :func:`merge`, rows of ``batches`` with the same first sample are one batch.
+    """
+    found = functools.reduce(merge, tensors, EMPTY)
+    if len(tensors) < 2 or found.batches is None:
+        return found
+    first, starts = np.unique(found.batches[:, 0], return_index=True)
+    lo = np.minimum.reduceat(found.batches[:, 1], starts)
+    hi = np.maximum.reduceat(found.batches[:, 2], starts)
+    return replace(found, batches=np.stack([first, lo, hi], axis=1))
 
 
 def high_halves(values: Array) -> Array:

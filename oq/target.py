@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from oq.errors import OptionError
+from oq.grid import Grid
 from oq.ops import COMPOSITES
-from oq.spec import Fixed, QType
+from oq.spec import Fixed, Plan, QType, SiteKey
 from oq.view import GraphView, NodeView
 
 Element = str | tuple[str, ...]
@@ -28,7 +30,12 @@ class Output(Enum):
     WANTED = "wanted"
     """Its own when a reader wants one, else the kernel writes float at no cost."""
     SAME = "same"
-    """That of its input: the op only moves values."""
+    """That of its input: the op only moves values, and Q/DQ pairs move across it."""
+    ALIGNED = "aligned"
+    """That of its input, for a kernel that wants its input on a grid (pooling)."""
+    UNITED = "united"
+    """One grid for its output and all its inputs (Concat), those that have one where the row does
+    not ask for any (``inputs=False``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +43,19 @@ class OpRule:
     """One row of a target.
 
     ``inputs``: whether the data inputs are quantized.  ``output``: see :class:`Output`, or a grid
-    known beforehand.  ``bias``: "int32" for a DequantizeLinear of scale(data) * scale(weight).
-    ``constants``: whether constant data operands get a grid too.  ``unless``: predicates; each
-    returns None or the sentence that refuses the match.
+    known beforehand.  ``bias``: "int32" for a DequantizeLinear of scale(data) * scale(weight),
+    "own" for a grid of its own, as a weight has.  ``constants``: whether constant data operands get
+    a grid too.  ``unless``: predicates; each returns None or the sentence that refuses the match.
+    ``slower``: the same, for what the target could run but should not; ``--mode naive`` skips them.
     """
 
     ops: tuple[Element, ...]
     output: Output | Fixed = Output.FLOAT
     inputs: bool = True
-    bias: Literal["float", "int32"] = "float"
+    bias: Literal["float", "int32", "own"] = "float"
     constants: bool = False
     unless: tuple["Predicate", ...] = ()
+    slower: tuple["Predicate", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,22 @@ class Match:
 Predicate = Callable[[GraphView, Match], str | None]
 """Returns None, or the reason the match is refused, naming the tensor or node."""
 
+Grids = Mapping[SiteKey, Grid]
+"""The solved grid of every site."""
+
+
+@dataclass(frozen=True, slots=True)
+class Legalized:
+    """Grids that obey a target's constraints, and remarks on what had to move."""
+
+    grids: Grids
+    notes: tuple[str, ...] = ()
+
+
+Legalizer = Callable[[Plan, GraphView, Grids], Legalized]
+"""A pure step on the solved grids.  It runs before any weight is quantized, so a weight's grid
+may move too: its codes are made from the float weight afterwards."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -84,6 +109,13 @@ class Target:
     ``exclusive``: a quantized tensor is read only through its Q/DQ pair (onnxruntime fuses a
     kernel only when the QuantizeLinear is the sole reader of its output); else each reader that
     wants integers gets the pair and the others keep the float tensor (TensorRT).
+    ``float_outputs``: a graph output is the float tensor, never what a pair leaves of it.
+    ``positive``: the grid of tensors that are never negative, where it differs.
+    ``dtypes``: the grids an activation may be given by the user, the target's own first.
+    ``calibrator``, ``weight_range``: what serves it best when the user names none.
+    ``legalize``: steps on the solved grids, in order.
+    ``options``: ``--set key=value`` -> what it makes of the target; the first value of a key is
+    the default and changes nothing.
     ``reasons``: why an op without a row stays in float, where there is more to say than that.
     ``checks``: names of the rows of :mod:`oq.legal` that hold a file of this target.
     """
@@ -96,9 +128,37 @@ class Target:
     rules: tuple[OpRule, ...]
     checks: tuple[str, ...]
     exclusive: bool = False
+    float_outputs: bool = False
+    positive: QType | None = None
+    dtypes: tuple[QType, ...] = ()
+    calibrator: str = "minmax"
+    weight_range: str = "max"
+    legalize: tuple[Legalizer, ...] = ()
+    options: Mapping[str, Mapping[str, Callable[["Target"], "Target"]]] | None = None
     reasons: Mapping[str, str] | None = None
     per_channel: bool = True
     next_step: str = ""
+
+
+def as_is(target: Target) -> Target:
+    """The first value of every option."""
+    return target
+
+
+def with_options(target: Target, chosen: Mapping[str, str]) -> Target:
+    """``target`` as ``--set key=value`` wants it.
+
+    Raises:
+        OptionError: a key has no such value.
+    """
+    options = target.options if target.options is not None else {}
+    for key, value in chosen.items():
+        if value not in options[key]:
+            raise OptionError(
+                f"--set {key}={value}: target {target.name} takes {', '.join(options[key])}"
+            )
+        target = options[key][value](target)
+    return target
 
 
 @dataclass(frozen=True, slots=True)

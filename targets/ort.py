@@ -12,6 +12,8 @@ one-op models for what their optimized graph holds:
 * Softmax in int8 has a step of 1/256 and makes ties of small probabilities, so it stays float.
 """
 
+from dataclasses import replace
+
 from oq.predicates import (
     bias_is_not_constant,
     both_operands_vary,
@@ -22,8 +24,8 @@ from oq.predicates import (
     resize_is_not_nearest,
     weight_is_not_constant,
 )
-from oq.spec import INT8_NARROW, UINT8, Fixed
-from oq.target import OpRule, Output, Target
+from oq.spec import INT8_AFFINE, INT8_NARROW, INT16, UINT8, UINT16, Fixed
+from oq.target import OpRule, Output, Target, as_is
 
 RELU = ("Relu", "Clip")
 COPY = (
@@ -42,13 +44,35 @@ COPY = (
 WEIGHTED = (data_is_not_float, weight_is_not_constant, bias_is_not_constant)
 MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
 
+
+def on_arm(target: Target) -> Target:
+    """ARM's kernels take int8 activations as they are; x86's would turn them into uint8 first.
+
+    The grids hold the same real values, every code 128 lower (onnxruntime, "Quantize ONNX models":
+    S8S8 on ARM, U8S8 on x86).
+    """
+    return replace(
+        target,
+        summary="onnxruntime CPU on ARM: int8 affine activations, int8 weights",
+        activations=INT8_AFFINE,
+        rules=tuple(
+            replace(r, output=Fixed(INT8_AFFINE, 1 / 256, -128))
+            if isinstance(r.output, Fixed)
+            else r
+            for r in target.rules
+        ),
+    )
+
+
 TARGET = Target(
     name="ort",
     summary="onnxruntime CPU: uint8 affine activations, int8 weights",
     activations=UINT8,
+    dtypes=(UINT8, INT8_AFFINE, UINT16, INT16),
     weights=INT8_NARROW,
     min_opset=13,
     exclusive=True,
+    options={"platform": {"x86": as_is, "arm": on_arm}},
     rules=(
         OpRule(("Conv", RELU), output=Output.OWN, bias="int32", unless=WEIGHTED),
         OpRule(("Conv",), output=Output.OWN, bias="int32", unless=WEIGHTED),

@@ -10,7 +10,10 @@ The rules, with their sources:
 * A residual Add is fused into the branch that ends in a convolution; its other operand, the skip,
   gets the Q/DQ, on the same grid as the convolution that reads it too.
 * Bias stays float: the importer rejects an int32 DequantizeLinear.  Graph outputs stay float.
-* Ops that only move values carry no Q/DQ of their own: TensorRT moves the pair across them.
+* Ops that only move values carry no Q/DQ of their own: TensorRT moves the pair across them.  Pulled
+  through a Concat, a pair meets those of the branches: equal scales cancel there, different ones
+  cost a requantization per branch, so all that a Concat joins has one grid (as ModelOpt's Concat
+  elimination does it).
 """
 
 from oq.ops import OPS, facts
@@ -70,6 +73,7 @@ TARGET = Target(
             (("AveragePool", "GlobalAveragePool"),),
             unless=(data_is_not_float, feeds_no_quantized_layer),
         ),
+        OpRule(("Concat",), output=Output.UNITED, inputs=False, unless=(data_is_not_float,)),
         OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
     ),
     reasons={

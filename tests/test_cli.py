@@ -424,7 +424,7 @@ def test_random_data_is_loud(run: Oq) -> None:
     ("args", "message"),
     [
         (["--calibrator-for", "x"], "--calibrator-for 'x': expected GLOB=NAME"),
-        (["--calibrator-for", "nothing=mse"], "matches no calibrated tensor, layer or op"),
+        (["--calibrator-for", "nothing=mse"], "matches no quantized tensor, layer or op"),
         (["--calibrator-for", "*=most"], "no calibrator 'most'"),
         (["--set", "steps"], "--set 'steps': expected KEY=VALUE"),
         (["--set", "mse.steps=9"], "calibrator 'mse' is not used"),

@@ -1,5 +1,6 @@
 """The grid equations against onnxruntime's operators and exact rational arithmetic."""
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +12,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from oq.grid import SMALLEST_SCALE, Grid, dequantize, fake_quantize, fit, quantize
-from oq.spec import INT8, INT8_AFFINE, INT8_NARROW, INT32, UINT8, Array, QType, Range
+from oq.spec import (
+    INT8,
+    INT8_AFFINE,
+    INT8_NARROW,
+    INT32,
+    UINT8,
+    UINT8_POSITIVE,
+    Array,
+    QType,
+    Range,
+)
 from tests.small import floats, reference, small
 
 CODES = {"int8": (-128, 127), "uint8": (0, 255)}
@@ -246,3 +257,36 @@ def test_a_zero_point_is_a_code() -> None:
 def test_a_range_is_finite_and_holds_zero(low: Any, high: Any) -> None:
     with pytest.raises(ValueError, match="a range needs finite lo <= 0 <= hi"):
         Range(np.asarray(low), np.asarray(high))
+
+
+@pytest.mark.parametrize(
+    ("reach", "wanted"),
+    [(127.0, 1.0), (127.0001, 2.0), (1.0, 2.0**-6), (0.99, 2.0**-7), (127 * 2.0**-9, 2.0**-9)],
+)
+def test_a_power_of_two_scale_covers_the_range_and_its_half_does_not(
+    reach: float, wanted: float
+) -> None:
+    qtype = replace(INT8, scale="power_of_two")
+    grid = fit(Range(np.asarray(-reach), np.asarray(0.0)), qtype)
+    assert float(grid.scale) == wanted
+    assert wanted * 127 >= reach > wanted / 2 * 127
+
+
+@pytest.mark.parametrize(
+    ("reach", "wanted"),
+    [(0.05 * 127, 0.04998779296875), (1e-9, 2.0**-14), (1e9, 65504.0), (0.0, 0.007873535156250)],
+)
+def test_a_float16_scale_is_one(reach: float, wanted: float) -> None:
+    """0.05 is 0.04998779 in a float16 program of Core ML; subnormal numbers are avoided."""
+    qtype = replace(INT8, scale="float16")
+    scale = fit(Range(np.asarray(0.0), np.asarray(reach)), qtype).scale
+    assert float(scale) == pytest.approx(wanted, rel=1e-7)
+    assert scale.dtype == np.float32
+    assert np.float32(np.float16(scale)) == scale
+
+
+def test_a_positive_grid_spends_no_code_on_the_negative_side() -> None:
+    grid = fit(Range(np.asarray(-9.0), np.asarray(25.5)), UINT8_POSITIVE)
+    assert float(grid.scale) == pytest.approx(0.1)
+    assert int(grid.zero_point) == 0
+    assert quantize(np.array([-9.0, 0.0, 25.5], np.float32), grid).tolist() == [0, 0, 255]

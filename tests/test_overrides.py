@@ -5,13 +5,14 @@ import onnx
 import pytest
 
 import oq
+from oq import registry
 from oq.errors import OptionError
 from oq.graph import Graph
 from oq.measure import measure
-from oq.overrides import Choice, assign_calibrators
+from oq.overrides import Choice, Layer, Wishes, apply_layers, parse_layer
 from oq.pipeline import make_plan
 from oq.ready import make_methods
-from oq.spec import Array, Own
+from oq.spec import INT8_AFFINE, INT8_NARROW, UINT8, Array, Own, Plan, QuantSpec
 from tests.graphs import Net
 
 X = np.random.default_rng(0).normal(size=(40, 4, 8, 8)).astype(np.float32)
@@ -28,7 +29,8 @@ def network() -> onnx.ModelProto:
 def named(*choices: Choice) -> dict[str, str]:
     """tensor -> the calibrator its site names, where it names one."""
     view = Graph(network()).view()
-    plan = assign_calibrators(make_plan(network(), "ort"), view, choices)
+    layers = Wishes(calibrators=choices).all_layers
+    plan = apply_layers(make_plan(network(), "ort"), view, registry.target("ort"), layers)
     return {
         s.tensor: s.spec.calibrator
         for s in plan.sites
@@ -50,6 +52,8 @@ def test_by_tensor_node_and_op() -> None:
     assert named(("n_r", "mse")) == {"r": "mse"}
     assert named(("Relu", "mse")) == {"r": "mse", "q": "mse"}
     assert named(("n_[rq]", "mse")) == {"r": "mse", "q": "mse"}
+    # any node of the kernel that writes the tensor stands for it
+    assert named(("n_c", "mse")) == {"r": "mse"}
     assert named() == {}
 
 
@@ -63,9 +67,9 @@ def test_the_first_match_wins_and_constants_are_never_meant() -> None:
 
 @pytest.mark.parametrize("glob", ["w_c", "nothing", "relu", "Conv?"])
 def test_a_glob_that_matches_nothing_is_refused(glob: str) -> None:
-    with pytest.raises(OptionError, match="matches no calibrated tensor, layer or op") as caught:
+    with pytest.raises(OptionError, match="matches no quantized tensor, layer or op") as caught:
         named(("x", "mse"), (glob, "max"))
-    assert f"{glob}=max" in str(caught.value)
+    assert repr(glob) in str(caught.value)
 
 
 def scale(model: onnx.ModelProto, tensor: str) -> float:
@@ -88,7 +92,7 @@ def test_settings_go_to_whom_they_name() -> None:
     methods = make_methods(
         "percentile",
         {"percentile": 99.0, "moving_average.averaging_constant": 0.5},
-        [("x", "moving_average"), ("r", "minmax")],
+        Wishes(calibrators=(("x", "moving_average"), ("r", "minmax"))),
     )
     assert repr(methods.default) == repr(methods.of("percentile"))
     assert "99.0" in repr(methods.of(None))
@@ -125,3 +129,82 @@ def test_statistics_are_kept_only_where_they_are_read(monkeypatch: pytest.Monkey
     quantize(calibrator_for=[("r", "mse")])
     assert seen["r"] is not None
     assert [t for t, h in seen.items() if h is not None] == ["r"]
+
+
+def spec(plan: Plan, tensor: str) -> QuantSpec:
+    (found,) = [s.spec for s in plan.sites if s.tensor == tensor]
+    return found
+
+
+def test_a_layer_gets_the_grid_that_is_wished_for() -> None:
+    wide = make_plan(network(), "ort", layers=[Layer("n_c", dtype="int8", symmetric=False)])
+    assert spec(wide, "r") == Own(INT8_AFFINE)
+    assert spec(wide, "q") == Own(UINT8)
+    one = make_plan(network(), "ort", layers=[Layer("n_d", per_channel=False)])
+    assert spec(one, "w_d") == Own(INT8_NARROW, None)
+    assert spec(one, "w_e") == Own(INT8_NARROW, 0)
+
+
+def test_the_first_layer_that_speaks_of_a_thing_wins() -> None:
+    layers = [Layer("n_c", dtype="int8"), Layer("Conv", dtype="uint8", calibrator="mse")]
+    plan = make_plan(network(), "ort", layers=layers)
+    assert spec(plan, "r") == Own(INT8_AFFINE, calibrator="mse")
+    assert spec(plan, "q") == Own(UINT8, calibrator="mse")
+
+
+def test_int16_raises_the_opset_and_runs() -> None:
+    model = quantize_for("ort", layers=[Layer("n_c", dtype="int16")])
+    assert next(o.version for o in model.opset_import if not o.domain) == 21
+    zero = {t.name: t.data_type for t in model.graph.initializer}["r_zero_point"]
+    assert zero == onnx.TensorProto.INT16
+    onnx.checker.check_model(model, full_check=True)
+
+
+def quantize_for(target: str, **options: object) -> onnx.ModelProto:
+    return oq.quantize(network(), target, X, verify=False, **options).model  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Layer("n_c", dtype="int4"), "has no int4 activations; expected uint8 affine"),
+        (Layer("n_c", dtype="uint8", symmetric=True), "has no uint8 symmetric activations"),
+        (Layer("n_d", weights="int4"), "has no int4 weights beside int8"),
+        (Layer("n_z", dtype="int8"), "'n_z' matches no quantized tensor"),
+        (Layer("w_d", dtype="int8"), "'w_d' matches no quantized tensor"),
+    ],
+)
+def test_wishes_that_cannot_be_met(layer: Layer, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        make_plan(network(), "ort", layers=[layer])
+
+
+def test_float_is_a_dtype() -> None:
+    plan = make_plan(network(), "ort", layers=[Layer("n_d", dtype="float")])
+    assert "n_d" in {s.node for s in plan.skips}
+
+
+def test_selective_quantizes_what_is_listed_and_nothing_else() -> None:
+    plan = make_plan(network(), "ort", layers=[Layer("n_d", per_channel=True)], mode="selective")
+    assert [g.nodes for g in plan.groups] == [("n_d",)]
+    assert {s.reason for s in plan.skips} == {
+        "not named by any layer of the selection (--mode selective)"
+    }
+
+
+def test_a_layer_from_the_command_line() -> None:
+    found = parse_layer("conv:1/*:dtype=int16,symmetric=True,calibrator=mse")
+    assert found == Layer("conv:1/*", dtype="int16", symmetric=True, calibrator="mse")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("conv", "expected GLOB:key=value"),
+        ("conv:bits=4", "no key 'bits'; expected dtype, symmetric"),
+        ("conv:symmetric=maybe", "symmetric is 'maybe'; expected true or false"),
+    ],
+)
+def test_a_layer_that_says_nothing_known(text: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        parse_layer(text)

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from oq import predicates
-from oq.predicates import bias_input, branch_lengths, data_inputs, other_operand, weight_input
+from oq.predicates import (
+    bias_input,
+    branch_lengths,
+    data_inputs,
+    is_never_negative,
+    other_operand,
+    weight_input,
+)
 from oq.target import Match, OpRule, Predicate, find
 from oq.view import GraphView
 from tests.graphs import Net
@@ -294,3 +301,25 @@ def test_the_other_operand_comes_from_outside_the_chain(swapped: bool) -> None:
     view = residual(1, 0, swapped)
     (match,) = (f for f in find(view, [OpRule(("Conv", "Add"))]) if isinstance(f, Match))
     assert other_operand(match, 1) == "x"
+
+
+def test_what_the_graph_proves_never_negative() -> None:
+    net = Net()
+    x = net.input("x")
+    net.constant("zero", 0.0)
+    net.constant("minus", -1.0)
+    net.constant("six", 6.0)
+    r = net.node("Relu", [x], "r")
+    c = net.node("Clip", [x, "zero", "six"], "c")
+    net.node("Clip", [x, "minus", "six"], "k")
+    net.node("Add", [r, c], "sum")
+    net.node("Add", [r, "six"], "more")
+    net.node("Add", [r, "minus"], "less")
+    net.node("Add", [r, x], "any")
+    net.node("MaxPool", ["sum"], "pool", kernel_shape=[1, 1])
+    net.node("Concat", ["pool", r], "cat", axis=1)
+    net.node("Pad", [r, net.constant("pads", [0] * 8, np.int64)], "pad")
+    everything = ["x", "r", "c", "k", "sum", "more", "less", "any", "pool", "cat", "pad"]
+    view = net.view(*everything[1:])
+    proven = {t for t in everything if is_never_negative(view, t)}
+    assert proven == {"r", "c", "sum", "more", "pool", "cat"}

@@ -22,6 +22,7 @@ from oq.statistics import (
     merge_all,
     observe,
     sorted_histogram,
+    together,
 )
 from tests.small import floats
 
@@ -230,3 +231,19 @@ def test_equality_looks_at_every_field() -> None:
 def test_tensors_of_either_side_survive_a_merge() -> None:
     a, b, c = (observe(floats(v), ALL, i) for i, v in enumerate((1.0, 2.0, 3.0)))
     assert merge_all({"x": a, "y": b}, {"y": c, "z": c}) == {"x": a, "y": merge(b, c), "z": c}
+
+
+def test_tensors_together_are_one_tensor() -> None:
+    """What a Concat of both would have given, batch by batch."""
+    random = np.random.default_rng(5)
+    needs = frozenset({Need.HISTOGRAM, Need.BATCHES})
+    a, b = random.normal(size=(2, 6, 7)).astype(np.float32)
+    parts, whole = [Accumulator(needs), Accumulator(needs)], Accumulator(needs)
+    for first in (0, 2, 4):
+        rows = slice(first, first + 2)
+        parts[0].add(a[rows], first)
+        parts[1].add(b[rows], first)
+        whole.add(np.concatenate([a[rows], b[rows]]), first)
+    assert together([p.statistics() for p in parts]) == whole.statistics()
+    assert together([parts[0].statistics()]) == parts[0].statistics()
+    assert together([]) == EMPTY

@@ -6,8 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
+from oq import registry
 from oq.calibrators.minmax import CALIBRATOR
 from oq.errors import DataError
+from oq.overrides import Wishes
 from oq.ready import make_ready
 from oq.solve import Solution, solve
 from oq.spec import Array, Batch, Plan, key
@@ -24,7 +26,7 @@ def product() -> tuple[onnx.ModelProto, Plan, Solution, Array]:
     net = Net()
     weight = net.weight("w", 4, 3)
     model = net.model(net.node("MatMul", [net.input("x", ("n", 4)), weight], "y"))
-    ready = make_ready(model, "trt", (), ())
+    ready = make_ready(model, registry.target("trt"), Wishes())
     solution = solve(ready.plan, ready.view, {"x": observe(X)}, CALIBRATOR())
     return ready.model, ready.plan, solution, net.constants["w"]
 
@@ -81,7 +83,7 @@ def test_an_error_that_is_not_finite_is_infinite() -> None:
     net = Net()
     net.constant("w", [[1000.0], [0.001]])
     net.node("Log", [net.node("MatMul", [net.input("x", ("n", 2)), "w"], "m")], "y")
-    ready = make_ready(net.model("y"), "trt", (), ())
+    ready = make_ready(net.model("y"), registry.target("trt"), Wishes())
     x = np.asarray([[0.0, 2.0], [0.0, 1.0]], np.float32)
     solution = solve(ready.plan, ready.view, {"x": observe(x)}, CALIBRATOR())
     parts = tuple(Part(s, key(s)) for s in ready.plan.sites)

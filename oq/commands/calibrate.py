@@ -16,6 +16,8 @@ from oq.flags import (
     ProviderOpt,
     SamplesOpt,
     SeedOpt,
+    SetOpt,
+    read_settings,
 )
 from oq.progress import show_progress
 
@@ -35,6 +37,7 @@ def calibrate(
     batch_size: AutoBatchOpt = None,
     preprocess: PreprocessOpt = None,
     keep_float: KeepOpt = None,
+    settings: SetOpt = None,
     max_memory: MemoryOpt = None,
     provider: ProviderOpt = "cpu",
     seed: SeedOpt = 0,
@@ -64,6 +67,7 @@ def calibrate(
                 batch_size=batch_size,
                 preprocess=preprocess,
                 keep_float=tuple(keep_float or ()),
+                settings=read_settings(settings),
                 max_memory=max_memory,
                 provider=provider,
                 seed=seed,

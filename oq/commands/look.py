@@ -5,7 +5,18 @@ from typing import Annotated
 import typer
 
 from oq.console import say
-from oq.flags import JsonOpt, KeepOpt, ModelArg, TargetOpt
+from oq.flags import (
+    JsonOpt,
+    KeepOpt,
+    LayerOpt,
+    ModelArg,
+    ModeOpt,
+    SetOpt,
+    TargetOpt,
+    read_layers,
+    read_mode,
+    read_settings,
+)
 
 
 def plan(
@@ -15,13 +26,23 @@ def plan(
         str | None, typer.Option("--why", metavar="TENSOR|NODE", help="explain one name")
     ] = None,
     keep_float: KeepOpt = None,
+    layer: LayerOpt = None,
+    mode: ModeOpt = "hybrid",
+    settings: SetOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Show what would be quantized, and why; needs no data."""
     from oq import pipeline
     from oq.explain import plan_lines, why_lines
 
-    found = pipeline.make_plan(model, target, keep_float=tuple(keep_float or ()))
+    found = pipeline.make_plan(
+        model,
+        target,
+        keep_float=tuple(keep_float or ()),
+        layers=read_layers(layer),
+        mode=read_mode(mode),
+        settings=read_settings(settings),
+    )
     if why is None:
         say(found, plan_lines(found), as_json)
     else:
@@ -29,12 +50,14 @@ def plan(
         say({"name": why, "why": lines}, lines, as_json)
 
 
-def check(model: ModelArg, target: TargetOpt, as_json: JsonOpt = False) -> None:
+def check(
+    model: ModelArg, target: TargetOpt, settings: SetOpt = None, as_json: JsonOpt = False
+) -> None:
     """Judge a Q/DQ file of any tool by a target's rules; exit 1 on errors."""
     from oq import pipeline
     from oq.report import finding_lines
 
-    findings = pipeline.check(model, target)
+    findings = pipeline.check(model, target, settings=read_settings(settings))
     lines = [*finding_lines(findings), f"{len(findings)} findings for target {target}"]
     say({"target": target, "findings": findings}, lines, as_json)
     if any(f.severity == "error" for f in findings):

@@ -9,12 +9,14 @@ from oq.console import say
 from oq.errors import OptionError
 from oq.flags import (
     BatchOpt,
+    CalibratorOpt,
     DataOpt,
     JsonOpt,
     KeepOpt,
     ModelArg,
     PreprocessOpt,
     SeedOpt,
+    SetOpt,
     TargetOpt,
     read_settings,
 )
@@ -34,12 +36,9 @@ def sensitivity(
     samples: Annotated[int, typer.Option("--samples", min=1, help="draw this many")] = 64,
     batch_size: BatchOpt = 8,
     preprocess: PreprocessOpt = None,
-    calibrator: Annotated[str, typer.Option(help="see oq calibrators")] = "minmax",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="a calibrator's setting; repeatable"),
-    ] = None,
-    weights: Annotated[str, typer.Option(help="range of weights: max or mse")] = "max",
+    calibrator: CalibratorOpt = None,
+    settings: SetOpt = None,
+    weights: Annotated[str | None, typer.Option(help="range of weights: max or mse")] = None,
     keep_float: KeepOpt = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=0, help="processes; 0: one per core")

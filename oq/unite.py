@@ -1,0 +1,86 @@
+"""One grid for tensors that meet in a Concat whose inputs and output must share one.
+
+Tensors that such Concats join, directly or through one another, form a class.  The first of a
+class, in the order of the graph, keeps a grid of its own, wide enough for all of them; the others
+share it.  (NVIDIA's Concat elimination and Apple's concat groups do the same: TensorRT pulls the
+QuantizeLinear through the Concat, where equal scales cancel and different ones cost a kernel.)
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from oq.predicates import data_inputs
+from oq.spec import Fixed, Own, QType, Share, Site
+from oq.target import Match
+from oq.view import GraphView
+
+
+@dataclass(frozen=True, slots=True)
+class _Join:
+    """A Concat: what it reads and writes that has a grid, and the tensors those grids belong to."""
+
+    members: tuple[str, ...]
+    roots: frozenset[str]
+    output: str
+
+
+def unite(
+    view: GraphView, sites: Sequence[Site], concats: Iterable[Match], mixed: QType
+) -> list[Site]:
+    """``sites`` with one grid per class of tensors that ``concats`` join.
+
+    ``mixed``: the grid of a class whose members would have had different ones (one that is never
+    negative beside one that may be).
+    """
+    by_tensor = {s.tensor: s for s in sites}
+    specs: dict[str, Own | Share] = {}
+    for joins in _classes([_join(c, by_tensor) for c in concats]):
+        roots = frozenset[str]().union(*(j.roots for j in joins))
+        family = [s.tensor for s in sites if s.tensor in roots]
+        qtypes = {_qtype(by_tensor[r]) for r in family}
+        qtype = qtypes.pop() if len(qtypes) == 1 else mixed
+        over = _widest(joins, family)
+        specs[family[0]] = Own(qtype, over=() if over == (family[0],) else over)
+        specs |= {other: Share(family[0]) for other in family[1:]}
+    return [replace(s, spec=specs.get(s.tensor, s.spec)) for s in sites]
+
+
+def _join(concat: Match, sites: Mapping[str, Site]) -> _Join:
+    around = (*data_inputs(concat.anchor), concat.output)
+    members = tuple(dict.fromkeys(t for t in around if t in sites))
+    return _Join(members, frozenset(_root(t, sites) for t in members), concat.output)
+
+
+def _classes(joins: Iterable[_Join]) -> Iterable[tuple[_Join, ...]]:
+    """Joins that have a grid in common, directly or through others."""
+    classes: list[tuple[_Join, ...]] = []
+    for join in joins:
+        near = [c for c in classes if any(j.roots & join.roots for j in c)]
+        classes = [c for c in classes if c not in near]
+        if join.roots:
+            classes.append((*(j for c in near for j in c), join))
+    return classes
+
+
+def _widest(joins: Sequence[_Join], family: Sequence[str]) -> tuple[str, ...]:
+    """Tensors that between them hold every value of a class: the last Concats' outputs, and what
+    reaches a Concat only as a copy (its MaxPool, a Slice), which lacks some of its values."""
+    members = {t for j in joins for t in j.members}
+    inner = {t for j in joins for t in j.members if t != j.output}
+    ends = [j.output for j in joins if j.output not in inner]
+    return tuple(dict.fromkeys((*ends, *(r for r in family if r not in members))))
+
+
+def _root(tensor: str, sites: Mapping[str, Site]) -> str:
+    """The tensor whose grid ``tensor`` has."""
+    spec = sites[tensor].spec
+    while isinstance(spec, Share):
+        tensor = spec.source
+        spec = sites[tensor].spec
+    return tensor
+
+
+def _qtype(site: Site) -> QType:
+    if not isinstance(site.spec, Own | Fixed):
+        raise TypeError(f"{site.tensor} has a {type(site.spec).__name__}, no grid to join")
+    return site.spec.qtype
