@@ -6,7 +6,7 @@ import io
 import json
 import math
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from glob import escape
 from pathlib import Path
 
@@ -18,8 +18,9 @@ LISTED = 20
 NAME = 30
 
 
-def ranking_lines(found: Ranking, preprocess: str | None = None) -> Iterable[str]:
-    """The worst layers, the list to keep in float with what it brings, and the command for it."""
+def ranking_lines(found: Ranking, flags: Sequence[str] = ()) -> Iterable[str]:
+    """The worst layers, the list to keep in float with what it brings, and the command for it, with
+    the further ``flags`` of the run."""
     whole = _db(found.sqnr_db)
     agree = "" if found.agreement is None else f", top-1 agrees on {found.agreement:.1f} %"
     yield f"sensitivity of {found.model} for {found.target}, {found.samples:,} samples"
@@ -37,10 +38,10 @@ def ranking_lines(found: Ranking, preprocess: str | None = None) -> Iterable[str
     if len(found.layers) > LISTED:
         yield f"  and {len(found.layers) - LISTED} more (-o TABLE.csv or --json lists all)"
     yield ""
-    yield from _keep_lines(found, preprocess)
+    yield from _keep_lines(found, flags)
 
 
-def _keep_lines(found: Ranking, preprocess: str | None) -> Iterable[str]:
+def _keep_lines(found: Ranking, flags: Sequence[str]) -> Iterable[str]:
     if not found.kept:
         yield "keeping layers in float would not help"
         return
@@ -55,13 +56,13 @@ def _keep_lines(found: Ranking, preprocess: str | None) -> Iterable[str]:
         yield f"      SQNR {_db(step.sqnr_db)} dB{agree}"
     yield ""
     yield "next:"
-    yield command(found, preprocess)
+    yield command(found, flags)
 
 
-def command(found: Ranking, preprocess: str | None = None) -> str:
+def command(found: Ranking, flags: Sequence[str] = ()) -> str:
     """The ``oq quantize`` that keeps the list in float, for a shell."""
     words = ["oq", "quantize", found.model, "--target", found.target, "--data", found.data]
-    words += ["--preprocess", preprocess] if preprocess is not None else []
+    words += flags
     for name in found.keep:
         words += ["--keep-float", escape(name)]
     return shlex.join(words)

@@ -22,7 +22,7 @@ FOUND = Ranking("my net.onnx", "trt", "calib", 64, 9.0, 55.0, ROWS, (Kept("conv[
 
 
 def test_the_worst_layer_comes_first_and_the_list_says_what_it_brings() -> None:
-    lines = list(ranking_lines(FOUND, "imagenet"))
+    lines = list(ranking_lines(FOUND, ["--preprocess", "imagenet"]))
     text = "\n".join(lines)
     assert "all layers quantized: SQNR 9.0 dB at the outputs, top-1 agrees on 55.0 %" in text
     rows = [line.split() for line in lines if line.startswith("  ")]
@@ -34,7 +34,7 @@ def test_the_worst_layer_comes_first_and_the_list_says_what_it_brings() -> None:
 
 
 def test_the_command_survives_a_shell_and_matches_the_node_alone() -> None:
-    words = shlex.split(command(FOUND, "imagenet"))
+    words = shlex.split(command(FOUND, ["--preprocess", "imagenet"]))
     assert words[:3] == ["oq", "quantize", "my net.onnx"]
     assert words[-2:] == ["--keep-float", "conv[[]1]"], "brackets mean a set in a glob"
     assert words[words.index("--preprocess") + 1] == "imagenet"

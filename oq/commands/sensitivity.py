@@ -76,7 +76,11 @@ def sensitivity(
         write_table(found, output)
     if plot is not None:
         draw_ranking(found, plot)
-    say(found, ranking_lines(found, preprocess), as_json)
+    given = (("--preprocess", preprocess), ("--calibrator", calibrator), ("--weights", weights))
+    flags = [word for pair in given if pair[1] is not None for word in pair if word]
+    flags += [w for s in settings or () for w in ("--set", s)]
+    flags += [w for k in keep_float or () for w in ("--keep-float", k)]
+    say(found, ranking_lines(found, flags), as_json)
 
 
 def _check(path: Path | None, endings: tuple[str, ...]) -> None:
