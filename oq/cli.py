@@ -173,6 +173,7 @@ def verify(
 ) -> None:
     """Compare a quantized model with its float original."""
     from oq import pipeline
+    from oq.provenance import target_of
     from oq.report import layer_lines, verification_lines
 
     with show_progress() as watch:
@@ -198,7 +199,8 @@ def verify(
             "--max-drop needs a classifier and labelled data (key 'labels', or --labels FILE.csv), "
             "or a --metric that gives a pair"
         )
-    remedy = pipeline.remedy(float_model, "TARGET", data, preprocess)
+    made_for = target_of(quantized) if found.collapse else None
+    remedy = pipeline.remedy(float_model, made_for, data, preprocess)
     lines = [*verification_lines(found, remedy)]
     if per_layer:
         lines += ["", *layer_lines(found.layers)]

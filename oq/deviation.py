@@ -81,6 +81,8 @@ class Sums:
         cosine = self.dot / norms if norms > 0 else float(self.signal == self.other)
         mean = self.total_abs / self.count if self.count else 0.0
         db = sqnr_db(self.signal, self.noise)
+        if self.nonfinite and not self.count:  # nothing is left to compare
+            db, cosine = float("-inf"), 0.0
         return OutputError(name, self.max_abs, mean, db, min(1.0, cosine), self.nonfinite)
 
 

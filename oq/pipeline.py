@@ -332,8 +332,11 @@ class _Counter:
             self.watch(self.stage, done, self.total)
 
 
-def remedy(model: Model, target: str, data: object, preprocess: str | Path | None) -> str:
+def remedy(
+    model: Model, target: str | None, data: object, preprocess: str | Path | None = None
+) -> str:
     """The command that finds the layers to blame."""
+    target = "TARGET" if target is None else target
     given = str(model) if isinstance(model, str | Path) else "MODEL.onnx"
     samples = str(data) if isinstance(data, str | Path) else "DATA"
     fit = f" --preprocess {preprocess}" if isinstance(preprocess, str | Path) else ""

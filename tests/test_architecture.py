@@ -122,7 +122,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *{"explain", "export", "files", "pipeline", "plot", "rank", "ranking", "registry"},
         "report"},
     "oq.cli": {"typer", "errors", "flags", "progress", "ranges", "session",
-        *{"commands", "compare", "console", "files", "pipeline", "registry", "report"}},
+        *{"commands", "compare", "console", "files", "pipeline", "provenance", "registry"},
+        "report"},
     "oq.__main__": {"cli"},
 }  # fmt: skip
 """Module -> what it imports besides the standard library: packages, and parts of oq by first name.

@@ -100,6 +100,7 @@ def test_a_collapse_is_loud_in_quantize_and_in_verify(run: Oq) -> None:
     found = run("verify", "net.onnx", "q.onnx", "-d", "data.npz", "--no-latency")
     assert found.code == 1 and "collapsed" in found.err
     assert found.out.startswith("COLLAPSED") and "most of it comes from n_" in found.out
+    assert "next: oq sensitivity net.onnx --target trt --data data.npz" in found.out
     told = run("verify", "net.onnx", "q.onnx", "-d", "data.npz", "--no-latency", "--json")
     held = json.loads(told.out)
     assert told.code == 1 and held["layers"][0]["share"] > 50
