@@ -29,6 +29,7 @@ from oq.flags import (
     CalibratorForOpt,
     CalibratorOpt,
     DataOpt,
+    EngineOpt,
     JsonOpt,
     KeepOpt,
     LayerOpt,
@@ -167,6 +168,7 @@ def verify(
         bool, typer.Option("--per-layer", help="where the error is made, tensor by tensor")
     ] = False,
     provider: ProviderOpt = "cpu",
+    engine: EngineOpt = "onnxruntime",
     latency: Annotated[bool, typer.Option("--latency/--no-latency")] = True,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
@@ -186,6 +188,7 @@ def verify(
             preprocess=preprocess,
             labels=labels,
             provider=provider,
+            engine=engine,
             latency=latency,
             need_labels=max_drop is not None and not metric,
             metrics=tuple(metric or ()),
@@ -253,13 +256,8 @@ def main() -> None:
 
 def _drop(found: "Verification") -> tuple[str, float] | None:
     """What fell most in either reading, and by how much: the metrics asked for that have a value
-    for each model, else top-1 in points over all outputs; None without either."""
-    drops = [(s.metric, s.drop) for s in found.scores if s.drop is not None]
-    if not found.scores:
-        votes = [v for r in (found.deployed, found.literal) for v in r.classes]
-        drops = [
-            ("top-1", v.top1_float - v.top1)
-            for v in votes
-            if v.top1 is not None and v.top1_float is not None
-        ]
-    return max(drops, key=lambda d: d[1], default=None)
+    for each model, else top-1 in points; None without either."""
+    if found.scores:
+        drops = [(s.metric, s.drop) for s in found.scores if s.drop is not None]
+        return max(drops, key=lambda d: d[1], default=None)
+    return None if found.drop is None else ("top-1", found.drop)

@@ -16,18 +16,19 @@ from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
 from oq.data import Fitted, open_source, subset
 from oq.emit import emit
-from oq.errors import ModelError, OptionError
+from oq.engine import DEFAULT
+from oq.errors import OptionError
 from oq.files import model_bytes, save_model
-from oq.graph import Graph
+from oq.guard import guard
 from oq.layers import Remembered, compare_layers
 from oq.legal import Finding
 from oq.legal import check as find_violations
 from oq.measure import EVERYTHING, Job, Measured, measure
 from oq.metrics import open_metric
 from oq.overrides import Choice, Layer, Mode, Wishes
-from oq.prepare.order import QUANTIZED
 from oq.progress import Clock, Watch
 from oq.provenance import provenance, stamp
+from oq.questions import check, explain, judge, make_plan
 from oq.ready import (
     Model,
     Ready,
@@ -48,7 +49,7 @@ from oq.sampling import RANDOM as RANDOM_NAME
 from oq.sanity import data_warnings
 from oq.session import Settings
 from oq.solve import Solution, solve
-from oq.spec import Plan, Range
+from oq.spec import Range
 from oq.target import Target
 
 BATCH = 8
@@ -171,6 +172,8 @@ def quantize(
 def _write(ready: Ready, solution: Solution) -> tuple[onnx.ModelProto, tuple[Finding, ...]]:
     """The graph with its Q/DQ, and what the target's checks find in it."""
     emit(ready.graph, ready.plan, solution)
+    if ready.target.guarded:
+        guard(ready.graph, {s.node for s in ready.plan.skips})
     findings = find_violations(ready.graph.view(), ready.target)
     _insist(findings)
     return ready.graph.to_model(), findings
@@ -226,6 +229,7 @@ def verify(
     preprocess: str | Path | None = None,
     labels: Path | None = None,
     provider: str = "cpu",
+    engine: str = DEFAULT,
     latency: bool = True,
     need_labels: bool = False,
     metrics: Sequence[str] = (),
@@ -235,11 +239,12 @@ def verify(
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
+    ``engine`` runs the quantized model (:mod:`oq.engine`); ``need_labels`` refuses data without
+    labels before anything is run.
+
     ``metrics`` are names of :mod:`oq.metrics`, or ``package.module:callable``.  ``per_layer`` also
     compares every tensor that both models share (:mod:`oq.layers`), in further passes over the
     data; where the quantized model has collapsed that is done on the first samples unasked.
-
-    ``need_labels`` refuses data without labels before anything is run.
 
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.
@@ -261,6 +266,7 @@ def verify(
         rounded,
         seen,
         settings=Settings(provider=provider),
+        engine=engine,
         latency=latency,
         progress=_Counter("verify", source.count, watch),
         figures=figures,
@@ -272,37 +278,6 @@ def verify(
     if found.collapse:
         return replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
     return found
-
-
-def make_plan(
-    model: Model,
-    target: str,
-    *,
-    keep_float: Sequence[str] = (),
-    layers: Sequence[Layer] = (),
-    mode: Mode = "hybrid",
-    settings: Mapping[str, Any] | None = None,
-) -> Plan:
-    """What ``target`` would quantize in ``model``, and why not the rest; needs no data."""
-    wishes = Wishes(tuple(keep_float), (), tuple(layers), mode)
-    return make_ready(load(model), own_target(target, settings), wishes).plan
-
-
-def check(
-    model: Model, target: str, *, settings: Mapping[str, Any] | None = None
-) -> tuple[Finding, ...]:
-    """How a quantized ``model``, whoever made it, offends against ``target``'s rules.
-
-    Raises:
-        ModelError: the model is not quantized at all.
-    """
-    profile = own_target(target, settings)
-    view = Graph(load(model)).view()
-    if not any(n.op in QUANTIZED for n in view.nodes):
-        raise ModelError(
-            "the model holds no Q/DQ: it is a float model, and there is nothing to check"
-        )
-    return find_violations(view, profile)
 
 
 def next_step(target: Target, output: Path) -> str:
@@ -369,8 +344,10 @@ __all__ = [
     "Result",
     "calibrate",
     "check",
+    "explain",
     "finish",
     "inputs_of",
+    "judge",
     "make_plan",
     "next_step",
     "quantize",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from oq.legal import DQ, PAIR, Q
+from oq.qdq import DQ, PAIR, Q
 from oq.session import Session, Settings, expose
 from oq.spec import Array, Batch
 from oq.view import GraphView, NodeView

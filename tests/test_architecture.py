@@ -41,6 +41,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.grid": {"numpy", *VALUES},
     "oq.target": {"spec", "grid", "ops", "view", "errors"},
     "oq.predicates": {"numpy", *RULES},
+    "oq.qdq": {"numpy", *GRAPHS},
+    "oq.obstacles": {"numpy", *RULES, "predicates", "qdq"},
+    "oq.cost": {"view"},
     "oq.unite": {*RULES, "predicates"},
     "oq.statistics": {"numpy", *VALUES},
     "oq.tally": {"numpy", *VALUES, "grid", "statistics"},
@@ -48,7 +51,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.readers": {"numpy", *GRAPHS, "calibrator"},
     "oq.calibrator": {"numpy", *VALUES, "grid", "statistics"},
     "oq.targets": set(),
-    "oq.targets.*": {*RULES, "predicates"},
+    "oq.speed": {*RULES, "predicates"},
+    "oq.targets.*": {*RULES, "dpu", "obstacles", "predicates", "speed"},
     "oq.calibrators": set(),
     "oq.calibrators.*": {
         *{"numpy", *VALUES},
@@ -60,6 +64,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.prepare": set(),
     "oq.prepare.*": {"numpy", "onnx", *GRAPHS, "graph", "prepare", "session"},
     "oq.session": {"numpy", "onnx", "onnxruntime", *VALUES, "files"},
+    # engines
+    "oq.engine": {"onnx", *VALUES, "session"},
+    "oq.engines": set(),
+    "oq.engines.*": {"onnx", "openvino", *VALUES, "engine", "files", "ops", "session"},
     # stages
     "oq.plan": {*RULES, "predicates", "unite"},
     "oq.collect": {"numpy", "onnx", *VALUES, "session", "statistics", "view"},
@@ -72,12 +80,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.cache": {"numpy", "onnx", *VALUES, "collect", "files", "statistics"},
     "oq.ranges": {"numpy", *VALUES, "files"},
     "oq.emit": {"numpy", *VALUES, "graph", "grid", "solve", "view"},
-    "oq.legal": {"numpy", *RULES},
     # what was lost, and where
     "oq.deviation": {"numpy", *VALUES},
     "oq.metrics": {"numpy", *VALUES, "deviation"},
-    "oq.compare": {"numpy", "onnx", *VALUES, "deviation", "layers", "metrics", "ops", "session"},
-    "oq.shared": {"numpy", "onnx", *VALUES, "legal", "session", "view"},
+    "oq.compare": {"numpy", "onnx", *VALUES, "deviation", "engine", "layers", "metrics", "session"},
+    "oq.shared": {"numpy", "onnx", *VALUES, "qdq", "session", "view"},
     "oq.shares": {"numpy", "onnx", *VALUES, "deviation", "session", "shared", "view"},
     "oq.layers": {"numpy", "onnx", *VALUES,
         *{"deviation", "graph", "session", "shared", "shares", "view"}},
@@ -87,6 +94,28 @@ MAY_IMPORT: dict[str, set[str]] = {
         *{"session", "solve", "target", "variants"}},
     "oq.ranking": {"files", "rank", "report"},
     "oq.plot": {"matplotlib", "errors", "files", "rank"},
+    # the DPU's arithmetic
+    "oq.dpu": set(),
+    "oq.dpu.exact": {"numpy", "spec"},
+    "oq.dpu.factors": set(),
+    "oq.dpu.windows": {"numpy", "spec"},
+    "oq.dpu.kernels": {"numpy", "spec", "dpu"},
+    "oq.dpu.checks": {"numpy", *GRAPHS, "dpu"},
+    "oq.dpu.legalize": {"numpy", *RULES, "dpu", "grid"},
+    "oq.dpu.limits": set(),
+    "oq.dpu.places": {*GRAPHS, "dpu", "predicates"},
+    "oq.dpu.positions": {"dpu"},
+    "oq.dpu.refusals": {*RULES, "dpu"},
+    "oq.dpu.scales": {"numpy", "spec"},
+    "oq.dpu.simulate": {"numpy", "onnx", *GRAPHS, "dpu", "graph", "predicates", "session"},
+    "oq.guard": {"graph", "legal", "ops", "qdq", "view"},
+    "oq.placement": {*GRAPHS, "predicates", "qdq"},
+    "oq.legal": {"numpy", *RULES, "dpu", "placement", "qdq"},
+    "oq.plain": {"numpy", *GRAPHS, "qdq"},
+    "oq.forecast": {*RULES, "cost", "plain", "plan", "predicates", "qdq"},
+    "oq.subgraphs": {"onnx"},
+    "oq.judgement": {"onnx", *VALUES, *{"forecast", "graph", "legal", "prepare", "subgraphs"},
+        *{"target", "view"}},
     # data
     "oq.preprocess": {"numpy", "yaml", *VALUES},
     "oq.sources": set(),
@@ -102,7 +131,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # outside
     "oq.report": {*VALUES, "compare", "deviation", "layers", "legal", "ops"},
-    "oq.explain": {*VALUES, "report"},
+    "oq.explain": {*GRAPHS, "report"},
+    "oq.outlook": {"forecast", "judgement", "legal", "report"},
+    "oq.questions": {"explain", "judgement", "legal", "overrides", "ready", "spec"},
     "oq.registry": {*VALUES, "calibrator", "target"},
     "oq.measure": {"onnx", *VALUES, *{"cache", "calibrator", "collect", "data", "session"},
         *{"statistics", "view"}},
@@ -111,16 +142,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.provenance": {"onnx", *{"cache", "compare", "measure", "ready"}},
     "oq.progress": {"rich"},
     "oq.pipeline": {"onnx", *GRAPHS, *{"cache", "collect", "compare", "data", "emit", "files"},
-        *{"graph", "layers", "legal", "measure", "metrics", "overrides", "plan", "prepare"},
-        *{"progress", "provenance", "ready"},
-        *{"registry", "report", "sampling", "sanity", "session", "solve", "target"}},
+        *{"engine", "guard", "layers", "legal", "measure", "metrics", "overrides", "progress"},
+        *{"provenance", "questions", "ready", "registry", "report", "sampling", "sanity"},
+        *{"session", "solve", "target"}},
     "oq.demo": {"pipeline", "registry", "files", "compare"},
     "oq.flags": {"typer", "yaml", "errors", "overrides"},
     "oq.console": {"typer", "report"},
     "oq.commands": set(),
     "oq.commands.*": {"typer", *{"console", "errors", "flags", "progress"}, *{"cache", "demo"},
-        *{"explain", "export", "files", "pipeline", "plot", "rank", "ranking", "registry"},
-        "report"},
+        *{"explain", "export", "files", "outlook", "pipeline", "plot", "rank", "ranking"},
+        *{"registry", "report"}},
     "oq.cli": {"typer", "errors", "flags", "progress", "ranges", "session",
         *{"commands", "compare", "console", "files", "pipeline", "provenance", "registry"},
         "report"},
@@ -205,6 +236,7 @@ def test_there_are_no_cycles_not_even_lazy_ones() -> None:
     ("package", "owners"),
     [
         ("onnxruntime", {"oq.session"}),
+        ("openvino", {"oq.engines.openvino"}),
         ("onnx_graphsurgeon", {"oq.graph"}),
         ("matplotlib", {"oq.plot"}),
         ("typer", {"oq.cli", "oq.console", "oq.flags", *(f"oq.commands.{c}" for c in COMMANDS)}),
@@ -280,6 +312,7 @@ OP_NAMES = (".op", ".op_type")
 def test_ops_are_named_in_tables_not_in_chains() -> None:
     """Comparing an op's name outside ops, targets and prepare is a question for review."""
     allowed = {"oq.legal", "oq.predicates", "oq.graph", "oq.compare"}
+    allowed |= {"oq.obstacles", "oq.placement"}  # predicates and checks over Q/DQ graphs
     for module in MODULES:
         if module in allowed or module.startswith(("oq.prepare", "oq.targets")):
             continue

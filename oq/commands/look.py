@@ -1,6 +1,6 @@
 """Commands that run nothing: ``plan``, ``check``, ``targets``, ``calibrators``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,20 +33,19 @@ def plan(
 ) -> None:
     """Show what would be quantized, and why; needs no data."""
     from oq import pipeline
-    from oq.explain import plan_lines, why_lines
+    from oq.explain import plan_lines
 
-    found = pipeline.make_plan(
-        model,
-        target,
-        keep_float=tuple(keep_float or ()),
-        layers=read_layers(layer),
-        mode=read_mode(mode),
-        settings=read_settings(settings),
-    )
+    wishes: dict[str, Any] = {
+        "keep_float": tuple(keep_float or ()),
+        "layers": read_layers(layer),
+        "mode": read_mode(mode),
+        "settings": read_settings(settings),
+    }
     if why is None:
+        found = pipeline.make_plan(model, target, **wishes)
         say(found, plan_lines(found), as_json)
     else:
-        lines = list(why_lines(found, why))
+        lines = pipeline.explain(model, target, why, **wishes)
         say({"name": why, "why": lines}, lines, as_json)
 
 
@@ -55,12 +54,11 @@ def check(
 ) -> None:
     """Judge a Q/DQ file of any tool by a target's rules; exit 1 on errors."""
     from oq import pipeline
-    from oq.report import finding_lines
+    from oq.outlook import judgement_lines
 
-    findings = pipeline.check(model, target, settings=read_settings(settings))
-    lines = [*finding_lines(findings), f"{len(findings)} findings for target {target}"]
-    say({"target": target, "findings": findings}, lines, as_json)
-    if any(f.severity == "error" for f in findings):
+    found = pipeline.judge(model, target, settings=read_settings(settings))
+    say(found, judgement_lines(found), as_json)
+    if any(f.severity == "error" for f in found.findings):
         raise typer.Exit(1)
 
 
