@@ -278,7 +278,7 @@ def rank(
         _row(place + 1, layers[i], effects[slots[i] : slots[i] + 4], everything)
         for place, i in enumerate(order)
     ]
-    kept = _choose(bench, layout, [layers[i] for i in order], effects[0])
+    kept = _choose(bench, layout, [layers[i] for i in order], effects[0], watch)
     return effects[0], tuple(rows), kept
 
 
@@ -307,7 +307,11 @@ def _row(place: int, layer: Layer, effects: Sequence[Effect], everything: float)
 
 
 def _choose(
-    bench: Bench, layout: Layout, ranked: Sequence[Layer], whole: Effect
+    bench: Bench,
+    layout: Layout,
+    ranked: Sequence[Layer],
+    whole: Effect,
+    watch: Watch | None = None,
 ) -> tuple[Kept, ...]:
     """Greedily, from the worst on: of the next :data:`WINDOW` layers the one that helps most, until
     :data:`ENOUGH` of the error is gone.  Layers that do not help beside those chosen, because their
@@ -326,6 +330,8 @@ def _choose(
             kept.append(Kept(window[best].node, decibels(error), tried[best].agreement))
         else:
             waiting = waiting[WINDOW:]
+        if watch is not None:
+            watch("keep", len(ranked) - len(waiting), len(ranked))
     return tuple(kept)
 
 

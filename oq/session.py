@@ -66,6 +66,11 @@ def use_custom_ops(paths: Sequence[Path]) -> None:
         _custom_ops.append(str(path.resolve()))
 
 
+def custom_ops() -> tuple[Path, ...]:
+    """The libraries in use, for a process that is to load the same models."""
+    return tuple(Path(path) for path in _custom_ops)
+
+
 class Session:
     """A model ready to run.
 

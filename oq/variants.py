@@ -28,7 +28,7 @@ from oq.emit import emit
 from oq.errors import DataError
 from oq.files import load_model, model_bytes, save_model
 from oq.graph import Graph
-from oq.session import Session, Settings, expose
+from oq.session import Session, Settings, custom_ops, expose, use_custom_ops
 from oq.solve import Solution
 from oq.spec import Array, Batch, Plan, Site, SiteKey, key
 
@@ -125,7 +125,7 @@ def open_bench(
         if jobs <= 1:
             yield Bench(worker, None)
             return
-        context, known = get_context("spawn"), (folder, plan, solution, count)
+        context, known = get_context("spawn"), (folder, plan, solution, count, custom_ops())
         with ProcessPoolExecutor(jobs, context, initializer=_start, initargs=known) as pool:
             yield Bench(worker, pool)
 
@@ -134,7 +134,10 @@ _here: list["_Worker"] = []
 """In a process of the pool: its worker."""
 
 
-def _start(folder: Path, plan: Plan, solution: Solution, count: int) -> None:
+def _start(
+    folder: Path, plan: Plan, solution: Solution, count: int, libraries: Sequence[Path]
+) -> None:
+    use_custom_ops(libraries)
     _here.append(_Worker(folder, plan, solution, count))
 
 
