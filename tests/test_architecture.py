@@ -100,7 +100,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.dpu.factors": set(),
     "oq.dpu.windows": {"numpy", "spec"},
     "oq.dpu.kernels": {"numpy", "spec", "dpu"},
-    "oq.dpu.checks": {"numpy", *GRAPHS, "dpu"},
+    "oq.dpu.checks": {"numpy", *GRAPHS, "dpu", "predicates"},
     "oq.dpu.legalize": {"numpy", *RULES, "dpu", "grid"},
     "oq.dpu.limits": set(),
     "oq.dpu.places": {*GRAPHS, "dpu", "predicates"},
