@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
-    from oq.pipeline import Result, calibrate, check, make_plan, quantize, verify
+    from oq.pipeline import Result, calibrate, check, judge, make_plan, quantize, verify
 
 __version__ = "0.1.0"
 
@@ -26,6 +26,7 @@ _HOMES = {
     "Result": "oq.pipeline",
     "calibrate": "oq.pipeline",
     "check": "oq.pipeline",
+    "judge": "oq.pipeline",
     "make_plan": "oq.pipeline",
     "quantize": "oq.pipeline",
     "verify": "oq.pipeline",
@@ -40,6 +41,7 @@ __all__ = [
     "Result",
     "calibrate",
     "check",
+    "judge",
     "make_plan",
     "quantize",
     "verify",

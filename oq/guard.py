@@ -10,8 +10,9 @@ part of those patterns, and no optimization of onnxruntime removes it.  It costs
 from collections.abc import Collection
 
 from oq.graph import Graph
-from oq.legal import DQ, Q, quantized_anyway
+from oq.legal import quantized_anyway
 from oq.ops import OPS
+from oq.qdq import DQ, Q
 from oq.view import GraphView, NodeView
 
 SLOWER_UNASKED = frozenset({"AveragePool", "Softmax"})

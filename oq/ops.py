@@ -88,6 +88,7 @@ OPS: Mapping[str, OpFacts] = {
     "Tile": _COPY,
     "Transpose": _COPY,
     "Unsqueeze": _COPY,
+    "Where": OpFacts("compute", data=(1, 2)),
 }
 
 COMPOSITES: Mapping[str, tuple[str, str]] = {
@@ -101,6 +102,9 @@ Silu: Elfwing et al. 2017; HardSwish: Howard et al. 2019, "Searching for MobileN
 
 SHAPE_OPS = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size", "NonZero"})
 """Ops whose output is about shapes, not about data: nothing to quantize, nothing to report."""
+
+BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+"""Ops with graphs inside, which a plan does not reach into."""
 
 TRANSPOSED_WEIGHT: Mapping[str, tuple[str, int]] = {"Gemm": ("transB", 0)}
 """op -> (attribute, output-channel axis when it is set): Gemm stores (out, in) under transB=1."""

@@ -18,17 +18,17 @@ from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
 from oq.data import Fitted, open_source, subset
 from oq.emit import emit
+from oq.engine import DEFAULT
 from oq.errors import ModelError, OptionError
 from oq.files import model_bytes, save_model
-from oq.graph import Graph
 from oq.guard import guard
 from oq.legal import Finding
 from oq.legal import check as find_violations
 from oq.measure import EVERYTHING, Job, Measured, measure
 from oq.overrides import Choice, Layer, Mode, Wishes
-from oq.prepare.order import QUANTIZED
 from oq.progress import Watch
 from oq.provenance import provenance, stamp
+from oq.questions import check, explain, judge, make_plan
 from oq.ready import (
     Model,
     Ready,
@@ -48,7 +48,7 @@ from oq.sampling import RANDOM as RANDOM_NAME
 from oq.sanity import data_warnings
 from oq.session import Settings
 from oq.solve import Solution, solve
-from oq.spec import Plan, Range
+from oq.spec import Range
 from oq.target import Target
 
 BATCH = 8
@@ -224,6 +224,7 @@ def verify(
     preprocess: str | Path | None = None,
     labels: Path | None = None,
     provider: str = "cpu",
+    engine: str = DEFAULT,
     latency: bool = True,
     need_labels: bool = False,
     seed: int = 0,
@@ -231,7 +232,8 @@ def verify(
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
-    ``need_labels`` refuses data without labels before anything is run.
+    ``engine`` runs the quantized model (:mod:`oq.engine`); ``need_labels`` refuses data without
+    labels before anything is run.
 
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.
@@ -251,40 +253,10 @@ def verify(
         rounded,
         source.batches(batch_size),
         settings=Settings(provider=provider),
+        engine=engine,
         latency=latency,
         progress=_Counter("verify", source.count, watch),
     )
-
-
-def make_plan(
-    model: Model,
-    target: str,
-    *,
-    keep_float: Sequence[str] = (),
-    layers: Sequence[Layer] = (),
-    mode: Mode = "hybrid",
-    settings: Mapping[str, Any] | None = None,
-) -> Plan:
-    """What ``target`` would quantize in ``model``, and why not the rest; needs no data."""
-    wishes = Wishes(tuple(keep_float), (), tuple(layers), mode)
-    return make_ready(load(model), own_target(target, settings), wishes).plan
-
-
-def check(
-    model: Model, target: str, *, settings: Mapping[str, Any] | None = None
-) -> tuple[Finding, ...]:
-    """How a quantized ``model``, whoever made it, offends against ``target``'s rules.
-
-    Raises:
-        ModelError: the model is not quantized at all.
-    """
-    profile = own_target(target, settings)
-    view = Graph(load(model)).view()
-    if not any(n.op in QUANTIZED for n in view.nodes):
-        raise ModelError(
-            "the model holds no Q/DQ: it is a float model, and there is nothing to check"
-        )
-    return find_violations(view, profile)
 
 
 def next_step(target: Target, output: Path) -> str:
@@ -366,8 +338,10 @@ __all__ = [
     "Result",
     "calibrate",
     "check",
+    "explain",
     "finish",
     "inputs_of",
+    "judge",
     "make_plan",
     "next_step",
     "quantize",

@@ -76,36 +76,37 @@ def _lines(report: Report) -> Iterable[str]:
     arrow = f" -> {report.output}" if report.output else ""
     yield f"oq {report.version}  {report.model}{arrow}"
     yield ""
-    yield from _row("target", f"{report.target}: {report.summary}")
+    yield from row("target", f"{report.target}: {report.summary}")
     took = report.seconds.get("calibrate")
     seconds = "" if took is None else f" in {took:.2f} s"
-    yield from _row(
+    yield from row(
         "calibrated", f"{report.calibrator} on {report.samples:,} samples of {report.data}{seconds}"
     )
     done, total = weighted_layers(report.plan)
     left = len(report.plan.skips)
-    yield from _row("quantized", f"{done} of {total} weighted layers; {left} nodes left in float")
+    yield from row("quantized", f"{done} of {total} weighted layers; {left} nodes left in float")
     share = 100 * report.bytes_after / report.bytes_before if report.bytes_before else 0
-    yield from _row(
+    yield from row(
         "size", f"{report.bytes_before:,} -> {report.bytes_after:,} bytes ({share:.0f} %)"
     )
-    yield from _row("legal", _conformance(report.findings))
+    yield from row("legal", conformance(report.findings))
     yield from skip_lines(report.plan.skips)
     if report.notes:
         yield ""
         yield "notes"
         for note in report.notes:
-            yield from _item(note)
+            yield from item(note)
     yield from finding_lines(report.findings)
     if report.verification is not None:
         yield ""
         yield from verification_lines(report.verification)
     if report.next_step:
         yield ""
-        yield from _row("next", report.next_step)
+        yield from row("next", report.next_step)
 
 
-def _conformance(findings: tuple[Finding, ...]) -> str:
+def conformance(findings: tuple[Finding, ...]) -> str:
+    """How many findings of each severity."""
     if not findings:
         return "no findings"
     counts = Counter(f.severity for f in findings)
@@ -115,7 +116,7 @@ def _conformance(findings: tuple[Finding, ...]) -> str:
 def finding_lines(findings: Iterable[Finding]) -> Iterable[str]:
     """One item per finding: severity, node, reason, remedy."""
     for finding in findings:
-        yield from _item(
+        yield from item(
             f"{finding.severity} [{finding.check}] {finding.node}: {finding.message}; "
             f"{finding.remedy}"
         )
@@ -131,9 +132,9 @@ def skip_lines(skips: Iterable[Skip]) -> Iterable[str]:
         yield "left in float"
     for (op, reason), nodes in groups.items():
         many = f" x{len(nodes)}" if len(nodes) > 1 else ""
-        yield from _item(f"{op}{many}: {reason}")
+        yield from item(f"{op}{many}: {reason}")
         shown = ", ".join(nodes[:3]) + (f", and {len(nodes) - 3} more" if len(nodes) > 3 else "")
-        yield from _item(shown, indent=6)
+        yield from item(shown, indent=6)
 
 
 def verification_lines(found: Verification) -> Iterable[str]:
@@ -145,29 +146,31 @@ def verification_lines(found: Verification) -> Iterable[str]:
         for name, reading in (("deployed", found.deployed), ("literal", found.literal)):
             yield _error_line(name, reading.outputs[i])
             if lost := reading.outputs[i].nonfinite:
-                yield from _item(f"{lost} values above are NaN or infinite", indent=25)
+                yield from item(f"{lost} values above are NaN or infinite", indent=25)
     for name, reading in (("deployed", found.deployed), ("literal", found.literal)):
         for votes in reading.classes:
-            yield from _item(f"{name}: {_votes(votes)}")
+            yield from item(f"{name}: {_votes(votes)}")
     if found.readings_differ:
         worst = min(found.gap, key=lambda g: g.sqnr_db)
-        yield from _item(
+        yield from item(
             f"the two readings differ: {worst.name!r} by {_db(worst.sqnr_db)} dB, as much as "
-            "quantization itself; what onnxruntime runs is not what the Q/DQ say"
+            f"quantization itself; what {found.engine} runs is not what the Q/DQ say"
         )
     kernels = found.kernels
     total = kernels.integer + kernels.floating
-    yield from _row(
+    yield from row(
         "kernels",
-        f"{kernels.integer} of {total} compute nodes in integers ({kernels.share:.0f} %) "
-        "in onnxruntime",
+        f"{kernels.integer} of {total} {kernels.counted} in integers ({kernels.share:.0f} %) "
+        f"in {found.engine}",
     )
+    for name in kernels.left:
+        yield from item(f"in float: {name}", indent=LABEL)
     if found.latency is not None:
         time = found.latency
-        yield from _row(
+        yield from row(
             "latency",
             f"{time.quantized_ms:.2f} ms against {time.float_ms:.2f} ms per batch of "
-            f"{time.batch}: {time.ratio:.2f} of float in onnxruntime",
+            f"{time.batch}: {time.ratio:.2f} of float in {found.engine}",
         )
 
 
@@ -195,13 +198,15 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else "..." + text[-(width - 3) :]
 
 
-def _row(label: str, text: str) -> Iterable[str]:
+def row(label: str, text: str) -> Iterable[str]:
+    """``label`` in the first column, ``text`` wrapped in the second."""
     wrapped = textwrap.wrap(text, WIDTH - LABEL, break_long_words=False, break_on_hyphens=False)
     for i, line in enumerate(wrapped):
         yield f"{label if i == 0 else '':<{LABEL}}{line}".rstrip()
 
 
-def _item(text: str, indent: int = 2) -> Iterable[str]:
+def item(text: str, indent: int = 2) -> Iterable[str]:
+    """``text`` wrapped, its later lines two columns further in."""
     pad = " " * indent
     yield from textwrap.wrap(
         text,

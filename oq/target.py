@@ -103,6 +103,37 @@ may move too: its codes are made from the float weight afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A match in a Q/DQ graph: the DequantizeLinear nodes its data come from and the
+    QuantizeLinear nodes its output goes to, both across ops that the engine moves them over."""
+
+    view: GraphView
+    match: Match
+    sources: tuple[NodeView, ...]
+    sinks: tuple[NodeView, ...]
+
+
+Obstacle = Callable[[Place], str | None]
+"""None, or the reason why the match runs in float although it is quantized on both sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What runs the files: how it treats a Q/DQ graph of any tool, for :mod:`oq.forecast`.
+
+    ``codes``: integer types its kernels read.  ``rules``: rows that it runs in integers and that
+    this target does not ask for.  ``moves``: ops across which it moves a Q or DQ by itself (None:
+    those of all rows with SAME).  ``rounds``: ops whose float weights it quantizes by itself.
+    """
+
+    codes: tuple[str, ...] = ("int8", "uint8")
+    rules: tuple[OpRule, ...] = ()
+    moves: tuple[str, ...] | None = None
+    rounds: tuple[str, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A deployment profile.
 
@@ -143,6 +174,7 @@ class Target:
     passes: tuple[str, ...] = ()
     guarded: bool = False
     next_step: str = ""
+    engine: Engine = Engine()
 
 
 def as_is(target: Target) -> Target:

@@ -16,6 +16,13 @@ one-op models for what their optimized graph holds:
 
 from dataclasses import replace
 
+from oq.obstacles import (
+    clamp_is_not_the_grid,
+    float_output_without_int32_bias,
+    int8_is_shared,
+    int8_operand_is_stored,
+    signs_differ,
+)
 from oq.predicates import (
     bias_is_not_constant,
     both_operands_vary,
@@ -28,7 +35,7 @@ from oq.predicates import (
 )
 from oq.spec import INT8_AFFINE, INT8_NARROW, INT16, UINT8, UINT16, Fixed
 from oq.speed import average_of_a_part, both_come_in_float, window_of_few_channels
-from oq.target import OpRule, Output, Target, as_is
+from oq.target import Engine, OpRule, Output, Target, as_is
 
 RELU = ("Relu", "Clip")
 COPY = (
@@ -166,8 +173,28 @@ TARGET = Target(
         "relu-grid",
         "bias-scale",
         "stays-float",
+        "double-pair",
+        "weight-only",
+        "shared-int8",
+        "loads",
     ),
-    passes=("fold_affine", "plain_gemm", "shortcut_to_conv"),
+    engine=Engine(
+        # attention products and Softmax run in integers where another tool asks for it
+        rules=(
+            OpRule(("MatMul",), output=Output.WANTED, unless=(data_is_not_float,)),
+            OpRule((("Softmax", "Where"),), output=Output.OWN, unless=(data_is_not_float,)),
+        ),
+        moves=("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"),
+        rounds=("Conv", "Gemm"),
+        obstacles=(
+            clamp_is_not_the_grid,
+            signs_differ,
+            float_output_without_int32_bias,
+            int8_is_shared,
+            int8_operand_is_stored,
+        ),
+    ),
+    passes=("plain_gemm", "shortcut_to_conv"),
     guarded=True,
     next_step='onnxruntime.InferenceSession("{output}")',
 )

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
-from oq import session as module
 from oq.errors import DataError, ModelError, OptionError
 from oq.grid import fake_quantize, fit, quantize
-from oq.session import Session, Settings, expose, infer, optimized_ops, run, version
+from oq.session import Session, Settings, expose, infer, optimized_ops, quietly, run, version
 from oq.spec import INT8_NARROW, UINT8, Array, Range, TensorInfo
 from tests.small import normal, reference, small
 
@@ -76,7 +76,6 @@ def test_a_model_runs_from_a_path_and_beyond_the_protobuf_limit(
     x = normal(32, 32, seed=1)
     expected = x + normal(32, 32)
     assert np.array_equal(run(path, {"x": x})["y"], expected)
-    monkeypatch.setattr(module, "PROTOBUF_LIMIT", 10)
     monkeypatch.setattr("oq.files.PROTOBUF_LIMIT", 10)
     before = model.SerializeToString()
     assert np.array_equal(run(model, {"x": x})["y"], expected)
@@ -186,3 +185,14 @@ def test_version_is_onnxruntimes() -> None:
     import onnxruntime
 
     assert version() == onnxruntime.__version__
+
+
+def test_quietly_holds_onnxruntimes_log_back(capfd: pytest.CaptureFixture[str]) -> None:
+    """The model has an initializer that nothing reads, which onnxruntime warns of by default."""
+    model = small("net (float[n] x) => (float[n] y) { y = Relu(x) }", {"unused": np.ones(3)})
+    content = model.SerializeToString()
+    with quietly():
+        ort.InferenceSession(content)
+    assert capfd.readouterr().err == ""
+    ort.InferenceSession(content)
+    assert "unused" in capfd.readouterr().err

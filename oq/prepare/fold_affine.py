@@ -1,7 +1,8 @@
-"""``Add(Mul(W * x + b, k), c)`` -> ``(W k) * x + (b k + c)`` for Conv; k and c constants per channel.
+"""``BatchNormalization(x) * k + c`` -> one BatchNormalization, for ``k`` and ``c`` per channel.
 
-Either may stand alone.  Exporters of normalization layers with a separate scale write them, and a
-kernel of integers would be rounded once more at each.
+    gamma' = gamma * k        beta' = beta * k + c
+
+Caffe writes normalization as two layers, BatchNorm and Scale, and its converters as three nodes.
 """
 
 import numpy as np
@@ -13,52 +14,53 @@ from oq.view import GraphView, NodeView
 
 
 def fold_affine(graph: Graph) -> Outcome:
-    """Fold every Mul and Add by finite float32 constants that alone reads a Conv of constants."""
+    """Fold each Mul and Add by a constant per channel that alone reads a BatchNormalization."""
     changed = 0
-    for node in graph.view().nodes:
-        if node.op in {"Mul", "Add"} and len(node.inputs) == 2:
-            changed += any(_fold(graph, node, slot) for slot in (0, 1))
+    while True:  # once per node in a row behind one BatchNormalization
+        view = graph.view()
+        found = [match for node in view.nodes if (match := _match(view, node)) is not None]
+        if not found:
+            break
+        for norm, step, values in found:
+            _fold(graph, view, norm, step, values)
+        changed += len(found)
     if changed:
         graph.cleanup()
     return Outcome(changed)
 
 
-def _fold(graph: Graph, node: NodeView, slot: int) -> bool:
-    """Fold ``node`` into the Conv at its input ``slot``; False when that is not possible."""
-    view = graph.view()
-    node = view.node(node.name)
-    conv = view.producer(node.inputs[slot])
-    if conv is None or conv.op != "Conv" or view.edges(node.inputs[slot]) != 1:
-        return False
-    if not all(view.is_constant(t) for t in conv.inputs[1:] if t):
-        return False
-    weight = view.constants[conv.inputs[1]]
-    factor = _per_channel(view, node.inputs[1 - slot], weight)
-    if factor is None or weight.dtype != np.float32:
-        return False
-    has_bias = len(conv.inputs) > 2 and bool(conv.inputs[2])
-    bias = view.constants[conv.inputs[2]].astype(np.float64) if has_bias else np.zeros(len(weight))
-    if node.op == "Mul":
-        scaled = (weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))).astype(np.float32)
-        graph.set_input(conv.name, 1, graph.add_constant(f"{conv.name}.weight", scaled))
-        bias = bias * factor
+def _match(view: GraphView, norm: NodeView) -> tuple[NodeView, NodeView, Array] | None:
+    """``norm``, the Mul or Add behind it, and its constant as (channels,) or ()."""
+    if norm.op != "BatchNormalization" or len(norm.outputs) != 1:
+        return None
+    if not all(view.is_constant(t) for t in norm.inputs[1:3]):
+        return None
+    out = norm.outputs[0]
+    readers = view.consumers(out)
+    if len(readers) != 1 or view.edges(out) != 1 or readers[0].op not in {"Add", "Mul"}:
+        return None
+    step = readers[0]
+    other = step.inputs[1 - step.inputs.index(out)]
+    rank = view.rank(out)
+    if rank is None or not view.is_constant(other):
+        return None
+    values = view.constants[other]
+    channels = view.constants[norm.inputs[1]].size
+    shape = (1,) * (rank - values.ndim) + values.shape
+    if values.ndim > rank or shape not in {(1,) * rank, (1, channels, *(1,) * (rank - 2))}:
+        return None
+    return norm, step, values.reshape(-1) if values.size > 1 else values.reshape(())
+
+
+def _fold(graph: Graph, view: GraphView, norm: NodeView, step: NodeView, values: Array) -> None:
+    gamma, beta = (view.constants[t].astype(np.float64) for t in norm.inputs[1:3])
+    exact = values.astype(np.float64)
+    if step.op == "Mul":
+        gamma, beta = gamma * exact, beta * exact
     else:
-        bias = bias + factor
-    if has_bias or node.op == "Add":
-        shifted = bias.astype(np.float32)
-        graph.set_input(conv.name, 2, graph.add_constant(f"{conv.name}.bias", shifted))
-    graph.bypass(node.name, slot)
-    return True
-
-
-def _per_channel(view: GraphView, tensor: str, weight: Array) -> Array | None:
-    """Constant ``tensor`` as one float64 value per channel (axes: out), or None."""
-    if not view.is_constant(tensor):
-        return None
-    values = view.constants[tensor]
-    if values.dtype != np.float32 or values.ndim > weight.ndim or not np.isfinite(values).all():
-        return None
-    shape = (*(1,) * (weight.ndim - values.ndim), *values.shape)
-    if shape[1] not in {1, len(weight)} or values.size != shape[1]:
-        return None
-    return np.broadcast_to(values.astype(np.float64).reshape(-1), (len(weight),))
+        beta = beta + exact
+    dtype = view.constants[norm.inputs[1]].dtype
+    for slot, new, what in ((1, gamma, "scale"), (2, beta, "bias")):
+        name = graph.add_constant(f"{norm.name}.{what}", np.asarray(new.astype(dtype)))
+        graph.set_input(norm.name, slot, name)
+    graph.bypass(step.name, step.inputs.index(norm.outputs[0]))

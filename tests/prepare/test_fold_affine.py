@@ -1,65 +1,78 @@
-"""Constants per channel behind a convolution disappear into it, and the outputs stay."""
+"""Mul and Add by constants per channel join the BatchNormalization in front of them."""
 
+import numpy as np
 import pytest
 
 from oq.graph import Graph
 from oq.prepare.fold_affine import fold_affine
 from oq.prepare.infer_types import infer_types
-from oq.spec import Array
-from tests.small import assert_same_outputs, floats, normal, ops, small
+from tests.small import assert_same_outputs, normal, ops, small
 
-CONSTANTS: dict[str, Array] = {
-    "w": normal(5, 4, 3, 3, seed=1),
-    "g": normal(4, 1, 3, 3, seed=2),
-    "b": normal(5, seed=3),
-    "k": normal(5, 1, 1, seed=4),
-    "k4": normal(1, 4, 1, 1, seed=5),
-    "c": normal(1, 5, 1, 1, seed=6),
-    "one": normal(1, seed=7),
-    "row": normal(4, seed=8),
-    "wide": normal(2, 1, 1, 1, seed=9),
-    "endless": floats(float("inf")),
+CONSTANTS = {
+    **{name: normal(3, seed=i) for i, name in enumerate(("gamma", "beta", "mean"))},
+    "var": np.abs(normal(3)) + np.float32(0.1),
+    "channel": normal(3, 1, 1, seed=5),
+    "four": normal(1, 3, 1, 1, seed=6),
+    "scalar": np.array(0.5, np.float32),
+    "single": normal(1, 1, 1, seed=7),
+    "row": normal(5, seed=8),
+    "batch": normal(2, 1, 1, 1, seed=9),
 }
 
 
-def rewritten(body: str, opset: int = 17) -> tuple[list[str], int]:
-    text = f"net (float[n,4,6,6] x) => (float[p,q,r,s] y) {{ {body} }}"
-    graph = Graph(small(text, CONSTANTS, opset=opset))
+@pytest.mark.parametrize(
+    ("steps", "left"),
+    [
+        ("t = Mul(b, channel)\n y = Add(t, four)", []),
+        ("t = Mul(channel, b)\n y = Add(scalar, t)", []),
+        ("t = Add(b, single)\n u = Mul(t, scalar)\n y = Add(u, channel)", []),
+        ("t = Mul(b, channel)\n r = Relu(t)\n y = Add(r, channel)", ["Relu", "Add"]),
+        ("y = Mul(b, row)", ["Mul"]),
+        ("y = Mul(b, batch)", ["Mul"]),
+        ("y = Mul(b, b)", ["Mul"]),
+        ("y = Mul(b, x)", ["Mul"]),
+        ("y = Sub(b, channel)", ["Sub"]),
+        ("t = Mul(b, channel)\n y = Add(t, b)", ["Mul", "Add"]),
+    ],
+)
+def test_folded(steps: str, left: list[str]) -> None:
+    model = small(
+        f"""net (float[2,3,5,5] x) => (float[2,3,5,5] y) {{
+            b = BatchNormalization(x, gamma, beta, mean, var)
+            {steps}
+        }}""",
+        CONSTANTS,
+    )
+    graph = Graph(model)
     infer_types(graph)
-    before = graph.to_model()
-    changed = fold_affine(graph).changed
-    if "endless" not in body:
-        assert_same_outputs(before, graph.to_model(), rtol=1e-4, atol=1e-5)
-    return ops(graph.to_model()), changed
+    outcome = fold_affine(graph)
+    made = graph.to_model()
+    assert ops(made) == ["BatchNormalization", *left]
+    before = [op for op in ops(model) if op != "BatchNormalization"]
+    assert outcome.changed == len(before) - len(left)
+    assert_same_outputs(model, made, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("body", "count"),
-    [
-        ("t = Conv(x, w)\n y = Mul(t, k)", 1),
-        ("t = Conv(x, w, b)\n y = Mul(k, t)", 1),
-        ("t = Conv(x, w)\n y = Add(t, c)", 1),
-        ("t = Conv(x, w, b)\n u = Mul(t, k)\n y = Add(c, u)", 2),
-        ("t = Conv(x, w, b)\n u = Add(t, one)\n y = Mul(u, one)", 2),
-        ("t = Conv<group = 4>(x, g)\n u = Mul(t, k4)\n y = Add(u, one)", 2),
-    ],
-)
-def test_constants_per_channel_are_folded(body: str, count: int) -> None:
-    assert rewritten(body) == (["Conv"], count)
+def test_a_graph_output_between_stays() -> None:
+    model = small(
+        """net (float[2,3,5,5] x) => (float[2,3,5,5] y, float[2,3,5,5] b) {
+            b = BatchNormalization(x, gamma, beta, mean, var) y = Mul(b, channel)
+        }""",
+        CONSTANTS,
+    )
+    graph = Graph(model)
+    infer_types(graph)
+    assert fold_affine(graph).changed == 0
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        "t = Conv(x, w)\n y = Mul(t, row)",
-        "t = Conv(x, w)\n y = Add(t, t)",
-        "t = Conv(x, w)\n u = Mul(t, k)\n y = Add(u, t)",
-        "t = Relu(x)\n y = Mul(t, one)",
-        "t = Conv(x, w)\n y = Sub(t, k)",
-        "t = Conv(x, w)\n y = Mul(t, endless)",
-    ],
-)
-def test_everything_else_stays(body: str) -> None:
-    found, changed = rewritten(body)
-    assert changed == 0
-    assert len(found) == body.count("=")
+def test_three_axes_are_aligned_from_the_right() -> None:
+    """(3, 1, 1) scales the batch of a tensor of rank 3, not its channels."""
+    model = small(
+        """net (float[3,3,5] x) => (float[3,3,5] y) {
+            b = BatchNormalization(x, gamma, beta, mean, var) y = Mul(b, channel)
+        }""",
+        CONSTANTS,
+    )
+    graph = Graph(model)
+    infer_types(graph)
+    assert fold_affine(graph).changed == 0
