@@ -172,6 +172,11 @@ class Target:
     engine: Engine = Engine()
 
 
+def as_is(target: Target) -> Target:
+    """The first value of every option."""
+    return target
+
+
 def with_options(target: Target, chosen: Mapping[str, str]) -> Target:
     """``target`` as ``--set key=value`` wants it.
 

@@ -12,6 +12,8 @@ one-op models for what their optimized graph holds:
 * Softmax in int8 has a step of 1/256 and makes ties of small probabilities, so it stays float.
 """
 
+from dataclasses import replace
+
 from oq.obstacles import (
     clamp_is_not_the_grid,
     float_output_without_int32_bias,
@@ -30,7 +32,7 @@ from oq.predicates import (
     weight_is_not_constant,
 )
 from oq.spec import INT8_AFFINE, INT8_NARROW, INT16, UINT8, UINT16, Fixed
-from oq.target import Engine, OpRule, Output, Target
+from oq.target import Engine, OpRule, Output, Target, as_is
 
 RELU = ("Relu", "Clip")
 COPY = (
@@ -48,6 +50,31 @@ COPY = (
 )
 WEIGHTED = (data_is_not_float, weight_is_not_constant, bias_is_not_constant)
 MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
+FUSION = (clamp_is_not_the_grid, signs_differ, float_output_without_int32_bias)
+ON_X86 = ("shared-int8", "loads")
+"""Checks of int8 activations, which onnxruntime turns into uint8 on x86 only."""
+
+
+def on_arm(target: Target) -> Target:
+    """ARM's kernels take int8 activations as they are; x86's would turn them into uint8 first.
+
+    The grids hold the same real values, every code 128 lower (onnxruntime, "Quantize ONNX models":
+    S8S8 on ARM, U8S8 on x86).
+    """
+    return replace(
+        target,
+        summary="onnxruntime CPU on ARM: int8 affine activations, int8 weights",
+        activations=INT8_AFFINE,
+        checks=tuple(c for c in target.checks if c not in ON_X86),
+        engine=replace(target.engine, obstacles=FUSION),
+        rules=tuple(
+            replace(r, output=Fixed(INT8_AFFINE, 1 / 256, -128))
+            if isinstance(r.output, Fixed)
+            else r
+            for r in target.rules
+        ),
+    )
+
 
 TARGET = Target(
     name="ort",
@@ -57,6 +84,7 @@ TARGET = Target(
     weights=INT8_NARROW,
     min_opset=13,
     exclusive=True,
+    options={"platform": {"x86": as_is, "arm": on_arm}},
     rules=(
         OpRule(("Conv", RELU), output=Output.OWN, bias="int32", unless=WEIGHTED),
         OpRule(("Conv",), output=Output.OWN, bias="int32", unless=WEIGHTED),
@@ -95,8 +123,7 @@ TARGET = Target(
         "stays-float",
         "double-pair",
         "weight-only",
-        "shared-int8",
-        "loads",
+        *ON_X86,
     ),
     engine=Engine(
         # attention products and Softmax run in integers where another tool asks for it
@@ -106,13 +133,7 @@ TARGET = Target(
         ),
         moves=("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"),
         rounds=("Conv", "Gemm"),
-        obstacles=(
-            clamp_is_not_the_grid,
-            signs_differ,
-            float_output_without_int32_bias,
-            int8_is_shared,
-            int8_operand_is_stored,
-        ),
+        obstacles=(*FUSION, int8_is_shared, int8_operand_is_stored),
     ),
     next_step='onnxruntime.InferenceSession("{output}")',
 )
