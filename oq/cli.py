@@ -12,7 +12,7 @@ import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +25,7 @@ from oq.flags import (
     CalibratorForOpt,
     CalibratorOpt,
     DataOpt,
+    EngineOpt,
     JsonOpt,
     KeepOpt,
     LayerOpt,
@@ -45,9 +46,6 @@ from oq.flags import (
     read_settings,
 )
 from oq.progress import show_progress
-
-if TYPE_CHECKING:
-    from oq.compare import Verification
 
 app = typer.Typer(
     name="oq",
@@ -152,6 +150,7 @@ def verify(
         typer.Option("--max-drop", help="points of top-1 that may be lost; else exit 1"),
     ] = None,
     provider: ProviderOpt = "cpu",
+    engine: EngineOpt = "onnxruntime",
     latency: Annotated[bool, typer.Option("--latency/--no-latency")] = True,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
@@ -170,12 +169,13 @@ def verify(
             preprocess=preprocess,
             labels=labels,
             provider=provider,
+            engine=engine,
             latency=latency,
             need_labels=max_drop is not None,
             seed=seed,
             watch=watch,
         )
-    drop = _drop(found)
+    drop = found.drop
     if max_drop is not None and drop is None:
         raise OptionError(
             "--max-drop needs a classifier and labelled data (key 'labels', or --labels FILE.csv)"
@@ -385,12 +385,3 @@ def _say(value: Any, lines: Iterable[str], as_json: bool) -> None:
 
 def _warn(text: str) -> None:
     print(f"oq: {text}", file=sys.stderr)
-
-
-def _drop(found: "Verification") -> float | None:
-    """The largest loss of top-1 in points, over outputs and both readings; None without labels."""
-    votes = [v for r in (found.deployed, found.literal) for v in r.classes]
-    drops = [
-        v.top1_float - v.top1 for v in votes if v.top1 is not None and v.top1_float is not None
-    ]
-    return max(drops, default=None)

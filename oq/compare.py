@@ -1,7 +1,9 @@
-"""Float model against quantized model, in onnxruntime: errors, accuracy, kernels, latency.
+"""Float model against quantized model: errors, accuracy, kernels, latency.
 
 Everything streams: one batch through the float model and through both readings of the quantized
-one (:mod:`oq.session`: deployed and literal), folded into running sums.
+one, folded into running sums.  The literal reading (:mod:`oq.session`) and the float reference are
+onnxruntime's; the deployed reading, the kernels and the latency are those of an engine
+(:mod:`oq.engine`).
 """
 
 import math
@@ -12,15 +14,19 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
+from oq.engine import DEFAULT, Engine, Kernels, Loaded, find_engine
 from oq.errors import DataError
-from oq.ops import FLOAT_KERNELS, INTEGER_KERNELS
-from oq.session import Session, Settings, optimized_ops
+from oq.session import Session, Settings
 from oq.spec import Array, Batch
 
 LATENCY_SECONDS = 1.0
 DIFFER_DB = 3.0
 """Decibels.  Rounding in integer kernels stays 4 or more below quantization's own error; a removed
 Q/DQ pair (onnxruntime's double-QDQ remover) is an error of the same size as one pair makes."""
+
+ROUNDING_DB = 100.0
+"""Decibels.  Sums of float32 in another order stay 120 or more below the signal, and no grid of 16
+bits or less comes near that."""
 
 LATENCY_RUNS = (10, 200)
 
@@ -70,21 +76,6 @@ class ReadingResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Kernels:
-    """Compute nodes in onnxruntime's optimized graph, by whether they work on integers."""
-
-    integer: int
-    floating: int
-    ops: Mapping[str, int]
-
-    @property
-    def share(self) -> float:
-        """Integer kernels in percent of all compute nodes (100 when there is none)."""
-        total = self.integer + self.floating
-        return 100.0 * self.integer / total if total else 100.0
-
-
-@dataclass(frozen=True, slots=True)
 class Latency:
     """Median milliseconds per batch of ``batch`` samples, the two models run in turn."""
 
@@ -96,7 +87,8 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Everything measured.  ``gap``: deployed against literal reading, per output."""
+    """Everything measured.  ``gap``: deployed against literal reading, per output.  ``engine``:
+    what the deployed reading, the kernels and the latency are from."""
 
     samples: int
     deployed: ReadingResult
@@ -104,14 +96,25 @@ class Verification:
     gap: tuple[OutputError, ...]
     kernels: Kernels
     latency: Latency | None
+    engine: str = DEFAULT
 
     @property
     def readings_differ(self) -> bool:
         """Whether fusion changes some output by half of quantization's own error power or more."""
         return any(
-            g.sqnr_db < error.sqnr_db + DIFFER_DB
+            g.sqnr_db < min(error.sqnr_db + DIFFER_DB, ROUNDING_DB)
             for g, error in zip(self.gap, self.literal.outputs, strict=True)
         )
+
+    @property
+    def drop(self) -> float | None:
+        """The largest loss of top-1 in points, over outputs and both readings; None without
+        labels."""
+        votes = [v for r in (self.deployed, self.literal) for v in r.classes]
+        drops = [
+            v.top1_float - v.top1 for v in votes if v.top1 is not None and v.top1_float is not None
+        ]
+        return max(drops, default=None)
 
 
 @dataclass(slots=True)
@@ -213,6 +216,7 @@ def compare(
     batches: Iterable[Batch],
     *,
     settings: Settings | None = None,
+    engine: str = DEFAULT,
     latency: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Verification:
@@ -220,11 +224,16 @@ def compare(
 
     Raises:
         DataError: there are no samples.
+        OptionError: there is no such ``engine``.
+        MissingExtra: it is not installed.
     """
+    runner = find_engine(engine)
+    settings = Settings() if settings is None else settings
+    deployed = runner.load(quantized, settings)
     reference = Session(float_model, settings)
     names = [o.name for o in reference.outputs]
-    readings = {
-        "deployed": Session(quantized, settings),
+    readings: dict[str, Loaded] = {
+        "deployed": deployed,
         "literal": Session(quantized, Settings(reading="literal")),
     }
     pairs = ("deployed", "literal", "gap")
@@ -257,25 +266,22 @@ def compare(
         deployed=result("deployed"),
         literal=result("literal"),
         gap=tuple(s.result(n) for s, n in zip(sums["gap"], names, strict=True)),
-        kernels=count_kernels(quantized),
-        latency=measure_latency(float_model, quantized, sample.feeds) if latency else None,
+        kernels=runner.count_kernels(quantized),
+        latency=measure_latency(float_model, quantized, sample.feeds, runner) if latency else None,
+        engine=engine,
     )
 
 
-def count_kernels(model: onnx.ModelProto) -> Kernels:
-    """What onnxruntime's optimized graph computes in integers, and what in float."""
-    ops = optimized_ops(model)
-    integer = sum(n for op, n in ops.items() if op in INTEGER_KERNELS)
-    floating = sum(n for op, n in ops.items() if op in FLOAT_KERNELS)
-    return Kernels(integer, floating, dict(sorted(ops.items())))
-
-
 def measure_latency(
-    float_model: onnx.ModelProto, quantized: onnx.ModelProto, feeds: Mapping[str, Array]
+    float_model: onnx.ModelProto,
+    quantized: onnx.ModelProto,
+    feeds: Mapping[str, Array],
+    engine: Engine | None = None,
 ) -> Latency:
-    """Both models in turn on one batch, threads not spinning (two spinning sessions in one
-    process would slow each other down)."""
-    sessions = [Session(m, Settings(spin=False)) for m in (float_model, quantized)]
+    """Both models in turn on one batch in ``engine``, threads not spinning (two spinning sessions
+    in one process would slow each other down)."""
+    load = (find_engine(DEFAULT) if engine is None else engine).load
+    sessions = [load(m, Settings(spin=False)) for m in (float_model, quantized)]
     times: tuple[list[float], list[float]] = ([], [])
     for session in sessions:
         session.run(feeds)

@@ -11,6 +11,13 @@ from typing import Literal
 
 import numpy as np
 
+from oq.dpu.checks import (
+    illegal_positions,
+    not_int8,
+    not_power_of_two,
+    several_scales,
+    split_kernel,
+)
 from oq.ops import facts, weight_axis
 from oq.placement import (
     Found,
@@ -309,6 +316,11 @@ CHECKS = _table(
             quantized_anyway,
             "keep a neighbour in float too, or load with session.disable_quant_qdq=1",
         ),
+        Check("power-of-two", "error", not_power_of_two, "use the nearest power of two"),
+        Check("one-scale", "error", several_scales, "quantize per tensor"),
+        Check("int8-symmetric", "error", not_int8, "use int8 with zero point 0"),
+        Check("positions", "error", illegal_positions, "move the scales (see oq quantize -t dpu)"),
+        Check("kernel-is-whole", "warning", split_kernel, "put the pair behind the activation"),
         Check(
             "residual", "warning", residual_sides, "quantize the skip, not the layer's own output"
         ),

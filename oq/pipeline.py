@@ -18,8 +18,10 @@ from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
 from oq.data import Fitted, open_source, subset
 from oq.emit import emit
+from oq.engine import DEFAULT
 from oq.errors import ModelError, OptionError
 from oq.files import model_bytes, save_model
+from oq.guard import guard
 from oq.legal import Finding
 from oq.legal import check as find_violations
 from oq.measure import EVERYTHING, Job, Measured, measure
@@ -165,6 +167,8 @@ def quantize(
 def _write(ready: Ready, solution: Solution) -> tuple[onnx.ModelProto, tuple[Finding, ...]]:
     """The graph with its Q/DQ, and what the target's checks find in it."""
     emit(ready.graph, ready.plan, solution)
+    if ready.target.guarded:
+        guard(ready.graph, {s.node for s in ready.plan.skips})
     findings = find_violations(ready.graph.view(), ready.target)
     _insist(findings)
     return ready.graph.to_model(), findings
@@ -220,6 +224,7 @@ def verify(
     preprocess: str | Path | None = None,
     labels: Path | None = None,
     provider: str = "cpu",
+    engine: str = DEFAULT,
     latency: bool = True,
     need_labels: bool = False,
     seed: int = 0,
@@ -227,7 +232,8 @@ def verify(
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
-    ``need_labels`` refuses data without labels before anything is run.
+    ``engine`` runs the quantized model (:mod:`oq.engine`); ``need_labels`` refuses data without
+    labels before anything is run.
 
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.
@@ -247,6 +253,7 @@ def verify(
         rounded,
         source.batches(batch_size),
         settings=Settings(provider=provider),
+        engine=engine,
         latency=latency,
         progress=_Counter("verify", source.count, watch),
     )

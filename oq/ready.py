@@ -99,7 +99,7 @@ class Ready:
 def make_ready(model: onnx.ModelProto, profile: Target, wishes: Wishes) -> Ready:
     """Everything of ``model`` that is settled before data."""
     layers = wishes.all_layers
-    graph = prepare(model, least_opset(profile, layers)).graph
+    graph = prepare(model, least_opset(profile, layers), profile.passes).graph
     view = graph.view()
     naive = wishes.mode == "naive"
     decided = decide(view, profile, wishes.kept, only=wishes.only, naive=naive)

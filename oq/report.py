@@ -154,21 +154,23 @@ def verification_lines(found: Verification) -> Iterable[str]:
         worst = min(found.gap, key=lambda g: g.sqnr_db)
         yield from item(
             f"the two readings differ: {worst.name!r} by {_db(worst.sqnr_db)} dB, as much as "
-            "quantization itself; what onnxruntime runs is not what the Q/DQ say"
+            f"quantization itself; what {found.engine} runs is not what the Q/DQ say"
         )
     kernels = found.kernels
     total = kernels.integer + kernels.floating
     yield from row(
         "kernels",
-        f"{kernels.integer} of {total} compute nodes in integers ({kernels.share:.0f} %) "
-        "in onnxruntime",
+        f"{kernels.integer} of {total} {kernels.counted} in integers ({kernels.share:.0f} %) "
+        f"in {found.engine}",
     )
+    for name in kernels.left:
+        yield from item(f"in float: {name}", indent=LABEL)
     if found.latency is not None:
         time = found.latency
         yield from row(
             "latency",
             f"{time.quantized_ms:.2f} ms against {time.float_ms:.2f} ms per batch of "
-            f"{time.batch}: {time.ratio:.2f} of float in onnxruntime",
+            f"{time.batch}: {time.ratio:.2f} of float in {found.engine}",
         )
 
 

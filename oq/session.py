@@ -20,7 +20,7 @@ import onnx
 import onnxruntime as ort
 
 from oq.errors import DataError, ModelError, OptionError, one_line
-from oq.files import PROTOBUF_LIMIT, model_bytes, save_model
+from oq.files import loadable
 from oq.spec import Array, Shape, TensorInfo
 
 Reading = Literal["deployed", "literal"]
@@ -94,7 +94,7 @@ class Session:
         try:
             for library in _custom_ops:
                 options.register_custom_ops_library(library)
-            with _loadable(model) as source:
+            with loadable(model) as source:
                 self._session = ort.InferenceSession(
                     source, options, providers=_providers(settings.provider)
                 )
@@ -207,20 +207,6 @@ def _providers(name: str) -> list[str]:
         choices = ", ".join(short.get(p, p) for p in available)
         raise OptionError(f"provider {name!r} is not in this onnxruntime; it has: {choices}")
     return [wanted] if wanted == PROVIDERS["cpu"] else [wanted, PROVIDERS["cpu"]]
-
-
-@contextmanager
-def _loadable(model: onnx.ModelProto | Path) -> Iterator[bytes | str]:
-    """What InferenceSession takes: bytes, or a path when protobuf's 2 GB would be passed."""
-    if isinstance(model, Path):
-        yield str(model)
-    elif model_bytes(model) < PROTOBUF_LIMIT:
-        yield model.SerializeToString()
-    else:
-        with tempfile.TemporaryDirectory(prefix="oq-") as folder:
-            path = Path(folder) / "model.onnx"
-            save_model(model, path)
-            yield str(path)
 
 
 def _info(value: Any) -> TensorInfo:

@@ -149,6 +149,9 @@ class Target:
     the default and changes nothing.
     ``reasons``: why an op without a row stays in float, where there is more to say than that.
     ``checks``: names of the rows of :mod:`oq.legal` that hold a file of this target.
+    ``passes``: names of the prepare passes (:mod:`oq.prepare.order`) that only some targets want.
+    ``guarded``: its runtime rewrites float layers that lie between Q/DQ pairs, which
+    :mod:`oq.guard` prevents.
     """
 
     name: str
@@ -168,6 +171,8 @@ class Target:
     options: Mapping[str, Mapping[str, Callable[["Target"], "Target"]]] | None = None
     reasons: Mapping[str, str] | None = None
     per_channel: bool = True
+    passes: tuple[str, ...] = ()
+    guarded: bool = False
     next_step: str = ""
     engine: Engine = Engine()
 

@@ -256,7 +256,10 @@ def test_a_float_model_is_no_subject() -> None:
         pipeline.check(net.model(net.conv(net.input("x"), "c")), "ort")
 
 
-ELSEWHERE = {"stays-float", "only-qdq", *PLACEMENT}
+DPU = {"power-of-two", "one-scale", "int8-symmetric", "positions", "kernel-is-whole"}
+"""Violated in tests/dpu/test_checks.py."""
+
+ELSEWHERE = {"stays-float", "only-qdq", *PLACEMENT} | DPU
 """Checks whose violations are tests of their own."""
 
 

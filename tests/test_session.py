@@ -7,7 +7,6 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from oq import session as module
 from oq.errors import DataError, ModelError, OptionError
 from oq.grid import fake_quantize, fit, quantize
 from oq.session import Session, Settings, expose, infer, optimized_ops, quietly, run, version
@@ -77,7 +76,6 @@ def test_a_model_runs_from_a_path_and_beyond_the_protobuf_limit(
     x = normal(32, 32, seed=1)
     expected = x + normal(32, 32)
     assert np.array_equal(run(path, {"x": x})["y"], expected)
-    monkeypatch.setattr(module, "PROTOBUF_LIMIT", 10)
     monkeypatch.setattr("oq.files.PROTOBUF_LIMIT", 10)
     before = model.SerializeToString()
     assert np.array_equal(run(model, {"x": x})["y"], expected)
