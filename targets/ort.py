@@ -59,6 +59,9 @@ WEIGHTED = (data_is_not_float, weight_is_not_constant, bias_is_not_constant)
 FIRST = (window_of_few_channels,)
 BETWEEN = (both_come_in_float,)
 MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
+FUSION = (clamp_is_not_the_grid, signs_differ, float_output_without_int32_bias)
+ON_X86 = ("shared-int8", "loads")
+"""Checks of int8 activations, which onnxruntime turns into uint8 on x86 only."""
 
 
 def on_arm(target: Target) -> Target:
@@ -72,6 +75,8 @@ def on_arm(target: Target) -> Target:
         target,
         summary="onnxruntime CPU on ARM: int8 affine activations, int8 weights",
         activations=INT8_AFFINE,
+        checks=tuple(c for c in target.checks if c not in ON_X86),
+        engine=replace(target.engine, obstacles=FUSION),
         rules=tuple(_arm_row(r) for r in target.rules),
     )
 
@@ -175,8 +180,7 @@ TARGET = Target(
         "stays-float",
         "double-pair",
         "weight-only",
-        "shared-int8",
-        "loads",
+        *ON_X86,
     ),
     engine=Engine(
         # attention products and Softmax run in integers where another tool asks for it
@@ -186,13 +190,7 @@ TARGET = Target(
         ),
         moves=("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"),
         rounds=("Conv", "Gemm"),
-        obstacles=(
-            clamp_is_not_the_grid,
-            signs_differ,
-            float_output_without_int32_bias,
-            int8_is_shared,
-            int8_operand_is_stored,
-        ),
+        obstacles=(*FUSION, int8_is_shared, int8_operand_is_stored),
     ),
     passes=("plain_gemm", "shortcut_to_conv"),
     guarded=True,
