@@ -104,7 +104,6 @@ TARGET = Target(
         "concat",
         "half",
         "only-qdq",
-        "concat",
         "float16-scale",
         "sides",
         "sum-in-float16",
