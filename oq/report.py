@@ -11,6 +11,7 @@ from typing import Any
 from oq.compare import Classification, OutputError, Verification
 from oq.legal import Finding
 from oq.ops import facts
+from oq.refine.outcome import Outcome
 from oq.spec import Plan, Skip
 
 WIDTH = 80
@@ -36,6 +37,7 @@ class Report:
     findings: tuple[Finding, ...]
     verification: Verification | None
     seconds: Mapping[str, float]
+    refinement: tuple[Outcome, ...] = ()
     next_step: str = ""
 
     def __str__(self) -> str:
@@ -89,6 +91,8 @@ def _lines(report: Report) -> Iterable[str]:
     yield from _row(
         "size", f"{report.bytes_before:,} -> {report.bytes_after:,} bytes ({share:.0f} %)"
     )
+    for i, outcome in enumerate(report.refinement):
+        yield from _row("refined" if i == 0 else "", _refinement(outcome))
     yield from _row("legal", _conformance(report.findings))
     yield from skip_lines(report.plan.skips)
     if report.notes:
@@ -103,6 +107,17 @@ def _lines(report: Report) -> Iterable[str]:
     if report.next_step:
         yield ""
         yield from _row("next", report.next_step)
+
+
+def _refinement(outcome: Outcome) -> str:
+    """What a step gained, or why it was dropped or not tried."""
+    if math.isnan(outcome.before_db):
+        return f"{outcome.step}: not tried, {outcome.note}"
+    note = f"; {outcome.note}" if outcome.note else ""
+    return (
+        f"{outcome.step}: {'kept' if outcome.kept else 'dropped'}, output SQNR "
+        f"{_db(outcome.before_db)} -> {_db(outcome.after_db)} dB in {outcome.seconds:.1f} s{note}"
+    )
 
 
 def _conformance(findings: tuple[Finding, ...]) -> str:
