@@ -103,9 +103,9 @@ def quantize(
     over node names.  ``cache`` keeps statistics on disk, and a finished one needs no ``data``;
     ``ranges`` is a file of ranges (JSON or a TensorRT calibration table) to use instead of
     measuring.  ``refine`` names the steps of :mod:`oq.refine.order` to try, or "none"; None is the
-    target's choice.  ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` or any
-    refinement every eighth sample (64 at most) is held back from calibration: steps are judged on
-    those, and ``verify`` compares both models on them.
+    target's choice.  ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` every
+    eighth sample (64 at most) is held back from calibration and both models are compared on them;
+    refinement learns from the others and is judged on those, with or without ``verify``.
 
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
@@ -119,7 +119,7 @@ def quantize(
     with clock.stage("load"):
         loaded = load(model)
         source = None if data is None else open_samples(loaded, data, preprocess, samples, seed)
-        used, held = (None, None) if source is None else divide(source, seed, verify or bool(steps))
+        used, held = (None, None) if source is None else divide(source, seed, verify)
     with clock.stage("prepare"):
         ready = make_ready(loaded, profile, wishes)
     counter = _Counter("calibrate", None if used is None else used.count, watch)
@@ -127,14 +127,14 @@ def quantize(
         known = {} if ranges is None else known_ranges(ready, ranges)
         needs = {t: n for t, n in needs_of(ready, methods).items() if t not in known}
         job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
-        drawn = f"{samples} {seed} {held is not None}"
+        drawn = f"{samples} {seed} {verify}"
         job = replace(job, drawn=drawn, max_memory=max_memory, progress=counter)
         measured = measure(job, used, None if cache is None else Path(cache))
     with clock.stage("solve"):
         how = profile.weight_range if weights is None else weights
         solution = _solve(ready, methods, measured, known, how)
     with clock.stage("refine"):
-        refined = improve(steps, ready, solution, used, held, seed)
+        refined = improve(steps, ready, solution, source, seed)
     with clock.stage("emit"):
         quantized, findings = _write(ready, refined.subject)
     found = None

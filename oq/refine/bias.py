@@ -54,6 +54,7 @@ def output_error(layer: Layer, exact: Walk, rounded: Walk) -> Array:
     tensor = rounded.output(layer.last)
     found = rounded.at(tensor)
     error = mean(wanted, layer.axis) - mean(found, layer.axis)
+    error = np.where(np.isfinite(error), error, 0.0)  # infinite values say nothing of the mean
     rounded.put(tensor, tuple(_add(found, error, layer.axis)))
     return error
 
@@ -61,8 +62,9 @@ def output_error(layer: Layer, exact: Walk, rounded: Walk) -> Array:
 def mean(values: Values, axis: int) -> Array:
     """The mean per channel of ``axis`` over all batches, each value counting once."""
     sizes = [v.size for v in values]
-    means = [per_channel(v, axis) for v in values]
-    return np.asarray(np.average(means, axis=0, weights=sizes))
+    with np.errstate(invalid="ignore"):
+        means = [per_channel(v, axis) for v in values]
+        return np.asarray(np.average(means, axis=0, weights=sizes))
 
 
 def shifted(bias: Array, by: Array) -> Array:

@@ -41,14 +41,16 @@ class Judge:
         self._exact = self._run(self.model)
 
     def sqnr_db(self, quantized: onnx.ModelProto) -> float:
-        """The mean SQNR of the judged tensors in dB; NaN and infinities count as no signal."""
+        """The mean SQNR of the judged tensors in dB; values that are not finite in the float
+        model count for nothing, those only ``quantized`` has for infinite noise."""
         found = self._run(quantized)
         figures = []
         for slot, _ in enumerate(self.tensors):
             signal = noise = 0.0
             for exact, other in zip(self._exact, found, strict=True):
-                x = exact[slot].astype(np.float64)
-                y = other[slot].astype(np.float64)
+                known = np.isfinite(exact[slot])
+                x = exact[slot][known].astype(np.float64)
+                y = other[slot][known].astype(np.float64)
                 signal += float((x * x).sum())
                 noise += float(((x - y) ** 2).sum()) if np.isfinite(y).all() else float("inf")
             figures.append(min(sqnr_db(signal, noise), HIGHEST_DB))

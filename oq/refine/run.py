@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from oq.data import Fitted, subset
-from oq.ready import Ready
+from oq.errors import DataError
+from oq.ready import Ready, divide
 from oq.refine.judge import Judge
 from oq.refine.order import STEPS
 from oq.refine.outcome import Outcome
@@ -38,21 +39,21 @@ class Refined:
 
 
 def improve(
-    names: Sequence[str],
-    ready: Ready,
-    solution: Solution,
-    used: Fitted | None,
-    held: Fitted | None,
-    seed: int,
+    names: Sequence[str], ready: Ready, solution: Solution, source: Fitted | None, seed: int
 ) -> Refined:
-    """The stage: ``solution`` of ``ready``, refined on ``used`` samples and judged on ``held``."""
+    """The stage: ``solution`` of ``ready``, refined on samples of ``source`` and judged on those
+    that verification holds back."""
     subject = Subject(ready.model, ready.view, ready.plan, solution, ())
     if not names:
         return Refined(subject)
-    if used is None or held is None:
+    if source is None:
         return Refined(subject, tuple(_undone(n, "there are no samples") for n in names))
-    samples = draw_samples(used, ready.view, seed)
-    refined = refine(names, replace(subject, samples=samples), feeds_of(held))
+    try:
+        used, held = divide(source, seed, True)
+        samples, unseen = draw_samples(used, ready.view, seed), feeds_of(held or used)
+    except DataError as error:  # a generator that calibration has used up, a stream of a few
+        return Refined(subject, tuple(_undone(n, str(error)) for n in names))
+    refined = refine(names, replace(subject, samples=samples), unseen)
     return replace(refined, subject=replace(refined.subject, samples=()))
 
 
