@@ -143,6 +143,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *{"statistics", "view"}},
     "oq.ready": {"onnx", *GRAPHS, *{"collect", "data", "files", "graph", "measure", "overrides"},
         *{"plan", "predicates", "prepare", "ranges", "registry", "target"}},
+    "oq.config": {"yaml", "errors", "overrides"},
     "oq.provenance": {"onnx", *{"cache", "compare", "measure", "ready"}},
     "oq.progress": {"rich"},
     "oq.pipeline": {"onnx", *GRAPHS, *{"cache", "collect", "compare", "data", "emit", "files"},
