@@ -14,11 +14,12 @@ import oq
 from oq import registry
 from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
+from oq.config import plain_options, write_config
 from oq.data import Fitted, open_source, subset
 from oq.emit import emit
 from oq.engine import DEFAULT
 from oq.errors import OptionError
-from oq.files import model_bytes, save_model
+from oq.files import model_bytes, save_model, write_text
 from oq.guard import guard
 from oq.layers import Remembered, compare_layers
 from oq.legal import Finding
@@ -44,7 +45,7 @@ from oq.ready import (
     own_target,
     same_interface,
 )
-from oq.refine.order import choose_steps
+from oq.refine.order import NONE, choose_steps
 from oq.refine.run import improve
 from oq.refine.subject import Subject
 from oq.report import Report
@@ -112,28 +113,27 @@ def quantize(
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
     """
+    asked = dict(locals())
     clock = Clock()
     profile, rest = choose_target(target, settings or {})
     wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
-    calibrator = profile.calibrator if calibrator is None else calibrator
+    calibrator = calibrator or profile.calibrator
     methods = make_methods(calibrator, rest, wishes)
     steps = choose_steps(refine, profile.refine)
+    how = weights or profile.weight_range
+    chosen = {"calibrator": calibrator, "weights": how, "refine": steps or NONE}
     with clock.stage("load"):
         loaded = load(model)
         source = None if data is None else open_samples(loaded, data, preprocess, samples, seed)
         used, held = (None, None) if source is None else divide(source, seed, verify)
     with clock.stage("prepare"):
         ready = make_ready(loaded, profile, wishes)
-    counter = _Counter("calibrate", None if used is None else used.count, watch)
     with clock.stage("calibrate"):
         known = {} if ranges is None else known_ranges(ready, ranges)
         needs = {t: n for t, n in needs_of(ready, methods).items() if t not in known}
         job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
-        drawn = f"{samples} {seed} {verify}"
-        job = replace(job, drawn=drawn, max_memory=max_memory, progress=counter)
-        measured = measure(job, used, None if cache is None else Path(cache))
+        measured = _measure(job, used, asked)
     with clock.stage("solve"):
-        how = profile.weight_range if weights is None else weights
         solution = _solve(ready, methods, measured, known, how)
     with clock.stage("refine"):
         refined = improve(steps, ready, solution, source, seed)
@@ -142,14 +142,13 @@ def quantize(
     found = None
     if verify and held is not None:
         with clock.stage("verify"):
-            size = BATCH if batch_size is None else batch_size
             counter = _Counter("verify", held.count, watch)
-            seen = Remembered(held.batches(size))
+            seen = Remembered(held.batches(batch_size or BATCH))
             found = compare(loaded, quantized, seen, progress=counter)
             if found.collapse:
                 found = replace(found, layers=compare_layers(loaded, quantized, lambda: seen.kept))
     stamp(quantized, provenance(ready, methods, measured, found))
-    warnings = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
+    warned = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
     report = Report(
         version=oq.__version__,
         model=str(model) if isinstance(model, str | Path) else loaded.graph.name,
@@ -162,14 +161,25 @@ def quantize(
         bytes_before=model_bytes(loaded),
         bytes_after=model_bytes(quantized),
         plan=ready.plan,
-        notes=(*_loudly(source), *(warnings if needs else ()), *solution.notes),
+        notes=(*_loudly(source), *(warned if needs else ()), *solution.notes),
         refinement=refined.outcomes,
         findings=findings,
         verification=found,
         seconds=clock.seconds,
         remedy=remedy(model, target, data, preprocess),
+        options=plain_options(
+            asked | {"calibrator": calibrator, "weights": how, "refine": steps or NONE}
+        ),
     )
     return Result(quantized, report, solution.ranges)
+
+
+def _measure(job: Job, used: Fitted | None, asked: Mapping[str, Any]) -> Measured:
+    """``job`` on the samples ``used``, as the keywords of :func:`quantize` say."""
+    drawn = f"{asked['samples']} {asked['seed']} {asked['verify']}"
+    counter = _Counter("calibrate", None if used is None else used.count, asked["watch"])
+    whole = replace(job, drawn=drawn, max_memory=asked["max_memory"], progress=counter)
+    return measure(whole, used, None if asked["cache"] is None else Path(asked["cache"]))
 
 
 def _solve(
@@ -306,8 +316,13 @@ def next_step(target: Target, output: Path) -> str:
 
 
 def finish(result: Result, output: Path) -> Result:
-    """Save, and complete the report with where the file lies and what comes next."""
+    """Save, with the run's config beside it (:mod:`oq.config`), and complete the report with where
+    the file lies and what comes next."""
     result.save(output)
+    about = f"oq {oq.__version__}: oq quantize {result.report.model} --config THIS -o {output}"
+    write_text(
+        output.with_name(f"{output.name}.yaml"), write_config(result.report.options, [about])
+    )
     step = next_step(registry.target(result.report.target), output)
     return replace(result, report=replace(result.report, output=str(output), next_step=step))
 

@@ -5,7 +5,7 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from oq.compare import Verification
@@ -28,7 +28,8 @@ LISTED = 15
 @dataclass(frozen=True, slots=True)
 class Report:
     """The whole story of one run.  ``seconds`` maps a stage to its wall time; ``remedy`` is the
-    command to try when the quantized model has collapsed."""
+    command to try when the quantized model has collapsed; ``options`` are the run's, as
+    :mod:`oq.config` writes them."""
 
     version: str
     model: str
@@ -48,6 +49,7 @@ class Report:
     refinement: tuple[Outcome, ...] = ()
     next_step: str = ""
     remedy: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
