@@ -104,6 +104,9 @@ TARGET = Target(
         "concat",
         "half",
         "only-qdq",
+        "float16-scale",
+        "sides",
+        "sum-in-float16",
     ),
     engine=Engine(moves=()),
     next_step=(

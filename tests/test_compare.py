@@ -8,15 +8,12 @@ import onnx
 import pytest
 
 from oq.compare import (
-    Classification,
-    OutputError,
     ReadingResult,
     Verification,
     compare,
-    is_classifier,
     measure_latency,
-    sqnr_db,
 )
+from oq.deviation import Classification, OutputError, is_classifier, sqnr_db
 from oq.engine import Engine, Kernels
 from oq.errors import DataError, ModelError
 from oq.session import Session, Settings

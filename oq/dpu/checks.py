@@ -12,6 +12,7 @@ import numpy as np
 from oq.dpu.places import DQ, FUSED, Q, find_places, is_fused
 from oq.dpu.positions import LAYERS, breaches
 from oq.dpu.scales import position_of
+from oq.predicates import weight_input
 from oq.spec import Array
 from oq.view import GraphView, NodeView
 
@@ -70,7 +71,7 @@ def split_kernel(view: GraphView) -> Iterator[Found]:
         if above is None or q is None or above.op not in BEFORE_ACTIVATION:
             continue
         alone = all(view.edges(t) == 1 for t in (q.inputs[0], q.outputs[0], node.inputs[0]))
-        if alone and is_fused(view, node):
+        if alone and is_fused(view, node) and _reads_codes(view, above):
             yield node.name, f"a Q/DQ pair stands between {above.op} {above.name!r} and it"
 
 
@@ -98,6 +99,13 @@ class _Grids:
             return None
         self.positions[node.name] = position
         return node.name
+
+
+def _reads_codes(view: GraphView, node: NodeView) -> bool:
+    """Whether data and weight of ``node`` come from DequantizeLinear nodes."""
+    weight = weight_input(node)
+    tensors = (node.inputs[0], *(() if weight is None else (weight,)))
+    return all((p := view.producer(t)) is not None and p.op == DQ for t in tensors)
 
 
 def _pairs(view: GraphView) -> Iterator[NodeView]:
