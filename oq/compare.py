@@ -86,9 +86,22 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeGap:
+    """An output that ends in codes: of ``values``, how many differ between the engine and the
+    literal reading by a step or more, and by how many steps at most."""
+
+    name: str
+    values: int
+    differing: int
+    largest: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """Everything measured.  ``gap``: deployed against literal reading, per output.  ``engine``:
-    what the deployed reading, the kernels and the latency are from."""
+    what the deployed reading, the kernels and the latency are from.  ``codes``: the same gap in
+    steps, where the engine counts them.  ``simulated``: the engine computes as a device that is not
+    here."""
 
     samples: int
     deployed: ReadingResult
@@ -97,6 +110,8 @@ class Verification:
     kernels: Kernels
     latency: Latency | None
     engine: str = DEFAULT
+    codes: tuple[CodeGap, ...] = ()
+    simulated: bool = False
 
     @property
     def readings_differ(self) -> bool:
@@ -197,6 +212,24 @@ class _Votes:
         )
 
 
+@dataclass(slots=True)
+class _Steps:
+    """Running counts of codes that differ."""
+
+    values: int = 0
+    differing: int = 0
+    largest: int = 0
+
+    def add(self, first: Array, second: Array, step: float) -> None:
+        apart = np.rint(np.abs(first.astype(np.float64) - second) / step)
+        self.values += apart.size
+        self.differing += int(np.count_nonzero(apart))
+        self.largest = max(self.largest, int(apart.max(initial=0)))
+
+    def result(self, name: str) -> CodeGap:
+        return CodeGap(name, self.values, self.differing, self.largest)
+
+
 def _top5(scores: Array) -> Array:
     """Indices of the five largest classes per sample, largest first; ties to the lower index."""
     flat = scores.reshape(len(scores), -1)
@@ -223,22 +256,19 @@ def compare(
     """Run both models over ``batches`` and compare their outputs.
 
     Raises:
-        DataError: there are no samples.
-        OptionError: there is no such ``engine``.
-        MissingExtra: it is not installed.
+        OqError: there are no samples, no such ``engine``, or it is not installed.
     """
     runner = find_engine(engine)
+    timed = latency and runner.timed
     settings = Settings() if settings is None else settings
     deployed = runner.load(quantized, settings)
     reference = Session(float_model, settings)
     names = [o.name for o in reference.outputs]
-    readings: dict[str, Loaded] = {
-        "deployed": deployed,
-        "literal": Session(quantized, Settings(reading="literal")),
-    }
-    pairs = ("deployed", "literal", "gap")
-    sums = {p: [_Sums() for _ in names] for p in pairs}
+    literal = Session(quantized, Settings(reading="literal"))
+    readings: dict[str, Loaded] = {"deployed": deployed, "literal": literal}
+    sums = {p: [_Sums() for _ in names] for p in (*readings, "gap")}
     votes: dict[tuple[str, int], _Votes] = {}
+    codes: dict[str, _Steps] = {}
     done, sample = 0, None
     for batch in batches:
         exact = reference.run(batch.feeds, names)
@@ -249,6 +279,7 @@ def compare(
                 if is_classifier(values):
                     votes.setdefault((reading, i), _Votes()).add(values, results[i], batch.labels)
             sums["gap"][i].add(found["literal"][i], found["deployed"][i])
+        _count_codes(codes, runner.steps(deployed), names, found)
         done += len(next(iter(batch.feeds.values())))
         sample = batch if sample is None else sample
         if progress is not None:
@@ -266,10 +297,25 @@ def compare(
         deployed=result("deployed"),
         literal=result("literal"),
         gap=tuple(s.result(n) for s, n in zip(sums["gap"], names, strict=True)),
-        kernels=runner.count_kernels(quantized),
-        latency=measure_latency(float_model, quantized, sample.feeds, runner) if latency else None,
+        kernels=runner.count_kernels(quantized, deployed),
+        latency=measure_latency(float_model, quantized, sample.feeds, runner) if timed else None,
         engine=engine,
+        codes=tuple(c.result(n) for n, c in codes.items()),
+        simulated=not runner.timed,
     )
+
+
+def _count_codes(
+    counters: dict[str, _Steps],
+    steps: Mapping[str, float],
+    names: Sequence[str],
+    found: Mapping[str, Sequence[Array]],
+) -> None:
+    """Add one batch's codes to the counters of the outputs whose ``steps`` are known."""
+    for name, step in steps.items():
+        i = names.index(name)
+        counter = counters.setdefault(name, _Steps())
+        counter.add(found["deployed"][i], found["literal"][i], step)
 
 
 def measure_latency(

@@ -141,7 +141,8 @@ def quantize(
         with clock.stage("verify"):
             size = BATCH if batch_size is None else batch_size
             counter = _Counter("verify", held.count, watch)
-            found = compare(loaded, quantized, held.batches(size), progress=counter)
+            engine = profile.verified_in
+            found = compare(loaded, quantized, held.batches(size), engine=engine, progress=counter)
     stamp(quantized, provenance(ready, methods, measured, found))
     warnings = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
     report = Report(
@@ -224,7 +225,8 @@ def verify(
     preprocess: str | Path | None = None,
     labels: Path | None = None,
     provider: str = "cpu",
-    engine: str = DEFAULT,
+    engine: str | None = None,
+    target: str | None = None,
     latency: bool = True,
     need_labels: bool = False,
     seed: int = 0,
@@ -232,8 +234,8 @@ def verify(
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
-    ``engine`` runs the quantized model (:mod:`oq.engine`); ``need_labels`` refuses data without
-    labels before anything is run.
+    ``engine`` runs the quantized model (:mod:`oq.engine`), by default that of ``target``, else
+    onnxruntime; ``need_labels`` refuses data without labels before anything is run.
 
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.
@@ -253,7 +255,7 @@ def verify(
         rounded,
         source.batches(batch_size),
         settings=Settings(provider=provider),
-        engine=engine,
+        engine=_engine(engine, target),
         latency=latency,
         progress=_Counter("verify", source.count, watch),
     )
@@ -319,6 +321,12 @@ def _insist(findings: tuple[Finding, ...]) -> None:
             f"oq wrote an illegal graph ({len(errors)} errors): [{first.check}] {first.node}: "
             f"{first.message}"
         )
+
+
+def _engine(engine: str | None, target: str | None) -> str:
+    if engine is not None or target is None:
+        return DEFAULT if engine is None else engine
+    return registry.target(target).verified_in
 
 
 def _same_interface(first: onnx.ModelProto, second: onnx.ModelProto) -> None:

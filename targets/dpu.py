@@ -113,6 +113,7 @@ TARGET = Target(
     per_channel=False,
     calibrator="mse",
     weight_range="mse",
+    verified_in="dpu",
     passes=("write_attributes", "round_edge_slope"),
     legalize=(legalize,),
     rules=rules((EXCEEDS["DPUCZDX8G"],), slope_is_not_in_hardware),

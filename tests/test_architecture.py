@@ -64,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # engines
     "oq.engine": {"onnx", *VALUES, "session"},
     "oq.engines": set(),
-    "oq.engines.*": {"onnx", "openvino", *VALUES, "engine", "files", "ops", "session"},
+    "oq.engines.*": {"onnx", "openvino", *VALUES, "dpu", "engine", "files", "ops", "session"},
     # stages
     "oq.plan": {*RULES, "predicates", "unite"},
     "oq.collect": {"numpy", "onnx", *VALUES, "session", "statistics", "view"},
