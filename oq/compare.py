@@ -28,6 +28,9 @@ ROUNDING_DB = 100.0
 """Decibels.  Sums of float32 in another order stay 120 or more below the signal, and no grid of 16
 bits or less comes near that."""
 
+COLLAPSED_DB, COLLAPSED_AGREEMENT = 3.0, 50.0
+"""Decibels and percent below which a model is not worth shipping, whatever it is for."""
+
 LATENCY_RUNS = (10, 200)
 
 
@@ -130,6 +133,17 @@ class Verification:
             v.top1_float - v.top1 for v in votes if v.top1 is not None and v.top1_float is not None
         ]
         return max(drops, default=None)
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether some output says little of the float model's: noise of half the signal's power
+        and more, or a class that is another on most samples."""
+        readings = (self.deployed, self.literal)
+        return any(
+            min((o.sqnr_db for o in r.outputs), default=math.inf) < COLLAPSED_DB
+            or min((c.agreement for c in r.classes), default=100.0) < COLLAPSED_AGREEMENT
+            for r in readings
+        )
 
 
 @dataclass(slots=True)

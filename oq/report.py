@@ -151,6 +151,11 @@ def verification_lines(found: Verification) -> Iterable[str]:
     for name, reading in readings:
         for votes in reading.classes:
             yield from item(f"{name}: {_votes(votes)}")
+    if found.collapsed:
+        yield from item(
+            "THE QUANTIZED MODEL HAS COLLAPSED: its outputs have little to do with the float "
+            "model's; do not ship this file"
+        )
     if found.readings_differ and found.simulated:
         yield from item(
             f"{found.engine} rounds otherwise than onnxruntime; its rows are what the device gives"

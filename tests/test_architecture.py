@@ -87,6 +87,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.dpu.checks": {"numpy", *GRAPHS, "dpu", "predicates"},
     "oq.dpu.legalize": {"numpy", *RULES, "dpu", "grid"},
     "oq.dpu.limits": set(),
+    "oq.dpu.lost": {"numpy", *RULES},
     "oq.dpu.places": {*GRAPHS, "dpu", "predicates"},
     "oq.dpu.positions": {"dpu"},
     "oq.dpu.refusals": {*RULES, "dpu"},
