@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
     from oq.pipeline import Result, calibrate, check, judge, make_plan, quantize, verify
+    from oq.rank import sensitivity
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ _HOMES = {
     "judge": "oq.pipeline",
     "make_plan": "oq.pipeline",
     "quantize": "oq.pipeline",
+    "sensitivity": "oq.rank",
     "verify": "oq.pipeline",
 }
 
@@ -44,6 +46,7 @@ __all__ = [
     "judge",
     "make_plan",
     "quantize",
+    "sensitivity",
     "verify",
 ]
 

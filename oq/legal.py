@@ -18,6 +18,7 @@ from oq.dpu.checks import (
     several_scales,
     split_kernel,
 )
+from oq.float16 import no_float16_scale, sides_differ, sum_overflows
 from oq.ops import facts, weight_axis
 from oq.placement import (
     Found,
@@ -346,6 +347,9 @@ CHECKS = _table(
             int8_across_a_move,
             "put the pair behind it, use uint8, or write opset 20",
         ),
+        Check("float16-scale", "error", no_float16_scale, "use the nearest normal float16"),
+        Check("sum-in-float16", "error", sum_overflows, "give both operands coarser grids"),
+        Check("sides", "error", sides_differ, "give both sides one scale and zero point"),
         Check("only-qdq", "error", integer_kernel, "write the model in Q/DQ form"),
     )
 )

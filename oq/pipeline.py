@@ -3,9 +3,7 @@
 These functions are the Python API and what the command line calls.  No decisions are made here.
 """
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +17,16 @@ from oq.compare import Verification, compare
 from oq.data import Fitted, open_source, subset
 from oq.emit import emit
 from oq.engine import DEFAULT
-from oq.errors import ModelError, OptionError
+from oq.errors import OptionError
 from oq.files import model_bytes, save_model
 from oq.guard import guard
+from oq.layers import Remembered, compare_layers
 from oq.legal import Finding
 from oq.legal import check as find_violations
 from oq.measure import EVERYTHING, Job, Measured, measure
+from oq.metrics import open_metric
 from oq.overrides import Choice, Layer, Mode, Wishes
-from oq.progress import Watch
+from oq.progress import Clock, Watch
 from oq.provenance import provenance, stamp
 from oq.questions import check, explain, judge, make_plan
 from oq.ready import (
@@ -42,6 +42,7 @@ from oq.ready import (
     needs_of,
     open_samples,
     own_target,
+    same_interface,
 )
 from oq.report import Report
 from oq.sampling import RANDOM as RANDOM_NAME
@@ -105,7 +106,7 @@ def quantize(
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
     """
-    clock = _Clock()
+    clock = Clock()
     profile, rest = choose_target(target, settings or {})
     wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
     calibrator = profile.calibrator if calibrator is None else calibrator
@@ -141,8 +142,11 @@ def quantize(
         with clock.stage("verify"):
             size = BATCH if batch_size is None else batch_size
             counter = _Counter("verify", held.count, watch)
+            seen = Remembered(held.batches(size))
             engine = profile.verified_in
-            found = compare(loaded, quantized, held.batches(size), engine=engine, progress=counter)
+            found = compare(loaded, quantized, seen, engine=engine, progress=counter)
+            if found.collapse:
+                found = replace(found, layers=compare_layers(loaded, quantized, lambda: seen.kept))
     stamp(quantized, provenance(ready, methods, measured, found))
     warnings = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
     report = Report(
@@ -161,6 +165,7 @@ def quantize(
         findings=findings,
         verification=found,
         seconds=clock.seconds,
+        remedy=remedy(model, target, data, preprocess),
     )
     return Result(quantized, report, solution.ranges)
 
@@ -229,6 +234,8 @@ def verify(
     target: str | None = None,
     latency: bool = True,
     need_labels: bool = False,
+    metrics: Sequence[str] = (),
+    per_layer: bool = False,
     seed: int = 0,
     watch: Watch | None = None,
 ) -> Verification:
@@ -237,11 +244,16 @@ def verify(
     ``engine`` runs the quantized model (:mod:`oq.engine`), by default that of ``target``, else
     onnxruntime; ``need_labels`` refuses data without labels before anything is run.
 
+    ``metrics`` are names of :mod:`oq.metrics`, or ``package.module:callable``.  ``per_layer`` also
+    compares every tensor that both models share (:mod:`oq.layers`), in further passes over the
+    data; where the quantized model has collapsed that is done on the first samples unasked.
+
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.
     """
+    figures = [open_metric(name) for name in metrics]
     exact, rounded = load(float_model), load(quantized)
-    _same_interface(exact, rounded)
+    same_interface(exact, rounded)
     source = open_source(data, inputs_of(exact), preprocess=preprocess, labels=labels)
     if samples is not None:
         source = subset(source, samples, seed)
@@ -250,15 +262,24 @@ def verify(
             f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
             "--labels FILE.csv with a folder of images"
         )
-    return compare(
+    seen = Remembered(source.batches(batch_size))
+    found = compare(
         exact,
         rounded,
-        source.batches(batch_size),
+        seen,
         settings=Settings(provider=provider),
         engine=_engine(engine, target),
         latency=latency,
         progress=_Counter("verify", source.count, watch),
+        figures=figures,
     )
+    if per_layer:
+        counter = _Counter("layers", source.count, watch)
+        rows = compare_layers(exact, rounded, lambda: source.batches(batch_size), progress=counter)
+        return replace(found, layers=rows)
+    if found.collapse:
+        return replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
+    return found
 
 
 def next_step(target: Target, output: Path) -> str:
@@ -274,19 +295,6 @@ def finish(result: Result, output: Path) -> Result:
 
 
 @dataclass(slots=True)
-class _Clock:
-    """Wall seconds per stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start
-
-
-@dataclass(slots=True)
 class _Counter:
     """Samples done in a stage; passes them on to whoever watches."""
 
@@ -299,6 +307,17 @@ class _Counter:
         self.done = done
         if self.watch is not None:
             self.watch(self.stage, done, self.total)
+
+
+def remedy(
+    model: Model, target: str | None, data: object, preprocess: str | Path | None = None
+) -> str:
+    """The command that finds the layers to blame."""
+    target = "TARGET" if target is None else target
+    given = str(model) if isinstance(model, str | Path) else "MODEL.onnx"
+    samples = str(data) if isinstance(data, str | Path) else "DATA"
+    fit = f" --preprocess {preprocess}" if isinstance(preprocess, str | Path) else ""
+    return f"oq sensitivity {given} --target {target} --data {samples}{fit}"
 
 
 def _describe(source: Fitted | None, cache: str | Path | None, ranges: str | Path | None) -> str:
@@ -329,19 +348,6 @@ def _engine(engine: str | None, target: str | None) -> str:
     return registry.target(target).verified_in
 
 
-def _same_interface(first: onnx.ModelProto, second: onnx.ModelProto) -> None:
-    for kind in ("input", "output"):
-        sides = [
-            {v.name for v in getattr(m.graph, kind)} - {t.name for t in m.graph.initializer}
-            for m in (first, second)
-        ]
-        if sides[0] != sides[1]:
-            raise ModelError(
-                f"the two models have different {kind}s, {sorted(sides[0])} and "
-                f"{sorted(sides[1])}; give the float model and a quantized version of it"
-            )
-
-
 __all__ = [
     "Result",
     "calibrate",
@@ -353,5 +359,6 @@ __all__ = [
     "make_plan",
     "next_step",
     "quantize",
+    "remedy",
     "verify",
 ]

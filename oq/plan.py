@@ -192,11 +192,14 @@ def _request(view: GraphView, matches: list[Match]) -> dict[str, _Request]:
 
 
 def _wants(view: GraphView, match: Match) -> list[tuple[str, NodeView]]:
-    """The data inputs of a group: those of its first node, and operands that join later."""
+    """The data inputs of a group: those of its first node (a weight that is computed is one of
+    them), and operands that join later."""
     if not match.rule.inputs:
         return []
     inside = {t for n in match.members for t in n.outputs}
-    wants = [(t, match.anchor) for t in data_inputs(match.anchor) if not view.is_constant(t)]
+    weight = weight_input(match.anchor)
+    read = (*data_inputs(match.anchor), *(() if weight is None else (weight,)))
+    wants = [(t, match.anchor) for t in read if not view.is_constant(t)]
     for node in match.links[1:]:
         wants += [
             (t, node) for t in data_inputs(node) if t not in inside and not view.is_constant(t)

@@ -4,22 +4,30 @@ import dataclasses
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oq.compare import Classification, OutputError, Verification
+from oq.compare import Verification
+from oq.deviation import Classification, OutputError
+from oq.layers import LayerError
 from oq.legal import Finding
 from oq.ops import facts
 from oq.spec import Plan, Skip
 
 WIDTH = 80
 LABEL = 12
+BLAMED = 3
+"""Layers that a collapse is blamed on."""
+
+LISTED = 15
+"""Rows of the table of layers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole story of one run.  ``seconds`` maps a stage to its wall time."""
+    """The whole story of one run.  ``seconds`` maps a stage to its wall time; ``remedy`` is the
+    command to try when the quantized model has collapsed."""
 
     version: str
     model: str
@@ -37,6 +45,7 @@ class Report:
     verification: Verification | None
     seconds: Mapping[str, float]
     next_step: str = ""
+    remedy: str = ""
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -99,7 +108,7 @@ def _lines(report: Report) -> Iterable[str]:
     yield from finding_lines(report.findings)
     if report.verification is not None:
         yield ""
-        yield from verification_lines(report.verification)
+        yield from verification_lines(report.verification, report.remedy)
     if report.next_step:
         yield ""
         yield from row("next", report.next_step)
@@ -137,8 +146,12 @@ def skip_lines(skips: Iterable[Skip]) -> Iterable[str]:
         yield from item(shown, indent=6)
 
 
-def verification_lines(found: Verification) -> Iterable[str]:
-    """The verdict per output and reading, then kernels and latency."""
+def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
+    """The verdict per output and reading, then kernels and latency.
+
+    A collapse comes first, with the layers to blame and the command to try (``remedy``).
+    """
+    yield from _collapse_lines(found, remedy)
     yield f"verified on {found.samples:,} samples against the float model"
     columns = f"{'SQNR dB':>7} {'max err':>9} {'mean err':>9} {'cosine':>8}"
     yield f"  {'output':<22} {'reading':<9} {columns}"
@@ -151,11 +164,9 @@ def verification_lines(found: Verification) -> Iterable[str]:
     for name, reading in readings:
         for votes in reading.classes:
             yield from item(f"{name}: {_votes(votes)}")
-    if found.collapsed:
-        yield from item(
-            "THE QUANTIZED MODEL HAS COLLAPSED: its outputs have little to do with the float "
-            "model's; do not ship this file"
-        )
+    for score in found.scores:
+        exact = "" if score.exact is None else f"{score.exact:.4g} -> "
+        yield from item(f"{score.reading}: {score.metric} {exact}{score.value:.4g}")
     if found.readings_differ and found.simulated:
         yield from item(
             f"{found.engine} rounds otherwise than onnxruntime; its rows are what the device gives"
@@ -193,6 +204,44 @@ def verification_lines(found: Verification) -> Iterable[str]:
 def _reading(found: Verification) -> str:
     """What the deployed reading is called: the simulated device has its own name."""
     return found.engine if found.simulated else "deployed"
+
+
+def _collapse_lines(found: Verification, remedy: str) -> Iterable[str]:
+    if not found.collapse:
+        return
+    yield "COLLAPSED: the quantized model no longer does what the float model does"
+    for text in found.collapse:
+        yield from item(text)
+    guilty = [r for r in found.layers if r.share is not None and r.share > 0][:BLAMED]
+    if guilty:
+        named = (f"{r.node or r.tensor} ({r.share:.0f} % of the error)" for r in guilty)
+        yield from item("most of it comes from " + ", ".join(named))
+    if remedy:
+        yield from item(f"next: {remedy}")
+    yield ""
+
+
+def layer_lines(rows: Sequence[LayerError]) -> Iterable[str]:
+    """A table of the tensors that both models share, the worst first."""
+    yield "where the error is made, tensor by tensor"
+    yield "  share: of the output error; added: by this tensor's layer alone"
+    yield "  share %  SQNR dB  added dB   cosine  clipped %    lowest   highest"
+    for tensor in rows[:LISTED]:
+        share = f"{tensor.share:.1f}" if tensor.share is not None else "unlike"
+        added = _db(tensor.added_db) if tensor.added_db is not None else ""
+        clipped = f"{tensor.clipped:.2f}" if tensor.clipped is not None else ""
+        yield (
+            f"  {share:>7} {_db(tensor.sqnr_db):>8} {added:>9} {tensor.cosine:>8.5f} "
+            f"{clipped:>10} {tensor.lo:>9.3g} {tensor.hi:>9.3g}"
+        )
+        yield f"    {_cut(tensor.tensor, 76)}"
+    if len(rows) > LISTED:
+        yield f"  and {len(rows) - LISTED} more (--json lists all)"
+    if any(not tensor.alike for tensor in rows):
+        yield from item(
+            "unlike: the values differ by a scale and a shift per channel that a later layer takes "
+            "back, as after equalization or folding, so they are not compared"
+        )
 
 
 def _error_line(reading: str, error: OutputError) -> str:

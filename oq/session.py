@@ -9,7 +9,7 @@ Two readings of a Q/DQ graph, both offered here:
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,11 @@ def use_custom_ops(paths: Sequence[Path]) -> None:
         if not path.is_file():
             raise OptionError(f"--custom-ops {str(path)!r}: no such library")
         _custom_ops.append(str(path.resolve()))
+
+
+def custom_ops() -> tuple[Path, ...]:
+    """The libraries in use, for a process that is to load the same models."""
+    return tuple(Path(path) for path in _custom_ops)
 
 
 class Session:
@@ -157,6 +162,56 @@ def expose(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
     for name in tensors:
         exposed.graph.output.append(known.get(name, onnx.ValueInfoProto(name=name)))
     return exposed
+
+
+def cut(
+    model: onnx.ModelProto,
+    given: Mapping[str, Any],
+    replace: Callable[[str, str], str],
+    outputs: Sequence[str],
+) -> onnx.ModelProto:
+    """The part of ``model`` that computes ``outputs`` from ``given`` new inputs (name -> dtype).
+
+    ``replace(tensor, reader)`` names what the node whose first output is ``reader`` reads in place
+    of ``tensor``.  What no output needs is left out, inputs too; subgraphs are not changed.
+    """
+    kept = onnx.ModelProto()
+    kept.CopyFrom(model)
+    graph = kept.graph
+    for node in graph.node:
+        for slot, name in enumerate(node.input):
+            node.input[slot] = replace(name, node.output[0])
+    needed, nodes = set(outputs), []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(_reads(node))
+    inputs = [i for i in graph.input if i.name in needed]
+    for name in sorted(needed & set(given)):
+        kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(given[name]))
+        inputs.append(onnx.helper.make_tensor_value_info(name, kind, None))
+    constants = [t for t in graph.initializer if t.name in needed]
+    wanted = expose(kept, outputs).graph.output
+    for member, values in (
+        ("node", nodes[::-1]),
+        ("input", inputs),
+        ("initializer", constants),
+        ("output", list(wanted)),
+    ):
+        held = [type(v).FromString(v.SerializeToString()) for v in values]
+        graph.ClearField(member)
+        getattr(graph, member).extend(held)
+    return kept
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    """What ``node`` and its subgraphs read."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            for member in inner.node:
+                yield from _reads(member)
+            yield from (o.name for o in inner.output)
 
 
 def infer(model: onnx.ModelProto, tensors: Sequence[str]) -> dict[str, TensorInfo]:

@@ -8,15 +8,12 @@ import onnx
 import pytest
 
 from oq.compare import (
-    Classification,
-    OutputError,
     ReadingResult,
     Verification,
     compare,
-    is_classifier,
     measure_latency,
-    sqnr_db,
 )
+from oq.deviation import Classification, OutputError, is_classifier, sqnr_db
 from oq.engine import Engine, Kernels
 from oq.errors import DataError, ModelError
 from oq.session import Session, Settings
@@ -313,16 +310,3 @@ def test_progress_is_told_in_samples() -> None:
     seen: list[int] = []
     compare(identity(), identity(), batches(X, 8), latency=False, progress=seen.append)
     assert seen == [8, 16, 24, 30]
-
-
-@pytest.mark.parametrize(
-    ("db", "agreement", "collapsed"),
-    [(20.0, 99.0, False), (3.0, 50.0, False), (2.9, 99.0, True), (20.0, 49.0, True)],
-)
-def test_a_model_that_has_collapsed(db: float, agreement: float, collapsed: bool) -> None:
-    classes = (Classification("y", 8, agreement, agreement),)
-    reading = ReadingResult((OutputError("y", 0, 0, db, 1, 0),), classes)
-    sound = ReadingResult((OutputError("y", 0, 0, 40, 1, 0),), ())
-    for deployed, literal in ((reading, sound), (sound, reading)):
-        found = Verification(8, deployed, literal, (), Kernels(0, 0, {}), None)
-        assert found.collapsed == collapsed

@@ -16,7 +16,7 @@ import oq
 from oq.session import optimized_ops
 from oq.spec import Array
 from tests.graphs import Net
-from tests.small import normal
+from tests.small import normal, reference
 
 X = {"x": normal(6, 4, 8, 8)}
 ROWS = {"x": normal(6, 16)}
@@ -147,6 +147,29 @@ def test_convtranspose_keeps_its_float_weights() -> None:
     t = net.node("ConvTranspose", [net.conv(net.input("x"), "a"), net.weight("w", 4, 4, 2, 2)], "t")
     found = ran(net.model(net.conv(t, "y")), X)
     assert found["DequantizeLinear"] == 2  # in front of it and at the end: none for the weights
+
+
+def attention() -> onnx.ModelProto:
+    """``y = softmax(a b^T / 2) b``, a and b linear in x."""
+    net = Net()
+    x = net.input("x", ("n", 4, 16))
+    a, b = (net.node("MatMul", [x, net.weight(f"w_{n}", 16, 8)], n) for n in "ab")
+    scores = net.node("MatMul", [a, net.node("Transpose", [b], "t", perm=[0, 2, 1])], "s")
+    shares = net.node("Softmax", [net.node("Div", [scores, net.constant("two", 2.0)], "d")], "p")
+    return net.model(net.node("MatMul", [shares, b], "y"))
+
+
+def test_attention_runs_in_integers_when_asked_for() -> None:
+    model, data = attention(), {"x": normal(6, 4, 16)}
+    result = oq.quantize(model, "ort", data, verify=False, settings={"attention": "int8"})
+    found = optimized_ops(result.model)
+    assert found["QLinearSoftmax"] == 1
+    assert found["QLinearMatMul"] + found["MatMulIntegerToFloat"] == 4
+    assert {s.op for s in result.report.plan.skips} == {"Div"}
+    exact = reference(model, data)["y"]
+    rounded = reference(result.model, data, deployed=True)["y"]
+    assert np.abs(exact - rounded).max() < 0.05 * np.abs(exact).max()
+    assert {s.op for s in oq.make_plan(model, "ort").skips} == {"Div", "Softmax", "MatMul"}
 
 
 def ran(model: onnx.ModelProto, data: dict[str, Array]) -> Counter[str]:
