@@ -32,7 +32,12 @@ PreprocessOpt = Annotated[
 ]
 ProviderOpt = Annotated[str, typer.Option("--provider", help="cpu, cuda, ...")]
 EngineOpt = Annotated[
-    str, typer.Option("--engine", help="what runs QUANT: onnxruntime, openvino (its CPU plugin)")
+    str | None,
+    typer.Option("--engine", help="what runs QUANT: onnxruntime, openvino (CPU plugin), dpu"),
+]
+EngineOfOpt = Annotated[
+    str | None,
+    typer.Option("--target", "-t", help="run QUANT as this target does, without --engine"),
 ]
 KeepOpt = Annotated[
     list[str] | None, typer.Option("--keep-float", help="glob over node names; repeatable")

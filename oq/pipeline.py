@@ -144,9 +144,7 @@ def quantize(
         with clock.stage("verify"):
             counter = _Counter("verify", held.count, watch)
             seen = Remembered(held.batches(batch_size or BATCH))
-            found = compare(loaded, quantized, seen, progress=counter)
-            if found.collapse:
-                found = replace(found, layers=compare_layers(loaded, quantized, lambda: seen.kept))
+            found = _verify(loaded, quantized, seen, profile.verified_in, counter)
     stamp(quantized, provenance(ready, methods, measured, found))
     warned = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
     report = Report(
@@ -172,6 +170,20 @@ def quantize(
         ),
     )
     return Result(quantized, report, solution.ranges)
+
+
+def _verify(
+    exact: onnx.ModelProto,
+    rounded: onnx.ModelProto,
+    seen: Remembered,
+    engine: str,
+    counter: "_Counter",
+) -> Verification:
+    """Both models compared in ``engine``; by layer too where the quantized one has collapsed."""
+    found = compare(exact, rounded, seen, engine=engine, progress=counter)
+    if not found.collapse:
+        return found
+    return replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
 
 
 def _measure(job: Job, used: Fitted | None, asked: Mapping[str, Any]) -> Measured:
@@ -259,7 +271,8 @@ def verify(
     preprocess: str | Path | None = None,
     labels: Path | None = None,
     provider: str = "cpu",
-    engine: str = DEFAULT,
+    engine: str | None = None,
+    target: str | None = None,
     latency: bool = True,
     need_labels: bool = False,
     metrics: Sequence[str] = (),
@@ -269,8 +282,8 @@ def verify(
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
-    ``engine`` runs the quantized model (:mod:`oq.engine`); ``need_labels`` refuses data without
-    labels before anything is run.
+    ``engine`` runs the quantized model (:mod:`oq.engine`), by default that of ``target``, else
+    onnxruntime; ``need_labels`` refuses data without labels before anything is run.
 
     ``metrics`` are names of :mod:`oq.metrics`, or ``package.module:callable``.  ``per_layer`` also
     compares every tensor that both models share (:mod:`oq.layers`), in further passes over the
@@ -296,7 +309,7 @@ def verify(
         rounded,
         seen,
         settings=Settings(provider=provider),
-        engine=engine,
+        engine=_engine(engine, target),
         latency=latency,
         progress=_Counter("verify", source.count, watch),
         figures=figures,
@@ -373,6 +386,12 @@ def _insist(findings: tuple[Finding, ...]) -> None:
             f"oq wrote an illegal graph ({len(errors)} errors): [{first.check}] {first.node}: "
             f"{first.message}"
         )
+
+
+def _engine(engine: str | None, target: str | None) -> str:
+    if engine is not None or target is None:
+        return DEFAULT if engine is None else engine
+    return registry.target(target).verified_in
 
 
 __all__ = [

@@ -150,6 +150,7 @@ class Target:
     the default and changes nothing.
     ``reasons``: why an op without a row stays in float, where there is more to say than that.
     ``checks``: names of the rows of :mod:`oq.legal` that hold a file of this target.
+    ``verified_in``: the engine (:mod:`oq.engine`) that computes as the target does.
     ``passes``: names of the prepare passes (:mod:`oq.prepare.order`) that only some targets want.
     ``guarded``: its runtime rewrites float layers that lie between Q/DQ pairs, which
     :mod:`oq.guard` prevents.
@@ -177,6 +178,7 @@ class Target:
     guarded: bool = False
     next_step: str = ""
     engine: Engine = Engine()
+    verified_in: str = "onnxruntime"
 
 
 def as_is(target: Target) -> Target:

@@ -67,7 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # engines
     "oq.engine": {"onnx", *VALUES, "session"},
     "oq.engines": set(),
-    "oq.engines.*": {"onnx", "openvino", *VALUES, "engine", "files", "ops", "session"},
+    "oq.engines.*": {"onnx", "openvino", *VALUES, "dpu", "engine", "files", "ops", "session"},
     # stages
     "oq.plan": {*RULES, "predicates", "unite"},
     "oq.collect": {"numpy", "onnx", *VALUES, "session", "statistics", "view"},
@@ -106,6 +106,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.dpu.checks": {"numpy", *GRAPHS, "dpu", "predicates"},
     "oq.dpu.legalize": {"numpy", *RULES, "dpu", "grid"},
     "oq.dpu.limits": set(),
+    "oq.dpu.lost": {"numpy", *RULES},
     "oq.dpu.places": {*GRAPHS, "dpu", "predicates"},
     "oq.dpu.positions": {"dpu"},
     "oq.dpu.refusals": {*RULES, "dpu"},

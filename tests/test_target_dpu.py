@@ -101,7 +101,9 @@ GOLDEN = {
     "a_convolution_read_by_two_nodes": with_sites(
         golden("cd", "c r d", "c, r, d", {"e": "target dpu has no row for Exp"}), X
     ),
-    "add_of_a_constant": with_sites(golden("", "a", "a"), reading("x", "a"), reading("k", "a")),
+    "add_of_a_constant": with_sites(
+        golden("", "a", "a", {"s": SIGMOID}), reading("s", "a"), reading("k", "a")
+    ),
     "nearest_resize": with_sites(golden("cd", "c d", "c, u, d", u="c"), X),
 }
 
