@@ -4,19 +4,29 @@ The rules, with their sources:
 
 * Activations int8 per tensor, zero point 0, scale = max|x| / 127; weights int8 per channel
   (TensorRT ``IQuantizeLayer``, NvInfer.h; TensorRT 11 builds only what is written in the graph).
-* Q/DQ goes on the inputs of weighted layers, none between a convolution and its BatchNorm,
-  activation or residual Add: TensorRT fuses those into one int8 kernel
+* Q/DQ goes on the inputs of weighted layers, none between a convolution and its BatchNorm, bias,
+  constant factor, activation or residual Add: TensorRT fuses those into one int8 kernel
   (docs.nvidia.com, "Working with Quantized Types", recommendations 1 to 4).
-* A residual Add is fused into the branch that ends in a convolution; its other operand, the skip,
-  gets the Q/DQ, on the same grid as the convolution that reads it too.
+* A residual Add is fused into the branch that ends in a convolution, not through an activation;
+  its other operand, the skip, gets the Q/DQ, on the same grid as the convolution that reads it
+  too.  A skip that no integer kernel computes and no quantized layer reads stays in float.
 * Bias stays float: the importer rejects an int32 DequantizeLinear.  Graph outputs stay float.
 * Ops that only move values carry no Q/DQ of their own: TensorRT moves the pair across them.  Pulled
   through a Concat, a pair meets those of the branches: equal scales cancel there, different ones
   cost a requantization per branch, so all that a Concat joins has one grid (as ModelOpt's Concat
-  elimination does it).
+  elimination does it).  A pair stands in front of a Pad, so that the Pad merges into its layer.
+* Resize and LayerNormalization read int8 behind a convolution, whose kernel can write it; pooling
+  where a quantized layer reads it (recommendation 5; ModelOpt ``partitioning.py``).
+* Attention products are float (``attention=int8`` opts in); masks and Softmax always are.
+* TensorRT 8 took a ConvTranspose's scales along axis 0 and later releases along axis 1, so it is
+  opt-in (``conv_transpose=int8``), with one scale per weight, which both read alike.
+* Thin convolutions and products are slower in int8 (:mod:`oq.tensorrt`); ``--mode naive``
+  quantizes them all the same.
 """
 
-from oq.ops import OPS, facts
+from dataclasses import replace
+
+from oq.ops import OPS
 from oq.predicates import (
     both_operands_vary,
     data_is_not_float,
@@ -24,29 +34,89 @@ from oq.predicates import (
     is_shorter_branch,
     operand_is_constant,
     operand_varies,
+    pad_is_not_zero,
+    resize_is_not_nearest,
     weight_is_not_constant,
 )
 from oq.spec import INT8, INT8_NARROW
-from oq.target import Match, OpRule, Output, Target
-from oq.view import GraphView
+from oq.target import OpRule, Output, Target
+from oq.tensorrt import (
+    convolution_is_thin,
+    ends_the_graph,
+    feeds_no_quantized_layer,
+    is_not_behind_a_convolution,
+    product_is_thin,
+    sequence_is_long,
+)
 
 ACTIVATION = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Silu", "HardSwish", "Gelu", "Elu")
-COPY = tuple(op for op, row in OPS.items() if row.kind == "copy")
+CONSTANT = ("Add", "Mul")
+COPY = tuple(op for op, row in OPS.items() if row.kind == "copy" and op != "Pad")
 WEIGHTED = (data_is_not_float, weight_is_not_constant)
 MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
+RESIDUAL = (*WEIGHTED, operand_is_constant, is_shorter_branch)
+THIN = (convolution_is_thin,)
+SMALL = (product_is_thin,)
+
+RULES = (
+    OpRule(("Conv", "Add", ACTIVATION), skip_follows=True, unless=RESIDUAL, slower=THIN),
+    OpRule(("Conv", "Add"), skip_follows=True, unless=RESIDUAL, slower=THIN),
+    OpRule(("Conv", CONSTANT, ACTIVATION), unless=(*WEIGHTED, operand_varies), slower=THIN),
+    OpRule(("Conv", CONSTANT), unless=(*WEIGHTED, operand_varies), slower=THIN),
+    OpRule(("Conv", "BatchNormalization", ACTIVATION), unless=WEIGHTED, slower=THIN),
+    OpRule(("Conv", "BatchNormalization"), unless=WEIGHTED, slower=THIN),
+    OpRule(("Conv", ACTIVATION), unless=WEIGHTED, slower=THIN),
+    OpRule(("Conv",), unless=WEIGHTED, slower=THIN),
+    OpRule(("Gemm", CONSTANT, ACTIVATION), unless=(*WEIGHTED, operand_varies), slower=SMALL),
+    OpRule(("Gemm", CONSTANT), unless=(*WEIGHTED, operand_varies), slower=SMALL),
+    OpRule(("Gemm", ACTIVATION), unless=WEIGHTED, slower=SMALL),
+    OpRule(("Gemm",), unless=WEIGHTED, slower=SMALL),
+    OpRule(("MatMul", CONSTANT, ACTIVATION), unless=(*MATMUL, operand_varies), slower=SMALL),
+    OpRule(("MatMul", CONSTANT), unless=(*MATMUL, operand_varies), slower=SMALL),
+    OpRule(("MatMul", ACTIVATION), unless=MATMUL, slower=SMALL),
+    OpRule(("MatMul",), unless=MATMUL, slower=SMALL),
+    OpRule(
+        (("AveragePool", "GlobalAveragePool"),),
+        unless=(data_is_not_float, feeds_no_quantized_layer),
+    ),
+    OpRule(
+        ("Resize",),
+        output=Output.ALIGNED,
+        unless=(
+            data_is_not_float,
+            resize_is_not_nearest,
+            is_not_behind_a_convolution,
+            ends_the_graph,
+        ),
+    ),
+    OpRule(
+        (("LayerNormalization", "Resize"),),
+        unless=(data_is_not_float, is_not_behind_a_convolution, ends_the_graph),
+    ),
+    OpRule(("Concat",), output=Output.UNITED, inputs=False, unless=(data_is_not_float,)),
+    OpRule(("Pad",), output=Output.PASSED, unless=(data_is_not_float, pad_is_not_zero)),
+    OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
+)
 
 
-def feeds_no_quantized_layer(view: GraphView, match: Match) -> str | None:
-    """Average pooling runs in int8 only between int8 neighbours (recommendation 5)."""
-    frontier = [match.output]
-    while frontier:
-        for reader in view.consumers(frontier.pop()):
-            row = facts(reader.op)
-            if row is not None and row.weight is not None:
-                return None
-            if row is not None and row.kind == "copy":
-                frontier.append(reader.outputs[0])
-    return f"no quantized layer reads {match.output!r}, so an int8 pooling would end in a reformat"
+def as_is(target: Target) -> Target:
+    """The first value of every option."""
+    return target
+
+
+def quantize_conv_transpose(target: Target) -> Target:
+    """``conv_transpose=int8``: one scale per weight, whatever axis a release would have it on."""
+    chains = (("ConvTranspose", "BatchNormalization", ACTIVATION), ("ConvTranspose", ACTIVATION))
+    rows = tuple(
+        OpRule(ops, per_channel=False, unless=WEIGHTED) for ops in (*chains, ("ConvTranspose",))
+    )
+    return replace(target, rules=(*rows, *target.rules))
+
+
+def quantize_attention(target: Target) -> Target:
+    """``attention=int8``: products of two activations too; masks and Softmax stay in float."""
+    row = OpRule(("MatMul",), unless=(data_is_not_float,), slower=(*SMALL, sequence_is_long))
+    return replace(target, rules=(*target.rules, row))
 
 
 TARGET = Target(
@@ -55,27 +125,11 @@ TARGET = Target(
     activations=INT8,
     weights=INT8_NARROW,
     min_opset=13,
-    rules=(
-        OpRule(
-            ("Conv", "Add", ACTIVATION), unless=(*WEIGHTED, operand_is_constant, is_shorter_branch)
-        ),
-        OpRule(("Conv", "Add"), unless=(*WEIGHTED, operand_is_constant, is_shorter_branch)),
-        OpRule(("Conv", "BatchNormalization", ACTIVATION), unless=WEIGHTED),
-        OpRule(("Conv", "BatchNormalization"), unless=WEIGHTED),
-        OpRule(("Conv", ACTIVATION), unless=WEIGHTED),
-        OpRule(("Conv",), unless=WEIGHTED),
-        OpRule(("Gemm", ACTIVATION), unless=WEIGHTED),
-        OpRule(("Gemm",), unless=WEIGHTED),
-        OpRule(("MatMul", "Add", ACTIVATION), unless=(*MATMUL, operand_varies)),
-        OpRule(("MatMul", "Add"), unless=(*MATMUL, operand_varies)),
-        OpRule(("MatMul",), unless=MATMUL),
-        OpRule(
-            (("AveragePool", "GlobalAveragePool"),),
-            unless=(data_is_not_float, feeds_no_quantized_layer),
-        ),
-        OpRule(("Concat",), output=Output.UNITED, inputs=False, unless=(data_is_not_float,)),
-        OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
-    ),
+    rules=RULES,
+    options={
+        "conv_transpose": {"float": as_is, "int8": quantize_conv_transpose},
+        "attention": {"float": as_is, "int8": quantize_attention},
+    },
     reasons={
         "Add": "no convolution branch takes it into its kernel; a lone Add is a float kernel",
         "Div": "TensorRT runs lone elementwise ops in float",
