@@ -48,8 +48,8 @@ def convolution_is_thin(view: GraphView, match: Match) -> str | None:
         return None
     size = "x".join(str(k) for k in kernel)
     return (
-        f"{node.name!r} ({inputs} input channels per group, {outputs} outputs, kernel {size}) is "
-        f"too thin for TensorRT's int8 kernels, so float is faster"
+        f"{inputs} input channels per group, {outputs} outputs and kernel {size} are too thin for "
+        "TensorRT's int8 kernels, so float is faster"
     )
 
 
@@ -60,14 +60,13 @@ def convolution_is_not_for_fp8(view: GraphView, match: Match) -> str | None:
         return None
     outputs, inputs, *kernel = shape
     volume = math.prod(kernel)
-    name = match.anchor.name
     if min(outputs, inputs) <= CHANNELS:
         return (
-            f"{name!r} has {inputs} input channels per group and {outputs} outputs; float is "
-            f"faster than FP8 up to {CHANNELS}"
+            f"{inputs} input channels per group and {outputs} outputs: float is faster where "
+            f"either is {CHANNELS} or less"
         )
     if volume > FP8_VOLUME:
-        return f"{name!r} has a kernel of {volume} values; FP8 kernels hold {FP8_VOLUME}"
+        return f"a kernel of {volume} positions: TensorRT's FP8 kernels take up to {FP8_VOLUME}"
     return None
 
 

@@ -20,12 +20,15 @@ The rules, with their sources:
 * Attention products are float (``attention=int8`` opts in); masks and Softmax always are.
 * TensorRT 8 took a ConvTranspose's scales along axis 0 and later releases along axis 1, so it is
   opt-in (``conv_transpose=int8``), with one scale per weight, which both read alike.
+* FP8 (``dtype=fp8``) is for Conv, Gemm, MatMul and the residual Add, and for attention as the
+  fused kernel has it (:func:`oq.tensorrt.is_not_fp8_attention`).
 * Thin convolutions and products are slower in int8 (:mod:`oq.tensorrt`); ``--mode naive``
   quantizes them all the same.
 """
 
 from dataclasses import replace
 
+from oq.errors import OptionError
 from oq.ops import OPS
 from oq.predicates import (
     both_operands_vary,
@@ -38,13 +41,15 @@ from oq.predicates import (
     resize_is_not_nearest,
     weight_is_not_constant,
 )
-from oq.spec import INT8, INT8_NARROW
+from oq.spec import FLOAT8, INT8, INT8_NARROW
 from oq.target import OpRule, Output, Target
 from oq.tensorrt import (
+    convolution_is_not_for_fp8,
     convolution_is_thin,
     ends_the_graph,
     feeds_no_quantized_layer,
     is_not_behind_a_convolution,
+    is_not_fp8_attention,
     product_is_thin,
     sequence_is_long,
 )
@@ -107,6 +112,8 @@ def as_is(target: Target) -> Target:
 def quantize_conv_transpose(target: Target) -> Target:
     """``conv_transpose=int8``: one scale per weight, whatever axis a release would have it on."""
     chains = (("ConvTranspose", "BatchNormalization", ACTIVATION), ("ConvTranspose", ACTIVATION))
+    if not target.activations.uniform:
+        raise OptionError("--set conv_transpose=int8: TensorRT has no FP8 form of it")
     rows = tuple(
         OpRule(ops, per_channel=False, unless=WEIGHTED) for ops in (*chains, ("ConvTranspose",))
     )
@@ -119,6 +126,29 @@ def quantize_attention(target: Target) -> Target:
     return replace(target, rules=(*target.rules, row))
 
 
+FP8 = ("Conv", "Gemm", "MatMul", "Concat", "Pad", COPY)
+"""First ops of the rows that hold for FP8: TensorRT has no FP8 pooling, Resize or ConvTranspose."""
+
+
+def quantize_to_fp8(target: Target) -> Target:
+    """``dtype=fp8``: E4M3 for activations and weights, scale = max|x| / 448 (opset 19).
+
+    ModelOpt's scale leaves 448 / 127 of that range unused (``fp8.py:int8_to_fp8``).
+    """
+    rows = (r for r in target.rules if r.ops[0] in FP8)
+    rules = tuple(
+        replace(r, slower=(convolution_is_not_for_fp8,)) if r.ops[0] == "Conv" else r for r in rows
+    )
+    attention = OpRule(("MatMul",), unless=(data_is_not_float, is_not_fp8_attention), slower=SMALL)
+    return replace(
+        target,
+        activations=FLOAT8,
+        weights=FLOAT8,
+        min_opset=19,
+        rules=(*rules, attention),
+    )
+
+
 TARGET = Target(
     name="trt",
     summary="NVIDIA TensorRT: int8 symmetric, Q/DQ on inputs, float bias",
@@ -127,6 +157,7 @@ TARGET = Target(
     min_opset=13,
     rules=RULES,
     options={
+        "dtype": {"int8": as_is, "fp8": quantize_to_fp8},
         "conv_transpose": {"float": as_is, "int8": quantize_conv_transpose},
         "attention": {"float": as_is, "int8": quantize_attention},
     },
@@ -142,6 +173,7 @@ TARGET = Target(
     checks=(
         "zero-point-is-zero",
         "no-uint8",
+        "float8-kind",
         "no-int32-bias",
         "activations-per-tensor",
         "weight-axis",

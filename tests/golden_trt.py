@@ -19,6 +19,7 @@ TOKENS = ("n", 64, 128)
 
 LONE_ADD = "no convolution branch takes it into its kernel; a lone Add is a float kernel"
 LONE = "TensorRT runs lone elementwise ops in float"
+F8 = "float8_e4m3fn"
 SOFTMAX = "TensorRT keeps softmax in float"
 
 
@@ -117,7 +118,7 @@ def skip_from_the_graph_input() -> onnx.ModelProto:
     {"x > c": "int8", "t > l": "int8", "l > p": "int8", "g > q": "int8"},
     {"c": "int8/0", "p": "int8/1", "q": "int8/1"},
     {"c", "t", "l", "p g", "q", "u"},
-    {"a": LONE_ADD},
+    {"a": "'c' is read by Add, Transpose, so Add cannot be fused"},
 )
 def convnext() -> onnx.ModelProto:
     """The one convolution is the common ancestor of both branches, so it cannot take the Add in;
@@ -263,6 +264,71 @@ def attention_in_int8() -> onnx.ModelProto:
     return _attention()
 
 
+# ---- FP8
+
+
+FEW = "{} input channels per group and {} outputs: float is faster where either is 16 or less"
+
+
+@shown(
+    {"r > d": F8, "e > a f": F8, "s > g": F8},
+    {"d": F8 + "/0", "f": F8 + "/0", "g": F8 + "/0"},
+    {"d e", "f a s", "g"},
+    {
+        "c": FEW.format(3, 32),
+        "r": "target trt has no row for Relu",
+        "h": "a kernel of 49 positions: TensorRT's FP8 kernels take up to 32",
+        "p": "target trt has no row for GlobalAveragePool",
+        "l": FEW.format(1, 32),
+    },
+    dtype="fp8",
+)
+def fp8() -> onnx.ModelProto:
+    """Convolutions with more than 16 channels, the residual Add, a head; no depthwise layer, no
+    7x7 kernel, no pooling."""
+    net = Net()
+    r = net.node("Relu", [conv(net, net.input("x", ("n", 3, 64, 64)), "c", 32, 3)], "r")
+    e = net.node("Relu", [conv(net, r, "d")], "e")
+    s = net.node("Relu", [net.node("Add", [conv(net, e, "f"), e], "a")], "s")
+    h = conv(net, conv(net, s, "g"), "h", size=7)
+    p = net.node("GlobalAveragePool", [h], "p")
+    return net.model(net.node("Conv", [p, net.weight("w_l", 32, 1, 1, 1)], "l", group=32))
+
+
+@shown(
+    {"x > k q v": F8, "z > o": F8, "q > a": F8, "t > a": F8, "s > z": F8, "v > z": F8},
+    dict.fromkeys("qkvo", F8 + "/1"),
+    {"q", "k", "v", "t", "o", "a", "z"},
+    {"m": LONE, "b": LONE_ADD, "s": SOFTMAX},
+    dtype="fp8",
+)
+def attention_in_fp8() -> onnx.ModelProto:
+    """As the fused kernel has it: head size 128, a factor and a mask before the Softmax."""
+    return _attention()
+
+
+@shown(
+    {"x > q": F8, "y > k": F8},
+    {"q": F8 + "/1", "k": F8 + "/1"},
+    {"q", "k", "t"},
+    {
+        "a": "its head size is 8; FP8 attention takes 9 to 256",
+        "s": SOFTMAX,
+        "z": "its head size is 8; FP8 attention takes 9 to 256",
+        "u": "'n_u' is no part of MatMul-Softmax-MatMul as TensorRT's FP8 attention has it",
+    },
+    dtype="fp8",
+    naive=True,
+)
+def attention_with_small_heads() -> onnx.ModelProto:
+    net = Net()
+    q = matmul(net, net.input("x", TOKENS), "q", 8, 128)
+    k = matmul(net, net.input("y", TOKENS), "k", 8, 128)
+    a = net.node("MatMul", [q, net.node("Transpose", [k], "t", perm=[0, 2, 1])], "a")
+    z = net.node("MatMul", [net.node("Softmax", [a], "s"), k], "z")
+    return net.model(net.node("MatMul", [z, "t"], "u"))
+
+
 # ---- transposed convolutions
 
 
@@ -293,10 +359,10 @@ def _thin() -> onnx.ModelProto:
     return net.model(conv(net, g, "h", 32, 16))
 
 
-def _too_thin(name: str, into: int, out: int, kernel: str) -> str:
+def _too_thin(into: int, out: int, kernel: str) -> str:
     return (
-        f"'n_{name}' ({into} input channels per group, {out} outputs, kernel {kernel}) is too thin "
-        "for TensorRT's int8 kernels, so float is faster"
+        f"{into} input channels per group, {out} outputs and kernel {kernel} are too thin for "
+        "TensorRT's int8 kernels, so float is faster"
     )
 
 
@@ -307,7 +373,7 @@ STAYS = ("c", "d", "e", "f", "h")
     {"x > c": "int8", "c > d": "int8", "d > e": "int8", "e > f": "int8", "g > h": "int8"},
     dict.fromkeys(STAYS, "int8/0"),
     set(STAYS),
-    {"g": _too_thin("g", 12, 16, "1x3")},
+    {"g": _too_thin(12, 16, "1x3")},
 )
 def thin_layers() -> onnx.ModelProto:
     """3 -> 8 is the first layer, 8 depthwise is 3x3, 8 -> 24 and 24 -> 12 have 16 on one side and a

@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.spec": {"numpy"},
     "oq.ops": set(),
     "oq.view": {"spec"},
-    "oq.grid": {"numpy", *VALUES},
+    "oq.grid": {"ml_dtypes", "numpy", *VALUES},
     "oq.target": {"spec", "grid", "ops", "view", "errors"},
     "oq.predicates": {"numpy", *RULES},
     "oq.unite": {*RULES, "predicates"},
