@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from oq.emit import emit
 from oq.errors import ModelError, OptionError
 from oq.files import model_bytes, save_model
 from oq.graph import Graph
+from oq.half import to_float16
 from oq.legal import Finding
 from oq.legal import check as find_violations
 from oq.measure import EVERYTHING, Job, Measured, measure
@@ -41,6 +43,7 @@ from oq.ready import (
     needs_of,
     open_samples,
     own_target,
+    watched,
 )
 from oq.report import Report
 from oq.sampling import RANDOM as RANDOM_NAME
@@ -48,6 +51,7 @@ from oq.sanity import data_warnings
 from oq.session import Settings
 from oq.solve import Solution, solve
 from oq.spec import Plan, Range
+from oq.statistics import Statistics
 from oq.target import Target
 
 BATCH = 8
@@ -119,6 +123,8 @@ def quantize(
     with clock.stage("calibrate"):
         known = {} if ranges is None else known_ranges(ready, ranges)
         needs = {t: n for t, n in needs_of(ready, methods).items() if t not in known}
+        if used is not None:
+            needs = {**dict.fromkeys(watched(ready), frozenset()), **needs}
         job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
         drawn = f"{samples} {seed} {verify}"
         job = replace(job, drawn=drawn, max_memory=max_memory, progress=counter)
@@ -134,7 +140,7 @@ def quantize(
             weights=profile.weight_range if weights is None else weights,
             legalize=profile.legalize,
         )
-        quantized, findings = _write(ready, solution)
+        quantized, findings, held_back = _write(ready, solution, measured.statistics)
     found = None
     if held is not None:
         with clock.stage("verify"):
@@ -155,7 +161,7 @@ def quantize(
         bytes_before=model_bytes(loaded),
         bytes_after=model_bytes(quantized),
         plan=ready.plan,
-        notes=(*_loudly(source), *(warnings if needs else ()), *solution.notes),
+        notes=(*_loudly(source), *(warnings if needs else ()), *solution.notes, *held_back),
         findings=findings,
         verification=found,
         seconds=clock.seconds,
@@ -163,12 +169,18 @@ def quantize(
     return Result(quantized, report, solution.ranges)
 
 
-def _write(ready: Ready, solution: Solution) -> tuple[onnx.ModelProto, tuple[Finding, ...]]:
-    """The graph with its Q/DQ, and what the target's checks find in it."""
+def _write(
+    ready: Ready, solution: Solution, seen: Mapping[str, Statistics]
+) -> tuple[onnx.ModelProto, tuple[Finding, ...], tuple[str, ...]]:
+    """The graph with its Q/DQ, what the target's checks find in it, and what stays in float32."""
     emit(ready.graph, ready.plan, solution)
+    notes: tuple[str, ...] = ()
+    if ready.target.high_precision == "float16":
+        peaks = {t: inf if s.masked else max(-s.lo, s.hi) for t, s in seen.items() if s.count}
+        notes = to_float16(ready.graph, peaks)
     findings = find_violations(ready.graph.view(), ready.target)
     _insist(findings)
-    return ready.graph.to_model(), findings
+    return ready.graph.to_model(), findings, notes
 
 
 def calibrate(

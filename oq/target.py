@@ -126,6 +126,7 @@ class Target:
     ``options``: ``--set key=value`` -> what it makes of the target; the first value of a key is
     the default and changes nothing.
     ``reasons``: why an op without a row stays in float, where there is more to say than that.
+    ``high_precision``: the type of all that is not quantized.
     ``checks``: names of the rows of :mod:`oq.legal` that hold a file of this target.
     """
 
@@ -147,6 +148,7 @@ class Target:
     reasons: Mapping[str, str] | None = None
     per_channel: bool = True
     next_step: str = ""
+    high_precision: Literal["float32", "float16"] = "float32"
 
 
 def with_options(target: Target, chosen: Mapping[str, str]) -> Target:

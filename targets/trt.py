@@ -22,6 +22,8 @@ The rules, with their sources:
   opt-in (``conv_transpose=int8``), with one scale per weight, which both read alike.
 * FP8 (``dtype=fp8``) is for Conv, Gemm, MatMul and the residual Add, and for attention as the
   fused kernel has it (:func:`oq.tensorrt.is_not_fp8_attention`).
+* TensorRT 11 runs the float rest as it is typed; ``high_precision=fp16`` types it float16
+  (:mod:`oq.half`).
 * Thin convolutions and products are slower in int8 (:mod:`oq.tensorrt`); ``--mode naive``
   quantizes them all the same.
 """
@@ -142,10 +144,22 @@ def quantize_to_fp8(target: Target) -> Target:
     attention = OpRule(("MatMul",), unless=(data_is_not_float, is_not_fp8_attention), slower=SMALL)
     return replace(
         target,
-        activations=FLOAT8,
-        weights=FLOAT8,
-        min_opset=19,
+        activations=replace(FLOAT8, scale=target.activations.scale),
+        weights=replace(FLOAT8, scale=target.weights.scale),
+        min_opset=max(19, target.min_opset),
         rules=(*rules, attention),
+    )
+
+
+def run_the_rest_in_fp16(target: Target) -> Target:
+    """``high_precision=fp16``: scales too, since a DequantizeLinear writes the type of its scale
+    (onnx-tensorrt ``QuantDequantLinearHelper``), which ONNX allows from opset 19 on."""
+    return replace(
+        target,
+        activations=replace(target.activations, scale="float16"),
+        weights=replace(target.weights, scale="float16"),
+        min_opset=max(19, target.min_opset),
+        high_precision="float16",
     )
 
 
@@ -158,6 +172,7 @@ TARGET = Target(
     rules=RULES,
     options={
         "dtype": {"int8": as_is, "fp8": quantize_to_fp8},
+        "high_precision": {"fp32": as_is, "fp16": run_the_rest_in_fp16},
         "conv_transpose": {"float": as_is, "int8": quantize_conv_transpose},
         "attention": {"float": as_is, "int8": quantize_attention},
     },
