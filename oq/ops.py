@@ -59,6 +59,7 @@ OPS: Mapping[str, OpFacts] = {
     "Expand": _COPY,
     "Flatten": _COPY,
     "Gather": _COPY,
+    "GatherElements": _COPY,
     "Gelu": _UNARY,
     "Gemm": OpFacts("compute", weight=1, weight_axis=1, bias=2),
     "GlobalAveragePool": _POOL,
@@ -71,6 +72,8 @@ OPS: Mapping[str, OpFacts] = {
     "MaxPool": _COPY,
     "Mul": _SUM,
     "Pad": OpFacts("copy"),
+    "ReduceMax": _COPY,
+    "ReduceMin": _COPY,
     "Relu": _POSITIVE,
     "Reshape": _COPY,
     "Resize": OpFacts("compute"),
@@ -86,6 +89,7 @@ OPS: Mapping[str, OpFacts] = {
     "Tile": _COPY,
     "Transpose": _COPY,
     "Unsqueeze": _COPY,
+    "Where": OpFacts("compute", data=(1, 2)),
 }
 
 COMPOSITES: Mapping[str, tuple[str, str]] = {
@@ -99,6 +103,9 @@ Silu: Elfwing et al. 2017; HardSwish: Howard et al. 2019, "Searching for MobileN
 
 SHAPE_OPS = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size", "NonZero"})
 """Ops whose output is about shapes, not about data: nothing to quantize, nothing to report."""
+
+BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+"""Ops with graphs inside, which a plan does not reach into."""
 
 TRANSPOSED_WEIGHT: Mapping[str, tuple[str, int]] = {"Gemm": ("transB", 0)}
 """op -> (attribute, output-channel axis when it is set): Gemm stores (out, in) under transB=1."""
@@ -122,6 +129,21 @@ def weight_axis(op: str, attributes: Mapping[str, Any], rank: int) -> int | None
     if flag is not None and attributes.get(flag[0]):
         return flag[1]
     return row.weight_axis % rank
+
+
+OUTPUT_AXIS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1, "MatMul": -1}
+"""op with a weight -> the channel axis of its output."""
+
+ADDING = frozenset({"Add"})
+"""Ops that add a constant operand as a bias."""
+
+SCORING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
+"""Last ops that turn scores into probabilities: errors show more evenly in front of them."""
+
+
+def output_axis(op: str) -> int | None:
+    """The channel axis of the output of ``op``, negative from the end; None for other ops."""
+    return OUTPUT_AXIS.get(op)
 
 
 INTEGER_KERNELS = frozenset(

@@ -44,7 +44,7 @@ from oq.predicates import (
     weight_is_not_constant,
 )
 from oq.spec import FLOAT8, INT8, INT8_NARROW
-from oq.target import OpRule, Output, Target
+from oq.target import Engine, OpRule, Output, Target, as_is
 from oq.tensorrt import (
     convolution_is_not_for_fp8,
     convolution_is_thin,
@@ -104,11 +104,6 @@ RULES = (
     OpRule(("Pad",), output=Output.PASSED, unless=(data_is_not_float, pad_is_not_zero)),
     OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
 )
-
-
-def as_is(target: Target) -> Target:
-    """The first value of every option."""
-    return target
 
 
 def quantize_conv_transpose(target: Target) -> Target:
@@ -194,7 +189,24 @@ TARGET = Target(
         "weight-axis",
         "output-is-float",
         "fusion-is-whole",
+        "residual",
+        "concat",
+        "pad",
+        "half",
         "only-qdq",
+    ),
+    engine=Engine(
+        codes=("int8", "float8_e4m3fn"),
+        # what other tools quantize: elementwise ops and pooling write int8 when they read it
+        rules=(
+            OpRule(("ConvTranspose",), unless=WEIGHTED),
+            OpRule(("MatMul",), unless=(data_is_not_float,)),
+            OpRule(
+                (("Add", "AveragePool", "GlobalAveragePool", "Mul"),),
+                output=Output.OWN,
+                unless=(data_is_not_float,),
+            ),
+        ),
     ),
     next_step="trtexec --onnx={output} --saveEngine={stem}.plan --profilingVerbosity=detailed",
 )

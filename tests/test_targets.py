@@ -9,11 +9,13 @@ import pytest
 import oq
 import oq.targets
 from oq import registry
+from oq.errors import OptionError
 from oq.legal import ALWAYS, CHECKS
 from oq.ops import COMPOSITES, OPS, facts
 from oq.pipeline import next_step
 from oq.spec import Fixed, QType
-from oq.target import OpRule, Output, Target
+from oq.target import OpRule, Output, Target, with_options
+from oq.weights import WEIGHT_CALIBRATORS
 from tests.graphs import IMAGE, Net
 from tests.small import reference
 
@@ -51,9 +53,9 @@ def test_what_a_rule_asks_of_an_op_exists(target: Target) -> None:
             assert row is not None
             if rule.bias == "int32":
                 assert row.bias is not None, f"{op} has no bias"
-            # SAME is said of what moves values; a computing op has a range of its own.
-            moves = rule.output in {Output.SAME, Output.PASSED}
-            assert moves or row.kind != "copy", op
+            # What moves values has no range of its own.
+            moves = {Output.SAME, Output.ALIGNED, Output.PASSED}
+            assert rule.output in moves or row.kind != "copy", op
         if rule.output in {Output.SAME, Output.PASSED}:
             assert len(rule.ops) == 1
 
@@ -83,12 +85,31 @@ def test_checks_exist_and_are_named_once(target: Target) -> None:
 
 def test_grids_fit_their_dtype(target: Target) -> None:
     fixed = [r.output.qtype for r in target.rules if isinstance(r.output, Fixed)]
-    for qtype in (target.activations, target.weights, *fixed):
+    for qtype in (target.activations, target.weights, *target.dtypes, *fixed):
         limits = np.iinfo(qtype.dtype)
         assert limits.min <= qtype.qmin < qtype.qmax <= limits.max
-        # Zero is the middle of a symmetric grid, and inside any other.
-        assert qtype.qmin < 0 if qtype.symmetric else qtype.qmin <= 0
+        assert qtype.qmin <= 0, "every grid holds zero"
     assert target.weights.symmetric, "weights with a zero point cost a correction per product"
+
+
+def test_options_begin_with_what_the_target_is(target: Target) -> None:
+    for key, values in (target.options or {}).items():
+        first, *others = values
+        assert others, f"--set {key} has only one value"
+        assert with_options(target, {key: first}) == target
+        for value in others:
+            assert with_options(target, {key: value}) != target
+            assert with_options(target, {key: value}).name == target.name
+        with pytest.raises(
+            OptionError, match=f"--set {key}=no: target {target.name} takes {first}"
+        ):
+            with_options(target, {key: "no"})
+
+
+def test_defaults_exist(target: Target) -> None:
+    assert target.calibrator in registry.names("calibrators")
+    assert target.weight_range in WEIGHT_CALIBRATORS
+    assert not target.float_outputs or target.exclusive
 
 
 def test_opset_has_scales_per_channel(target: Target) -> None:

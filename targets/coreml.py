@@ -1,0 +1,116 @@
+"""Apple Core ML, W8A8 ML programs: zero-point-free activations, int8 weights per channel.
+
+The rules, after coremltools 9 (``optimize/torch/quantization``, ``optimize/coreml``) and what its
+converter does to a program on the way:
+
+* Activations are int8 with zero point 0, and uint8 with zero point 0 where they are never negative
+  (behind a ReLU): Apple's pass ``nullify_redundant_quantization_zero_point`` makes int8 of every
+  uint8 with zero point 128, since programs without zero points run faster.
+* Scales become float16 in the program, so they are put on float16's normal numbers here; then the
+  Q/DQ file and the program hold the same ones.
+* Q/DQ goes behind a whole kernel: Conv, ConvTranspose or a linear layer with its activation, an Add
+  of two tensors with its activation.  None goes on a graph output.
+* Concat, pooling and reshaping have one grid on all sides.  (coremltools even removes a pair behind
+  a reshape whose scale differs, and the numbers go wrong without a word.)
+* Sigmoid ends on 1/256, Tanh on 1/128, whatever the data.
+* Weights are int8 in -127..127, per output channel; bias stays float: MIL has no int32 dequantize.
+
+A Mul stays float: the Neural Engine was reported to compute it wrongly between differing scales
+(apple/coreai-torch issue 112).
+"""
+
+from dataclasses import replace
+
+from oq.predicates import (
+    both_operands_vary,
+    data_is_not_float,
+    first_operand_is_constant,
+    gemm_is_scaled,
+    operand_is_constant,
+    operand_varies,
+    weight_is_not_constant,
+)
+from oq.spec import INT8, INT8_NARROW, UINT8_POSITIVE, Fixed
+from oq.target import Engine, OpRule, Output, Target
+
+SIGNED = replace(INT8, scale="float16")
+POSITIVE = replace(UINT8_POSITIVE, scale="float16")
+TO_ONE = Fixed(POSITIVE, 1 / 256, 0)
+AROUND_ZERO = Fixed(SIGNED, 1 / 128, 0)
+
+LAYER = ("Conv", "ConvTranspose", "Gemm")
+ACTIVATION = ("Relu", "Clip", "LeakyRelu", "Elu", "Silu", "HardSwish", "Gelu")
+SIGMOID = ("HardSigmoid", "Sigmoid")
+COPY = (
+    "DepthToSpace",
+    "Expand",
+    "Flatten",
+    "Reshape",
+    "Slice",
+    "SpaceToDepth",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
+)
+WEIGHTED = (data_is_not_float, weight_is_not_constant, gemm_is_scaled)
+MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
+SUM = (data_is_not_float, operand_is_constant)
+
+TARGET = Target(
+    name="coreml",
+    summary="Apple Core ML W8A8: zero points 0, float16 scales, float bias",
+    activations=SIGNED,
+    positive=POSITIVE,
+    dtypes=(SIGNED, POSITIVE),
+    weights=replace(INT8_NARROW, scale="float16"),
+    min_opset=13,
+    exclusive=True,
+    float_outputs=True,
+    rules=(
+        OpRule((LAYER, SIGMOID), output=TO_ONE, unless=WEIGHTED),
+        OpRule((LAYER, "Tanh"), output=AROUND_ZERO, unless=WEIGHTED),
+        OpRule((LAYER, ACTIVATION), output=Output.OWN, unless=WEIGHTED),
+        OpRule((LAYER,), output=Output.OWN, unless=WEIGHTED),
+        OpRule(("MatMul", "Add", ACTIVATION), output=Output.OWN, unless=(*MATMUL, operand_varies)),
+        OpRule(("MatMul", "Add"), output=Output.OWN, unless=(*MATMUL, operand_varies)),
+        OpRule(("MatMul", ACTIVATION), output=Output.OWN, unless=MATMUL),
+        OpRule(("MatMul",), output=Output.OWN, unless=MATMUL),
+        OpRule(("Add", ACTIVATION), output=Output.OWN, unless=SUM),
+        OpRule(("Add",), output=Output.OWN, unless=SUM),
+        OpRule(
+            (("AveragePool", "GlobalAveragePool", "MaxPool"),),
+            output=Output.ALIGNED,
+            unless=(data_is_not_float,),
+        ),
+        OpRule(("Concat",), output=Output.UNITED, unless=(data_is_not_float,)),
+        OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
+    ),
+    reasons={
+        "BatchNormalization": "Core ML's quantized kernels take none; fold it into a convolution",
+        "LayerNormalization": "Core ML keeps normalization in float16",
+        "Mul": "the Neural Engine was reported to multiply quantized tensors wrongly",
+        "Resize": "Core ML has no quantized resize",
+        "Sigmoid": "a lone activation stays in float16",
+        "Softmax": "Core ML keeps softmax in float16",
+    },
+    checks=(
+        "zero-point-is-zero",
+        "no-int32-bias",
+        "activations-per-tensor",
+        "weight-axis",
+        "output-is-float",
+        "fusion-is-whole",
+        "concat",
+        "half",
+        "only-qdq",
+        "float16-scale",
+        "sides",
+        "sum-in-float16",
+    ),
+    engine=Engine(moves=()),
+    next_step=(
+        "build an ML program of {output}: quantize/dequantize for its Q/DQ pairs, "
+        "constexpr_blockwise_shift_scale (iOS18) for its weights"
+    ),
+)
