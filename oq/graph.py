@@ -237,6 +237,11 @@ class Graph:
                 tensor.dtype = None if info.dtype is None else _numpy_dtype(info.dtype)
                 tensor.shape = None if info.shape is None else list(info.shape)
 
+    def set_dtype(self, tensor: str, dtype: str) -> None:
+        """Write down another dtype of ``tensor``, whose producer was changed to write it."""
+        self._view = None
+        self._tensors[tensor].dtype = _numpy_dtype(dtype)
+
     # -- inside -----------------------------------------------------------------------------
 
     def _name_nodes(self) -> None:

@@ -4,12 +4,14 @@
     real = (code - zero_point) * scale
 
 All arithmetic is float32, as onnxruntime does it, so both equations agree with its operators bit
-for bit (ONNX operator specification, QuantizeLinear-21 and DequantizeLinear-21).
+for bit (ONNX operator specification, QuantizeLinear-21 and DequantizeLinear-21).  A code of float8
+is the float8 next to ``x / scale``, half to even, saturated at 448 (``saturate=1``).
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import ml_dtypes  # noqa: F401  # gives NumPy the names of float8 and int4
 import numpy as np
 
 from oq.spec import Array, QType, Range, Scale
@@ -126,7 +128,11 @@ def quantize(x: Array, grid: Grid) -> Array:
     """
     scale, zero = _aligned(grid, x.ndim)
     with np.errstate(over="ignore"):  # infinitely many steps saturate like too many
-        steps = np.rint(x.astype(np.float32, copy=False) / scale)
+        steps = x.astype(np.float32, copy=False) / scale
+    if not grid.qtype.uniform:
+        held: Array = np.clip(steps, grid.qtype.qmin, grid.qtype.qmax)
+        return held.astype(grid.qtype.dtype)
+    steps = np.rint(steps)
     low = (grid.qtype.qmin - zero.astype(np.int64)).astype(np.float64)
     high = (grid.qtype.qmax - zero.astype(np.int64)).astype(np.float64)
     codes = np.clip(steps.astype(np.float64), low, high).astype(np.int64) + zero
@@ -136,6 +142,8 @@ def quantize(x: Array, grid: Grid) -> Array:
 def dequantize(codes: Array, grid: Grid) -> Array:
     """The real values (float32) of ``codes`` (any axes): the second equation of this module."""
     scale, zero = _aligned(grid, codes.ndim)
+    if not grid.qtype.uniform:
+        return codes.astype(np.float32) * scale
     steps: Array = (codes.astype(np.int64) - zero).astype(np.float32)
     return steps * scale
 

@@ -155,6 +155,15 @@ def uses_uint8(view: GraphView) -> Iterator[Found]:
             yield node.name, "its codes are uint8 where only int8 is accepted"
 
 
+def foreign_float8(view: GraphView) -> Iterator[Found]:
+    """Of the kinds of float8 the importer takes E4M3FN."""
+    for node in pairs(view):
+        zero = constant(view, node, 2)
+        kind = "" if zero is None else str(zero.dtype)
+        if kind.startswith("float8") and kind != "float8_e4m3fn":
+            yield node.name, f"its codes are {kind} where only float8_e4m3fn is accepted"
+
+
 def int32_bias(view: GraphView) -> Iterator[Found]:
     """An int32 DequantizeLinear is rejected."""
     for node in view.nodes:
@@ -301,6 +310,7 @@ CHECKS = _table(
         Check("pair", "error", pair_differs, "let both nodes read the same initializers"),
         Check("zero-point-is-zero", "error", zero_point_not_zero, "quantize symmetrically"),
         Check("no-uint8", "error", uses_uint8, "use int8"),
+        Check("float8-kind", "error", foreign_float8, "quantize to float8_e4m3fn"),
         Check("no-int32-bias", "error", int32_bias, "leave the bias in float"),
         Check(
             "activations-per-tensor", "error", per_channel_activation, "use one scale per tensor"

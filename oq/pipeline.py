@@ -16,14 +16,10 @@ from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
 from oq.config import plain_options, write_config
 from oq.data import Fitted, open_source, subset
-from oq.emit import emit
 from oq.engine import DEFAULT
 from oq.errors import OptionError
 from oq.files import model_bytes, save_model, write_text
-from oq.guard import guard
 from oq.layers import Remembered, compare_layers
-from oq.legal import Finding
-from oq.legal import check as find_violations
 from oq.measure import EVERYTHING, Job, Measured, Methods, measure
 from oq.metrics import open_metric
 from oq.overrides import Choice, Layer, Mode, Wishes
@@ -47,7 +43,6 @@ from oq.ready import (
 )
 from oq.refine.order import NONE, choose_steps
 from oq.refine.run import improve
-from oq.refine.subject import Subject
 from oq.report import Report
 from oq.sampling import RANDOM as RANDOM_NAME
 from oq.sanity import data_warnings
@@ -55,6 +50,7 @@ from oq.session import Settings
 from oq.solve import Solution, solve
 from oq.spec import Range
 from oq.target import Target
+from oq.written import write_graph
 
 BATCH = 8
 
@@ -130,7 +126,8 @@ def quantize(
         ready = make_ready(loaded, profile, wishes)
     with clock.stage("calibrate"):
         known = {} if ranges is None else known_ranges(ready, ranges)
-        needs = {t: n for t, n in needs_of(ready, methods).items() if t not in known}
+        watch_all = used is not None
+        needs = {t: n for t, n in needs_of(ready, methods, watch_all).items() if t not in known}
         job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
         measured = _measure(job, used, asked)
     with clock.stage("solve"):
@@ -138,7 +135,7 @@ def quantize(
     with clock.stage("refine"):
         refined = improve(steps, ready, solution, source, seed)
     with clock.stage("emit"):
-        quantized, findings = _write(ready, refined.subject)
+        quantized, findings, single = write_graph(ready, refined.subject, measured.statistics)
     found = None
     if verify and held is not None:
         with clock.stage("verify"):
@@ -159,15 +156,13 @@ def quantize(
         bytes_before=model_bytes(loaded),
         bytes_after=model_bytes(quantized),
         plan=ready.plan,
-        notes=(*_loudly(source), *(warned if needs else ()), *solution.notes),
+        notes=(*_loudly(source), *(warned if needs else ()), *solution.notes, *single),
         refinement=refined.outcomes,
         findings=findings,
         verification=found,
         seconds=clock.seconds,
         remedy=remedy(model, target, data, preprocess),
-        options=plain_options(
-            asked | {"calibrator": calibrator, "weights": how, "refine": steps or NONE}
-        ),
+        options=plain_options(asked | chosen),
     )
     return Result(quantized, report, solution.ranges)
 
@@ -207,18 +202,6 @@ def _solve(
         weights=weights,
         legalize=ready.target.legalize,
     )
-
-
-def _write(ready: Ready, subject: Subject) -> tuple[onnx.ModelProto, tuple[Finding, ...]]:
-    """The graph with its Q/DQ, and what the target's checks find in it."""
-    for tensor, values in subject.constants.items():
-        ready.graph.set_constant(tensor, values)
-    emit(ready.graph, ready.plan, subject.solution)
-    if ready.target.guarded:
-        guard(ready.graph, {s.node for s in ready.plan.skips})
-    findings = find_violations(ready.graph.view(), ready.target)
-    _insist(findings)
-    return ready.graph.to_model(), findings
 
 
 def calibrate(
@@ -375,17 +358,6 @@ def _loudly(source: Fitted | None) -> tuple[str, ...]:
     if source is None or source.name != RANDOM_NAME:
         return ()
     return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
-
-
-def _insist(findings: tuple[Finding, ...]) -> None:
-    """A file that oq wrote must pass its own checks; if not, that is our bug, not the user's."""
-    errors = [f for f in findings if f.severity == "error"]
-    if errors:
-        first = errors[0]
-        raise RuntimeError(
-            f"oq wrote an illegal graph ({len(errors)} errors): [{first.check}] {first.node}: "
-            f"{first.message}"
-        )
 
 
 def _engine(engine: str | None, target: str | None) -> str:

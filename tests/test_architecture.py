@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.spec": {"numpy"},
     "oq.ops": set(),
     "oq.view": {"spec"},
-    "oq.grid": {"numpy", *VALUES},
+    "oq.grid": {"ml_dtypes", "numpy", *VALUES},
     "oq.target": {"spec", "grid", "ops", "view", "errors"},
     "oq.predicates": {"numpy", *RULES},
     "oq.qdq": {"numpy", *GRAPHS},
@@ -52,7 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.calibrator": {"numpy", *VALUES, "grid", "statistics"},
     "oq.targets": set(),
     "oq.speed": {*RULES, "predicates"},
-    "oq.targets.*": {*RULES, "dpu", "obstacles", "predicates", "speed"},
+    "oq.tensorrt": {*RULES, "predicates"},
+    "oq.targets.*": {*RULES, "dpu", "obstacles", "predicates", "speed", "tensorrt"},
     "oq.calibrators": set(),
     "oq.calibrators.*": {
         *{"numpy", *VALUES},
@@ -69,7 +70,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.engines": set(),
     "oq.engines.*": {"onnx", "openvino", *VALUES, "dpu", "engine", "files", "ops", "session"},
     # stages
-    "oq.plan": {*RULES, "predicates", "unite"},
+    "oq.wanted": {*RULES, "predicates"},
+    "oq.plan": {*RULES, "predicates", "unite", "wanted"},
     "oq.collect": {"numpy", "onnx", *VALUES, "session", "statistics", "view"},
     "oq.overrides": {*VALUES, "target", "view"},
     "oq.solve": {
@@ -83,6 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.cache": {"numpy", "onnx", *VALUES, "collect", "files", "statistics"},
     "oq.ranges": {"numpy", *VALUES, "files"},
     "oq.emit": {"numpy", *VALUES, "graph", "grid", "solve", "view"},
+    "oq.half": {"numpy", "onnx", *VALUES, "graph", "view"},
     # what was lost, and where
     "oq.deviation": {"numpy", *VALUES},
     "oq.metrics": {"numpy", *VALUES, "deviation"},
@@ -146,12 +149,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         *{"plan", "predicates", "prepare", "ranges", "registry", "target"}},
     "oq.config": {"yaml", "errors", "overrides"},
     "oq.provenance": {"onnx", *{"cache", "compare", "measure", "ready"}},
+    "oq.written": {"onnx", *{"emit", "guard", "half", "legal", "ready", "refine", "statistics"}},
     "oq.progress": {"rich"},
-    "oq.pipeline": {"onnx", *GRAPHS, *{"cache", "collect", "compare", "data", "emit", "files"},
-        "config",
-        *{"engine", "guard", "layers", "legal", "measure", "metrics", "overrides", "progress"},
-        *{"provenance", "questions", "ready", "refine", "registry", "report", "sampling", "sanity"},
-        *{"session", "solve", "target"}},
+    "oq.pipeline": {"onnx", *GRAPHS, *{"cache", "collect", "compare", "config", "data"},
+        *{"files", "written"},
+        *{"engine", "layers", "legal", "measure", "metrics", "overrides"},
+        *{"progress", "provenance", "questions", "ready", "refine", "registry", "report"},
+        *{"sampling", "sanity", "session", "solve", "statistics", "target"}},
     "oq.demo": {"pipeline", "registry", "files", "compare"},
     "oq.flags": {"typer", "yaml", *{"config", "errors", "overrides", "registry"}},
     "oq.console": {"typer", "report"},
@@ -318,7 +322,7 @@ OP_NAMES = (".op", ".op_type")
 
 def test_ops_are_named_in_tables_not_in_chains() -> None:
     """Comparing an op's name outside ops, targets and prepare is a question for review."""
-    allowed = {"oq.legal", "oq.predicates", "oq.graph", "oq.compare"}
+    allowed = {"oq.legal", "oq.predicates", "oq.graph", "oq.compare", "oq.tensorrt"}
     allowed |= {"oq.obstacles", "oq.placement"}  # predicates and checks over Q/DQ graphs
     for module in MODULES:
         if module in allowed or module.startswith(("oq.prepare", "oq.targets")):
