@@ -86,8 +86,12 @@ def test_light_models(name: str, target: str) -> None:
     """Real structures; their weights are all alike, so the numbers mean nothing."""
     plan = quantized(light(name), target, verify=False).report.plan
     weighted = {"Conv", "Gemm"}
-    assert not weighted & {skip.op for skip in plan.skips}
-    assert sum(op in weighted for g in plan.groups for op in g.ops) == WEIGHTED[name]
+    refused = [s for s in plan.skips if s.op in weighted]
+    if (name, target) == ("shufflenet", "dpu"):
+        assert {s.reason.partition(" has ")[2][:8] for s in refused} == {"4 groups"}
+    else:
+        assert refused == []
+    assert sum(op in weighted for g in plan.groups for op in g.ops) + len(refused) == WEIGHTED[name]
 
 
 WEIGHTED = {
