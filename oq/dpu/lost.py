@@ -14,7 +14,7 @@ from oq.target import Grids, Legalized
 from oq.view import GraphView
 
 FEW = 4
-SHARE = 0.1
+SHARE = 0.25
 """Of a layer's channels that are worth a remark."""
 
 SHOWN = 3
@@ -33,7 +33,7 @@ def report_lost_channels(plan: Plan, view: GraphView, grids: Grids) -> Legalized
             continue
         largest = values.max(axis=tuple(i for i in range(values.ndim) if i != axis))
         starved = int(np.count_nonzero((largest > 0) & (largest < FEW * grid.scale)))
-        if starved > SHARE * largest.size:
+        if starved >= SHARE * largest.size:
             found.append((starved / largest.size, f"{site.tensor!r} {starved} of {largest.size}"))
     if not found:
         return Legalized(grids)
