@@ -42,7 +42,9 @@ from oq.flags import (
     PreprocessOpt,
     ProviderOpt,
     RangesOpt,
+    RankingOpt,
     RefineOpt,
+    ReportOpt,
     SamplesOpt,
     SaveRangesOpt,
     SeedOpt,
@@ -100,6 +102,8 @@ def quantize(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="compare on held-back samples")
     ] = True,
+    report_page: ReportOpt = None,
+    ranking: RankingOpt = None,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
 ) -> None:
@@ -126,6 +130,8 @@ def quantize(
         "max_memory": max_memory,
         "provider": provider,
         "verify": verify,
+        "report": report_page,
+        "ranking": ranking,
         "seed": seed,
     }
     options = with_config(flags, config, context)
@@ -179,6 +185,8 @@ def verify(
     engine: EngineOpt = None,
     target: EngineOfOpt = None,
     latency: Annotated[bool, typer.Option("--latency/--no-latency")] = True,
+    report: ReportOpt = None,
+    ranking: RankingOpt = None,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
 ) -> None:
@@ -203,6 +211,8 @@ def verify(
             need_labels=max_drop is not None and not metric,
             metrics=tuple(metric or ()),
             per_layer=per_layer,
+            report=report,
+            ranking=ranking,
             seed=seed,
             watch=watch,
         )

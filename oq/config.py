@@ -118,6 +118,8 @@ KEYS: tuple[Key, ...] = (
     Key("max_memory", "MB", _whole, "of a batch's activations", "500"),
     Key("provider", "a name", _text, "onnxruntime's: cpu, cuda, ...", "cpu"),
     Key("verify", "true or false", _switch, "compare on held-back samples", "true"),
+    Key("report", "a path", _text, "a page (.html) or its content (.json)", "report.html"),
+    Key("ranking", "a path", _text, "from oq sensitivity -o, for the page", "ranking.json"),
 )  # fmt: skip
 """Every key of the file."""
 

@@ -75,6 +75,13 @@ RefineOpt = Annotated[
     str | None,
     typer.Option("--refine", metavar="NAME[,NAME]", help="steps, or none; default: the target's"),
 ]
+ReportOpt = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE", help="a page: .html, or .json")
+]
+RankingOpt = Annotated[
+    Path | None,
+    typer.Option("--ranking", metavar="FILE.json", help="of oq sensitivity -o, for --report"),
+]
 SeedOpt = Annotated[int, typer.Option("--seed", help="of the draw of --samples")]
 
 
@@ -88,7 +95,7 @@ MemoryOpt = Annotated[
 ]
 
 
-PARAMETERS = {"layers": "layer"}
+PARAMETERS = {"layers": "layer", "report": "report_page"}
 """Keyword -> the name of its flag's parameter, where they differ."""
 
 
