@@ -19,6 +19,7 @@ import oq
 from oq.commands.calibrate import calibrate
 from oq.commands.look import calibrators, check, plan, targets
 from oq.commands.make import config, demo, export
+from oq.commands.plot import plot
 from oq.commands.sensitivity import sensitivity
 from oq.console import miss, say
 from oq.errors import OptionError, OqError
@@ -234,7 +235,18 @@ def verify(
         miss(f"the quantized model has collapsed: {found.collapse[0]}")
 
 
-for command in (sensitivity, calibrate, plan, check, config, export, demo, targets, calibrators):
+for command in (
+    sensitivity,
+    calibrate,
+    plan,
+    check,
+    plot,
+    config,
+    export,
+    demo,
+    targets,
+    calibrators,
+):
     app.command()(command)
 
 

@@ -113,8 +113,7 @@ def quantize(
     target's choice.  ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` every
     eighth sample (64 at most) is held back from calibration and both models are compared on them;
     refinement learns from the others and is judged on those, with or without ``verify``.
-    :meth:`Result.save` also writes the page ``report`` (.html, or .json for what is on it), with
-    the ``ranking`` of ``oq sensitivity -o FILE.json``.
+    :meth:`Result.save` also writes the page ``report`` (.html, .json), with a ``ranking`` (.json).
 
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
@@ -137,8 +136,8 @@ def quantize(
         ready = make_ready(loaded, profile, wishes)
     with clock.stage("calibrate"):
         known = {} if ranges is None else known_ranges(ready, ranges)
-        watch_all = used is not None
-        needs = {t: n for t, n in needs_of(ready, methods, watch_all).items() if t not in known}
+        all_needs = needs_of(ready, methods, used is not None)
+        needs = {t: n for t, n in all_needs.items() if t not in known}
         needs = needs if wanted is None else with_pictures(needs)
         job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
         measured = _measure(job, used, asked)
@@ -151,17 +150,11 @@ def quantize(
     found = None
     if verify and held is not None:
         with clock.stage("verify"):
-            counter = Counter("verify", held.count, watch)
-            seen = Remembered(held.batches(batch_size or BATCH))
-            deep = wanted is not None
-            found = _verify(loaded, quantized, seen, profile.verified_in, counter, deep)
+            found = _verify(loaded, quantized, held, profile.verified_in, asked)
     stamp(quantized, provenance(ready, methods, measured, found))
     warned = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
-    page = None
-    if wanted is not None:
-        with clock.stage("report"):
-            seen_by = (refined.subject, measured, methods, calibrator)
-            page = Pending(wanted, of_run(loaded, ready, *seen_by))
+    looked = (loaded, ready, refined.subject, measured, methods, calibrator)
+    page = None if wanted is None else Pending(wanted, of_run(*looked))
     said = Report(
         version=oq.__version__,
         model=str(model) if isinstance(model, str | Path) else loaded.graph.name,
@@ -188,15 +181,16 @@ def quantize(
 def _verify(
     exact: onnx.ModelProto,
     rounded: onnx.ModelProto,
-    seen: Remembered,
+    held: Fitted,
     engine: str,
-    counter: Counter,
-    deep: bool,
+    asked: Mapping[str, Any],
 ) -> Verification:
-    """Both models compared in ``engine``; by layer too where the quantized one has collapsed, or
-    when ``deep``."""
+    """Both models compared in ``engine``; by layer too for a page, or where the quantized one has
+    collapsed."""
+    counter = Counter("verify", held.count, asked["watch"])
+    seen = Remembered(held.batches(asked["batch_size"] or BATCH))
     found = compare(exact, rounded, seen, engine=engine, progress=counter)
-    if not (found.collapse or deep):
+    if not found.collapse and asked["report"] is None:
         return found
     return replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
 

@@ -90,14 +90,7 @@ def read_ranking(path: Path) -> Ranking:
         OptionError: there is no such file, or it is no ranking.
     """
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        rows = [{**r, "ops": tuple(r["ops"])} for r in held["layers"]]
-        whole: dict[str, Any] = {
-            **_full(held),
-            "layers": tuple(Sensitivity(**_full(r)) for r in rows),
-            "kept": tuple(Kept(**_full(k)) for k in held["kept"]),
-        }
-        return Ranking(**whole)
+        return as_ranking(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise OptionError(f"--ranking {str(path)!r}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -105,6 +98,17 @@ def read_ranking(path: Path) -> Ranking:
             f"--ranking {str(path)!r} is no ranking: expected what oq sensitivity -o FILE.json "
             "writes"
         ) from error
+
+
+def as_ranking(held: Mapping[str, Any]) -> Ranking:
+    """The ranking that ``held`` is as JSON; KeyError and TypeError where it is none."""
+    rows = [{**r, "ops": tuple(r["ops"])} for r in held["layers"]]
+    whole: dict[str, Any] = {
+        **_full(held),
+        "layers": tuple(Sensitivity(**_full(r)) for r in rows),
+        "kept": tuple(Kept(**_full(k)) for k in held["kept"]),
+    }
+    return Ranking(**whole)
 
 
 def _number(value: float | None) -> float:

@@ -45,6 +45,8 @@ FULL: dict[str, Any] = {
     "max_memory": 100,
     "provider": "cpu",
     "verify": False,
+    "report": "r.html",
+    "ranking": "s.json",
 }
 
 

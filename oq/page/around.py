@@ -13,7 +13,7 @@ WIDE = 172.0
 HIGH = 48.0
 ROW = HIGH + 6
 FLOW = 26.0
-LETTERS = 26
+LETTERS = 24
 PORT = "model"
 
 
@@ -119,7 +119,7 @@ def _centre(layer: Layer, top: float, height: float) -> str:
         y = top + 16 + 15 * i
         parts.append(
             f'<text x="{at(x + 10)}" y="{at(y)}"><tspan class="strong">{escape(op)}</tspan> '
-            f'<tspan class="small">{escape(cut(node, 46 - len(op)))}</tspan></text>'
+            f'<tspan class="small">{escape(cut(node, int(38 - 1.3 * len(op))))}</tspan></text>'
         )
     return "".join(parts)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from oq.page.svg import Scale, box, cut, drawing, group, link, text
 
-LEFT, RIGHT = 2.0, 304.0
-ROW = 31.0
+LEFT, RIGHT = 2.0, 262.0
+ROW = 37.0
 NAME = 48
 """Characters of a name that fit above a bar."""
 

@@ -13,6 +13,9 @@ from oq.page.svg import Scale, blocks, box, drawing, short, text, y_axis
 LEFT, RIGHT = 46.0, 352.0
 TOP, BASE = 8.0, 128.0
 
+NOTHING = 2.0**-16
+"""Share of the widest channel's reach below which a channel is dead."""
+
 COLUMNS = 153
 """Most columns in the picture, two units each; more channels share them."""
 
@@ -75,7 +78,7 @@ def gather_columns(weight: Weight) -> Iterator[Column]:
 def describe_spread(weight: Weight) -> str:
     """How unlike the channels are."""
     reach = [max(-lo, hi) for lo, hi in zip(weight.lo, weight.hi, strict=True)]
-    alive = [r for r in reach if r > 0]
+    alive = [r for r in reach if r > max(reach) * NOTHING]
     if not alive:
         return "all zero"
     text = f"widest \u00b1{short(max(alive))}, narrowest \u00b1{short(min(alive))}"
@@ -84,7 +87,7 @@ def describe_spread(weight: Weight) -> str:
     return (
         text
         + (f" ({ratio:,.0f} times less)" if ratio >= 1.5 else "")
-        + (f", {dead} all zero" if dead else "")
+        + (f", {dead} all but zero" if dead else "")
     )
 
 

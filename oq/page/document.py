@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 
 from oq.compare import Verification
 from oq.engine import DEFAULT
@@ -75,12 +76,14 @@ def _head(story: Story) -> str:
 def _alert(story: Story) -> str:
     """What must not be missed: a collapse, then notes and findings."""
     collapse = story.verification.collapse if story.verification is not None else ()
-    said = [f"Collapsed: {text}" for text in collapse]
-    said += story.notes
+    said = [f"The quantized model has collapsed: {text}" for text in collapse]
     said += [f"{f.severity} [{f.check}] {f.node}: {f.message}; {f.remedy}" for f in story.findings]
-    if not said:
-        return ""
-    return f'<div class="alert" role="note"><strong>Note</strong>{items(said)}</div>'
+    boxes = (("alert", "Warning", items(said)), ("note", "Notes", items(story.notes)))
+    return "".join(
+        f'<div class="{kind}" role="note"><strong>{title}</strong>{inside}</div>'
+        for kind, title, inside in boxes
+        if inside
+    )
 
 
 def _tiles(story: Story) -> str:
@@ -98,20 +101,26 @@ def _tiles(story: Story) -> str:
             if votes.top1 is not None and votes.top1_float is not None:
                 change = votes.top1 - votes.top1_float
                 text = f"{votes.top1_float:.2f} % \u2192 {votes.top1:.2f} %"
-                found.append(
-                    tile("top-1 accuracy", f"{_signed(change)} points", f"{text}; {agree}")
-                )
+                found.append(tile("top-1 accuracy, points", _signed(change), f"{text}; {agree}"))
             else:
                 found.append(tile("agreement", f"{votes.agreement:.1f} %", "top-1 as in float"))
-        found += _speed(seen)
-    warning = ""
+    aside = ""
     if seen is not None and seen.engine == DEFAULT and story.target != NATIVE:
-        warning = paragraph(
-            f"Kernels and latency are those of {seen.engine} on this machine, which only stands in "
-            f"for {story.target}: they say nothing of the speed there.",
-            "soft",
-        )
-    return f'<div class="tiles">{"".join(found)}</div>{warning}'
+        aside = paragraph(_stand_in(seen, story.target), "soft")
+    elif seen is not None:
+        found += _speed(seen)
+    return f'<div class="tiles">{"".join(found)}</div>{aside}'
+
+
+def _stand_in(seen: Verification, target: str) -> str:
+    """Kernels and time where they are those of another engine than the target's."""
+    kernels, time = seen.kernels, seen.latency
+    total = kernels.integer + kernels.floating
+    took = "" if time is None else f", and a batch of {time.batch} takes {time.ratio:.2f} of float"
+    return (
+        f"In {seen.engine}, which only stands in for {target} here, {kernels.integer} of {total} "
+        f"{kernels.counted} run in integers{took}: that says nothing of the speed on {target}."
+    )
 
 
 def _speed(seen: Verification) -> list[str]:
@@ -139,34 +148,29 @@ def _summary(story: Story) -> str:
     )
     strip = draw_strip(layers, targets_of(layers)) if layers else ""
     counts = table(
-        ("op", "in integers", "in float"),
+        ("op", "integers", "float"),
         [(op, str(a), str(b)) for op, (a, b) in layer_counts(layers).items()],
         (1, 2),
     )
-    left = table(
-        ("op", "nodes", "why it stays in float"),
-        [(op, str(len(nodes)), reason) for op, reason, nodes in story.left],
-        (1,),
+    left = "".join(
+        f"<p><strong>{escape(op)}</strong>: {escape(reason)}</p>"
+        + fold(f"{len(nodes)} nodes" if len(nodes) > 1 else "1 node", items(nodes))
+        for op, reason, nodes in story.left
     )
-    names = "".join(fold(f"{op}: {len(nodes)} nodes", items(nodes)) for op, _, nodes in story.left)
-    first = (
-        f'<div class="card"><h3>The network, layer by layer</h3>{strip}'
-        f'<p class="soft">{keys}</p></div>'
-        if layers
-        else ""
+    parts = (
+        ("The network, layer by layer", strip and f'{strip}<p class="soft">{keys}</p>'),
+        ("By op", counts),
+        ("Left in float", left),
     )
-    second = f'<div class="card"><h3>By op</h3>{counts}</div>' if counts else ""
-    third = (
-        f'<div class="card"><h3>Left in float</h3>{left}{fold("names", names)}</div>'
-        if left
-        else ""
+    return section("plan", "What was quantized, and what was not", _cards(parts))
+
+
+def _cards(parts: Iterable[tuple[str, str]]) -> str:
+    """Titled boxes; none for what is empty."""
+    found = "".join(
+        f'<div class="card">{heading(3, title)}{inside}</div>' for title, inside in parts if inside
     )
-    inside = first + second + third
-    return section(
-        "plan",
-        "What was quantized, and what was not",
-        f'<div class="cards">{inside}</div>' if inside else "",
-    )
+    return f'<div class="cards">{found}</div>' if found else ""
 
 
 def _run(story: Story) -> str:
@@ -190,12 +194,7 @@ def _run(story: Story) -> str:
         ("option", "value"), [(k, json.dumps(v)) for k, v in to_json(story.options).items()]
     )
     took = table(("stage", "seconds"), [(k, f"{v:.2f}") for k, v in story.seconds.items()], (1,))
-    parts = [
-        f'<div class="card"><h3>{title}</h3>{inside}</div>'
-        for title, inside in (("Refinement", refined), ("Options", options), ("Time", took))
-        if inside
-    ]
-    grid = f'<div class="cards">{"".join(parts)}</div>' if parts else ""
+    grid = _cards((("Refinement", refined), ("Options", options), ("Time", took)))
     close = paragraph(
         f"oq {story.version}. Everything on this page is in it as JSON too "
         "(the element with the id story).",

@@ -6,7 +6,7 @@ from oq.page.bars import Bar, draw_bars
 from oq.page.content import Story
 from oq.page.course import draw_course
 from oq.page.each import owners, targets_of
-from oq.page.parts import card, fold, section, table
+from oq.page.parts import card, fold, items, section, table
 from oq.page.svg import short
 from oq.rank import Ranking, Sensitivity
 
@@ -94,6 +94,7 @@ def _ranking(story: Story) -> str:
         "Sensitivity: error with only this layer quantized",
         draw_bars(bars, "Error at the outputs with only one layer quantized"),
         "Error power at the outputs in percent of the signal's. " + _advice(found),
+        fold("which", items(found.keep)),
     )
 
 
@@ -116,8 +117,8 @@ def _advice(found: Ranking) -> str:
         return "Keeping layers in float would not help."
     last = found.kept[-1]
     return (
-        f"Keeping {', '.join(found.keep)} in float raises the SQNR from {short(found.sqnr_db)} to "
-        f"{short(last.sqnr_db)} dB."
+        f"Keeping {len(found.keep)} of {len(found.layers)} layers in float raises the SQNR from "
+        f"{short(found.sqnr_db)} to {short(last.sqnr_db)} dB, measured when the layers were ranked."
     )
 
 

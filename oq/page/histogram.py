@@ -9,6 +9,7 @@ from math import log10
 
 from oq.page.content import Activation, Choice
 from oq.page.svg import (
+    WIDTH,
     Scale,
     blocks,
     box,
@@ -21,8 +22,8 @@ from oq.page.svg import (
     x_axis,
 )
 
-LEFT, RIGHT = 80.0, 296.0
-TOP, BASE = 8.0, 128.0
+LEFT, RIGHT = 93.0, 309.0
+TOP, BASE = 20.0, 136.0
 LANES = BASE + 40
 LANE = 17.0
 
@@ -65,9 +66,7 @@ def _bars(seen: Activation, x: Scale) -> str:
             *marks,
             blocks(kept, "bars"),
             blocks(lost, "cut"),
-            text(RIGHT + 6, TOP + 8, "values", "small"),
-            text(RIGHT + 6, TOP + 19, "per bin,", "small"),
-            text(RIGHT + 6, TOP + 30, "log scale", "small"),
+            text(LEFT, TOP - 8, "values per bin, logarithmic", "small"),
         )
     )
 
@@ -83,7 +82,7 @@ def _lanes(seen: Activation, x: Scale) -> str:
     head = LANES - 5
     parts = [
         text(LEFT - 5, head, "range by", "small", "end"),
-        text(RIGHT + 6, head, "SQNR dB", "small"),
+        text(WIDTH - 1, head, "SQNR dB", "small", "end"),
     ]
     best = max((c.sqnr_db for c in seen.choices if c.sqnr_db is not None), default=None)
     for i, choice in enumerate(seen.choices):
@@ -107,7 +106,7 @@ def _lane(choice: Choice, x: Scale, y: float, chosen: bool, best: float | None) 
         text(LEFT - 5, y + 3, name, f"small{strong}", "end"),
         box(a, y - (3 if chosen else 1), max(b - a, 1), 6 if chosen else 2, f"lane{strong}"),
         *(line(e, y - 4, e, y + 4, "lane-end") for e in (a, b)),
-        text(RIGHT + 6, y + 3, error, f"small{strong or mark}"),
+        text(WIDTH - 1, y + 3, error, f"small{strong or mark}", "end"),
     )
 
 

@@ -27,10 +27,10 @@ def tile(label: str, value: str, more: str = "") -> str:
     return f'<div class="tile"><span>{escape(label)}</span><b>{escape(value)}</b>{rest}</div>'
 
 
-def card(title: str, picture: str, caption: str = "") -> str:
-    """A picture with its title and a sentence."""
+def card(title: str, picture: str, caption: str = "", more: str = "") -> str:
+    """A picture with its title and a sentence, and ``more`` HTML below."""
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure class="card">{heading(3, title)}{picture}{below}</figure>'
+    return f'<figure class="card">{heading(3, title)}{picture}{below}{more}</figure>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:

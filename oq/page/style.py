@@ -26,27 +26,32 @@ font-size:.86em;overflow-wrap:anywhere}
 .soft,figcaption{color:var(--soft);font-size:.875rem}
 .cards{columns:20.5rem auto;column-gap:.8rem;margin:1rem 0 0}
 .cards>*{break-inside:avoid;margin:0 0 .8rem}
-.tiles{display:grid;gap:.8rem;margin:1rem 0;grid-template-columns:repeat(auto-fit,minmax(min(46%,9.5rem),1fr))}
+.tiles{display:grid;gap:.8rem;margin:1rem 0;
+grid-template-columns:repeat(auto-fit,minmax(min(46%,9.5rem),1fr))}
 .card,.tile,details.layer{background:var(--card);border:1px solid var(--rule);border-radius:.6rem;
 padding:.9rem 1rem;min-width:0}
 .tile b{display:block;font-size:1.45rem;line-height:1.25;font-weight:650}
 .tile span{display:block;color:var(--soft);font-size:.8125rem}
+.note{border:1px solid var(--rule);border-left:.4rem solid var(--grey);background:var(--card);
+padding:.7rem 1rem;border-radius:.4rem;margin:1rem 0;font-size:.9rem}
 .alert{border:2px solid var(--red);border-left-width:.5rem;background:var(--card);
 padding:.7rem 1rem;border-radius:.4rem;margin:1rem 0}
-.alert ul{margin:.3rem 0;padding-left:1.2rem;max-width:60rem}
+.alert ul,.note ul{margin:.3rem 0;padding-left:1.2rem;max-width:60rem}
 li,figcaption,h3{overflow-wrap:anywhere}
 details{margin:.3rem 0}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums}
 th{text-align:left;color:var(--soft);font-weight:600;border-bottom:1px solid var(--rule)}
-th,td{padding:.28rem .9rem .28rem 0;vertical-align:top}
+th,td{padding:.28rem .8rem .28rem 0;vertical-align:top}
 td+td,th+th{white-space:nowrap}
-td.wide{white-space:normal;overflow-wrap:anywhere;min-width:11rem}
+td.wide{white-space:normal;overflow-wrap:anywhere;min-width:5rem}
 td.n,th.n{text-align:right}
+th:last-child,td:last-child{padding-right:0}
 tr+tr td{border-top:1px solid var(--grid)}
 pre{overflow-x:auto;background:var(--card);border:1px solid var(--rule);border-radius:.4rem;
 padding:.7rem;font-size:.8125rem;white-space:pre-wrap;overflow-wrap:anywhere}
 figure{margin:0;min-width:0}
+figcaption{margin-top:.5rem}
 .chart .grid{fill:var(--ink)}
 details.layer{margin:.45rem 0;padding:0}
 details.layer>summary{padding:.6rem .9rem;cursor:pointer;display:flex;gap:.2rem .7rem;

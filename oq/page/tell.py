@@ -11,6 +11,7 @@ from oq.compare import Verification
 from oq.data import Fitted
 from oq.files import file_bytes, model_bytes
 from oq.ops import facts
+from oq.outlook import general
 from oq.page.content import Evidence, Layer, Story
 from oq.page.gather import of_file
 from oq.provenance import target_of
@@ -118,10 +119,13 @@ def _name(given: Model, model: onnx.ModelProto) -> str:
 
 def _left(skips: Iterable[tuple[str, str, str]]) -> Left:
     """(op, reason, nodes), one row for all nodes of one op and reason."""
-    rows: dict[tuple[str, str], list[str]] = {}
+    rows: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for op, reason, node in skips:
-        rows.setdefault((op, reason), []).append(node)
-    return tuple((op, reason, tuple(nodes)) for (op, reason), nodes in rows.items())
+        rows.setdefault((op, general(reason)), []).append((node, reason))
+    return tuple(
+        (op, shared if len(same) > 1 else same[0][1], tuple(node for node, _ in same))
+        for (op, shared), same in rows.items()
+    )
 
 
 def _weighted(layers: Iterable[Layer]) -> tuple[int, int]:
