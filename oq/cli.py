@@ -235,19 +235,10 @@ def verify(
         miss(f"the quantized model has collapsed: {found.collapse[0]}")
 
 
-for command in (
-    sensitivity,
-    calibrate,
-    plan,
-    check,
-    plot,
-    config,
-    export,
-    demo,
-    targets,
-    calibrators,
-):
+for command in (sensitivity, plot, calibrate, plan, check, config, export, demo):
     app.command()(command)
+for listing in (targets, calibrators):
+    app.command()(listing)
 
 
 @app.callback(invoke_without_command=True)

@@ -108,12 +108,12 @@ def quantize(
     calibrator); ``layers`` say more (:class:`oq.overrides.Layer`), ``mode`` how they are meant
     (:data:`oq.overrides.Mode`).  ``samples`` draws that many by ``seed``; ``keep_float`` are globs
     over node names.  ``cache`` keeps statistics on disk, and a finished one needs no ``data``;
-    ``ranges`` is a file of ranges (JSON or a TensorRT calibration table) to use instead of
-    measuring.  ``refine`` names the steps of :mod:`oq.refine.order` to try, or "none"; None is the
-    target's choice.  ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` every
-    eighth sample (64 at most) is held back from calibration and both models are compared on them;
-    refinement learns from the others and is judged on those, with or without ``verify``.
-    :meth:`Result.save` also writes the page ``report`` (.html, .json), with a ``ranking`` (.json).
+    ``ranges`` is a file of ranges (JSON or a TensorRT calibration table) that need no measuring.
+    ``refine`` names steps of :mod:`oq.refine.order`, or "none"; None is the target's choice.
+    ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` every eighth sample (64 at
+    most) is held back from calibration and both models are compared on them; refinement learns from
+    the others and is judged on those, verified or not.  :meth:`Result.save` also writes the page
+    ``report`` (.html, or .json), with a ``ranking`` (.json) on it.
 
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
@@ -136,9 +136,8 @@ def quantize(
         ready = make_ready(loaded, profile, wishes)
     with clock.stage("calibrate"):
         known = {} if ranges is None else known_ranges(ready, ranges)
-        all_needs = needs_of(ready, methods, used is not None)
-        needs = {t: n for t, n in all_needs.items() if t not in known}
-        needs = needs if wanted is None else with_pictures(needs)
+        wished = needs_of(ready, methods, used is not None)
+        needs = with_pictures({t: n for t, n in wished.items() if t not in known}, wanted)
         job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
         measured = _measure(job, used, asked)
     with clock.stage("solve"):
@@ -154,7 +153,6 @@ def quantize(
     stamp(quantized, provenance(ready, methods, measured, found))
     warned = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
     looked = (loaded, ready, refined.subject, measured, methods, calibrator)
-    page = None if wanted is None else Pending(wanted, of_run(*looked))
     said = Report(
         version=oq.__version__,
         model=str(model) if isinstance(model, str | Path) else loaded.graph.name,
@@ -175,6 +173,7 @@ def quantize(
         remedy=remedy(model, target, data, preprocess),
         options=plain_options(asked | chosen),
     )
+    page = None if wanted is None else Pending(wanted, of_run(*looked))
     return Result(quantized, said, solution.ranges, page)
 
 

@@ -73,6 +73,7 @@ def draw_activation(seen: Activation, path: Path) -> None:
     named = [_lane(c) for c in seen.choices]
     below.set_yticks(range(len(named)), named, fontsize=8)
     below.invert_yaxis()
+    below.set_xlim(seen.start, seen.end + (seen.end - seen.start) / 50)
     above.set_title(f"{seen.tensor}: {seen.dtype}, scale {seen.scale:g}", fontsize=10)
     _save(figure, path)
 
@@ -96,8 +97,8 @@ def draw_weight(weight: Weight, path: Path) -> None:
         axes.bar(places, height, bottom=bottom, color=color, label=label)
     each = -(-len(weight.lo) // len(columns))
     axes.set_xlabel("output channel" if each == 1 else f"output channels, {each} to a bar")
-    axes.set_title(f"{weight.tensor}: {weight.dtype}", fontsize=10)
-    axes.legend()
+    axes.set_title(f"{weight.tensor}: {weight.dtype}", fontsize=10, loc="right")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     _save(figure, path)
 
 

@@ -26,10 +26,10 @@ from oq.view import GraphView
 Needs = Mapping[str, frozenset[Need]]
 
 
-def with_pictures(needs: Needs) -> dict[str, frozenset[Need]]:
-    """``needs`` of a calibration, with all that any calibrator reads: what pictures are drawn
-    from."""
-    return {t: n | EVERYTHING for t, n in needs.items()}
+def with_pictures(needs: Needs, wanted: object) -> Needs:
+    """``needs`` of a calibration, and for a page that is ``wanted`` (not None) all that any
+    calibrator reads, which pictures are drawn from."""
+    return needs if wanted is None else {t: n | EVERYTHING for t, n in needs.items()}
 
 
 def of_run(
