@@ -21,7 +21,7 @@ def remedy(
 def describe_data(
     source: Fitted | None, cache: str | Path | None, ranges: str | Path | None
 ) -> str:
-    """What calibrated a run, in a word."""
+    """What calibrated a run."""
     given = (None if source is None else source.name, cache, ranges)
     return next((str(g) for g in given if g is not None), "none")
 
