@@ -242,6 +242,9 @@ def _site(
     owner: dict[str, Match],
 ) -> Site | None:
     """The site of ``tensor``, whose value ends the kernel ``match`` (None: a float node's)."""
+    info = view.tensors.get(tensor)
+    if info is not None and info.dtype is not None and not view.is_float(tensor):
+        return None  # where a MaxPool found its maxima
     if match is not None and match.rule.output is Output.ALIGNED:
         return Site(tensor, Share(match.anchor.inputs[0]), "activation", match.name)
     if match is not None and _wants_own(match, request):

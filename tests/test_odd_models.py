@@ -86,7 +86,11 @@ def test_light_models(name: str, target: str) -> None:
     """Real structures; their weights are all alike, so the numbers mean nothing."""
     plan = quantized(light(name), target, verify=False).report.plan
     weighted = {"Conv", "Gemm"}
-    assert not weighted & {skip.op for skip in plan.skips}
+    left = [skip for skip in plan.skips if skip.op in weighted]
+    if (name, target) == ("shufflenet", "dpu"):
+        assert left and all("groups, and the DPU takes 1 group" in skip.reason for skip in left)
+        return
+    assert not left
     assert sum(op in weighted for g in plan.groups for op in g.ops) == WEIGHTED[name]
 
 
