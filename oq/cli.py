@@ -40,6 +40,7 @@ from oq.flags import (
     PreprocessOpt,
     ProviderOpt,
     RangesOpt,
+    RefineOpt,
     SamplesOpt,
     SaveRangesOpt,
     SeedOpt,
@@ -89,6 +90,7 @@ def quantize(
     cache: CacheOpt = None,
     ranges: RangesOpt = None,
     save_ranges: SaveRangesOpt = None,
+    refine: RefineOpt = None,
     max_memory: MemoryOpt = None,
     provider: ProviderOpt = "cpu",
     verify: Annotated[
@@ -105,9 +107,8 @@ def quantize(
     check_exists(model)
     path = model.with_name(f"{model.stem}.{target}.onnx") if output is None else output
     check_writable(path)
-    for extra in (cache, save_ranges):
-        if extra is not None:
-            check_writable(extra)
+    for extra in filter(None, (cache, save_ranges)):
+        check_writable(extra)
     for given, what in ((model, "model"), (Path(data or ""), "data")):
         if path.exists() and given.exists() and path.samefile(given):
             raise OptionError(f"the output {str(path)!r} is the {what} itself; give another -o")
@@ -128,6 +129,7 @@ def quantize(
             mode=read_mode(mode),
             cache=cache,
             ranges=ranges,
+            refine=refine,
             max_memory=max_memory,
             provider=provider,
             verify=verify,

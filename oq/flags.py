@@ -66,6 +66,10 @@ RangesOpt = Annotated[
 SaveRangesOpt = Annotated[
     Path | None, typer.Option("--save-ranges", help="write ranges: .json, else a TensorRT table")
 ]
+RefineOpt = Annotated[
+    str | None,
+    typer.Option("--refine", metavar="NAME[,NAME]", help="steps, or none; default: the target's"),
+]
 SeedOpt = Annotated[int, typer.Option("--seed", help="of the draw of --samples")]
 
 

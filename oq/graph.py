@@ -220,6 +220,14 @@ class Graph:
             kept.setdefault(tensor.name, tensor)
         self._tensors = kept
 
+    def set_constant(self, tensor: str, values: Array) -> None:
+        """Give the constant ``tensor`` other values of the same shape and dtype."""
+        self._view = None
+        found = self._tensors[tensor]
+        if not isinstance(found, gs.Constant):  # written as a Constant node
+            found = found.inputs[0].attrs["value"]
+        found.values = np.ascontiguousarray(values).reshape(values.shape)
+
     def set_types(self, types: Mapping[str, TensorInfo]) -> None:
         """Write down dtypes and shapes that are known now."""
         self._view = None

@@ -130,6 +130,21 @@ def weight_axis(op: str, attributes: Mapping[str, Any], rank: int) -> int | None
     return row.weight_axis % rank
 
 
+OUTPUT_AXIS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1, "MatMul": -1}
+"""op with a weight -> the channel axis of its output."""
+
+ADDING = frozenset({"Add"})
+"""Ops that add a constant operand as a bias."""
+
+SCORING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
+"""Last ops that turn scores into probabilities: errors show more evenly in front of them."""
+
+
+def output_axis(op: str) -> int | None:
+    """The channel axis of the output of ``op``, negative from the end; None for other ops."""
+    return OUTPUT_AXIS.get(op)
+
+
 INTEGER_KERNELS = frozenset(
     {
         "ConvInteger",

@@ -1,4 +1,4 @@
-"""The stages in order: load, prepare, plan, calibrate, solve, emit, legal, verify, report.
+"""The stages in order: load, prepare, plan, calibrate, solve, refine, emit, legal, verify, report.
 
 These functions are the Python API and what the command line calls.  No decisions are made here.
 """
@@ -23,7 +23,7 @@ from oq.guard import guard
 from oq.layers import Remembered, compare_layers
 from oq.legal import Finding
 from oq.legal import check as find_violations
-from oq.measure import EVERYTHING, Job, Measured, measure
+from oq.measure import EVERYTHING, Job, Measured, Methods, measure
 from oq.metrics import open_metric
 from oq.overrides import Choice, Layer, Mode, Wishes
 from oq.progress import Clock, Watch
@@ -44,6 +44,9 @@ from oq.ready import (
     own_target,
     same_interface,
 )
+from oq.refine.order import choose_steps
+from oq.refine.run import improve
+from oq.refine.subject import Subject
 from oq.report import Report
 from oq.sampling import RANDOM as RANDOM_NAME
 from oq.sanity import data_warnings
@@ -85,6 +88,7 @@ def quantize(
     mode: Mode = "hybrid",
     cache: str | Path | None = None,
     ranges: str | Path | None = None,
+    refine: str | Sequence[str] | None = None,
     max_memory: int | None = None,
     provider: str = "cpu",
     verify: bool = True,
@@ -100,8 +104,10 @@ def quantize(
     (:data:`oq.overrides.Mode`).  ``samples`` draws that many by ``seed``; ``keep_float`` are globs
     over node names.  ``cache`` keeps statistics on disk, and a finished one needs no ``data``;
     ``ranges`` is a file of ranges (JSON or a TensorRT calibration table) to use instead of
-    measuring.  ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` every eighth
-    sample (64 at most) is held back from calibration and both models are compared on them.
+    measuring.  ``refine`` names the steps of :mod:`oq.refine.order` to try, or "none"; None is the
+    target's choice.  ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` every
+    eighth sample (64 at most) is held back from calibration and both models are compared on them;
+    refinement learns from the others and is judged on those, with or without ``verify``.
 
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
@@ -111,6 +117,7 @@ def quantize(
     wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
     calibrator = profile.calibrator if calibrator is None else calibrator
     methods = make_methods(calibrator, rest, wishes)
+    steps = choose_steps(refine, profile.refine)
     with clock.stage("load"):
         loaded = load(model)
         source = None if data is None else open_samples(loaded, data, preprocess, samples, seed)
@@ -125,20 +132,15 @@ def quantize(
         drawn = f"{samples} {seed} {verify}"
         job = replace(job, drawn=drawn, max_memory=max_memory, progress=counter)
         measured = measure(job, used, None if cache is None else Path(cache))
+    with clock.stage("solve"):
+        how = profile.weight_range if weights is None else weights
+        solution = _solve(ready, methods, measured, known, how)
+    with clock.stage("refine"):
+        refined = improve(steps, ready, solution, source, seed)
     with clock.stage("emit"):
-        solution = solve(
-            ready.plan,
-            ready.view,
-            measured.statistics,
-            methods.default,
-            named=methods.named,
-            known=known,
-            weights=profile.weight_range if weights is None else weights,
-            legalize=profile.legalize,
-        )
-        quantized, findings = _write(ready, solution)
+        quantized, findings = _write(ready, refined.subject)
     found = None
-    if held is not None:
+    if verify and held is not None:
         with clock.stage("verify"):
             size = BATCH if batch_size is None else batch_size
             counter = _Counter("verify", held.count, watch)
@@ -162,6 +164,7 @@ def quantize(
         bytes_after=model_bytes(quantized),
         plan=ready.plan,
         notes=(*_loudly(source), *(warnings if needs else ()), *solution.notes),
+        refinement=refined.outcomes,
         findings=findings,
         verification=found,
         seconds=clock.seconds,
@@ -170,9 +173,26 @@ def quantize(
     return Result(quantized, report, solution.ranges)
 
 
-def _write(ready: Ready, solution: Solution) -> tuple[onnx.ModelProto, tuple[Finding, ...]]:
+def _solve(
+    ready: Ready, methods: Methods, measured: Measured, known: Mapping[str, Range], weights: str
+) -> Solution:
+    return solve(
+        ready.plan,
+        ready.view,
+        measured.statistics,
+        methods.default,
+        named=methods.named,
+        known=known,
+        weights=weights,
+        legalize=ready.target.legalize,
+    )
+
+
+def _write(ready: Ready, subject: Subject) -> tuple[onnx.ModelProto, tuple[Finding, ...]]:
     """The graph with its Q/DQ, and what the target's checks find in it."""
-    emit(ready.graph, ready.plan, solution)
+    for tensor, values in subject.constants.items():
+        ready.graph.set_constant(tensor, values)
+    emit(ready.graph, ready.plan, subject.solution)
     if ready.target.guarded:
         guard(ready.graph, {s.node for s in ready.plan.skips})
     findings = find_violations(ready.graph.view(), ready.target)

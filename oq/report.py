@@ -13,6 +13,7 @@ from oq.deviation import Classification, OutputError
 from oq.layers import LayerError
 from oq.legal import Finding
 from oq.ops import facts
+from oq.refine.outcome import Outcome
 from oq.spec import Plan, Skip
 
 WIDTH = 80
@@ -44,6 +45,7 @@ class Report:
     findings: tuple[Finding, ...]
     verification: Verification | None
     seconds: Mapping[str, float]
+    refinement: tuple[Outcome, ...] = ()
     next_step: str = ""
     remedy: str = ""
 
@@ -98,6 +100,8 @@ def _lines(report: Report) -> Iterable[str]:
     yield from row(
         "size", f"{report.bytes_before:,} -> {report.bytes_after:,} bytes ({share:.0f} %)"
     )
+    for i, outcome in enumerate(report.refinement):
+        yield from row("refined" if i == 0 else "", _refinement(outcome))
     yield from row("legal", conformance(report.findings))
     yield from skip_lines(report.plan.skips)
     if report.notes:
@@ -112,6 +116,17 @@ def _lines(report: Report) -> Iterable[str]:
     if report.next_step:
         yield ""
         yield from row("next", report.next_step)
+
+
+def _refinement(outcome: Outcome) -> str:
+    """What a step gained, or why it was dropped or not tried."""
+    if math.isnan(outcome.before_db):
+        return f"{outcome.step}: not tried, {outcome.note}"
+    note = f"; {outcome.note}" if outcome.note else ""
+    return (
+        f"{outcome.step}: {'kept' if outcome.kept else 'dropped'}, output SQNR "
+        f"{_db(outcome.before_db)} -> {_db(outcome.after_db)} dB in {outcome.seconds:.1f} s{note}"
+    )
 
 
 def conformance(findings: tuple[Finding, ...]) -> str:

@@ -145,6 +145,7 @@ class Target:
     ``dtypes``: the grids an activation may be given by the user, the target's own first.
     ``calibrator``, ``weight_range``: what serves it best when the user names none.
     ``legalize``: steps on the solved grids, in order.
+    ``refine``: the steps of :mod:`oq.refine` that serve it when the user names none.
     ``options``: ``--set key=value`` -> what it makes of the target; the first value of a key is
     the default and changes nothing.
     ``reasons``: why an op without a row stays in float, where there is more to say than that.
@@ -169,6 +170,7 @@ class Target:
     calibrator: str = "minmax"
     weight_range: str = "max"
     legalize: tuple[Legalizer, ...] = ()
+    refine: tuple[str, ...] = ("bias",)
     options: Mapping[str, Mapping[str, Callable[["Target"], "Target"]]] | None = None
     reasons: Mapping[str, str] | None = None
     per_channel: bool = True

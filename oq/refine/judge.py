@@ -1,0 +1,74 @@
+"""How far a quantized model is from the float one on samples that no step has learned from.
+
+The figure is the SQNR of the outputs in dB, ``10 log10(sum x^2 / sum (x - y)^2)``, averaged over
+the float outputs; of a model that ends in a Softmax or Sigmoid, the SQNR in front of it, since a
+few dozen samples with probabilities near 0 and 1 say little.  Both models run as the ONNX
+specification reads (:mod:`oq.session`: literal).
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+
+from oq.deviation import sqnr_db
+from oq.ops import SCORING
+from oq.refine.subject import Feeds
+from oq.session import Session, Settings, expose
+from oq.spec import Array
+from oq.view import GraphView
+
+LITERAL = Settings(reading="literal", threads=1)
+
+HIGHEST_DB = 150.0
+"""What equality counts as in an average."""
+
+
+@dataclass(slots=True)
+class Judge:
+    """Compares models with ``model`` on ``samples``; runs ``model`` itself once."""
+
+    model: onnx.ModelProto
+    view: GraphView
+    samples: tuple[Feeds, ...]
+    tensors: tuple[str, ...] = ()
+    _exact: list[list[Array]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tensors = judged(self.view)
+        self._exact = self._run(self.model)
+
+    def sqnr_db(self, quantized: onnx.ModelProto) -> float:
+        """The mean SQNR of the judged tensors in dB; values that are not finite in the float
+        model count for nothing, those only ``quantized`` has for infinite noise."""
+        found = self._run(quantized)
+        figures = []
+        for slot, _ in enumerate(self.tensors):
+            signal = noise = 0.0
+            for exact, other in zip(self._exact, found, strict=True):
+                known = np.isfinite(exact[slot])
+                x = exact[slot][known].astype(np.float64)
+                y = other[slot][known].astype(np.float64)
+                signal += float((x * x).sum())
+                noise += float(((x - y) ** 2).sum()) if np.isfinite(y).all() else float("inf")
+            figures.append(min(sqnr_db(signal, noise), HIGHEST_DB))
+        return float(np.mean(figures))
+
+    def _run(self, model: onnx.ModelProto) -> list[list[Array]]:
+        session = Session(expose(model, self.tensors), LITERAL)
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            return list(pool.map(lambda feeds: session.run(feeds, self.tensors), self.samples))
+
+
+def judged(view: GraphView) -> tuple[str, ...]:
+    """The tensors that are compared: float outputs, or what the Softmax in front of one reads."""
+    found = []
+    for output in view.outputs:
+        maker = view.producer(output)
+        if maker is not None and maker.op in SCORING and view.producer(maker.inputs[0]) is not None:
+            output = maker.inputs[0]
+        if view.producer(output) is not None and view.is_float(output):
+            found.append(output)
+    return tuple(dict.fromkeys(found))

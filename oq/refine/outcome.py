@@ -1,0 +1,15 @@
+"""What became of a step, for the report."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a step: whether it was kept, the output SQNR without and with it in dB."""
+
+    step: str
+    kept: bool
+    before_db: float
+    after_db: float
+    seconds: float
+    note: str = ""

@@ -1,0 +1,23 @@
+"""What a refinement step is: a pure function from a subject to constants that replace its own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from oq.refine.subject import Subject
+from oq.spec import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """New values for constants of the float model, by name, and a remark for the report."""
+
+    constants: Mapping[str, Array]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A row of the table of steps."""
+
+    summary: str
+    apply: Callable[[Subject], Change]

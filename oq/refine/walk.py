@@ -1,0 +1,139 @@
+"""Run a model piece by piece: from one tensor to the next, each node once.
+
+A step that goes through the layers in order needs the input of each layer as the layers before it
+are by then.  Running the model from the start for every layer would cost the square of its depth;
+a walk keeps what later nodes still read, runs the nodes up to the tensor that is asked for, and
+drops what nothing reads any more.  The batches are spread over the cores, as in calibration.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from oq.session import Session, Settings
+from oq.spec import Array
+
+Values = tuple[Array, ...]
+"""A tensor, one array per batch."""
+
+PIECE = Settings(reading="literal", threads=1)
+
+
+class Walk:
+    """One pass through ``model`` over ``samples`` (input name -> values, per batch)."""
+
+    def __init__(self, model: onnx.ModelProto, samples: Sequence[Mapping[str, Array]]) -> None:
+        graph = model.graph
+        self._model = model
+        self._constants = {t.name: t for t in graph.initializer}
+        self._nodes = list(graph.node)
+        self._maker = {t: i for i, n in enumerate(self._nodes) for t in n.output if t}
+        self._readers: dict[str, set[int]] = {}
+        for i, node in enumerate(self._nodes):
+            for tensor in _reads(node):
+                self._readers.setdefault(tensor, set()).add(i)
+        self._done: set[int] = set()
+        names = samples[0] if samples else {}
+        self._here = {name: tuple(s[name] for s in samples) for name in names}
+
+    def output(self, node: str) -> str:
+        """The first output of the node called ``node``."""
+        return str(self._nodes[self._find(node)].output[0])
+
+    def input(self, node: str, slot: int = 0) -> str:
+        """Input ``slot`` of the node called ``node``."""
+        return str(self._nodes[self._find(node)].input[slot])
+
+    def at(self, tensor: str) -> Values:
+        """The values of ``tensor``; runs what is needed and was not run before."""
+        if tensor not in self._here:
+            self._run(tensor)
+        return self._here[tensor]
+
+    def put(self, tensor: str, values: Values) -> None:
+        """Let whoever reads ``tensor`` from now on find ``values``."""
+        self._here[tensor] = values
+
+    def set_constant(self, tensor: str, values: Array) -> None:
+        """Give a constant other values, for the nodes that were not run yet."""
+        self._constants[tensor] = numpy_helper.from_array(np.ascontiguousarray(values), tensor)
+
+    def _find(self, name: str) -> int:
+        return next(i for i, n in enumerate(self._nodes) if n.name == name)
+
+    def _run(self, tensor: str) -> None:
+        piece = sorted(self._ancestors(tensor))
+        nodes = [self._nodes[i] for i in piece]
+        self._done.update(piece)
+        made = [t for n in nodes for t in n.output if t]
+        kept = [t for t in made if t == tensor or self._is_read_later(t)]
+        reads = dict.fromkeys(t for n in nodes for t in _reads(n))
+        fed = [t for t in reads if t in self._here]
+        session = Session(self._extract(nodes, fed, kept, reads), PIECE)
+        count = len(next(iter(self._here.values())))
+
+        def work(batch: int) -> list[Array]:
+            return session.run({t: self._here[t][batch] for t in fed}, kept)
+
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            found = list(pool.map(work, range(count)))
+        for slot, name in enumerate(kept):
+            self._here[name] = tuple(values[slot] for values in found)
+        for name in [t for t in self._here if t != tensor and not self._is_read_later(t)]:
+            del self._here[name]
+
+    def _ancestors(self, tensor: str) -> set[int]:
+        """The nodes between what is here and ``tensor``."""
+        needed: set[int] = set()
+        open_ = [tensor]
+        while open_:
+            name = open_.pop()
+            if name in self._here or name in self._constants:
+                continue
+            node = self._maker[name]
+            if node not in needed:
+                needed.add(node)
+                open_.extend(_reads(self._nodes[node]))
+        return needed
+
+    def _is_read_later(self, tensor: str) -> bool:
+        return not self._readers.get(tensor, set()) <= self._done
+
+    def _extract(
+        self,
+        nodes: Sequence[onnx.NodeProto],
+        fed: Sequence[str],
+        kept: Sequence[str],
+        reads: Mapping[str, None],
+    ) -> onnx.ModelProto:
+        inputs = [
+            helper.make_tensor_value_info(
+                t, helper.np_dtype_to_tensor_dtype(self._here[t][0].dtype), None
+            )
+            for t in fed
+        ]
+        graph = helper.make_graph(
+            nodes,
+            "piece",
+            inputs,
+            [onnx.ValueInfoProto(name=t) for t in kept],
+            [self._constants[t] for t in reads if t in self._constants],
+        )
+        return helper.make_model(
+            graph, opset_imports=self._model.opset_import, ir_version=self._model.ir_version
+        )
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    """What ``node`` reads, its subgraphs included."""
+    yield from (t for t in node.input if t)
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            own = {t.name for t in (*inner.input, *inner.initializer)}
+            own |= {t for n in inner.node for t in n.output}
+            found = [t for n in inner.node for t in _reads(n)] + [o.name for o in inner.output]
+            yield from (t for t in found if t not in own)
