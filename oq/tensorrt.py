@@ -147,10 +147,7 @@ def is_not_behind_a_convolution(view: GraphView, match: Match) -> str | None:
     stored = weight is not None and view.is_constant(weight)
     if producer is not None and producer.op in {"Conv", "ConvTranspose"} and stored:
         return None
-    return (
-        f"{match.anchor.inputs[0]!r} does not come straight from a convolution, whose kernel could "
-        "write int8"
-    )
+    return "an int8 input pays right behind a convolution only, whose kernel can write it"
 
 
 def ends_the_graph(view: GraphView, match: Match) -> str | None:

@@ -159,6 +159,7 @@ def quantize_to_fp8(target: Target) -> Target:
 FOUR_BITS = (
     OpRule(("Gemm",), inputs=False, unless=(*WEIGHTED, does_not_split_into_blocks)),
     OpRule(("MatMul",), inputs=False, unless=(*MATMUL, does_not_split_into_blocks)),
+    OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
 )
 
 

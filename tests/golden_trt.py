@@ -335,10 +335,9 @@ def attention_with_small_heads() -> onnx.ModelProto:
 @shown(
     {},
     {"p": "int4/0 by 128", "g": "int4/1 by 128"},
-    {"p", "g"},
+    {"f", "p", "g"},
     {
         "c": "TensorRT has 4-bit weights for MatMul and Gemm only",
-        "f": "target trt has no row for Reshape",
         "r": "target trt has no row for Relu",
         "q": "its 64x100 weight does not divide into blocks of 128 inputs",
     },
