@@ -61,7 +61,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # models
     "oq.files": {"onnx", "google", "errors"},
-    "oq.graph": {"numpy", "onnx", "onnx_graphsurgeon", *VALUES, "view"},
+    "oq.shell": {"onnx", "spec"},
+    "oq.graph": {"numpy", "onnx", "onnx_graphsurgeon", *VALUES, "shell", "view"},
     "oq.prepare": set(),
     "oq.prepare.*": {"numpy", "onnx", *GRAPHS, "graph", "prepare", "session"},
     "oq.session": {"numpy", "onnx", "onnxruntime", *VALUES, "files"},
