@@ -23,7 +23,7 @@ from oq.files import model_bytes, save_model
 from oq.graph import Graph
 from oq.legal import Finding
 from oq.legal import check as find_violations
-from oq.measure import EVERYTHING, Job, Measured, Methods, measure
+from oq.measure import EVERYTHING, Job, Measured, measure
 from oq.overrides import Choice, Layer, Mode, Wishes
 from oq.prepare.order import QUANTIZED
 from oq.progress import Watch
@@ -44,12 +44,12 @@ from oq.ready import (
 )
 from oq.refine.order import choose_steps
 from oq.refine.run import improve
+from oq.refine.settle import Settler
 from oq.refine.subject import Subject
 from oq.report import Report
 from oq.sampling import RANDOM as RANDOM_NAME
 from oq.sanity import data_warnings
 from oq.session import Settings
-from oq.solve import Solution, solve
 from oq.spec import Plan, Range
 from oq.target import Target
 
@@ -113,6 +113,7 @@ def quantize(
     clock = _Clock()
     profile, rest = choose_target(target, settings or {})
     wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
+    calibrator_named = calibrator is not None
     calibrator = profile.calibrator if calibrator is None else calibrator
     methods = make_methods(calibrator, rest, wishes)
     steps = choose_steps(refine, profile.refine)
@@ -129,12 +130,13 @@ def quantize(
         job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
         drawn = f"{samples} {seed} {verify}"
         job = replace(job, drawn=drawn, max_memory=max_memory, progress=counter)
-        measured = measure(job, used, None if cache is None else Path(cache))
-    with clock.stage("solve"):
         how = profile.weight_range if weights is None else weights
-        solution = _solve(ready, methods, measured, known, how)
+        settler = Settler(ready, methods, job, known, how, calibrator_named)
+        measured = settler.measure(used, None if cache is None else Path(cache))
+    with clock.stage("solve"):
+        solution = settler.solve(measured.statistics)
     with clock.stage("refine"):
-        refined = improve(steps, ready, solution, source, seed)
+        refined = improve(steps, settler, solution, source, used, seed)
     with clock.stage("emit"):
         quantized, findings = _write(ready, refined.subject)
     found = None
@@ -164,21 +166,6 @@ def quantize(
         seconds=clock.seconds,
     )
     return Result(quantized, report, solution.ranges)
-
-
-def _solve(
-    ready: Ready, methods: Methods, measured: Measured, known: Mapping[str, Range], weights: str
-) -> Solution:
-    return solve(
-        ready.plan,
-        ready.view,
-        measured.statistics,
-        methods.default,
-        named=methods.named,
-        known=known,
-        weights=weights,
-        legalize=ready.target.legalize,
-    )
 
 
 def _write(ready: Ready, subject: Subject) -> tuple[onnx.ModelProto, tuple[Finding, ...]]:
