@@ -20,7 +20,7 @@ from oq.engine import DEFAULT
 from oq.errors import OptionError
 from oq.files import model_bytes, save_model, write_text
 from oq.layers import Remembered, compare_layers
-from oq.measure import EVERYTHING, Job, Measured, Methods, measure
+from oq.measure import EVERYTHING, Job, Measured, measure
 from oq.metrics import open_metric
 from oq.overrides import Choice, Layer, Mode, Wishes
 from oq.progress import Clock, Watch
@@ -28,7 +28,6 @@ from oq.provenance import provenance, stamp
 from oq.questions import check, explain, judge, make_plan
 from oq.ready import (
     Model,
-    Ready,
     choose_target,
     divide,
     inputs_of,
@@ -43,11 +42,11 @@ from oq.ready import (
 )
 from oq.refine.order import NONE, choose_steps
 from oq.refine.run import improve
+from oq.refine.settle import Settler
 from oq.report import Report
 from oq.sampling import RANDOM as RANDOM_NAME
 from oq.sanity import data_warnings
 from oq.session import Settings
-from oq.solve import Solution, solve
 from oq.spec import Range
 from oq.target import Target
 from oq.written import write_graph
@@ -113,6 +112,7 @@ def quantize(
     clock = Clock()
     profile, rest = choose_target(target, settings or {})
     wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
+    calibrator_named = calibrator is not None
     calibrator = calibrator or profile.calibrator
     methods = make_methods(calibrator, rest, wishes)
     steps = choose_steps(refine, profile.refine)
@@ -129,11 +129,12 @@ def quantize(
         watch_all = used is not None
         needs = {t: n for t, n in needs_of(ready, methods, watch_all).items() if t not in known}
         job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
-        measured = _measure(job, used, asked)
+        settler = Settler(ready, methods, _watched(job, used, asked), known, how, calibrator_named)
+        measured = settler.measure(used, None if cache is None else Path(cache))
     with clock.stage("solve"):
-        solution = _solve(ready, methods, measured, known, how)
+        solution = settler.solve(measured.statistics)
     with clock.stage("refine"):
-        refined = improve(steps, ready, solution, source, seed)
+        refined = improve(steps, settler, solution, source, used, seed)
     with clock.stage("emit"):
         quantized, findings, single = write_graph(ready, refined.subject, measured.statistics)
     found = None
@@ -181,27 +182,11 @@ def _verify(
     return replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
 
 
-def _measure(job: Job, used: Fitted | None, asked: Mapping[str, Any]) -> Measured:
-    """``job`` on the samples ``used``, as the keywords of :func:`quantize` say."""
+def _watched(job: Job, used: Fitted | None, asked: Mapping[str, Any]) -> Job:
+    """``job`` with what the keywords of :func:`quantize` say of the samples, memory and watch."""
     drawn = f"{asked['samples']} {asked['seed']} {asked['verify']}"
     counter = _Counter("calibrate", None if used is None else used.count, asked["watch"])
-    whole = replace(job, drawn=drawn, max_memory=asked["max_memory"], progress=counter)
-    return measure(whole, used, None if asked["cache"] is None else Path(asked["cache"]))
-
-
-def _solve(
-    ready: Ready, methods: Methods, measured: Measured, known: Mapping[str, Range], weights: str
-) -> Solution:
-    return solve(
-        ready.plan,
-        ready.view,
-        measured.statistics,
-        methods.default,
-        named=methods.named,
-        known=known,
-        weights=weights,
-        legalize=ready.target.legalize,
-    )
+    return replace(job, drawn=drawn, max_memory=asked["max_memory"], progress=counter)
 
 
 def calibrate(

@@ -181,7 +181,7 @@ class Target:
     calibrator: str = "minmax"
     weight_range: str = "max"
     legalize: tuple[Legalizer, ...] = ()
-    refine: tuple[str, ...] = ("bias",)
+    refine: tuple[str, ...] = ("bias", "ranges", "equalize", "round")
     options: Mapping[str, Mapping[str, Callable[["Target"], "Target"]]] | None = None
     reasons: Mapping[str, str] | None = None
     per_channel: bool = True
