@@ -5,10 +5,11 @@ import numpy.typing as npt
 import pytest
 
 from oq.errors import OptionError
-from oq.grid import fit
-from oq.spec import INT8_NARROW, UINT8, QType
+from oq.grid import fake_quantize, fit, quantize
+from oq.spec import INT4, INT8_NARROW, UINT8, QType
 from oq.weights import channel_range, weight_range
 from tests import brute
+from tests.small import reference, small
 
 INT4 = QType("int8", -7, 7, symmetric=True)
 
@@ -79,3 +80,22 @@ def test_zero_belongs_to_every_range() -> None:
 def test_unknown_method() -> None:
     with pytest.raises(OptionError, match="--weights 'best': expected max or mse"):
         weight_range(weights(), INT8_NARROW, 0, "best")
+
+
+@pytest.mark.parametrize("method", ["max", "mse"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_blocks_along_an_axis(axis: int, method: str) -> None:
+    """Each block is what a tensor of its own would be; onnxruntime reads the codes the same way."""
+    values = np.random.default_rng(0).normal(size=(8, 12)).astype(np.float32)
+    found = fit(weight_range(values, INT4, axis, method, 4), INT4, axis, 4)
+    assert found.scale.shape == ((2, 12) if axis == 0 else (8, 3))
+    for i, j in ((0, 0), (1, 2)):
+        part = values[4 * i : 4 * i + 4, j] if axis == 0 else values[j, 4 * i : 4 * i + 4]
+        alone = fit(weight_range(part, INT4, None, method), INT4)
+        assert found.scale[(i, j) if axis == 0 else (j, i)] == alone.scale
+    text = f"""net () => (float[8,12] y) {{
+        y = DequantizeLinear <axis = {axis}, block_size = 4> (c, s, z)
+    }}"""
+    constants = {"c": quantize(values, found), "s": found.scale, "z": found.zero_point}
+    model = small(text, constants, opset=21, ir=10)
+    assert np.array_equal(reference(model, {})["y"], fake_quantize(values, found))
