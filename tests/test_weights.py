@@ -11,7 +11,7 @@ from oq.weights import channel_range, weight_range
 from tests import brute
 from tests.small import reference, small
 
-INT4 = QType("int8", -7, 7, symmetric=True)
+SEVEN = QType("int8", -7, 7, symmetric=True)
 
 
 def weights() -> npt.NDArray[np.float32]:
@@ -35,7 +35,7 @@ def test_max_is_each_channels_reach(axis: int) -> None:
         assert found.lo[i] == min(channel.min(), 0) and found.hi[i] == max(channel.max(), 0)
 
 
-@pytest.mark.parametrize("qtype", [INT8_NARROW, INT4], ids=lambda q: str(q.qmax))
+@pytest.mark.parametrize("qtype", [INT8_NARROW, SEVEN], ids=lambda q: str(q.qmax))
 def test_mse_errs_least_in_every_channel(qtype: QType) -> None:
     """No hundredth between 0.4 and 1 errs less; channels do not influence each other."""
     values = weights()
@@ -53,7 +53,7 @@ def test_mse_errs_least_in_every_channel(qtype: QType) -> None:
 
 def test_mse_clips_where_it_pays_and_only_there() -> None:
     values = weights()
-    full, found = (weight_range(values, INT4, 0, m) for m in ("max", "mse"))
+    full, found = (weight_range(values, SEVEN, 0, m) for m in ("max", "mse"))
     assert (found.hi[:4] < 0.95 * full.hi[:4]).all()
     assert (found.lo[4], found.hi[4]) == (0.0, 0.0)
     assert found.lo[5] == -0.25
