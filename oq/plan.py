@@ -166,7 +166,8 @@ def _settle(
     for tensor in order:
         producer = view.producer(tensor)
         match = None if producer is None else owner.get(producer.name)
-        ends = match is not None and tensor in match.links[-1].outputs
+        # a second output may hold indices (MaxPool) or a mask, which have no grid
+        ends = match is not None and tensor in match.links[-1].outputs and view.is_float(tensor)
         site = _site(
             view, tensor, match if ends else None, target, requests.get(tensor), sites, owner
         )

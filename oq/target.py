@@ -161,6 +161,7 @@ class Target:
     ``block``: that many inputs of a layer share a scale of its weight (None: all of them).
     ``high_precision``: the type of all that is not quantized.
     ``checks``: names of the rows of :mod:`oq.legal` that hold a file of this target.
+    ``verified_in``: the engine (:mod:`oq.engine`) that computes as the target does.
     ``passes``: names of the prepare passes (:mod:`oq.prepare.order`) that only some targets want.
     ``guarded``: its runtime rewrites float layers that lie between Q/DQ pairs, which
     :mod:`oq.guard` prevents.
@@ -180,7 +181,7 @@ class Target:
     calibrator: str = "minmax"
     weight_range: str = "max"
     legalize: tuple[Legalizer, ...] = ()
-    refine: tuple[str, ...] = ("bias",)
+    refine: tuple[str, ...] = ("bias", "ranges", "equalize", "round")
     options: Mapping[str, Mapping[str, Callable[["Target"], "Target"]]] | None = None
     reasons: Mapping[str, str] | None = None
     per_channel: bool = True
@@ -190,6 +191,7 @@ class Target:
     block: int | None = None
     high_precision: Literal["float32", "float16"] = "float32"
     engine: Engine = Engine()
+    verified_in: str = "onnxruntime"
 
 
 def as_is(target: Target) -> Target:

@@ -86,8 +86,12 @@ def test_light_models(name: str, target: str) -> None:
     """Real structures; their weights are all alike, so the numbers mean nothing."""
     plan = quantized(light(name), target, verify=False).report.plan
     weighted = {"Conv", "Gemm"}
-    assert not weighted & {skip.op for skip in plan.skips}
-    assert sum(op in weighted for g in plan.groups for op in g.ops) == WEIGHTED[name]
+    refused = [s for s in plan.skips if s.op in weighted]
+    if (name, target) == ("shufflenet", "dpu"):
+        assert {s.reason.partition(" has ")[2][:8] for s in refused} == {"4 groups"}
+    else:
+        assert refused == []
+    assert sum(op in weighted for g in plan.groups for op in g.ops) + len(refused) == WEIGHTED[name]
 
 
 WEIGHTED = {
@@ -111,11 +115,10 @@ def test_huge_light_models(name: str, target: str) -> None:
 
 
 def test_folded_steps_and_sums_of_the_light_models() -> None:
-    """Inception v2 writes normalization as three nodes and ResNet-50 adds by Sum: both are undone,
-    so that only the softmax stays in float."""
+    """Inception v2 normalizes in three nodes and ResNet-50 adds by Sum: both are undone."""
     for name in ("inception_v2", "resnet50"):
-        plan = pipeline.make_plan(light(name), "ort")
-        assert {skip.op for skip in plan.skips} <= {"Softmax"}, name
+        skipped = {skip.op for skip in pipeline.make_plan(light(name), "ort").skips}
+        assert not skipped & {"Add", "BatchNormalization", "Mul", "Relu", "Sum"}, name
 
 
 def test_a_shared_weight_is_stored_once() -> None:
