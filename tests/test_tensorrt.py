@@ -133,3 +133,14 @@ def test_the_size_of_a_layer_decides_too() -> None:
         view = Graph(net.model(net.node("Conv", [x, net.weight("w", 8, 8, 3, 3)], "c"))).view()
         match = Match(OpRule(("Conv",)), (view.node("n_c"),), (view.node("n_c"),))
         assert (convolution_is_thin(view, match) is None) == fits
+
+
+@pytest.mark.parametrize("settings", [{"weights": "int4"}, {"dtype": "fp8"}])
+def test_refinement_takes_every_kind_of_weight(settings: dict[str, str]) -> None:
+    """Rounding with feedback is for integer codes, one scale per channel; the rest are told."""
+    model = TRT["four_bit_weights weights=int4"].build()
+    data = np.random.default_rng(0).normal(size=(16, 32, 4, 4)).astype(np.float32)
+    steps = "bias,ranges,equalize,round"
+    done = oq.quantize(model, "trt", data, settings=settings, refine=steps)
+    notes = [o.note for o in done.report.refinement if o.step == "round"]
+    assert len(notes) == 1 and "float codes, or scales of blocks" in notes[0]
