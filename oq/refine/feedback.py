@@ -37,10 +37,10 @@ def round_with_feedback(subject: Subject) -> Change:
     nearest: list[str] = []
     for layer in find_layers(subject.view, subject.plan):
         grid = subject.solution.grids[layer.site]
-        weight, reason = (
-            subject.constant(layer.weight),
-            why_not(layer, subject.constant(layer.weight)),
-        )
+        weight = subject.constant(layer.weight)
+        reason = why_not(layer, weight)
+        if not grid.qtype.uniform or grid.block is not None:
+            reason = "its weight has float codes, or scales of blocks"
         if layer.weight in changed:
             weight = changed[layer.weight]
         elif reason is not None:
