@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
-    from oq.pipeline import Result, calibrate, check, make_plan, quantize, verify
+    from oq.pipeline import Result, calibrate, check, judge, make_plan, quantize, verify
+    from oq.rank import sensitivity
 
 __version__ = "0.1.0"
 
@@ -26,8 +27,10 @@ _HOMES = {
     "Result": "oq.pipeline",
     "calibrate": "oq.pipeline",
     "check": "oq.pipeline",
+    "judge": "oq.pipeline",
     "make_plan": "oq.pipeline",
     "quantize": "oq.pipeline",
+    "sensitivity": "oq.rank",
     "verify": "oq.pipeline",
 }
 
@@ -40,8 +43,10 @@ __all__ = [
     "Result",
     "calibrate",
     "check",
+    "judge",
     "make_plan",
     "quantize",
+    "sensitivity",
     "verify",
 ]
 

@@ -1,22 +1,26 @@
-"""argv -> the pipeline -> words: the only file that prints or exits.
+"""argv -> the pipeline -> words: the commands, and how the program ends.
 
 Exit status: 0 done; 1 done, but a stated limit was missed; 2 the user can act (one line on
 standard error); anything else is a bug, with its traceback.  With ``--json`` standard output
 carries one JSON document and nothing else.
 
-Nothing heavy is imported here: every command imports what it runs.
+Nothing heavy is imported here: every command imports what it runs.  :mod:`oq.console` prints;
+commands beside the two main ones are in :mod:`oq.commands`.
 """
 
-import json
 import logging
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import oq
+from oq.commands.calibrate import calibrate
+from oq.commands.look import calibrators, check, plan, targets
+from oq.commands.make import demo, export
+from oq.commands.sensitivity import sensitivity
+from oq.console import miss, say
 from oq.errors import OptionError, OqError
 from oq.flags import (
     AutoBatchOpt,
@@ -25,6 +29,7 @@ from oq.flags import (
     CalibratorForOpt,
     CalibratorOpt,
     DataOpt,
+    EngineOpt,
     JsonOpt,
     KeepOpt,
     LayerOpt,
@@ -135,7 +140,9 @@ def quantize(
 
         write_ranges(result.ranges, save_ranges)
     report = pipeline.finish(result, path).report
-    _say(report, str(report).splitlines(), as_json)
+    say(report, str(report).splitlines(), as_json)
+    if report.verification is not None and report.verification.collapse:
+        miss(f"the quantized model has collapsed: {report.verification.collapse[0]}")
 
 
 @app.command()
@@ -153,14 +160,25 @@ def verify(
         float | None,
         typer.Option("--max-drop", help="points of top-1 that may be lost; else exit 1"),
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", help="top1, top5, cosine, sqnr, miou or package.module:callable; repeatable"
+        ),
+    ] = None,
+    per_layer: Annotated[
+        bool, typer.Option("--per-layer", help="where the error is made, tensor by tensor")
+    ] = False,
     provider: ProviderOpt = "cpu",
+    engine: EngineOpt = "onnxruntime",
     latency: Annotated[bool, typer.Option("--latency/--no-latency")] = True,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
 ) -> None:
     """Compare a quantized model with its float original."""
     from oq import pipeline
-    from oq.report import verification_lines
+    from oq.provenance import target_of
+    from oq.report import layer_lines, verification_lines
 
     with show_progress() as watch:
         found = pipeline.verify(
@@ -172,165 +190,34 @@ def verify(
             preprocess=preprocess,
             labels=labels,
             provider=provider,
+            engine=engine,
             latency=latency,
-            need_labels=max_drop is not None,
+            need_labels=max_drop is not None and not metric,
+            metrics=tuple(metric or ()),
+            per_layer=per_layer,
             seed=seed,
             watch=watch,
         )
     drop = _drop(found)
     if max_drop is not None and drop is None:
         raise OptionError(
-            "--max-drop needs a classifier and labelled data (key 'labels', or --labels FILE.csv)"
+            "--max-drop needs a classifier and labelled data (key 'labels', or --labels FILE.csv), "
+            "or a --metric that gives a pair"
         )
-    _say(found, verification_lines(found), as_json)
-    if max_drop is not None and drop is not None and drop > max_drop:
-        _warn(f"top-1 fell by {drop:.2f} points, more than --max-drop {max_drop:g}")
-        raise typer.Exit(1)
+    made_for = target_of(quantized) if found.collapse else None
+    remedy = pipeline.remedy(float_model, made_for, data, preprocess)
+    lines = [*verification_lines(found, remedy)]
+    if per_layer:
+        lines += ["", *layer_lines(found.layers)]
+    say(found, lines, as_json)
+    if max_drop is not None and drop is not None and drop[1] > max_drop:
+        miss(f"{drop[0]} fell by {drop[1]:.2f} points, more than --max-drop {max_drop:g}")
+    if found.collapse:
+        miss(f"the quantized model has collapsed: {found.collapse[0]}")
 
 
-@app.command()
-def calibrate(
-    files: Annotated[
-        list[Path],
-        typer.Argument(metavar="MODEL.onnx | CACHE...", help="the model, or the caches of --merge"),
-    ],
-    cache: Annotated[Path, typer.Option("--cache", help="the file to write")] = Path("oq.cache"),
-    target: Annotated[str, typer.Option("--target", "-t", help="see oq targets")] = "ort",
-    data: Annotated[str | None, typer.Option("--data", "-d", help="as for oq quantize")] = None,
-    merge: Annotated[
-        bool, typer.Option("--merge", help="join finished caches of one model instead")
-    ] = False,
-    samples: SamplesOpt = None,
-    batch_size: AutoBatchOpt = None,
-    preprocess: PreprocessOpt = None,
-    keep_float: KeepOpt = None,
-    settings: SetOpt = None,
-    max_memory: MemoryOpt = None,
-    provider: ProviderOpt = "cpu",
-    seed: SeedOpt = 0,
-    as_json: JsonOpt = False,
-) -> None:
-    """Collect statistics only, for every calibrator at once; resumes and merges."""
-    from oq.cache import merge_caches, save_cache
-    from oq.files import check_writable
-
-    check_writable(cache)
-    if merge:
-        whole = merge_caches(files)
-        save_cache(whole, cache)
-        samples, tensors = whole.samples, len(whole.statistics)
-    else:
-        from oq import pipeline
-
-        if len(files) != 1 or data is None:
-            raise OptionError("oq calibrate needs one MODEL.onnx and --data, or --merge A B ...")
-        with show_progress() as watch:
-            found = pipeline.calibrate(
-                files[0],
-                target,
-                data,
-                cache,
-                samples=samples,
-                batch_size=batch_size,
-                preprocess=preprocess,
-                keep_float=tuple(keep_float or ()),
-                settings=read_settings(settings),
-                max_memory=max_memory,
-                provider=provider,
-                seed=seed,
-                watch=watch,
-            )
-        samples, tensors = found.samples, len(found.statistics)
-    line = f"{cache}: statistics of {tensors} tensors over {samples:,} samples"
-    _say({"cache": str(cache), "tensors": tensors, "samples": samples}, [line], as_json)
-
-
-@app.command()
-def plan(
-    model: ModelArg,
-    target: TargetOpt,
-    why: Annotated[
-        str | None, typer.Option("--why", metavar="TENSOR|NODE", help="explain one name")
-    ] = None,
-    keep_float: KeepOpt = None,
-    layer: LayerOpt = None,
-    mode: ModeOpt = "hybrid",
-    settings: SetOpt = None,
-    as_json: JsonOpt = False,
-) -> None:
-    """Show what would be quantized, and why; needs no data."""
-    from oq import pipeline
-    from oq.explain import plan_lines, why_lines
-
-    found = pipeline.make_plan(
-        model,
-        target,
-        keep_float=tuple(keep_float or ()),
-        layers=read_layers(layer),
-        mode=read_mode(mode),
-        settings=read_settings(settings),
-    )
-    if why is None:
-        _say(found, plan_lines(found), as_json)
-    else:
-        lines = list(why_lines(found, why))
-        _say({"name": why, "why": lines}, lines, as_json)
-
-
-@app.command()
-def check(
-    model: ModelArg, target: TargetOpt, settings: SetOpt = None, as_json: JsonOpt = False
-) -> None:
-    """Judge a Q/DQ file of any tool by a target's rules; exit 1 on errors."""
-    from oq import pipeline
-    from oq.report import finding_lines
-
-    findings = pipeline.check(model, target, settings=read_settings(settings))
-    lines = [*finding_lines(findings), f"{len(findings)} findings for target {target}"]
-    _say({"target": target, "findings": findings}, lines, as_json)
-    if any(f.severity == "error" for f in findings):
-        raise typer.Exit(1)
-
-
-@app.command()
-def export(
-    factory: Annotated[str, typer.Argument(metavar="MODULE:FACTORY", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="the ONNX file to write")],
-    opset: Annotated[int | None, typer.Option("--opset", min=13)] = None,
-    as_json: JsonOpt = False,
-) -> None:
-    """Export a torch model to ONNX and check the export against torch."""
-    from oq.export import export as export_model
-    from oq.export import export_lines
-
-    report = export_model(factory, output, opset=opset)
-    _say(report, export_lines(report), as_json)
-
-
-@app.command()
-def demo(
-    folder: Annotated[Path, typer.Option("--output", "-o", help="folder for the files")] = Path(
-        "oq-demo"
-    ),
-    as_json: JsonOpt = False,
-) -> None:
-    """Do the whole job on the bundled models and data."""
-    from oq.demo import demo_lines, run_demo
-
-    rows = list(run_demo(folder, lambda what: _warn(what) if not as_json else None))
-    _say(rows, demo_lines(rows), as_json)
-
-
-@app.command()
-def targets(as_json: JsonOpt = False) -> None:
-    """List the targets."""
-    _list("targets", as_json)
-
-
-@app.command()
-def calibrators(as_json: JsonOpt = False) -> None:
-    """List the calibrators."""
-    _list("calibrators", as_json)
+for command in (sensitivity, calibrate, plan, check, export, demo, targets, calibrators):
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)
@@ -369,32 +256,10 @@ def main() -> None:
         sys.exit(2)
 
 
-def _list(kind: str, as_json: bool) -> None:
-    from oq import registry
-
-    found = {name: registry.summary(kind, name) for name in registry.names(kind)}
-    _say(found, (f"{name:<16} {text}" for name, text in found.items()), as_json)
-
-
-def _say(value: Any, lines: Iterable[str], as_json: bool) -> None:
-    """The one place that writes to standard output."""
-    if as_json:
-        from oq.report import to_json
-
-        print(json.dumps(to_json(value), indent=2))
-        return
-    for line in lines:
-        print(line)
-
-
-def _warn(text: str) -> None:
-    print(f"oq: {text}", file=sys.stderr)
-
-
-def _drop(found: "Verification") -> float | None:
-    """The largest loss of top-1 in points, over outputs and both readings; None without labels."""
-    votes = [v for r in (found.deployed, found.literal) for v in r.classes]
-    drops = [
-        v.top1_float - v.top1 for v in votes if v.top1 is not None and v.top1_float is not None
-    ]
-    return max(drops, default=None)
+def _drop(found: "Verification") -> tuple[str, float] | None:
+    """What fell most in either reading, and by how much: the metrics asked for that have a value
+    for each model, else top-1 in points; None without either."""
+    if found.scores:
+        drops = [(s.metric, s.drop) for s in found.scores if s.drop is not None]
+        return max(drops, key=lambda d: d[1], default=None)
+    return None if found.drop is None else ("top-1", found.drop)

@@ -1,10 +1,11 @@
-"""Float model against quantized model, in onnxruntime: errors, accuracy, kernels, latency.
+"""Float model against quantized model: errors, accuracy, kernels, latency.
 
 Everything streams: one batch through the float model and through both readings of the quantized
-one (:mod:`oq.session`: deployed and literal), folded into running sums.
+one, folded into running sums.  The literal reading (:mod:`oq.session`) and the float reference are
+onnxruntime's; the deployed reading, the kernels and the latency are those of an engine
+(:mod:`oq.engine`).
 """
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
+from oq.deviation import Classification, OutputError, Sums, Votes, is_classifier
+from oq.engine import DEFAULT, Engine, Kernels, Loaded, find_engine
 from oq.errors import DataError
-from oq.ops import FLOAT_KERNELS, INTEGER_KERNELS
-from oq.session import Session, Settings, optimized_ops
+from oq.layers import LayerError
+from oq.metrics import Figure, Metric, Score
+from oq.session import Session, Settings
 from oq.spec import Array, Batch
 
 LATENCY_SECONDS = 1.0
@@ -22,43 +26,20 @@ DIFFER_DB = 3.0
 """Decibels.  Rounding in integer kernels stays 4 or more below quantization's own error; a removed
 Q/DQ pair (onnxruntime's double-QDQ remover) is an error of the same size as one pair makes."""
 
+ROUNDING_DB = 100.0
+"""Decibels.  Sums of float32 in another order stay 120 or more below the signal, and no grid of 16
+bits or less comes near that."""
+
 LATENCY_RUNS = (10, 200)
 
+COLLAPSE_DB = 3.0
+"""Decibels: at 0 the error of an output is as large as the output."""
 
-@dataclass(frozen=True, slots=True)
-class OutputError:
-    """How far one output is from a reference, over all samples.
+COLLAPSE_AGREEMENT = 50.0
+"""Percent of samples whose top-1 is still the float model's."""
 
-    ``max_abs``, ``mean_abs``: absolute error in the output's unit.  ``sqnr_db``: signal over
-    noise, ``10 log10(sum x^2 / sum (x - y)^2)`` (inf when equal).  ``cosine``: of both outputs as
-    one long vector.  ``nonfinite``: values that are NaN or infinite on either side, left out of
-    the rest.
-    """
-
-    name: str
-    max_abs: float
-    mean_abs: float
-    sqnr_db: float
-    cosine: float
-    nonfinite: int
-
-
-@dataclass(frozen=True, slots=True)
-class Classification:
-    """For an output with axes (sample, class).  Shares in percent; accuracies need labels.
-
-    ``agreement``: samples whose largest class is that of the float model.  ``agreement5``: samples
-    whose float top-1 is among the five largest.
-    """
-
-    output: str
-    samples: int
-    agreement: float
-    agreement5: float
-    top1_float: float | None = None
-    top1: float | None = None
-    top5_float: float | None = None
-    top5: float | None = None
+ENOUGH_VOTES = 8
+"""Samples: with fewer, agreement is chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +48,6 @@ class ReadingResult:
 
     outputs: tuple[OutputError, ...]
     classes: tuple[Classification, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Kernels:
-    """Compute nodes in onnxruntime's optimized graph, by whether they work on integers."""
-
-    integer: int
-    floating: int
-    ops: Mapping[str, int]
-
-    @property
-    def share(self) -> float:
-        """Integer kernels in percent of all compute nodes (100 when there is none)."""
-        total = self.integer + self.floating
-        return 100.0 * self.integer / total if total else 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +62,8 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Everything measured.  ``gap``: deployed against literal reading, per output."""
+    """Everything measured.  ``gap``: deployed against literal reading, per output.  ``engine``:
+    what the deployed reading, the kernels and the latency are from."""
 
     samples: int
     deployed: ReadingResult
@@ -104,107 +71,40 @@ class Verification:
     gap: tuple[OutputError, ...]
     kernels: Kernels
     latency: Latency | None
+    engine: str = DEFAULT
+    scores: tuple[Score, ...] = ()
+    layers: tuple[LayerError, ...] = ()
+
+    @property
+    def collapse(self) -> tuple[str, ...]:
+        """What says that the quantized model no longer does its job; empty when it does.
+
+        An output's SQNR below :data:`COLLAPSE_DB`, or agreement with the float model's top-1 below
+        :data:`COLLAPSE_AGREEMENT` on :data:`ENOUGH_VOTES` samples or more, in either reading.
+        """
+        said: dict[str, list[str]] = {}
+        for name, reading in (("deployed", self.deployed), ("literal", self.literal)):
+            for text in _collapses(reading):
+                said.setdefault(text, []).append(name)
+        return tuple(f"{text} ({', '.join(names)})" for text, names in said.items())
 
     @property
     def readings_differ(self) -> bool:
         """Whether fusion changes some output by half of quantization's own error power or more."""
         return any(
-            g.sqnr_db < error.sqnr_db + DIFFER_DB
+            g.sqnr_db < min(error.sqnr_db + DIFFER_DB, ROUNDING_DB)
             for g, error in zip(self.gap, self.literal.outputs, strict=True)
         )
 
-
-@dataclass(slots=True)
-class _Sums:
-    """Running sums of one output's comparison, in float64."""
-
-    signal: float = 0.0
-    noise: float = 0.0
-    other: float = 0.0
-    dot: float = 0.0
-    total_abs: float = 0.0
-    max_abs: float = 0.0
-    count: int = 0
-    nonfinite: int = 0
-
-    def add(self, reference: Array, found: Array) -> None:
-        x = reference.astype(np.float64).reshape(-1)
-        y = found.astype(np.float64).reshape(-1)
-        usable = np.isfinite(y) & np.isfinite(x)
-        self.nonfinite += int(np.count_nonzero(~usable))
-        x, y = x[usable], y[usable]
-        error = x - y
-        self.signal += float(x @ x)
-        self.other += float(y @ y)
-        self.dot += float(x @ y)
-        self.noise += float(error @ error)
-        self.total_abs += float(np.abs(error).sum())
-        self.max_abs = max(self.max_abs, float(np.abs(error).max(initial=0.0)))
-        self.count += x.size
-
-    def result(self, name: str) -> OutputError:
-        norms = np.sqrt(self.signal * self.other)
-        cosine = self.dot / norms if norms > 0 else float(self.signal == self.other)
-        mean = self.total_abs / self.count if self.count else 0.0
-        db = sqnr_db(self.signal, self.noise)
-        return OutputError(name, self.max_abs, mean, db, min(1.0, cosine), self.nonfinite)
-
-
-def sqnr_db(signal: float, noise: float) -> float:
-    """``10 log10(signal / noise)``; inf without noise, -inf without signal."""
-    if noise == 0:
-        return float("inf")
-    return float(10 * np.log10(signal / noise)) if signal > 0 else float("-inf")
-
-
-@dataclass(slots=True)
-class _Votes:
-    """Running counts of one classifier output: samples, and how many each test holds for."""
-
-    samples: int = 0
-    labelled: int = 0
-    hits: dict[str, int] = field(default_factory=dict)
-
-    def add(self, reference: Array, found: Array, labels: Array | None) -> None:
-        mine, theirs = _top5(found), _top5(reference)
-        self.samples += len(mine)
-        self._count("agreement", mine[:, 0] == theirs[:, 0])
-        self._count("agreement5", (mine == theirs[:, :1]).any(axis=1))
-        if labels is None:
-            return
-        self.labelled += len(labels)
-        wanted = np.asarray(labels).reshape(-1, 1)
-        for suffix, top in (("", mine), ("_float", theirs)):
-            self._count(f"top1{suffix}", (top[:, :1] == wanted).any(axis=1))
-            self._count(f"top5{suffix}", (top == wanted).any(axis=1))
-
-    def _count(self, test: str, holds: Array) -> None:
-        self.hits[test] = self.hits.get(test, 0) + int(np.count_nonzero(holds))
-
-    def result(self, name: str) -> Classification:
-        def percent(test: str, of: int) -> float | None:
-            return 100.0 * self.hits.get(test, 0) / of if of else None
-
-        return Classification(
-            name,
-            self.samples,
-            percent("agreement", self.samples) or 0.0,
-            percent("agreement5", self.samples) or 0.0,
-            **{t: percent(t, self.labelled) for t in ("top1_float", "top1", "top5_float", "top5")},
-        )
-
-
-def _top5(scores: Array) -> Array:
-    """Indices of the five largest classes per sample, largest first; ties to the lower index."""
-    flat = scores.reshape(len(scores), -1)
-    return np.argsort(-flat, axis=1, kind="stable")[:, :5]
-
-
-def is_classifier(values: Array) -> bool:
-    """Real scores, axes (sample, class), at least two classes, any further axes of length 1."""
-    if values.ndim < 2 or values.dtype.kind != "f":
-        return False
-    return values.shape[1] >= 2 and math.prod(values.shape[2:]) == 1
+    @property
+    def drop(self) -> float | None:
+        """The largest loss of top-1 in points, over outputs and both readings; None without
+        labels."""
+        votes = [v for r in (self.deployed, self.literal) for v in r.classes]
+        drops = [
+            v.top1_float - v.top1 for v in votes if v.top1 is not None and v.top1_float is not None
+        ]
+        return max(drops, default=None)
 
 
 def compare(
@@ -213,69 +113,102 @@ def compare(
     batches: Iterable[Batch],
     *,
     settings: Settings | None = None,
+    engine: str = DEFAULT,
     latency: bool = True,
     progress: Callable[[int], None] | None = None,
+    figures: Sequence[Figure] = (),
 ) -> Verification:
-    """Run both models over ``batches`` and compare their outputs.
+    """Run both models over ``batches`` and compare their outputs, by ``figures`` too.
 
     Raises:
         DataError: there are no samples.
+        OptionError: there is no such ``engine``.
+        MissingExtra: it is not installed.
     """
+    runner = find_engine(engine)
+    settings = Settings() if settings is None else settings
+    deployed = runner.load(quantized, settings)
     reference = Session(float_model, settings)
     names = [o.name for o in reference.outputs]
-    readings = {
-        "deployed": Session(quantized, settings),
+    readings: dict[str, Loaded] = {
+        "deployed": deployed,
         "literal": Session(quantized, Settings(reading="literal")),
     }
-    pairs = ("deployed", "literal", "gap")
-    sums = {p: [_Sums() for _ in names] for p in pairs}
-    votes: dict[tuple[str, int], _Votes] = {}
+    counts = _Counts(names, {(f, r): f.start() for f in figures for r in readings})
     done, sample = 0, None
     for batch in batches:
         exact = reference.run(batch.feeds, names)
         found = {r: s.run(batch.feeds, names) for r, s in readings.items()}
-        for i, values in enumerate(exact):
-            for reading, results in found.items():
-                sums[reading][i].add(values, results[i])
-                if is_classifier(values):
-                    votes.setdefault((reading, i), _Votes()).add(values, results[i], batch.labels)
-            sums["gap"][i].add(found["literal"][i], found["deployed"][i])
+        counts.add(exact, found, batch.labels)
         done += len(next(iter(batch.feeds.values())))
         sample = batch if sample is None else sample
         if progress is not None:
             progress(done)
     if sample is None:
         raise DataError("there are no samples to verify on")
-
-    def result(name: str) -> ReadingResult:
-        errors = tuple(s.result(n) for s, n in zip(sums[name], names, strict=True))
-        classes = tuple(v.result(names[i]) for (r, i), v in votes.items() if r == name)
-        return ReadingResult(errors, classes)
-
     return Verification(
         samples=done,
-        deployed=result("deployed"),
-        literal=result("literal"),
-        gap=tuple(s.result(n) for s, n in zip(sums["gap"], names, strict=True)),
-        kernels=count_kernels(quantized),
-        latency=measure_latency(float_model, quantized, sample.feeds) if latency else None,
+        deployed=counts.result("deployed"),
+        literal=counts.result("literal"),
+        gap=counts.result("gap").outputs,
+        kernels=runner.count_kernels(quantized),
+        latency=measure_latency(float_model, quantized, sample.feeds, runner) if latency else None,
+        engine=engine,
+        scores=tuple(figure.score(metric, r) for (figure, r), metric in counts.metrics.items()),
     )
 
 
-def count_kernels(model: onnx.ModelProto) -> Kernels:
-    """What onnxruntime's optimized graph computes in integers, and what in float."""
-    ops = optimized_ops(model)
-    integer = sum(n for op, n in ops.items() if op in INTEGER_KERNELS)
-    floating = sum(n for op, n in ops.items() if op in FLOAT_KERNELS)
-    return Kernels(integer, floating, dict(sorted(ops.items())))
+@dataclass(slots=True)
+class _Counts:
+    """Everything that is summed over the batches, by reading and output."""
+
+    names: Sequence[str]
+    metrics: Mapping[tuple[Figure, str], Metric]
+    sums: dict[tuple[str, int], Sums] = field(default_factory=dict)
+    votes: dict[tuple[str, int], Votes] = field(default_factory=dict)
+
+    def add(
+        self, exact: Sequence[Array], found: Mapping[str, Sequence[Array]], labels: Array | None
+    ) -> None:
+        for i, values in enumerate(exact):
+            for reading, results in found.items():
+                self.sums.setdefault((reading, i), Sums()).add(values, results[i])
+                if is_classifier(values):
+                    self.votes.setdefault((reading, i), Votes()).add(values, results[i], labels)
+            gap = self.sums.setdefault(("gap", i), Sums())
+            gap.add(found["literal"][i], found["deployed"][i])
+        for (_, reading), metric in self.metrics.items():
+            mine = dict(zip(self.names, found[reading], strict=True))
+            metric.update(dict(zip(self.names, exact, strict=True)), mine, labels)
+
+    def result(self, reading: str) -> ReadingResult:
+        errors = [self.sums[reading, i].result(name) for i, name in enumerate(self.names)]
+        votes = [v.result(self.names[i]) for (r, i), v in self.votes.items() if r == reading]
+        return ReadingResult(tuple(errors), tuple(votes))
+
+
+def _collapses(reading: ReadingResult) -> Iterable[str]:
+    for error in reading.outputs:
+        if error.sqnr_db < COLLAPSE_DB:
+            yield f"output {error.name!r} has an SQNR of {error.sqnr_db:.1f} dB"
+    for votes in reading.classes:
+        if votes.samples >= ENOUGH_VOTES and votes.agreement < COLLAPSE_AGREEMENT:
+            yield (
+                f"output {votes.output!r} agrees with the float model's top-1 on "
+                f"{votes.agreement:.0f} % of {votes.samples} samples"
+            )
 
 
 def measure_latency(
-    float_model: onnx.ModelProto, quantized: onnx.ModelProto, feeds: Mapping[str, Array]
+    float_model: onnx.ModelProto,
+    quantized: onnx.ModelProto,
+    feeds: Mapping[str, Array],
+    engine: Engine | None = None,
 ) -> Latency:
-    """Both models in turn on one batch, threads not spinning (two spinning sessions in one
-    process would slow each other down)."""
-    sessions = [Session(m, Settings(spin=False)) for m in (float_model, quantized)]
+    """Both models in turn on one batch in ``engine``, threads not spinning (two spinning sessions
+    in one process would slow each other down)."""
+    load = (find_engine(DEFAULT) if engine is None else engine).load
+    sessions = [load(m, Settings(spin=False)) for m in (float_model, quantized)]
     times: tuple[list[float], list[float]] = ([], [])
     for session in sessions:
         session.run(feeds)

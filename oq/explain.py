@@ -1,11 +1,14 @@
 """A plan in words: all of it, or why one tensor or node is treated as it is."""
 
+import difflib
 from collections.abc import Iterable
 from typing import assert_never
 
 from oq.errors import OptionError
+from oq.ops import facts
 from oq.report import skip_lines, weighted_layers
-from oq.spec import Fixed, Own, Plan, Product, QuantSpec, Share, Site
+from oq.spec import Fixed, Group, Own, Plan, Product, QuantSpec, Share, Site
+from oq.view import GraphView
 
 
 def plan_lines(plan: Plan) -> Iterable[str]:
@@ -18,7 +21,14 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     yield ""
     yield "kernels"
     for group in plan.groups:
-        yield f"  {group.rule:<16} {', '.join(group.nodes)}"
+        if not _only_moves(group):
+            yield f"  {group.rule:<16} {', '.join(group.nodes)}"
+    moves = [g for g in plan.groups if _only_moves(g)]
+    if moves:
+        yield ""
+        yield "moved without a kernel, on the grid of their input"
+    for op in dict.fromkeys(g.rule for g in moves):
+        yield f"  {op:<16} {', '.join(n for g in moves if g.rule == op for n in g.nodes)}"
     yield ""
     yield "sites"
     for site in plan.sites:
@@ -26,19 +36,60 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     yield from skip_lines(plan.skips)
 
 
-def why_lines(plan: Plan, name: str) -> Iterable[str]:
-    """Everything the plan knows of the tensor or node ``name``.
+def why_lines(plan: Plan, name: str, view: GraphView | None = None) -> Iterable[str]:
+    """Everything the plan knows of the tensor or node ``name``; ``view`` is the planned graph.
 
     Raises:
-        OptionError: the plan mentions no such tensor or node.
+        OptionError: there is no such tensor or node; the message names those that look like it.
     """
     said = [*_about_node(plan, name), *_about_tensor(plan, name)]
+    if not said and view is not None:
+        said = list(_about_rest(plan, view, name))
     if not said:
+        close = difflib.get_close_matches(name, _names(plan, view), n=3, cutoff=0.5)
+        meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise OptionError(
-            f"--why {name!r}: the plan mentions no such tensor or node "
+            f"--why {name!r}: the plan mentions no such tensor or node{meant} "
             "(run oq plan without --why to see the names)"
         )
     yield from said
+
+
+def _names(plan: Plan, view: GraphView | None) -> list[str]:
+    """Names of tensors and nodes, of a view where there is one."""
+    nodes = [n for g in plan.groups for n in g.nodes] + [s.node for s in plan.skips]
+    tensors = [s.tensor for s in plan.sites]
+    if view is not None:
+        nodes += [n.name for n in view.nodes]
+        tensors += list(view.tensors)
+    return list(dict.fromkeys((*nodes, *tensors)))
+
+
+def _about_rest(plan: Plan, view: GraphView, name: str) -> Iterable[str]:
+    """What has no site and no kernel: tensors inside a kernel or in float, nodes about shapes."""
+    node = next((n for n in view.nodes if n.name == name), None)
+    if node is not None:
+        yield f"node {name} ({node.op}) computes shapes or integers: there is nothing to quantize"
+        return
+    readers, maker = view.consumers(name), view.producer(name)
+    if name not in view.tensors and not readers:
+        return
+    if view.is_constant(name):
+        yield f"tensor {name} is a constant and stays in float"
+    elif not view.is_float(name):
+        yield f"tensor {name} holds no real values: there is nothing to quantize"
+    else:
+        inside = [g for g in plan.groups if maker is not None and maker.name in g.nodes]
+        within = [g for g in inside if readers and all(r.name in g.nodes for r in readers)]
+        if within:
+            yield f"tensor {name} lives inside one kernel, {within[0].rule} of {plan.target}"
+            return
+        yield f"tensor {name} stays in float: none of its readers takes it in integers"
+    skipped = {s.node: s for s in plan.skips}
+    for reader in readers:
+        skip = skipped.get(reader.name)
+        why = "reads it as it is" if skip is None else f"stays in float: {skip.reason}"
+        yield f"  read by {reader.name} ({reader.op}), which {why}"
 
 
 def _about_node(plan: Plan, name: str) -> Iterable[str]:
@@ -64,6 +115,12 @@ def _about_tensor(plan: Plan, name: str) -> Iterable[str]:
             yield f"tensor {name} is quantized: {describe(site.spec)}"
             yield f"  {_readers(site)}"
             yield f"  asked for by rule {site.rule} of target {plan.target}"
+
+
+def _only_moves(group: Group) -> bool:
+    """Whether no node of ``group`` computes."""
+    rows = [facts(op) for op in group.ops]
+    return all(row is not None and row.kind == "copy" for row in rows)
 
 
 def describe(spec: QuantSpec) -> str:

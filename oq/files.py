@@ -93,6 +93,20 @@ def save_model(model: onnx.ModelProto, path: str | Path) -> int:
     return path.stat().st_size + weights.stat().st_size
 
 
+@contextlib.contextmanager
+def loadable(model: onnx.ModelProto | Path) -> Iterator[bytes | str]:
+    """``model`` as runtimes take it: bytes, or a path when protobuf's 2 GB would be passed."""
+    if isinstance(model, Path):
+        yield str(model)
+    elif model_bytes(model) < PROTOBUF_LIMIT:
+        yield model.SerializeToString()
+    else:
+        with tempfile.TemporaryDirectory(prefix="oq-") as folder:
+            path = Path(folder) / "model.onnx"
+            save_model(model, path)
+            yield str(path)
+
+
 def model_bytes(model: onnx.ModelProto) -> int:
     """Bytes of ``model``; of its weights alone when protobuf cannot count beyond 2 GB."""
     try:

@@ -26,6 +26,9 @@ PreprocessOpt = Annotated[
     str | None, typer.Option("--preprocess", help="FILE.yaml or a preset, for images")
 ]
 ProviderOpt = Annotated[str, typer.Option("--provider", help="cpu, cuda, ...")]
+EngineOpt = Annotated[
+    str, typer.Option("--engine", help="what runs QUANT: onnxruntime, openvino (its CPU plugin)")
+]
 KeepOpt = Annotated[
     list[str] | None, typer.Option("--keep-float", help="glob over node names; repeatable")
 ]

@@ -11,15 +11,33 @@ from typing import Literal
 
 import numpy as np
 
+from oq.dpu.checks import (
+    illegal_positions,
+    not_int8,
+    not_power_of_two,
+    several_scales,
+    split_kernel,
+)
+from oq.float16 import no_float16_scale, sides_differ, sum_overflows
 from oq.ops import facts, weight_axis
+from oq.placement import (
+    Found,
+    concat_grids,
+    doubled_pair,
+    half_quantized,
+    int8_across_a_move,
+    pad_is_cut_off,
+    residual_sides,
+    shared_int8,
+    weight_only,
+)
+from oq.qdq import DQ, Q, above_pair, constant, pairs
 from oq.spec import Array
 from oq.target import Target
 from oq.view import GraphView, NodeView
 
 Severity = Literal["error", "warning"]
 
-Q, DQ = "QuantizeLinear", "DequantizeLinear"
-PAIR = frozenset({Q, DQ})
 INTEGER_OPERATORS = frozenset(
     {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QLinearAdd", "QGemm"}
 )
@@ -35,10 +53,6 @@ class Finding:
     node: str
     message: str
     remedy: str
-
-
-Found = tuple[str, str]
-"""A node's name and what is wrong there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +80,8 @@ def check(view: GraphView, target: Target) -> tuple[Finding, ...]:
 
 def bad_scale(view: GraphView) -> Iterator[Found]:
     """Scales are finite, positive and normal."""
-    for node in _pairs(view):
-        scale = _constant(view, node, 1)
+    for node in pairs(view):
+        scale = constant(view, node, 1)
         if scale is None:
             yield node.name, f"scale {node.inputs[1]!r} is not a constant"
             continue
@@ -77,8 +91,8 @@ def bad_scale(view: GraphView) -> Iterator[Found]:
 
 def bad_axis(view: GraphView) -> Iterator[Found]:
     """A per-channel scale names an axis of its own length."""
-    for node in _pairs(view):
-        scale = _constant(view, node, 1)
+    for node in pairs(view):
+        scale = constant(view, node, 1)
         if scale is None or scale.ndim != 1 or scale.size == 1:
             continue
         info = view.tensors.get(node.inputs[0])
@@ -105,7 +119,7 @@ def lonely(view: GraphView) -> Iterator[Found]:
 
 def zero_point_missing(view: GraphView) -> Iterator[Found]:
     """Without a zero point ONNX means uint8 and TensorRT int8."""
-    for node in _pairs(view):
+    for node in pairs(view):
         if len(node.inputs) < 3 or not node.inputs[2]:
             yield node.name, "it has no zero point, which tools read in different ways"
 
@@ -117,7 +131,7 @@ def pair_differs(view: GraphView) -> Iterator[Found]:
         if above is None or above.op != Q:
             continue
         for slot, what in ((1, "scale"), (2, "zero point")):
-            mine, theirs = _constant(view, node, slot), _constant(view, above, slot)
+            mine, theirs = constant(view, node, slot), constant(view, above, slot)
             if mine is not None and theirs is not None and not np.array_equal(mine, theirs):
                 yield node.name, f"its {what} differs from that of {above.name!r}"
 
@@ -127,16 +141,16 @@ def pair_differs(view: GraphView) -> Iterator[Found]:
 
 def zero_point_not_zero(view: GraphView) -> Iterator[Found]:
     """Symmetric targets take zero point 0 only."""
-    for node in _pairs(view):
-        zero = _constant(view, node, 2)
+    for node in pairs(view):
+        zero = constant(view, node, 2)
         if zero is not None and zero.any():
             yield node.name, f"zero point {zero.reshape(-1)[0]} where only 0 is accepted"
 
 
 def uses_uint8(view: GraphView) -> Iterator[Found]:
     """The importer takes int8, not uint8."""
-    for node in _pairs(view):
-        zero = _constant(view, node, 2)
+    for node in pairs(view):
+        zero = constant(view, node, 2)
         if zero is not None and zero.dtype == np.uint8:
             yield node.name, "its codes are uint8 where only int8 is accepted"
 
@@ -152,7 +166,7 @@ def int32_bias(view: GraphView) -> Iterator[Found]:
 def per_channel_activation(view: GraphView) -> Iterator[Found]:
     """Per-channel scales are for constants."""
     for node in view.nodes:
-        scale = _constant(view, node, 1) if node.op == Q else None
+        scale = constant(view, node, 1) if node.op == Q else None
         if scale is not None and scale.size > 1 and not view.is_constant(node.inputs[0]):
             yield node.name, f"activation {node.inputs[0]!r} has {scale.size} scales"
 
@@ -165,7 +179,7 @@ def wrong_weight_axis(view: GraphView) -> Iterator[Found]:
         if row is None or row.weight is None or len(node.inputs) <= row.weight:
             continue
         source = view.producer(node.inputs[row.weight])
-        scale = None if source is None or source.op != DQ else _constant(view, source, 1)
+        scale = None if source is None or source.op != DQ else constant(view, source, 1)
         if source is None or scale is None or scale.size == 1:
             continue
         # other tools write no type for what a DequantizeLinear makes, so ask its codes
@@ -191,7 +205,7 @@ def split_fusion(view: GraphView) -> Iterator[Found]:
     """No Q/DQ between a layer and its activation."""
     for node in view.nodes:
         row = facts(node.op)
-        above = _through_pair(view, node.inputs[0]) if row and row.kind == "activation" else None
+        above = above_pair(view, node.inputs[0]) if row and row.kind == "activation" else None
         facts_above = None if above is None else facts(above.op)
         if above is not None and facts_above is not None and facts_above.weight is not None:
             yield node.name, f"a Q/DQ pair stands between {above.op} {above.name!r} and it"
@@ -242,7 +256,7 @@ def relu_below_zero(view: GraphView) -> Iterator[Found]:
         if above is None or row is None or row.kind != "compute" or not _reads_codes(view, above):
             continue
         for reader in view.consumers(node.outputs[0]):
-            zero = _constant(view, reader, 2) if reader.op == Q else None
+            zero = constant(view, reader, 2) if reader.op == Q else None
             if zero is not None and int(zero.min()) != np.iinfo(zero.dtype).min:
                 yield node.name, f"zero point {int(zero.min())} can hold values that ReLU cuts off"
 
@@ -264,22 +278,6 @@ def wrong_bias_scale(view: GraphView) -> Iterator[Found]:
             yield node.name, "the scale of its bias is not scale(data) * scale(weight)"
 
 
-def _pairs(view: GraphView) -> Iterator[NodeView]:
-    return (n for n in view.nodes if n.op in PAIR)
-
-
-def _constant(view: GraphView, node: NodeView, slot: int) -> Array | None:
-    name = node.inputs[slot] if slot < len(node.inputs) else ""
-    return view.constants[name] if name and view.is_constant(name) else None
-
-
-def _through_pair(view: GraphView, tensor: str) -> NodeView | None:
-    """The node above the Q/DQ pair that ends in ``tensor``."""
-    dq = view.producer(tensor)
-    q = None if dq is None or dq.op != DQ else view.producer(dq.inputs[0])
-    return None if q is None or q.op != Q else view.producer(q.inputs[0])
-
-
 def _reads_codes(view: GraphView, node: NodeView) -> bool:
     producer = view.producer(node.inputs[0]) if node.inputs and node.inputs[0] else None
     return producer is not None and producer.op == DQ
@@ -287,7 +285,7 @@ def _reads_codes(view: GraphView, node: NodeView) -> bool:
 
 def _scale_of(view: GraphView, tensor: str) -> Array | None:
     producer = view.producer(tensor)
-    return _constant(view, producer, 1) if producer is not None and producer.op == DQ else None
+    return constant(view, producer, 1) if producer is not None and producer.op == DQ else None
 
 
 def _table(rows: Iterable[Check]) -> Mapping[str, Check]:
@@ -319,6 +317,39 @@ CHECKS = _table(
             quantized_anyway,
             "keep a neighbour in float too, or load with session.disable_quant_qdq=1",
         ),
+        Check("power-of-two", "error", not_power_of_two, "use the nearest power of two"),
+        Check("one-scale", "error", several_scales, "quantize per tensor"),
+        Check("int8-symmetric", "error", not_int8, "use int8 with zero point 0"),
+        Check("positions", "error", illegal_positions, "move the scales (see oq quantize -t dpu)"),
+        Check("kernel-is-whole", "warning", split_kernel, "put the pair behind the activation"),
+        Check(
+            "residual", "warning", residual_sides, "quantize the skip, not the layer's own output"
+        ),
+        Check("concat", "warning", concat_grids, "give all of them one scale and zero point"),
+        Check("pad", "warning", pad_is_cut_off, "put the pair in front of the Pad"),
+        Check("half", "warning", half_quantized, "quantize both, or neither"),
+        Check(
+            "double-pair",
+            "warning",
+            doubled_pair,
+            "give both one grid, or load with session.disable_double_qdq_remover=1",
+        ),
+        Check(
+            "weight-only",
+            "warning",
+            weight_only,
+            "quantize its data, or load with session.qdq_matmulnbits_accuracy_level=0",
+        ),
+        Check("shared-int8", "warning", shared_int8, "quantize activations to uint8"),
+        Check(
+            "loads",
+            "error",
+            int8_across_a_move,
+            "put the pair behind it, use uint8, or write opset 20",
+        ),
+        Check("float16-scale", "error", no_float16_scale, "use the nearest normal float16"),
+        Check("sum-in-float16", "error", sum_overflows, "give both operands coarser grids"),
+        Check("sides", "error", sides_differ, "give both sides one scale and zero point"),
         Check("only-qdq", "error", integer_kernel, "write the model in Q/DQ form"),
     )
 )

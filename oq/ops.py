@@ -59,6 +59,7 @@ OPS: Mapping[str, OpFacts] = {
     "Expand": _COPY,
     "Flatten": _COPY,
     "Gather": _COPY,
+    "GatherElements": _COPY,
     "Gelu": _UNARY,
     "Gemm": OpFacts("compute", weight=1, weight_axis=1, bias=2),
     "GlobalAveragePool": _POOL,
@@ -70,6 +71,8 @@ OPS: Mapping[str, OpFacts] = {
     "MaxPool": _COPY,
     "Mul": _SUM,
     "Pad": OpFacts("copy"),
+    "ReduceMax": _COPY,
+    "ReduceMin": _COPY,
     "Relu": _POSITIVE,
     "Reshape": _COPY,
     "Resize": OpFacts("compute"),
@@ -85,6 +88,7 @@ OPS: Mapping[str, OpFacts] = {
     "Tile": _COPY,
     "Transpose": _COPY,
     "Unsqueeze": _COPY,
+    "Where": OpFacts("compute", data=(1, 2)),
 }
 
 COMPOSITES: Mapping[str, tuple[str, str]] = {
@@ -98,6 +102,9 @@ Silu: Elfwing et al. 2017; HardSwish: Howard et al. 2019, "Searching for MobileN
 
 SHAPE_OPS = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size", "NonZero"})
 """Ops whose output is about shapes, not about data: nothing to quantize, nothing to report."""
+
+BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+"""Ops with graphs inside, which a plan does not reach into."""
 
 TRANSPOSED_WEIGHT: Mapping[str, tuple[str, int]] = {"Gemm": ("transB", 0)}
 """op -> (attribute, output-channel axis when it is set): Gemm stores (out, in) under transB=1."""

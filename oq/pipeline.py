@@ -3,9 +3,7 @@
 These functions are the Python API and what the command line calls.  No decisions are made here.
 """
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +16,19 @@ from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
 from oq.data import Fitted, open_source, subset
 from oq.emit import emit
-from oq.errors import ModelError, OptionError
+from oq.engine import DEFAULT
+from oq.errors import OptionError
 from oq.files import model_bytes, save_model
-from oq.graph import Graph
+from oq.guard import guard
+from oq.layers import Remembered, compare_layers
 from oq.legal import Finding
 from oq.legal import check as find_violations
 from oq.measure import EVERYTHING, Job, Measured, measure
+from oq.metrics import open_metric
 from oq.overrides import Choice, Layer, Mode, Wishes
-from oq.prepare.order import QUANTIZED
-from oq.progress import Watch
+from oq.progress import Clock, Watch
 from oq.provenance import provenance, stamp
+from oq.questions import check, explain, judge, make_plan
 from oq.ready import (
     Model,
     Ready,
@@ -41,6 +42,7 @@ from oq.ready import (
     needs_of,
     open_samples,
     own_target,
+    same_interface,
 )
 from oq.refine.order import choose_steps
 from oq.refine.run import improve
@@ -50,7 +52,7 @@ from oq.report import Report
 from oq.sampling import RANDOM as RANDOM_NAME
 from oq.sanity import data_warnings
 from oq.session import Settings
-from oq.spec import Plan, Range
+from oq.spec import Range
 from oq.target import Target
 
 BATCH = 8
@@ -110,12 +112,11 @@ def quantize(
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
     """
-    clock = _Clock()
+    clock = Clock()
     profile, rest = choose_target(target, settings or {})
     wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
-    calibrator_named = calibrator is not None
-    calibrator = profile.calibrator if calibrator is None else calibrator
-    methods = make_methods(calibrator, rest, wishes)
+    used_calibrator = profile.calibrator if calibrator is None else calibrator
+    methods = make_methods(used_calibrator, rest, wishes)
     steps = choose_steps(refine, profile.refine)
     with clock.stage("load"):
         loaded = load(model)
@@ -128,15 +129,16 @@ def quantize(
         known = {} if ranges is None else known_ranges(ready, ranges)
         needs = {t: n for t, n in needs_of(ready, methods).items() if t not in known}
         job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
-        drawn = f"{samples} {seed} {verify}"
-        job = replace(job, drawn=drawn, max_memory=max_memory, progress=counter)
+        job = replace(job, max_memory=max_memory, progress=counter)
+        job = replace(job, drawn=f"{samples} {seed} {verify}")
         how = profile.weight_range if weights is None else weights
-        settler = Settler(ready, methods, job, known, how, calibrator_named)
+        settler = Settler(ready, methods, job, known, how, calibrator is not None)
         measured = settler.measure(used, None if cache is None else Path(cache))
     with clock.stage("solve"):
-        solution = settler.solve(measured.statistics)
+        solved = settler.solve(measured.statistics)
     with clock.stage("refine"):
-        refined = improve(steps, settler, solution, source, used, seed)
+        refined = improve(steps, settler, solved, source, used, seed)
+        solution = refined.subject.solution
     with clock.stage("emit"):
         quantized, findings = _write(ready, refined.subject)
     found = None
@@ -144,7 +146,10 @@ def quantize(
         with clock.stage("verify"):
             size = BATCH if batch_size is None else batch_size
             counter = _Counter("verify", held.count, watch)
-            found = compare(loaded, quantized, held.batches(size), progress=counter)
+            seen = Remembered(held.batches(size))
+            found = compare(loaded, quantized, seen, progress=counter)
+            if found.collapse:
+                found = replace(found, layers=compare_layers(loaded, quantized, lambda: seen.kept))
     stamp(quantized, provenance(ready, methods, measured, found))
     warnings = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
     report = Report(
@@ -153,7 +158,7 @@ def quantize(
         output=None,
         target=target,
         summary=profile.summary,
-        calibrator=calibrator,
+        calibrator=used_calibrator,
         data=_describe(source, cache, ranges),
         samples=measured.samples,
         bytes_before=model_bytes(loaded),
@@ -164,6 +169,7 @@ def quantize(
         findings=findings,
         verification=found,
         seconds=clock.seconds,
+        remedy=remedy(model, target, data, preprocess),
     )
     return Result(quantized, report, solution.ranges)
 
@@ -173,6 +179,8 @@ def _write(ready: Ready, subject: Subject) -> tuple[onnx.ModelProto, tuple[Findi
     for tensor, values in subject.constants.items():
         ready.graph.set_constant(tensor, values)
     emit(ready.graph, ready.plan, subject.solution)
+    if ready.target.guarded:
+        guard(ready.graph, {s.node for s in ready.plan.skips})
     findings = find_violations(ready.graph.view(), ready.target)
     _insist(findings)
     return ready.graph.to_model(), findings
@@ -228,20 +236,29 @@ def verify(
     preprocess: str | Path | None = None,
     labels: Path | None = None,
     provider: str = "cpu",
+    engine: str = DEFAULT,
     latency: bool = True,
     need_labels: bool = False,
+    metrics: Sequence[str] = (),
+    per_layer: bool = False,
     seed: int = 0,
     watch: Watch | None = None,
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
-    ``need_labels`` refuses data without labels before anything is run.
+    ``engine`` runs the quantized model (:mod:`oq.engine`); ``need_labels`` refuses data without
+    labels before anything is run.
+
+    ``metrics`` are names of :mod:`oq.metrics`, or ``package.module:callable``.  ``per_layer`` also
+    compares every tensor that both models share (:mod:`oq.layers`), in further passes over the
+    data; where the quantized model has collapsed that is done on the first samples unasked.
 
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.
     """
+    figures = [open_metric(name) for name in metrics]
     exact, rounded = load(float_model), load(quantized)
-    _same_interface(exact, rounded)
+    same_interface(exact, rounded)
     source = open_source(data, inputs_of(exact), preprocess=preprocess, labels=labels)
     if samples is not None:
         source = subset(source, samples, seed)
@@ -250,45 +267,24 @@ def verify(
             f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
             "--labels FILE.csv with a folder of images"
         )
-    return compare(
+    seen = Remembered(source.batches(batch_size))
+    found = compare(
         exact,
         rounded,
-        source.batches(batch_size),
+        seen,
         settings=Settings(provider=provider),
+        engine=engine,
         latency=latency,
         progress=_Counter("verify", source.count, watch),
+        figures=figures,
     )
-
-
-def make_plan(
-    model: Model,
-    target: str,
-    *,
-    keep_float: Sequence[str] = (),
-    layers: Sequence[Layer] = (),
-    mode: Mode = "hybrid",
-    settings: Mapping[str, Any] | None = None,
-) -> Plan:
-    """What ``target`` would quantize in ``model``, and why not the rest; needs no data."""
-    wishes = Wishes(tuple(keep_float), (), tuple(layers), mode)
-    return make_ready(load(model), own_target(target, settings), wishes).plan
-
-
-def check(
-    model: Model, target: str, *, settings: Mapping[str, Any] | None = None
-) -> tuple[Finding, ...]:
-    """How a quantized ``model``, whoever made it, offends against ``target``'s rules.
-
-    Raises:
-        ModelError: the model is not quantized at all.
-    """
-    profile = own_target(target, settings)
-    view = Graph(load(model)).view()
-    if not any(n.op in QUANTIZED for n in view.nodes):
-        raise ModelError(
-            "the model holds no Q/DQ: it is a float model, and there is nothing to check"
-        )
-    return find_violations(view, profile)
+    if per_layer:
+        counter = _Counter("layers", source.count, watch)
+        rows = compare_layers(exact, rounded, lambda: source.batches(batch_size), progress=counter)
+        return replace(found, layers=rows)
+    if found.collapse:
+        return replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
+    return found
 
 
 def next_step(target: Target, output: Path) -> str:
@@ -304,19 +300,6 @@ def finish(result: Result, output: Path) -> Result:
 
 
 @dataclass(slots=True)
-class _Clock:
-    """Wall seconds per stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start
-
-
-@dataclass(slots=True)
 class _Counter:
     """Samples done in a stage; passes them on to whoever watches."""
 
@@ -329,6 +312,17 @@ class _Counter:
         self.done = done
         if self.watch is not None:
             self.watch(self.stage, done, self.total)
+
+
+def remedy(
+    model: Model, target: str | None, data: object, preprocess: str | Path | None = None
+) -> str:
+    """The command that finds the layers to blame."""
+    target = "TARGET" if target is None else target
+    given = str(model) if isinstance(model, str | Path) else "MODEL.onnx"
+    samples = str(data) if isinstance(data, str | Path) else "DATA"
+    fit = f" --preprocess {preprocess}" if isinstance(preprocess, str | Path) else ""
+    return f"oq sensitivity {given} --target {target} --data {samples}{fit}"
 
 
 def _describe(source: Fitted | None, cache: str | Path | None, ranges: str | Path | None) -> str:
@@ -353,27 +347,17 @@ def _insist(findings: tuple[Finding, ...]) -> None:
         )
 
 
-def _same_interface(first: onnx.ModelProto, second: onnx.ModelProto) -> None:
-    for kind in ("input", "output"):
-        sides = [
-            {v.name for v in getattr(m.graph, kind)} - {t.name for t in m.graph.initializer}
-            for m in (first, second)
-        ]
-        if sides[0] != sides[1]:
-            raise ModelError(
-                f"the two models have different {kind}s, {sorted(sides[0])} and "
-                f"{sorted(sides[1])}; give the float model and a quantized version of it"
-            )
-
-
 __all__ = [
     "Result",
     "calibrate",
     "check",
+    "explain",
     "finish",
     "inputs_of",
+    "judge",
     "make_plan",
     "next_step",
     "quantize",
+    "remedy",
     "verify",
 ]

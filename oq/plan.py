@@ -13,11 +13,11 @@ site is for everybody; z is the output of a row with SAME, so it shares the grid
 """
 
 import fnmatch
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from oq.errors import OptionError
-from oq.ops import SHAPE_OPS, weight_axis
+from oq.ops import BODIES, SHAPE_OPS, weight_axis
 from oq.predicates import (
     bias_input,
     constant_is_not_finite,
@@ -78,7 +78,7 @@ def plan(
         OptionError: a glob of ``keep_float`` matches no node.
     """
     kept = _unchosen(view, only) | _kept(view, tuple(keep_float))
-    matches, refusals = _claim(view, target, kept, naive)
+    matches, refusals = claim(view, target, kept, naive)
     owner = {n.name: m for m in matches for n in m.members}
     requests = _request(view, matches)
     sites = _settle(view, target, owner, requests)
@@ -126,9 +126,14 @@ def _unchosen(view: GraphView, only: Iterable[str] | None) -> dict[str, str]:
     return {n.name: NOT_CHOSEN for n in view.nodes if n.name not in chosen}
 
 
-def _claim(
+def claim(
     view: GraphView, target: Target, kept: dict[str, str], naive: bool
 ) -> tuple[list[Match], list[Refusal]]:
+    """The places where rows of ``target`` hold, each node in one of them, and what was refused.
+
+    ``kept`` maps a node that must stay in float to the reason; ``naive`` asks no row whether it
+    would run slower.
+    """
     owner: dict[str, Match] = {}
     matches: list[Match] = []
     refusals: list[Refusal] = []
@@ -187,11 +192,14 @@ def _request(view: GraphView, matches: list[Match]) -> dict[str, _Request]:
 
 
 def _wants(view: GraphView, match: Match) -> list[tuple[str, NodeView]]:
-    """The data inputs of a group: those of its first node, and operands that join later."""
+    """The data inputs of a group: those of its first node (a weight that is computed is one of
+    them), and operands that join later."""
     if not match.rule.inputs:
         return []
     inside = {t for n in match.members for t in n.outputs}
-    wants = [(t, match.anchor) for t in data_inputs(match.anchor) if not view.is_constant(t)]
+    weight = weight_input(match.anchor)
+    read = (*data_inputs(match.anchor), *(() if weight is None else (weight,)))
+    wants = [(t, match.anchor) for t in read if not view.is_constant(t)]
     for node in match.links[1:]:
         wants += [
             (t, node) for t in data_inputs(node) if t not in inside and not view.is_constant(t)
@@ -348,15 +356,22 @@ def _skips(
     """Every float node outside all groups, with the reason of the row that came closest."""
     said = {refusal.node: refusal.reason for refusal in refusals}
     said |= kept
-    reasons = target.reasons if target.reasons is not None else {}
     for node in view.nodes:
-        if node.name in owner or node.op in SHAPE_OPS or not _holds_floats(view, node):
+        if node.name in owner or node.op in SHAPE_OPS or not holds_floats(view, node):
             continue
-        plain = f"target {target.name} has no row for {node.op}"
-        yield Skip(node.name, node.op, said.get(node.name, reasons.get(node.op, plain)))
+        yield Skip(node.name, node.op, skip_reason(target, node, said))
 
 
-def _holds_floats(view: GraphView, node: NodeView) -> bool:
+def skip_reason(target: Target, node: NodeView, said: Mapping[str, str]) -> str:
+    """Why ``node`` stays in float: what was ``said`` of it, or what the target says of its op."""
+    reasons = target.reasons if target.reasons is not None else {}
+    plain = f"target {target.name} has no row for {node.op}"
+    if node.op in BODIES:
+        plain = "it holds graphs of its own, and oq quantizes the main graph only"
+    return said.get(node.name, reasons.get(node.op, plain))
+
+
+def holds_floats(view: GraphView, node: NodeView) -> bool:
     """Whether any output carries real values (an unknown type counts: silence would hide it)."""
     known = [view.tensors[t].dtype for t in node.outputs if t in view.tensors]
     return any(d is None or view.is_float(t) for d, t in zip(known, node.outputs, strict=False))

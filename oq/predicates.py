@@ -19,6 +19,9 @@ def data_is_not_float(view: GraphView, match: Match) -> str | None:
             info = view.tensors.get(tensor)
             found = None if info is None else info.dtype
             return f"input {tensor!r} is {found or 'of unknown type'}, not a float tensor"
+        dtype = view.tensors[tensor].dtype
+        if dtype != "float32":
+            return f"input {tensor!r} is {dtype}, and oq writes Q/DQ for float32 only"
     return None
 
 

@@ -1,8 +1,10 @@
-"""Progress bars on standard error, and nothing when that is not a terminal."""
+"""Progress bars on standard error, and nothing when that is not a terminal; a clock for stages."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 Watch = Callable[[str, int, int | None], None]
@@ -42,3 +44,17 @@ def show_progress() -> Iterator[Watch | None]:
             bars.update(tasks[stage], completed=done, speed=speed)
 
         yield watch
+
+
+@dataclass(slots=True)
+class Clock:
+    """Wall seconds per stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a block as stage ``name``."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start

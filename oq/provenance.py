@@ -1,6 +1,7 @@
 """What a quantized file says of itself, in its ``metadata_props``: made by whom, from what."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import onnx
 
@@ -35,3 +36,9 @@ def stamp(model: onnx.ModelProto, entries: Mapping[str, str]) -> None:
     model.metadata_props.extend(kept)
     for name, value in entries.items():
         model.metadata_props.add(key=name, value=value)
+
+
+def target_of(path: Path) -> str | None:
+    """The target that the file at ``path`` says it was made for; None when oq did not make it."""
+    found = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
+    return found.get("oq.target")

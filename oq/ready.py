@@ -99,7 +99,7 @@ class Ready:
 def make_ready(model: onnx.ModelProto, profile: Target, wishes: Wishes) -> Ready:
     """Everything of ``model`` that is settled before data."""
     layers = wishes.all_layers
-    graph = prepare(model, least_opset(profile, layers)).graph
+    graph = prepare(model, least_opset(profile, layers), profile.passes).graph
     view = graph.view()
     naive = wishes.mode == "naive"
     decided = decide(view, profile, wishes.kept, only=wishes.only, naive=naive)
@@ -195,3 +195,21 @@ def needs_of(ready: Ready, methods: Methods) -> dict[str, frozenset[Need]]:
             for tensor in measured_at(site):
                 needs[tensor] = needs.get(tensor, frozenset()) | wanted
     return needs
+
+
+def same_interface(first: onnx.ModelProto, second: onnx.ModelProto) -> None:
+    """Insist that two models can be compared.
+
+    Raises:
+        ModelError: their inputs or outputs have different names.
+    """
+    for kind in ("input", "output"):
+        sides = [
+            {v.name for v in getattr(m.graph, kind)} - {t.name for t in m.graph.initializer}
+            for m in (first, second)
+        ]
+        if sides[0] != sides[1]:
+            raise ModelError(
+                f"the two models have different {kind}s, {sorted(sides[0])} and "
+                f"{sorted(sides[1])}; give the float model and a quantized version of it"
+            )

@@ -4,11 +4,13 @@ import dataclasses
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oq.compare import Classification, OutputError, Verification
+from oq.compare import Verification
+from oq.deviation import Classification, OutputError
+from oq.layers import LayerError
 from oq.legal import Finding
 from oq.ops import facts
 from oq.refine.outcome import Outcome
@@ -16,11 +18,17 @@ from oq.spec import Plan, Skip
 
 WIDTH = 80
 LABEL = 12
+BLAMED = 3
+"""Layers that a collapse is blamed on."""
+
+LISTED = 15
+"""Rows of the table of layers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole story of one run.  ``seconds`` maps a stage to its wall time."""
+    """The whole story of one run.  ``seconds`` maps a stage to its wall time; ``remedy`` is the
+    command to try when the quantized model has collapsed."""
 
     version: str
     model: str
@@ -39,6 +47,7 @@ class Report:
     seconds: Mapping[str, float]
     refinement: tuple[Outcome, ...] = ()
     next_step: str = ""
+    remedy: str = ""
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -78,35 +87,35 @@ def _lines(report: Report) -> Iterable[str]:
     arrow = f" -> {report.output}" if report.output else ""
     yield f"oq {report.version}  {report.model}{arrow}"
     yield ""
-    yield from _row("target", f"{report.target}: {report.summary}")
+    yield from row("target", f"{report.target}: {report.summary}")
     took = report.seconds.get("calibrate")
     seconds = "" if took is None else f" in {took:.2f} s"
-    yield from _row(
+    yield from row(
         "calibrated", f"{report.calibrator} on {report.samples:,} samples of {report.data}{seconds}"
     )
     done, total = weighted_layers(report.plan)
     left = len(report.plan.skips)
-    yield from _row("quantized", f"{done} of {total} weighted layers; {left} nodes left in float")
+    yield from row("quantized", f"{done} of {total} weighted layers; {left} nodes left in float")
     share = 100 * report.bytes_after / report.bytes_before if report.bytes_before else 0
-    yield from _row(
+    yield from row(
         "size", f"{report.bytes_before:,} -> {report.bytes_after:,} bytes ({share:.0f} %)"
     )
     for i, outcome in enumerate(report.refinement):
-        yield from _row("refined" if i == 0 else "", _refinement(outcome))
-    yield from _row("legal", _conformance(report.findings))
+        yield from row("refined" if i == 0 else "", _refinement(outcome))
+    yield from row("legal", conformance(report.findings))
     yield from skip_lines(report.plan.skips)
     if report.notes:
         yield ""
         yield "notes"
         for note in report.notes:
-            yield from _item(note)
+            yield from item(note)
     yield from finding_lines(report.findings)
     if report.verification is not None:
         yield ""
-        yield from verification_lines(report.verification)
+        yield from verification_lines(report.verification, report.remedy)
     if report.next_step:
         yield ""
-        yield from _row("next", report.next_step)
+        yield from row("next", report.next_step)
 
 
 def _refinement(outcome: Outcome) -> str:
@@ -120,7 +129,8 @@ def _refinement(outcome: Outcome) -> str:
     )
 
 
-def _conformance(findings: tuple[Finding, ...]) -> str:
+def conformance(findings: tuple[Finding, ...]) -> str:
+    """How many findings of each severity."""
     if not findings:
         return "no findings"
     counts = Counter(f.severity for f in findings)
@@ -130,7 +140,7 @@ def _conformance(findings: tuple[Finding, ...]) -> str:
 def finding_lines(findings: Iterable[Finding]) -> Iterable[str]:
     """One item per finding: severity, node, reason, remedy."""
     for finding in findings:
-        yield from _item(
+        yield from item(
             f"{finding.severity} [{finding.check}] {finding.node}: {finding.message}; "
             f"{finding.remedy}"
         )
@@ -146,13 +156,17 @@ def skip_lines(skips: Iterable[Skip]) -> Iterable[str]:
         yield "left in float"
     for (op, reason), nodes in groups.items():
         many = f" x{len(nodes)}" if len(nodes) > 1 else ""
-        yield from _item(f"{op}{many}: {reason}")
+        yield from item(f"{op}{many}: {reason}")
         shown = ", ".join(nodes[:3]) + (f", and {len(nodes) - 3} more" if len(nodes) > 3 else "")
-        yield from _item(shown, indent=6)
+        yield from item(shown, indent=6)
 
 
-def verification_lines(found: Verification) -> Iterable[str]:
-    """The verdict per output and reading, then kernels and latency."""
+def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
+    """The verdict per output and reading, then kernels and latency.
+
+    A collapse comes first, with the layers to blame and the command to try (``remedy``).
+    """
+    yield from _collapse_lines(found, remedy)
     yield f"verified on {found.samples:,} samples against the float model"
     columns = f"{'SQNR dB':>7} {'max err':>9} {'mean err':>9} {'cosine':>8}"
     yield f"  {'output':<22} {'reading':<9} {columns}"
@@ -160,29 +174,72 @@ def verification_lines(found: Verification) -> Iterable[str]:
         for name, reading in (("deployed", found.deployed), ("literal", found.literal)):
             yield _error_line(name, reading.outputs[i])
             if lost := reading.outputs[i].nonfinite:
-                yield from _item(f"{lost} values above are NaN or infinite", indent=25)
+                yield from item(f"{lost} values above are NaN or infinite", indent=25)
     for name, reading in (("deployed", found.deployed), ("literal", found.literal)):
         for votes in reading.classes:
-            yield from _item(f"{name}: {_votes(votes)}")
+            yield from item(f"{name}: {_votes(votes)}")
+    for score in found.scores:
+        exact = "" if score.exact is None else f"{score.exact:.4g} -> "
+        yield from item(f"{score.reading}: {score.metric} {exact}{score.value:.4g}")
     if found.readings_differ:
         worst = min(found.gap, key=lambda g: g.sqnr_db)
-        yield from _item(
+        yield from item(
             f"the two readings differ: {worst.name!r} by {_db(worst.sqnr_db)} dB, as much as "
-            "quantization itself; what onnxruntime runs is not what the Q/DQ say"
+            f"quantization itself; what {found.engine} runs is not what the Q/DQ say"
         )
     kernels = found.kernels
     total = kernels.integer + kernels.floating
-    yield from _row(
+    yield from row(
         "kernels",
-        f"{kernels.integer} of {total} compute nodes in integers ({kernels.share:.0f} %) "
-        "in onnxruntime",
+        f"{kernels.integer} of {total} {kernels.counted} in integers ({kernels.share:.0f} %) "
+        f"in {found.engine}",
     )
+    for name in kernels.left:
+        yield from item(f"in float: {name}", indent=LABEL)
     if found.latency is not None:
         time = found.latency
-        yield from _row(
+        yield from row(
             "latency",
             f"{time.quantized_ms:.2f} ms against {time.float_ms:.2f} ms per batch of "
-            f"{time.batch}: {time.ratio:.2f} of float in onnxruntime",
+            f"{time.batch}: {time.ratio:.2f} of float in {found.engine}",
+        )
+
+
+def _collapse_lines(found: Verification, remedy: str) -> Iterable[str]:
+    if not found.collapse:
+        return
+    yield "COLLAPSED: the quantized model no longer does what the float model does"
+    for text in found.collapse:
+        yield from item(text)
+    guilty = [r for r in found.layers if r.share is not None and r.share > 0][:BLAMED]
+    if guilty:
+        named = (f"{r.node or r.tensor} ({r.share:.0f} % of the error)" for r in guilty)
+        yield from item("most of it comes from " + ", ".join(named))
+    if remedy:
+        yield from item(f"next: {remedy}")
+    yield ""
+
+
+def layer_lines(rows: Sequence[LayerError]) -> Iterable[str]:
+    """A table of the tensors that both models share, the worst first."""
+    yield "where the error is made, tensor by tensor"
+    yield "  share: of the output error; added: by this tensor's layer alone"
+    yield "  share %  SQNR dB  added dB   cosine  clipped %    lowest   highest"
+    for tensor in rows[:LISTED]:
+        share = f"{tensor.share:.1f}" if tensor.share is not None else "unlike"
+        added = _db(tensor.added_db) if tensor.added_db is not None else ""
+        clipped = f"{tensor.clipped:.2f}" if tensor.clipped is not None else ""
+        yield (
+            f"  {share:>7} {_db(tensor.sqnr_db):>8} {added:>9} {tensor.cosine:>8.5f} "
+            f"{clipped:>10} {tensor.lo:>9.3g} {tensor.hi:>9.3g}"
+        )
+        yield f"    {_cut(tensor.tensor, 76)}"
+    if len(rows) > LISTED:
+        yield f"  and {len(rows) - LISTED} more (--json lists all)"
+    if any(not tensor.alike for tensor in rows):
+        yield from item(
+            "unlike: the values differ by a scale and a shift per channel that a later layer takes "
+            "back, as after equalization or folding, so they are not compared"
         )
 
 
@@ -210,13 +267,15 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else "..." + text[-(width - 3) :]
 
 
-def _row(label: str, text: str) -> Iterable[str]:
+def row(label: str, text: str) -> Iterable[str]:
+    """``label`` in the first column, ``text`` wrapped in the second."""
     wrapped = textwrap.wrap(text, WIDTH - LABEL, break_long_words=False, break_on_hyphens=False)
     for i, line in enumerate(wrapped):
         yield f"{label if i == 0 else '':<{LABEL}}{line}".rstrip()
 
 
-def _item(text: str, indent: int = 2) -> Iterable[str]:
+def item(text: str, indent: int = 2) -> Iterable[str]:
+    """``text`` wrapped, its later lines two columns further in."""
     pad = " " * indent
     yield from textwrap.wrap(
         text,

@@ -9,7 +9,7 @@ Two readings of a Q/DQ graph, both offered here:
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import onnx
 import onnxruntime as ort
 
 from oq.errors import DataError, ModelError, OptionError, one_line
-from oq.files import PROTOBUF_LIMIT, model_bytes, save_model
+from oq.files import loadable
 from oq.spec import Array, Shape, TensorInfo
 
 Reading = Literal["deployed", "literal"]
@@ -66,6 +66,11 @@ def use_custom_ops(paths: Sequence[Path]) -> None:
         _custom_ops.append(str(path.resolve()))
 
 
+def custom_ops() -> tuple[Path, ...]:
+    """The libraries in use, for a process that is to load the same models."""
+    return tuple(Path(path) for path in _custom_ops)
+
+
 class Session:
     """A model ready to run.
 
@@ -94,7 +99,7 @@ class Session:
         try:
             for library in _custom_ops:
                 options.register_custom_ops_library(library)
-            with _loadable(model) as source:
+            with loadable(model) as source:
                 self._session = ort.InferenceSession(
                     source, options, providers=_providers(settings.provider)
                 )
@@ -159,6 +164,56 @@ def expose(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
     return exposed
 
 
+def cut(
+    model: onnx.ModelProto,
+    given: Mapping[str, Any],
+    replace: Callable[[str, str], str],
+    outputs: Sequence[str],
+) -> onnx.ModelProto:
+    """The part of ``model`` that computes ``outputs`` from ``given`` new inputs (name -> dtype).
+
+    ``replace(tensor, reader)`` names what the node whose first output is ``reader`` reads in place
+    of ``tensor``.  What no output needs is left out, inputs too; subgraphs are not changed.
+    """
+    kept = onnx.ModelProto()
+    kept.CopyFrom(model)
+    graph = kept.graph
+    for node in graph.node:
+        for slot, name in enumerate(node.input):
+            node.input[slot] = replace(name, node.output[0])
+    needed, nodes = set(outputs), []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(_reads(node))
+    inputs = [i for i in graph.input if i.name in needed]
+    for name in sorted(needed & set(given)):
+        kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(given[name]))
+        inputs.append(onnx.helper.make_tensor_value_info(name, kind, None))
+    constants = [t for t in graph.initializer if t.name in needed]
+    wanted = expose(kept, outputs).graph.output
+    for member, values in (
+        ("node", nodes[::-1]),
+        ("input", inputs),
+        ("initializer", constants),
+        ("output", list(wanted)),
+    ):
+        held = [type(v).FromString(v.SerializeToString()) for v in values]
+        graph.ClearField(member)
+        getattr(graph, member).extend(held)
+    return kept
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    """What ``node`` and its subgraphs read."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            for member in inner.node:
+                yield from _reads(member)
+            yield from (o.name for o in inner.output)
+
+
 def infer(model: onnx.ModelProto, tensors: Sequence[str]) -> dict[str, TensorInfo]:
     """Types of intermediate ``tensors`` as onnxruntime infers them, for what ONNX cannot."""
     session = Session(expose(model, tensors), Settings(reading="literal"))
@@ -166,12 +221,32 @@ def infer(model: onnx.ModelProto, tensors: Sequence[str]) -> dict[str, TensorInf
 
 
 def optimized_ops(model: onnx.ModelProto, settings: Settings | None = None) -> Counter[str]:
-    """How often each op stands in onnxruntime's optimized graph: what really runs."""
+    """How often each op stands in onnxruntime's optimized graph, bodies of If and Loop included:
+    what really runs."""
     with tempfile.TemporaryDirectory(prefix="oq-") as folder:
         dump = Path(folder) / "optimized.onnx"
         Session(model, settings, dump=dump)
         graph = onnx.load(dump, load_external_data=False).graph
-    return Counter(n.op_type for n in graph.node)
+    return _count_ops(graph)
+
+
+def _count_ops(graph: onnx.GraphProto) -> Counter[str]:
+    found = Counter(node.op_type for node in graph.node)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                found += _count_ops(attribute.g)
+    return found
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep onnxruntime's own log off standard error, for libraries that open sessions."""
+    ort.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        ort.set_default_logger_severity(2)  # onnxruntime's default: warnings
 
 
 def version() -> str:
@@ -187,20 +262,6 @@ def _providers(name: str) -> list[str]:
         choices = ", ".join(short.get(p, p) for p in available)
         raise OptionError(f"provider {name!r} is not in this onnxruntime; it has: {choices}")
     return [wanted] if wanted == PROVIDERS["cpu"] else [wanted, PROVIDERS["cpu"]]
-
-
-@contextmanager
-def _loadable(model: onnx.ModelProto | Path) -> Iterator[bytes | str]:
-    """What InferenceSession takes: bytes, or a path when protobuf's 2 GB would be passed."""
-    if isinstance(model, Path):
-        yield str(model)
-    elif model_bytes(model) < PROTOBUF_LIMIT:
-        yield model.SerializeToString()
-    else:
-        with tempfile.TemporaryDirectory(prefix="oq-") as folder:
-            path = Path(folder) / "model.onnx"
-            save_model(model, path)
-            yield str(path)
 
 
 def _info(value: Any) -> TensorInfo:

@@ -103,6 +103,37 @@ may move too: its codes are made from the float weight afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A match in a Q/DQ graph: the DequantizeLinear nodes its data come from and the
+    QuantizeLinear nodes its output goes to, both across ops that the engine moves them over."""
+
+    view: GraphView
+    match: Match
+    sources: tuple[NodeView, ...]
+    sinks: tuple[NodeView, ...]
+
+
+Obstacle = Callable[[Place], str | None]
+"""None, or the reason why the match runs in float although it is quantized on both sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What runs the files: how it treats a Q/DQ graph of any tool, for :mod:`oq.forecast`.
+
+    ``codes``: integer types its kernels read.  ``rules``: rows that it runs in integers and that
+    this target does not ask for.  ``moves``: ops across which it moves a Q or DQ by itself (None:
+    those of all rows with SAME).  ``rounds``: ops whose float weights it quantizes by itself.
+    """
+
+    codes: tuple[str, ...] = ("int8", "uint8")
+    rules: tuple[OpRule, ...] = ()
+    moves: tuple[str, ...] | None = None
+    rounds: tuple[str, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A deployment profile.
 
@@ -119,6 +150,9 @@ class Target:
     the default and changes nothing.
     ``reasons``: why an op without a row stays in float, where there is more to say than that.
     ``checks``: names of the rows of :mod:`oq.legal` that hold a file of this target.
+    ``passes``: names of the prepare passes (:mod:`oq.prepare.order`) that only some targets want.
+    ``guarded``: its runtime rewrites float layers that lie between Q/DQ pairs, which
+    :mod:`oq.guard` prevents.
     """
 
     name: str
@@ -139,7 +173,10 @@ class Target:
     options: Mapping[str, Mapping[str, Callable[["Target"], "Target"]]] | None = None
     reasons: Mapping[str, str] | None = None
     per_channel: bool = True
+    passes: tuple[str, ...] = ()
+    guarded: bool = False
     next_step: str = ""
+    engine: Engine = Engine()
 
 
 def as_is(target: Target) -> Target:

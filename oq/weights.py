@@ -7,7 +7,7 @@
 import numpy as np
 
 from oq.errors import OptionError
-from oq.grid import fake_quantize, fit
+from oq.grid import Grid, fake_quantize, fit
 from oq.spec import Array, QType, Range
 
 WEIGHT_CALIBRATORS = ("max", "mse")
@@ -27,10 +27,14 @@ def weight_range(values: Array, qtype: QType, axis: int | None, method: str = "m
     full = channel_range(values, axis)
     if method == "max" or not values.size:
         return full
-    best, least = full, _squares(values, full, qtype, axis)
+    tried = fit(full, qtype, axis)
+    best, least = full, _squares(values, tried, axis)
     for share in SHARES[1:]:
         candidate = Range(full.lo * share, full.hi * share)
-        error = _squares(values, candidate, qtype, axis)
+        grid = fit(candidate, qtype, axis)
+        if grid == tried:  # powers of two are few
+            continue
+        tried, error = grid, _squares(values, grid, axis)
         better = error < least
         best = Range(
             np.where(better, candidate.lo, best.lo), np.where(better, candidate.hi, best.hi)
@@ -48,8 +52,8 @@ def channel_range(values: Array, axis: int | None) -> Range:
     return Range(np.minimum(real.min(axis=over), 0.0), np.maximum(real.max(axis=over), 0.0))
 
 
-def _squares(values: Array, candidate: Range, qtype: QType, axis: int | None) -> Array:
-    error = values - fake_quantize(values, fit(candidate, qtype, axis))
+def _squares(values: Array, grid: Grid, axis: int | None) -> Array:
+    error = values - fake_quantize(values, grid)
     found: Array = np.asarray((error.astype(np.float64) ** 2).sum(axis=_others(values, axis)))
     return found
 

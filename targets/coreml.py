@@ -31,7 +31,7 @@ from oq.predicates import (
     weight_is_not_constant,
 )
 from oq.spec import INT8, INT8_NARROW, UINT8_POSITIVE, Fixed
-from oq.target import OpRule, Output, Target
+from oq.target import Engine, OpRule, Output, Target
 
 SIGNED = replace(INT8, scale="float16")
 POSITIVE = replace(UINT8_POSITIVE, scale="float16")
@@ -91,6 +91,7 @@ TARGET = Target(
         "LayerNormalization": "Core ML keeps normalization in float16",
         "Mul": "the Neural Engine was reported to multiply quantized tensors wrongly",
         "Resize": "Core ML has no quantized resize",
+        "Sigmoid": "a lone activation stays in float16",
         "Softmax": "Core ML keeps softmax in float16",
     },
     checks=(
@@ -100,8 +101,14 @@ TARGET = Target(
         "weight-axis",
         "output-is-float",
         "fusion-is-whole",
+        "concat",
+        "half",
         "only-qdq",
+        "float16-scale",
+        "sides",
+        "sum-in-float16",
     ),
+    engine=Engine(moves=()),
     next_step=(
         "build an ML program of {output}: quantize/dequantize for its Q/DQ pairs, "
         "constexpr_blockwise_shift_scale (iOS18) for its weights"

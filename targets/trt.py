@@ -27,7 +27,7 @@ from oq.predicates import (
     weight_is_not_constant,
 )
 from oq.spec import INT8, INT8_NARROW
-from oq.target import Match, OpRule, Output, Target
+from oq.target import Engine, Match, OpRule, Output, Target
 from oq.view import GraphView
 
 ACTIVATION = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Silu", "HardSwish", "Gelu", "Elu")
@@ -93,7 +93,24 @@ TARGET = Target(
         "weight-axis",
         "output-is-float",
         "fusion-is-whole",
+        "residual",
+        "concat",
+        "pad",
+        "half",
         "only-qdq",
+    ),
+    engine=Engine(
+        codes=("int8",),
+        # what other tools quantize: elementwise ops and pooling write int8 when they read it
+        rules=(
+            OpRule(("ConvTranspose",), unless=WEIGHTED),
+            OpRule(("MatMul",), unless=(data_is_not_float,)),
+            OpRule(
+                (("Add", "AveragePool", "GlobalAveragePool", "Mul"),),
+                output=Output.OWN,
+                unless=(data_is_not_float,),
+            ),
+        ),
     ),
     next_step="trtexec --onnx={output} --saveEngine={stem}.plan --profilingVerbosity=detailed",
 )

@@ -81,6 +81,19 @@ def golden(
 
 SOFTMAX = "its int8 form has a step of 1/256, which makes ties of small probabilities"
 
+WITH_ITS_LAYER = "it belongs to the kernel in front of it, which runs in float"
+FLOAT_STILL = (
+    "in int8 it is slower: what it reads is float still, and would be rounded for it alone"
+)
+
+
+def window(size: str, read: int, channels: int) -> str:
+    return (
+        f"in int8 it is slower: its {size} window reads {read} of {channels} channels, and its "
+        "data is float still"
+    )
+
+
 EXAMPLES: dict[str, Example] = {}
 
 

@@ -3,7 +3,15 @@
 import numpy as np
 import onnx
 
-from tests.golden import SOFTMAX, Golden, example, golden
+from tests.golden import (
+    FLOAT_STILL,
+    SOFTMAX,
+    WITH_ITS_LAYER,
+    Golden,
+    example,
+    golden,
+    window,
+)
 from tests.graphs import Net
 
 
@@ -252,18 +260,85 @@ def relu_read_by_a_float_node_too() -> onnx.ModelProto:
     return net.model(net.conv(r, "d"), net.node("Exp", [r], "e"))
 
 
+LONE_ADD = "no convolution branch takes it into its kernel; a lone Add is a float kernel"
+
+
 @example(
-    Golden({"x > a": "uint8", "k > a": "uint8", "a > *": "uint8"}, {"a"}, {}),
     Golden(
+        {"x > s": "uint8", "s > *": "uint8 0.00390625 0", "k > a": "uint8", "a > *": "uint8"},
+        {"s", "a"},
         {},
-        set(),
-        {"a": "no convolution branch takes it into its kernel; a lone Add is a float kernel"},
     ),
+    Golden({}, set(), {"s": "target trt has no row for Sigmoid", "a": LONE_ADD}),
 )
 def add_of_a_constant() -> onnx.ModelProto:
     """A constant operand of an integer kernel is in codes too (ort)."""
     net = Net()
-    return net.model(net.node("Add", [net.input("x"), net.weight("k", 4, 1, 1)], "a"))
+    s = net.node("Sigmoid", [net.input("x")], "s")
+    return net.model(net.node("Add", [s, net.weight("k", 4, 1, 1)], "a"))
+
+
+@example(Golden({}, set(), {"a": FLOAT_STILL}), Golden({}, set(), {"a": LONE_ADD}))
+def add_of_what_is_float() -> onnx.ModelProto:
+    """Nobody writes codes here, so an integer Add (ort) would only round its operands first."""
+    net = Net()
+    return net.model(net.node("Add", [net.input("x"), net.input("k")], "a"))
+
+
+@example(
+    golden(
+        "ort",
+        # Two windows in a row stay in float; the third layer's is 1 x 1, so it gathers nothing.
+        [("e", "f")],
+        {"e > f": "uint8", "f > *": "uint8"},
+        {"f"},
+        {
+            **{"c": window("3 x 3", 3, 3), "r": WITH_ITS_LAYER},
+            **{"d": window("3 x 3", 1, 4), "e": WITH_ITS_LAYER},
+        },
+    ),
+    golden(
+        "trt",
+        [("x", "c"), ("r", "d"), ("e", "f")],
+        {"x > c": "int8", "r > d": "int8", "e > f": "int8"},
+        {"c r", "d e", "f"},
+    ),
+)
+def first_layers_of_a_separable_net() -> onnx.ModelProto:
+    """A colour image, a depthwise layer, a pointwise one."""
+    net = Net()
+    x = net.input("x", ("n", 3, 8, 8))
+    names = [x, net.weight("w_c", 4, 3, 3, 3), net.weight("b_c", 4)]
+    r = net.node("Relu", [net.node("Conv", names, "c", strides=[2, 2])], "r")
+    e = net.node("Relu", [net.conv(r, "d", group=4)], "e")
+    names = [e, net.weight("w_f", 8, 4, 1, 1), net.weight("b_f", 8)]
+    return net.model(net.node("Conv", names, "f"))
+
+
+@example(
+    golden(
+        "ort",
+        [("x", "c")],
+        {
+            **{"x > c": "uint8", "r > *": "uint8", "p > *": "= r"},
+            **{"w_d > d": "int8/0", "d > *": "uint8"},
+        },
+        {"c r", "p", "d"},
+    ),
+    golden(
+        "trt",
+        [("x", "c")],
+        {"x > c": "int8", "p > d": "int8", "w_d > d": "int8/0"},
+        {"c r", "p", "d"},
+    ),
+)
+def first_layer_before_a_pool() -> onnx.ModelProto:
+    """The pool would run on codes in channels-first order if the layer before it were float."""
+    net = Net()
+    names = [net.input("x", ("n", 3, 8, 8)), net.weight("w_c", 4, 3, 3, 3), net.weight("b_c", 4)]
+    r = net.node("Relu", [net.node("Conv", names, "c")], "r")
+    p = net.node("MaxPool", [r], "p", kernel_shape=[2, 2])
+    return net.model(net.node("Conv", [p, net.weight("w_d", 4, 4, 1, 1)], "d"))
 
 
 @example(

@@ -221,7 +221,7 @@ QUANTIZE: dict[str, Case] = {
     "not finite": (["-d", "nan.npz"], "input 'input' has 2 values that are NaN or infinite, the"),
     "no data": (["-d", "nothing.npz"], "nothing.npz: no such file or folder; expected an .npz"),
     "empty folder": (["-d", "folder"], "folder: has none of these; expected a folder of images"),
-    "target": (["-t", "tensorrt"], "no target 'tensorrt'; there is: ort, trt"),
+    "target": (["-t", "tensorrt"], "no target 'tensorrt'; there is: coreml, dpu, ort, trt"),
     "calibrator": (["--calibrator", "most"], "no calibrator 'most'; there is: "),
     "setting": (["--set", "keep=1"], "calibrator 'minmax' has no setting 'keep'"),
     "setting without value": (["--set", "keep"], "--set 'keep': expected KEY=VALUE"),
@@ -260,6 +260,7 @@ def test_bad_input_to_quantize(run: Oq, tmp_path: Path, case: str) -> None:
         (["plan", MODEL, "-t", "ort", "--why", "nothing"], "the plan mentions no such tensor"),
         (["verify", MODEL, "nothing.onnx", "-d", EVAL], "no model file at 'nothing.onnx'"),
         (["verify", MODEL, "quantized.onnx", "-d", "names.npz"], "the model's inputs are 'input'"),
+        (["verify", MODEL, MODEL, "-d", EVAL, "--engine", "tvm"], "no engine 'tvm'; there are: "),
         (["export", "no.such.module:make", "-o", "o.onnx"], "importing no.such.module"),
     ],
 )

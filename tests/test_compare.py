@@ -8,17 +8,15 @@ import onnx
 import pytest
 
 from oq.compare import (
-    Kernels,
-    OutputError,
     ReadingResult,
     Verification,
     compare,
-    count_kernels,
-    is_classifier,
     measure_latency,
-    sqnr_db,
 )
+from oq.deviation import Classification, OutputError, is_classifier, sqnr_db
+from oq.engine import Engine, Kernels
 from oq.errors import DataError, ModelError
+from oq.session import Session, Settings
 from oq.spec import Array, Batch
 from tests.graphs import Net
 
@@ -240,34 +238,49 @@ def test_readings_differ_by_the_worst_output() -> None:
     assert replace(found, gap=reading(50, 22)).readings_differ
     assert replace(found, gap=reading(31, 60)).readings_differ
     assert not replace(found, gap=reading(math.inf, math.inf)).readings_differ
+    # Where nothing is quantized, another order of the same float32 sums is no difference.
+    equal = replace(found, literal=ReadingResult(reading(math.inf, math.inf), ()))
+    assert not replace(equal, gap=reading(142, math.inf)).readings_differ
+    assert replace(equal, gap=reading(60, math.inf)).readings_differ
 
 
-# ---- kernels and latency
+def test_the_drop_is_the_worst_of_outputs_and_readings() -> None:
+    found = look(identity(), batches(X, 8))
+    assert found.drop is None
+
+    def votes(before: float | None, after: float | None) -> Classification:
+        return Classification("y", 10, 100.0, 100.0, before, after)
+
+    def dropped(*deployed: Classification) -> float | None:
+        literal = replace(found.literal, classes=(votes(80.0, 79.5),))
+        return replace(
+            found, literal=literal, deployed=replace(found.deployed, classes=deployed)
+        ).drop
+
+    assert dropped() == 0.5
+    assert dropped(votes(80.0, 81.0), votes(90.0, 87.0), votes(None, None)) == 3.0
 
 
-def test_kernels_are_those_of_the_optimized_graph() -> None:
-    net = Net()
-    x = net.input("x", ("n", 4, 8, 8))
-    model = net.model(net.node("Relu", [net.conv(x, "c")], "r"))
-    found = count_kernels(model)
-    # Conv and Relu became one FusedConv.
-    assert (found.integer, found.floating, found.share) == (0, 1, 0.0)
-    found = count_kernels(quantized_addition())
-    assert (found.integer, found.floating) == (1, 0)
-    assert found.ops["QLinearAdd"] == 1 and found.share == 100.0
-    assert count_kernels(identity()).share == 100.0
+def test_an_engine_that_runs_something_else_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever runs the deployed reading, the literal one stays onnxruntime's, unfused."""
+    loaded: list[onnx.ModelProto] = []
+
+    def load(model: onnx.ModelProto, settings: Settings) -> Session:
+        loaded.append(model)
+        return Session(scaled(0.5), settings)
+
+    engine = Engine("wrong", load, lambda _: Kernels(1, 2, {}, "heavy ops", ("a", "b")))
+    monkeypatch.setattr("oq.compare.find_engine", {"wrong": engine}.__getitem__)
+    exact, rounded = identity(), scaled(1.01)
+    found = compare(exact, rounded, batches(X, 8), engine="wrong")
+    assert found.engine == "wrong" and found.readings_differ
+    assert found.literal.outputs[0].sqnr_db == pytest.approx(40, abs=0.01)
+    assert found.deployed.outputs[0].sqnr_db == pytest.approx(20 * math.log10(2))
+    assert found.kernels.left == ("a", "b")
+    assert loaded == [rounded, exact, rounded]  # to run, and both for the latency
 
 
-def quantized_addition() -> onnx.ModelProto:
-    net = Net()
-    net.constant("s", 0.1)
-    net.constant("zero", 3, np.uint8)
-    ends = []
-    for name in ("x", "z"):
-        codes = net.node("QuantizeLinear", [net.input(name, SHAPE), "s", "zero"], f"{name}q")
-        ends.append(net.node("DequantizeLinear", [codes, "s", "zero"], f"{name}d"))
-    codes = net.node("QuantizeLinear", [net.node("Add", ends, "a"), "s", "zero"], "aq")
-    return net.model(net.node("DequantizeLinear", [codes, "s", "zero"], "y"))
+# ---- latency
 
 
 def test_latency_is_positive_and_a_ratio(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from oq import registry
 from oq.errors import OptionError
 from oq.explain import describe, plan_lines, why_lines
 from oq.graph import Graph
+from oq.pipeline import explain
 from oq.plan import plan
 from oq.spec import INT8, INT8_NARROW, INT32, UINT8, Fixed, Own, Plan, Product, QuantSpec, Share
 from tests.golden_images import residual
@@ -86,3 +87,63 @@ def test_why_not_fused() -> None:
 def test_why_something_else(residual_plan: Plan) -> None:
     with pytest.raises(OptionError, match=r"--why 'head': the plan mentions no such tensor or"):
         list(why_lines(residual_plan, "head"))
+
+
+def residual_says(name: str) -> tuple[str, ...]:
+    return explain(residual(), "trt", name)
+
+
+def test_why_a_tensor_inside_a_kernel() -> None:
+    net = Net()
+    net.node("Relu", [net.conv(net.input("x"), "c")], "r")
+    assert explain(net.model("r"), "trt", "c") == (
+        "tensor c lives inside one kernel, Conv+Relu of trt",
+    )
+
+
+def test_why_a_float_tensor_names_its_readers() -> None:
+    net = Net()
+    net.node("Softmax", [net.node("Erf", [net.input("x")], "e")], "s")
+    assert explain(net.model("s"), "trt", "e") == (
+        "tensor e stays in float: none of its readers takes it in integers",
+        "  read by n_s (Softmax), which stays in float: TensorRT keeps softmax in float",
+    )
+
+
+def test_why_a_float_constant_and_a_shape() -> None:
+    net = Net()
+    shape = net.node("Shape", [net.input("x")], "size")
+    net.node("Reshape", [net.conv("x", "c"), shape], "r")
+    model = net.model("r")
+    assert explain(model, "trt", "b_c")[0] == "tensor b_c is a constant and stays in float"
+    words = "holds no real values: there is nothing to quantize"
+    assert explain(model, "trt", "size")[0] == f"tensor size {words}"
+    assert "there is nothing to quantize" in explain(model, "trt", "n_size")[0]
+
+
+def test_why_every_name_of_the_graph_has_an_answer() -> None:
+    model = residual()
+    names = [n.name for n in model.graph.node] + [t for n in model.graph.node for t in n.output]
+    names += [t.name for t in model.graph.initializer] + [i.name for i in model.graph.input]
+    for name in names:
+        assert explain(model, "trt", name), name
+
+
+def test_why_a_name_that_is_nearly_right() -> None:
+    with pytest.raises(OptionError, match=r"did you mean .*'w_f'"):
+        residual_says("w_ff")
+    with pytest.raises(OptionError) as found:
+        residual_says("something else entirely")
+    assert "did you mean" not in str(found.value)
+
+
+def test_moves_are_no_kernels() -> None:
+    net = Net()
+    pool = net.node("MaxPool", [net.conv(net.input("x"), "c")], "m", kernel_shape=[2, 2])
+    found = plan(Graph(net.model(net.conv(pool, "d"))).view(), registry.target("ort"))
+    lines = list(plan_lines(found))
+    kernels = lines[lines.index("kernels") : lines.index("sites")]
+    moved = kernels.index("moved without a kernel, on the grid of their input")
+    assert any("n_c" in line for line in kernels[:moved])
+    assert kernels[moved + 1].split() == ["MaxPool", "n_m"]
+    assert not any("n_m" in line for line in kernels[:moved])

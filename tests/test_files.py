@@ -10,7 +10,15 @@ from google.protobuf.message import EncodeError
 
 from oq import files
 from oq.errors import ModelError, OptionError
-from oq.files import check_writable, file_bytes, load_model, model_bytes, replacing, save_model
+from oq.files import (
+    check_writable,
+    file_bytes,
+    load_model,
+    loadable,
+    model_bytes,
+    replacing,
+    save_model,
+)
 from tests.small import assert_same_outputs, normal, small
 
 MATMUL = "net (float[n,32] x) => (float[n,32] y) { y = MatMul(x, w) }"
@@ -271,3 +279,18 @@ def test_a_read_only_folder_is_found_out(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     with pytest.raises(OptionError, match=r"cannot write .*net\.onnx': Permission denied"):
         check_writable(tmp_path / "net.onnx")
+
+
+def test_runtimes_get_bytes_and_beyond_the_limit_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = matmul()
+    with loadable(model) as source:
+        assert isinstance(source, bytes) and onnx.load_from_string(source) == model
+    with loadable(tmp_path / "net.onnx") as source:
+        assert source == str(tmp_path / "net.onnx")
+    monkeypatch.setattr(files, "PROTOBUF_LIMIT", 10)
+    with loadable(model) as source:
+        assert isinstance(source, str)
+        assert_same_outputs(model, load_model(source))
+    assert not Path(source).exists()

@@ -22,6 +22,7 @@ from oq.graph import Graph
 from oq.legal import ALWAYS, CHECKS, Finding, check
 from oq.spec import Array
 from tests.graphs import Net
+from tests.test_placement import PLACEMENT
 
 SCALE = np.float32(0.1)
 U8, U128, S8 = np.uint8(0), np.uint8(128), np.int8(0)
@@ -255,7 +256,13 @@ def test_a_float_model_is_no_subject() -> None:
         pipeline.check(net.model(net.conv(net.input("x"), "c")), "ort")
 
 
-ELSEWHERE = {"stays-float", "only-qdq"}
+DPU = {"power-of-two", "one-scale", "int8-symmetric", "positions", "kernel-is-whole"}
+"""Violated in tests/dpu/test_checks.py."""
+
+COREML = {"float16-scale", "sides", "sum-in-float16"}
+"""Violated in tests/test_float16.py."""
+
+ELSEWHERE = {"stays-float", "only-qdq", *PLACEMENT} | DPU | COREML
 """Checks whose violations are tests of their own."""
 
 

@@ -182,7 +182,6 @@ def test_keep_float_reaches_the_plan_and_the_report() -> None:
         oq.quantize(network(), "ort", X, keep_float=["head"])
 
 
-@pytest.mark.xfail(strict=True, reason="trap T2: onnxruntime quantizes what lies between pairs")
 def test_a_kept_layer_between_integer_kernels_runs_in_float() -> None:
     net = Net()
     relu = net.node("Relu", [net.conv(net.input("x"), "c")], "r")

@@ -10,14 +10,9 @@ import numpy as np
 import pytest
 
 from oq import pipeline
-from oq.compare import (
-    Classification,
-    Kernels,
-    Latency,
-    OutputError,
-    ReadingResult,
-    Verification,
-)
+from oq.compare import Latency, ReadingResult, Verification
+from oq.deviation import Classification, OutputError
+from oq.engine import Kernels
 from oq.legal import Finding
 from oq.report import (
     Report,
@@ -124,6 +119,19 @@ def test_readings_that_differ_are_said_to() -> None:
     differing = replace(FOUND, literal=reading(30), gap=reading(28).outputs)
     said = re.sub(r"\s+", " ", " ".join(verification_lines(differing)))
     assert "the two readings differ: 'logits' by 28.0 dB" in said
+
+
+def test_what_another_engine_left_in_float_is_named() -> None:
+    left = ("node_matmul (Subgraph in f32)", "/head/" + "x" * 90 + " (MatMul in f32)")
+    found = replace(FOUND, kernels=Kernels(20, 2, {}, "heavy ops", left), engine="openvino")
+    said = re.sub(r"\s+", " ", " ".join(verification_lines(found)))
+    assert "kernels 20 of 22 heavy ops in integers (91 %) in openvino" in said
+    assert all(f"in float: {name}" in said for name in left)
+    assert "0.49 of float in openvino" in said and "onnxruntime" not in said
+    differing = replace(found, literal=reading(30), gap=reading(28).outputs)
+    assert "what openvino runs is not what" in re.sub(
+        r"\s+", " ", " ".join(verification_lines(differing))
+    )
 
 
 def test_long_names_are_kept_whole_where_they_matter() -> None:

@@ -4,12 +4,24 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
-from oq import session as module
 from oq.errors import DataError, ModelError, OptionError
 from oq.grid import fake_quantize, fit, quantize
-from oq.session import Session, Settings, expose, infer, optimized_ops, run, version
+from oq.session import (
+    Session,
+    Settings,
+    custom_ops,
+    cut,
+    expose,
+    infer,
+    optimized_ops,
+    quietly,
+    run,
+    use_custom_ops,
+    version,
+)
 from oq.spec import INT8_NARROW, UINT8, Array, Range, TensorInfo
 from tests.small import normal, reference, small
 
@@ -76,7 +88,6 @@ def test_a_model_runs_from_a_path_and_beyond_the_protobuf_limit(
     x = normal(32, 32, seed=1)
     expected = x + normal(32, 32)
     assert np.array_equal(run(path, {"x": x})["y"], expected)
-    monkeypatch.setattr(module, "PROTOBUF_LIMIT", 10)
     monkeypatch.setattr("oq.files.PROTOBUF_LIMIT", 10)
     before = model.SerializeToString()
     assert np.array_equal(run(model, {"x": x})["y"], expected)
@@ -186,3 +197,39 @@ def test_version_is_onnxruntimes() -> None:
     import onnxruntime
 
     assert version() == onnxruntime.__version__
+
+
+def test_quietly_holds_onnxruntimes_log_back(capfd: pytest.CaptureFixture[str]) -> None:
+    """The model has an initializer that nothing reads, which onnxruntime warns of by default."""
+    model = small("net (float[n] x) => (float[n] y) { y = Relu(x) }", {"unused": np.ones(3)})
+    content = model.SerializeToString()
+    with quietly():
+        ort.InferenceSession(content)
+    assert capfd.readouterr().err == ""
+    ort.InferenceSession(content)
+    assert "unused" in capfd.readouterr().err
+
+
+def test_libraries_in_use_are_told_to_other_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oq.session._custom_ops", [])
+    (tmp_path / "ops.so").touch()
+    use_custom_ops([tmp_path / "ops.so"])
+    assert custom_ops() == ((tmp_path / "ops.so").resolve(),)
+
+
+def test_a_cut_model_computes_from_what_it_is_given() -> None:
+    """Relu, Neg and Abs in a row, the value between the first two given from outside."""
+    model = small(CHAIN)
+    given = normal(2, 3)
+    part = cut(model, {"a:new": np.float32}, lambda t, _: "a:new" if t == "a" else t, ["y"])
+    assert [n.op_type for n in part.graph.node] == ["Neg", "Abs"], "what is not needed is gone"
+    assert [i.name for i in part.graph.input] == ["a:new"]
+    np.testing.assert_array_equal(reference(part, {"a:new": given})["y"], np.abs(given))
+    # the tensor itself can still be asked for, and only the readers named are redirected
+    both = cut(model, {"a:new": np.float32}, lambda t, r: "a:new" if r == "b" else t, ["a", "y"])
+    found = reference(both, {"x": normal(2, 3, seed=1), "a:new": given})
+    np.testing.assert_array_equal(found["a"], np.maximum(normal(2, 3, seed=1), 0))
+    np.testing.assert_array_equal(found["y"], np.abs(given))
+    assert [n.op_type for n in model.graph.node] == ["Relu", "Neg", "Abs"]

@@ -6,6 +6,7 @@ static, weight transposes and casts.  The evaluation is onnx-graphsurgeon's.
 
 from oq.graph import Graph
 from oq.prepare.outcome import Outcome
+from oq.session import quietly
 
 
 def fold_constants(graph: Graph) -> Outcome:
@@ -17,4 +18,7 @@ def fold_constants(graph: Graph) -> Outcome:
         for node in view.nodes
     )
     has_shapes = any(n.op == "Shape" for n in view.nodes)
-    return Outcome(graph.fold_constants()) if foldable or has_shapes else Outcome()
+    if not (foldable or has_shapes):
+        return Outcome()
+    with quietly():
+        return Outcome(graph.fold_constants())

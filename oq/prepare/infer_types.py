@@ -16,8 +16,7 @@ SMALL = 1024
 
 def infer_types(graph: Graph) -> Outcome:
     """Annotate every tensor that a node computes."""
-    inferred = onnx.shape_inference.infer_shapes(_without_weights(graph), data_prop=True)
-    types = {v.name: read_type(v) for v in (*inferred.graph.value_info, *inferred.graph.output)}
+    types = _by_onnx(graph)
     computed = [t for n in graph.view().nodes for t in n.outputs if t]
     unknown = [t for t in computed if t not in types or types[t].shape is None]
     if unknown:
@@ -26,6 +25,18 @@ def infer_types(graph: Graph) -> Outcome:
     still = [t for t in computed if t not in types or types[t].dtype is None]
     refusals = tuple(f"tensor {t!r} has no type that ONNX or onnxruntime can infer" for t in still)
     return Outcome(len(types), refusals)
+
+
+def infer_with_onnx(graph: Graph) -> Outcome:
+    """Annotate what ONNX alone can infer: for files that onnxruntime may refuse to load."""
+    types = _by_onnx(graph)
+    graph.set_types(types)
+    return Outcome(len(types))
+
+
+def _by_onnx(graph: Graph) -> dict[str, TensorInfo]:
+    inferred = onnx.shape_inference.infer_shapes(_without_weights(graph), data_prop=True)
+    return {v.name: read_type(v) for v in (*inferred.graph.value_info, *inferred.graph.output)}
 
 
 def _without_weights(graph: Graph) -> onnx.ModelProto:

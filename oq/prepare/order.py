@@ -1,11 +1,11 @@
 """The passes in the order they run, because order is a decision someone must see.
 
-Constants come first, since every other pass asks what is constant; BatchNorm after no-ops, since
-an Identity may stand between it and its layer; types for the graph as it then is, and only behind
-them what asks for ranks.
+Constants come first, since every other pass asks what is constant; then no-ops, since an Identity
+may stand between any two nodes; types for the graph as it then is, and behind them what asks for
+ranks; what folds into a BatchNormalization before that is folded into its layer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -14,22 +14,41 @@ from onnx import inliner
 from oq.errors import ModelError
 from oq.graph import Graph
 from oq.prepare.drop_noops import drop_noops
+from oq.prepare.fold_affine import fold_affine
 from oq.prepare.fold_batchnorm import fold_batchnorm
 from oq.prepare.fold_constants import fold_constants
 from oq.prepare.fold_pad import fold_pad
+from oq.prepare.harden_sigmoid import harden_sigmoid
 from oq.prepare.infer_types import infer_types
 from oq.prepare.mean_to_pool import mean_to_pool
 from oq.prepare.outcome import Outcome
+from oq.prepare.plain_gemm import plain_gemm
 from oq.prepare.raise_opset import raise_opset
+from oq.prepare.round_slopes import round_edge_slope, round_slopes
+from oq.prepare.shortcut_to_conv import shortcut_to_conv
+from oq.prepare.sum_to_add import sum_to_add
+from oq.prepare.write_attributes import write_attributes
 
 PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     fold_constants,
     drop_noops,
+    infer_types,
+    sum_to_add,
+    fold_affine,
     fold_batchnorm,
     fold_pad,
-    infer_types,
     mean_to_pool,
 )
+
+BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
+    "harden_sigmoid": harden_sigmoid,
+    "round_edge_slope": round_edge_slope,
+    "round_slopes": round_slopes,
+    "write_attributes": write_attributes,
+    "plain_gemm": plain_gemm,
+    "shortcut_to_conv": shortcut_to_conv,
+}
+"""Passes that pay on some targets only, which name them in ``Target.passes``; they run last."""
 
 QUANTIZED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"}
@@ -44,8 +63,8 @@ class Prepared:
     outcomes: dict[str, Outcome]
 
 
-def prepare(model: onnx.ModelProto, min_opset: int) -> Prepared:
-    """Run every pass; ``model`` itself is left alone.
+def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] = ()) -> Prepared:
+    """Run every pass, and the ``requested`` ones; ``model`` itself is left alone.
 
     Raises:
         ModelError: the model is quantized already, or its opset cannot be raised.
@@ -54,7 +73,8 @@ def prepare(model: onnx.ModelProto, min_opset: int) -> Prepared:
     if model.functions:
         model = inliner.inline_local_functions(model)
     graph = Graph(raise_opset(model, min_opset))
-    return Prepared(graph, {step.__name__: step(graph) for step in PASSES})
+    steps = (*PASSES, *(BY_REQUEST[name] for name in requested))
+    return Prepared(graph, {step.__name__: step(graph) for step in steps})
 
 
 def refuse_quantized(model: onnx.ModelProto) -> None:

@@ -26,6 +26,9 @@ from oq.spec import Array
 DAMPING = 0.01
 """Share of the mean second moment that is added to each, so that H has an inverse."""
 
+BLOCK = 32
+"""Weights that are rounded before the others hear of it, in one product (GPTQ, section 3.3)."""
+
 
 def round_with_feedback(subject: Subject) -> Change:
     """New weights, on their grids, and the biases that belong to them."""
@@ -64,7 +67,7 @@ def _round_layer(layer: Layer, weight: Array, grid: Grid, rounded: Walk) -> Arra
     rows = rows_of(layer, weight).astype(np.float64)
     windows = draw_windows(layer, rounded.at(rounded.input(layer.node)), weight)
     windows -= windows.mean(axis=1, keepdims=True)
-    moments = windows.transpose(0, 2, 1) @ windows / max(windows.shape[1], 1)
+    moments = (windows.transpose(0, 2, 1) @ windows).astype(np.float64) / max(windows.shape[1], 1)
     scale = np.broadcast_to(grid.scale, weight.shape[layer.weight_axis]).astype(np.float64)
     found = feedback(rows, moments, scale.reshape(rows.shape[:2]), grid.qtype.qmin, grid.qtype.qmax)
     return weight_of(layer, found, weight)
@@ -84,12 +87,15 @@ def feedback(rows: Array, moments: Array, scale: Array, lowest: int, highest: in
     h = h + damping[:, None, None] * np.eye(width)
     upper = np.linalg.cholesky(np.linalg.inv(h)).transpose(0, 2, 1)
     left = np.take_along_axis(rows, order[:, None, :], 2)
-    codes = np.empty_like(left)
-    for j in range(width):
-        code = np.clip(np.rint(left[:, :, j] / scale), lowest, highest)
-        codes[:, :, j] = code * scale
-        error = (left[:, :, j] - codes[:, :, j]) / upper[:, None, j, j]
-        left[:, :, j + 1 :] -= error[:, :, None] * upper[:, None, j, j + 1 :]
+    codes, errors = np.empty_like(left), np.empty_like(left)
+    for start in range(0, width, BLOCK):
+        end = min(start + BLOCK, width)
+        for j in range(start, end):
+            code = np.clip(np.rint(left[:, :, j] / scale), lowest, highest)
+            codes[:, :, j] = code * scale
+            errors[:, :, j] = (left[:, :, j] - codes[:, :, j]) / upper[:, None, j, j]
+            left[:, :, j + 1 : end] -= errors[:, :, j, None] * upper[:, None, j, j + 1 : end]
+        left[:, :, end:] -= errors[:, :, start:end] @ upper[:, start:end, end:]
     found = np.empty_like(codes)
     np.put_along_axis(found, np.broadcast_to(order[:, None, :], codes.shape), codes, 2)
     return found

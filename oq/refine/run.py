@@ -24,13 +24,11 @@ from oq.refine.subject import Feeds, Subject
 from oq.solve import Solution
 from oq.view import GraphView
 
-SAMPLES = 64
+SAMPLES_FROM, SAMPLES_TO = 16, 128
 """Samples to learn from: means and second moments need no more."""
 
-LEAST_SAMPLES = 8
-
-MEMORY = 256 * 10**6
-"""Bytes that one tensor of all samples may take."""
+MEMORY = 26 * 10**6
+"""Bytes that the largest tensor of these samples may take: the work of a step grows with it."""
 
 BATCH = 8
 
@@ -124,10 +122,10 @@ def _try(
 
 
 def draw_samples(source: Fitted, view: GraphView, seed: int) -> tuple[Feeds, ...]:
-    """Batches of :data:`SAMPLES` samples, fewer where a tensor of them would be huge."""
+    """Batches to learn from: as many samples as :data:`MEMORY` holds of the largest tensor."""
     largest = max((_bytes(view, t) for t in view.tensors), default=0)
     fitting = MEMORY // max(largest, 1)
-    count = int(min(SAMPLES, max(fitting, LEAST_SAMPLES)))
+    count = int(min(SAMPLES_TO, max(fitting, SAMPLES_FROM)))
     return feeds_of(subset(source, count, seed))
 
 

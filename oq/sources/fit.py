@@ -18,6 +18,9 @@ from oq.spec import FLOAT_DTYPES, Array, Batch, Shape, TensorInfo
 
 _log = logging.getLogger(__name__)
 
+LABEL_AXES = (1, 3, 4)
+"""Numbers of axes that labels may have: (sample,), (sample, height, width), and one more."""
+
 
 def _is_size(axis: int | str | None) -> bool:
     # Some exporters write 0 or -1 for a dynamic axis.
@@ -61,11 +64,12 @@ def fit_batch(batch: Batch, inputs: Sequence[TensorInfo], place: Place, regroupe
     if count == 0:
         raise DataError(f"{place.name}: {place.locate(place.first)} is a batch without samples")
     if batch.labels is not None and (
-        batch.labels.ndim != 1 or count not in (None, len(batch.labels))
+        batch.labels.ndim not in LABEL_AXES or count not in (None, len(batch.labels))
     ):
         raise DataError(
             f"{place.name}: labels have shape {batch.labels.shape}; expected one per sample,"
-            f" ({'samples' if count is None else count},)"
+            f" ({'samples' if count is None else count},), or one per pixel, (sample, height,"
+            " width)"
         )
     free = regrouped and count is not None
     return Batch(

@@ -1,0 +1,1 @@
+"""The commands, a function each; ``oq.cli`` gives them their names."""

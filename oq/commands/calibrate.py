@@ -1,0 +1,78 @@
+"""``oq calibrate``: statistics only, for every calibrator at once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oq.console import say
+from oq.errors import OptionError
+from oq.flags import (
+    AutoBatchOpt,
+    JsonOpt,
+    KeepOpt,
+    MemoryOpt,
+    PreprocessOpt,
+    ProviderOpt,
+    SamplesOpt,
+    SeedOpt,
+    SetOpt,
+    read_settings,
+)
+from oq.progress import show_progress
+
+
+def calibrate(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL.onnx | CACHE...", help="the model, or the caches of --merge"),
+    ],
+    cache: Annotated[Path, typer.Option("--cache", help="the file to write")] = Path("oq.cache"),
+    target: Annotated[str, typer.Option("--target", "-t", help="see oq targets")] = "ort",
+    data: Annotated[str | None, typer.Option("--data", "-d", help="as for oq quantize")] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="join finished caches of one model instead")
+    ] = False,
+    samples: SamplesOpt = None,
+    batch_size: AutoBatchOpt = None,
+    preprocess: PreprocessOpt = None,
+    keep_float: KeepOpt = None,
+    settings: SetOpt = None,
+    max_memory: MemoryOpt = None,
+    provider: ProviderOpt = "cpu",
+    seed: SeedOpt = 0,
+    as_json: JsonOpt = False,
+) -> None:
+    """Collect statistics only, for every calibrator at once; resumes and merges."""
+    from oq.cache import merge_caches, save_cache
+    from oq.files import check_writable
+
+    check_writable(cache)
+    if merge:
+        whole = merge_caches(files)
+        save_cache(whole, cache)
+        samples, tensors = whole.samples, len(whole.statistics)
+    else:
+        from oq import pipeline
+
+        if len(files) != 1 or data is None:
+            raise OptionError("oq calibrate needs one MODEL.onnx and --data, or --merge A B ...")
+        with show_progress() as watch:
+            found = pipeline.calibrate(
+                files[0],
+                target,
+                data,
+                cache,
+                samples=samples,
+                batch_size=batch_size,
+                preprocess=preprocess,
+                keep_float=tuple(keep_float or ()),
+                settings=read_settings(settings),
+                max_memory=max_memory,
+                provider=provider,
+                seed=seed,
+                watch=watch,
+            )
+        samples, tensors = found.samples, len(found.statistics)
+    line = f"{cache}: statistics of {tensors} tensors over {samples:,} samples"
+    say({"cache": str(cache), "tensors": tensors, "samples": samples}, [line], as_json)

@@ -1,0 +1,79 @@
+"""Commands that run nothing: ``plan``, ``check``, ``targets``, ``calibrators``."""
+
+from typing import Annotated, Any
+
+import typer
+
+from oq.console import say
+from oq.flags import (
+    JsonOpt,
+    KeepOpt,
+    LayerOpt,
+    ModelArg,
+    ModeOpt,
+    SetOpt,
+    TargetOpt,
+    read_layers,
+    read_mode,
+    read_settings,
+)
+
+
+def plan(
+    model: ModelArg,
+    target: TargetOpt,
+    why: Annotated[
+        str | None, typer.Option("--why", metavar="TENSOR|NODE", help="explain one name")
+    ] = None,
+    keep_float: KeepOpt = None,
+    layer: LayerOpt = None,
+    mode: ModeOpt = "hybrid",
+    settings: SetOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Show what would be quantized, and why; needs no data."""
+    from oq import pipeline
+    from oq.explain import plan_lines
+
+    wishes: dict[str, Any] = {
+        "keep_float": tuple(keep_float or ()),
+        "layers": read_layers(layer),
+        "mode": read_mode(mode),
+        "settings": read_settings(settings),
+    }
+    if why is None:
+        found = pipeline.make_plan(model, target, **wishes)
+        say(found, plan_lines(found), as_json)
+    else:
+        lines = pipeline.explain(model, target, why, **wishes)
+        say({"name": why, "why": lines}, lines, as_json)
+
+
+def check(
+    model: ModelArg, target: TargetOpt, settings: SetOpt = None, as_json: JsonOpt = False
+) -> None:
+    """Judge a Q/DQ file of any tool by a target's rules; exit 1 on errors."""
+    from oq import pipeline
+    from oq.outlook import judgement_lines
+
+    found = pipeline.judge(model, target, settings=read_settings(settings))
+    say(found, judgement_lines(found), as_json)
+    if any(f.severity == "error" for f in found.findings):
+        raise typer.Exit(1)
+
+
+def targets(as_json: JsonOpt = False) -> None:
+    """List the targets."""
+    _list("targets", as_json)
+
+
+def calibrators(as_json: JsonOpt = False) -> None:
+    """List the calibrators."""
+    _list("calibrators", as_json)
+
+
+def _list(kind: str, as_json: bool) -> None:
+    from oq import registry
+
+    found = {name: registry.summary(kind, name) for name in registry.names(kind)}
+    say(found, (f"{name:<16} {text}" for name, text in found.items()), as_json)

@@ -1,0 +1,93 @@
+"""``oq sensitivity``: which layers cost accuracy."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oq.console import say
+from oq.errors import OptionError
+from oq.flags import (
+    BatchOpt,
+    CalibratorOpt,
+    DataOpt,
+    JsonOpt,
+    KeepOpt,
+    ModelArg,
+    PreprocessOpt,
+    SeedOpt,
+    SetOpt,
+    TargetOpt,
+    read_settings,
+)
+from oq.progress import show_progress
+
+
+def sensitivity(
+    model: ModelArg,
+    target: TargetOpt,
+    data: DataOpt,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="write the table: .csv or .json")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="draw it: .png, .svg or .pdf (needs matplotlib)")
+    ] = None,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="draw this many")] = 64,
+    batch_size: BatchOpt = 8,
+    preprocess: PreprocessOpt = None,
+    calibrator: CalibratorOpt = None,
+    settings: SetOpt = None,
+    weights: Annotated[str | None, typer.Option(help="range of weights: max or mse")] = None,
+    keep_float: KeepOpt = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=0, help="processes; 0: one per core")
+    ] = 0,
+    seed: SeedOpt = 0,
+    as_json: JsonOpt = False,
+) -> None:
+    """Rank the layers by the error that quantizing each causes."""
+    from oq import rank
+    from oq.ranking import ranking_lines, write_table
+
+    _check(output, (".csv", ".json"))
+    _check(plot, (".png", ".svg", ".pdf"))
+    if plot is not None:
+        from oq.plot import draw_ranking, require_matplotlib
+
+        require_matplotlib()
+    with show_progress() as watch:
+        found = rank.sensitivity(
+            model,
+            target,
+            data,
+            calibrator=calibrator,
+            settings=read_settings(settings),
+            weights=weights,
+            samples=samples,
+            batch_size=batch_size,
+            preprocess=preprocess,
+            keep_float=tuple(keep_float or ()),
+            jobs=jobs,
+            seed=seed,
+            watch=watch,
+        )
+    if output is not None:
+        write_table(found, output)
+    if plot is not None:
+        draw_ranking(found, plot)
+    given = (("--preprocess", preprocess), ("--calibrator", calibrator), ("--weights", weights))
+    flags = [word for pair in given if pair[1] is not None for word in pair if word]
+    flags += [w for s in settings or () for w in ("--set", s)]
+    flags += [w for k in keep_float or () for w in ("--keep-float", k)]
+    say(found, ranking_lines(found, flags), as_json)
+
+
+def _check(path: Path | None, endings: tuple[str, ...]) -> None:
+    from oq.files import check_writable
+
+    if path is None:
+        return
+    if path.suffix.lower() not in endings:
+        raise OptionError(f"cannot write {str(path)!r}: expected {' or '.join(endings)}")
+    check_writable(path)

@@ -1,0 +1,34 @@
+"""The one place that writes to standard output and standard error, and ends with an exit status.
+
+With ``--json`` standard output carries one JSON document and nothing else; words about the run go
+to standard error.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+import typer
+
+
+def say(value: Any, lines: Iterable[str], as_json: bool) -> None:
+    """Print ``value`` as JSON, or ``lines``."""
+    if as_json:
+        from oq.report import to_json
+
+        print(json.dumps(to_json(value), indent=2))
+        return
+    for line in lines:
+        print(line)
+
+
+def warn(text: str) -> None:
+    """One line on standard error."""
+    print(f"oq: {text}", file=sys.stderr)
+
+
+def miss(text: str) -> NoReturn:
+    """End with exit status 1: done, but a stated limit was missed, and ``text`` says which."""
+    warn(text)
+    raise typer.Exit(1)

@@ -1,0 +1,143 @@
+"""How far outputs are from a reference, as running sums: error, cosine, SQNR, top-1 and top-5.
+
+Sums are kept in float64 and take one batch at a time, so memory does not depend on the number of
+samples.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from oq.spec import Array
+
+
+@dataclass(frozen=True, slots=True)
+class OutputError:
+    """How far one output is from a reference, over all samples.
+
+    ``max_abs``, ``mean_abs``: absolute error in the output's unit.  ``sqnr_db``: signal over
+    noise, ``10 log10(sum x^2 / sum (x - y)^2)`` (inf when equal).  ``cosine``: of both outputs as
+    one long vector.  ``nonfinite``: values that are NaN or infinite on either side, left out of
+    the rest.
+    """
+
+    name: str
+    max_abs: float
+    mean_abs: float
+    sqnr_db: float
+    cosine: float
+    nonfinite: int
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """For an output with axes (sample, class).  Shares in percent; accuracies need labels.
+
+    ``agreement``: samples whose largest class is that of the float model.  ``agreement5``: samples
+    whose float top-1 is among the five largest.
+    """
+
+    output: str
+    samples: int
+    agreement: float
+    agreement5: float
+    top1_float: float | None = None
+    top1: float | None = None
+    top5_float: float | None = None
+    top5: float | None = None
+
+
+@dataclass(slots=True)
+class Sums:
+    """Running sums of one output's comparison, in float64."""
+
+    signal: float = 0.0
+    noise: float = 0.0
+    other: float = 0.0
+    dot: float = 0.0
+    total_abs: float = 0.0
+    max_abs: float = 0.0
+    count: int = 0
+    nonfinite: int = 0
+
+    def add(self, reference: Array, found: Array) -> None:
+        x = reference.astype(np.float64).reshape(-1)
+        y = found.astype(np.float64).reshape(-1)
+        usable = np.isfinite(y) & np.isfinite(x)
+        self.nonfinite += int(np.count_nonzero(~usable))
+        x, y = x[usable], y[usable]
+        error = x - y
+        self.signal += float(x @ x)
+        self.other += float(y @ y)
+        self.dot += float(x @ y)
+        self.noise += float(error @ error)
+        self.total_abs += float(np.abs(error).sum())
+        self.max_abs = max(self.max_abs, float(np.abs(error).max(initial=0.0)))
+        self.count += x.size
+
+    def result(self, name: str) -> OutputError:
+        norms = np.sqrt(self.signal * self.other)
+        cosine = self.dot / norms if norms > 0 else float(self.signal == self.other)
+        mean = self.total_abs / self.count if self.count else 0.0
+        db = sqnr_db(self.signal, self.noise)
+        if self.nonfinite and not self.count:  # nothing is left to compare
+            db, cosine = float("-inf"), 0.0
+        return OutputError(name, self.max_abs, mean, db, min(1.0, cosine), self.nonfinite)
+
+
+def sqnr_db(signal: float, noise: float) -> float:
+    """``10 log10(signal / noise)``; inf without noise, -inf without signal."""
+    if noise == 0:
+        return float("inf")
+    return float(10 * np.log10(signal / noise)) if signal > 0 else float("-inf")
+
+
+@dataclass(slots=True)
+class Votes:
+    """Running counts of one classifier output: samples, and how many each test holds for."""
+
+    samples: int = 0
+    labelled: int = 0
+    hits: dict[str, int] = field(default_factory=dict)
+
+    def add(self, reference: Array, found: Array, labels: Array | None) -> None:
+        mine, theirs = top5(found), top5(reference)
+        self.samples += len(mine)
+        self._count("agreement", mine[:, 0] == theirs[:, 0])
+        self._count("agreement5", (mine == theirs[:, :1]).any(axis=1))
+        if labels is None or labels.ndim != 1:  # labels per pixel are no classes of samples
+            return
+        self.labelled += len(labels)
+        wanted = np.asarray(labels).reshape(-1, 1)
+        for suffix, top in (("", mine), ("_float", theirs)):
+            self._count(f"top1{suffix}", (top[:, :1] == wanted).any(axis=1))
+            self._count(f"top5{suffix}", (top == wanted).any(axis=1))
+
+    def _count(self, test: str, holds: Array) -> None:
+        self.hits[test] = self.hits.get(test, 0) + int(np.count_nonzero(holds))
+
+    def result(self, name: str) -> Classification:
+        def percent(test: str, of: int) -> float | None:
+            return 100.0 * self.hits.get(test, 0) / of if of else None
+
+        return Classification(
+            name,
+            self.samples,
+            percent("agreement", self.samples) or 0.0,
+            percent("agreement5", self.samples) or 0.0,
+            **{t: percent(t, self.labelled) for t in ("top1_float", "top1", "top5_float", "top5")},
+        )
+
+
+def top5(scores: Array) -> Array:
+    """Indices of the five largest classes per sample, largest first; ties to the lower index."""
+    flat = scores.reshape(len(scores), -1)
+    return np.argsort(-flat, axis=1, kind="stable")[:, :5]
+
+
+def is_classifier(values: Array) -> bool:
+    """Real scores, axes (sample, class), at least two classes, any further axes of length 1."""
+    if values.ndim < 2 or values.dtype.kind != "f":
+        return False
+    return values.shape[1] >= 2 and math.prod(values.shape[2:]) == 1

@@ -1,0 +1,140 @@
+"""Where the DPU's kernels are in a graph, and which grids they read and write.
+
+The same walk serves a float graph with a plan beside it and a Q/DQ file of any tool: the caller
+says which grid a node reads at a tensor, and which one a tensor is written to.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from oq.dpu.kernels import is_hard_sigmoid
+from oq.ops import facts
+from oq.predicates import bias_input, data_inputs, weight_input
+from oq.view import GraphView, NodeView
+
+Q, DQ = "QuantizeLinear", "DequantizeLinear"
+SLOPED = frozenset({"LeakyRelu", "PRelu"})
+FUSED = frozenset({"Clip", "Relu", *SLOPED})
+"""Activations that a kernel applies before it rounds."""
+
+FUSED_BOUNDS = ((0.0, 6.0), (0.0, 1.0))
+CLIP, GATE, PRODUCT, SWISH = "Clip", "HardSigmoid", "Mul", "Swish"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One kernel: its op, the names of the grids around it, and what is fused behind it.
+
+    ``op`` is that of the node, but "Swish" for the Mul that ends ``x * HardSigmoid(x)``.
+    ``weight``, ``bias`` and ``output`` are None where there is none or it is float.
+    """
+
+    op: str
+    node: str
+    inputs: tuple[str, ...]
+    weight: str | None
+    bias: str | None
+    output: str | None
+    sloped: bool
+    relu6: bool
+
+
+Read = Callable[[str, str], str | None]
+"""(tensor, node) -> the name of the grid on which the node reads it, or None."""
+
+Written = Callable[[str], str | None]
+"""tensor -> the name of the grid it is rounded to, or None."""
+
+
+class _End(NamedTuple):
+    grid: str | None
+    sloped: bool
+    relu6: bool
+
+
+def find_places(view: GraphView, read: Read, written: Written) -> Iterator[Place]:
+    """Every node that reads grids, in the order of the graph."""
+    for node in view.nodes:
+        if facts(node.op) is None or node.op in FUSED or _is_other_gate(node):
+            continue
+        weight, bias = weight_input(node), bias_input(node)
+        data = [t for t in data_inputs(node) if t != weight]
+        grids = [read(t, node.name) for t in data]
+        if not grids or any(g is None for g in grids):
+            continue
+        end = _end(view, node, written)
+        yield Place(
+            op=SWISH if _is_swish(view, node) else node.op,
+            node=node.name,
+            inputs=tuple(g for g in grids if g is not None),
+            weight=None if weight is None else read(weight, node.name),
+            bias=None if bias is None else read(bias, node.name),
+            output=end.grid,
+            sloped=end.sloped,
+            relu6=end.relu6,
+        )
+
+
+def _end(view: GraphView, node: NodeView, written: Written) -> _End:
+    """The grid that ends the kernel of ``node``, behind what is fused into it."""
+    tensor, sloped, relu6 = node.outputs[0], False, False
+    while (grid := written(tensor)) is None:
+        readers = view.consumers(tensor)
+        if view.edges(tensor) != 1 or not readers or not _joins(view, readers[0]):
+            return _End(None, sloped, relu6)
+        sloped = sloped or readers[0].op in SLOPED
+        relu6 = relu6 or is_relu6(view, readers[0])
+        tensor = readers[0].outputs[0]
+    return _End(grid, sloped, relu6)
+
+
+def _joins(view: GraphView, node: NodeView) -> bool:
+    """Whether ``node`` is part of the kernel above it: an activation, or a factor spelled out."""
+    scales = node.op == PRODUCT and any(view.is_constant(t) for t in node.inputs)
+    return node.op in FUSED or scales
+
+
+def is_relu6(view: GraphView, node: NodeView) -> bool:
+    """Whether ``node`` is a Clip to [0, 6]."""
+    return node.op == CLIP and bounds_of(view, node) == (0.0, 6.0)
+
+
+def is_fused(view: GraphView, node: NodeView) -> bool:
+    """Whether a kernel applies ``node`` before it rounds; of Clips those to [0, 6] and [0, 1]."""
+    return node.op in FUSED and (node.op != CLIP or bounds_of(view, node) in FUSED_BOUNDS)
+
+
+def bounds_of(view: GraphView, node: NodeView) -> tuple[float | None, float | None]:
+    """The constant bounds of a Clip node, attributes or inputs; None where there is none."""
+    found: list[float | None] = []
+    for slot, name in ((1, "min"), (2, "max")):
+        tensor = node.inputs[slot] if slot < len(node.inputs) else ""
+        value = view.constants[tensor] if tensor and view.is_constant(tensor) else None
+        value = node.attributes.get(name) if value is None else value.reshape(-1)[0]
+        found.append(None if value is None else float(value))
+    return found[0], found[1]
+
+
+def _is_other_gate(node: NodeView) -> bool:
+    """Whether ``node`` is a HardSigmoid of other slopes, which the CPU runs."""
+    return node.op == GATE and not is_hard_sigmoid(node.attributes)
+
+
+def _is_swish(view: GraphView, node: NodeView) -> bool:
+    """``Mul(x, HardSigmoid(x))``, with or without pairs between."""
+    if node.op != PRODUCT or len(node.inputs) != 2:
+        return False
+    ends = [_above_pair(view, t) for t in node.inputs]
+    for gate, other in (ends, ends[::-1]):
+        producer = view.producer(gate)
+        if producer is not None and producer.op == GATE and is_hard_sigmoid(producer.attributes):
+            return _above_pair(view, producer.inputs[0]) == other
+    return False
+
+
+def _above_pair(view: GraphView, tensor: str) -> str:
+    """The tensor that a Q/DQ pair ending in ``tensor`` quantizes, or ``tensor`` itself."""
+    dq = view.producer(tensor)
+    q = view.producer(dq.inputs[0]) if dq is not None and dq.op == DQ else None
+    return q.inputs[0] if q is not None and q.op == Q else tensor

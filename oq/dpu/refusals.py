@@ -1,0 +1,131 @@
+"""Why the DPU does not take a node: predicates of target dpu, each None or a sentence."""
+
+from collections.abc import Mapping
+
+from oq.dpu.kernels import is_hard_sigmoid
+from oq.dpu.limits import DEVICES, Limits, Shape, beyond
+from oq.dpu.places import CLIP, FUSED_BOUNDS, SLOPED, bounds_of
+from oq.ops import facts
+from oq.target import Match, Predicate
+from oq.view import GraphView, NodeView
+
+EDGE_SLOPE = 26
+"""256ths."""
+
+SLOPE_ERROR = 0.05
+"""Share of itself by which rounding to 256ths may move a slope: 0.1 moves by 0.016."""
+
+LARGEST_MEAN = 512
+"""Values of the largest window that the DPU averages in one pass."""
+
+
+def clip_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
+    """The DPU clips to [0, 6] and [0, 1]."""
+    for node in match.links:
+        if node.op == CLIP and (found := bounds_of(view, node)) not in FUSED_BOUNDS:
+            return f"{node.name!r} clips to {list(found)}, and the DPU to [0, 6] or [0, 1]"
+    return None
+
+
+def slope_is_not_in_hardware(_view: GraphView, match: Match) -> str | None:
+    """The edge DPU's LeakyReLU multiplies by 26/256, whatever the file says."""
+    for node in match.links:
+        if node.op in SLOPED and round(256 * _slope(node)) != EDGE_SLOPE:
+            return (
+                f"{node.name!r} has slope {_slope(node):g}, and the edge DPU only {EDGE_SLOPE}/256 "
+                "(--set device=npu for a newer one)"
+            )
+    return None
+
+
+def slope_is_no_256th(_view: GraphView, match: Match) -> str | None:
+    """Newer NPUs multiply by k/256."""
+    for node in match.links:
+        slope = 256 * _slope(node) if node.op in SLOPED else 0.0
+        if abs(round(slope) - slope) > SLOPE_ERROR * abs(slope):
+            return f"{node.name!r} has slope {slope / 256:g}, which no k/256 comes near"
+    return None
+
+
+def _slope(node: NodeView) -> float:
+    return float(node.attributes.get("alpha", 0.01))
+
+
+def gate_is_other(_view: GraphView, match: Match) -> str | None:
+    """The hardware's HardSigmoid is ``max(0, min(1, x / 6 + 1 / 2))``."""
+    if is_hard_sigmoid(match.anchor.attributes):
+        return None
+    return f"{match.anchor.name!r} is no HardSigmoid of alpha = 1/6, beta = 1/2"
+
+
+def input_is_constant(view: GraphView, match: Match) -> str | None:
+    """What moves a constant has no grid to follow."""
+    tensor = match.anchor.inputs[0]
+    return f"its input {tensor!r} is a constant" if view.is_constant(tensor) else None
+
+
+def mean_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
+    """Means are over whole windows of at most 512 values."""
+    node = match.anchor
+    row = facts(node.op)
+    if row is not None and row.kind == "copy":
+        return None  # MaxPool
+    if node.attributes.get("ceil_mode"):
+        return f"the windows of {node.name!r} pass the edge of the image (ceil_mode)"
+    same = str(node.attributes.get("auto_pad", "")).startswith("SAME")
+    if (any(node.attributes.get("pads", ())) or same) and not node.attributes.get(
+        "count_include_pad"
+    ):
+        return f"{node.name!r} averages fewer values at the edge (count_include_pad = 0)"
+    info = view.tensors.get(node.inputs[0])
+    image = () if info is None or info.shape is None else info.shape[2:]
+    count = 1
+    for side in node.attributes.get("kernel_shape", image):
+        count *= side if isinstance(side, int) else 1
+    if count > LARGEST_MEAN:
+        return f"{node.name!r} averages {count} values, and the DPU at most {LARGEST_MEAN}"
+    return None
+
+
+def exceeds_dpuczdx8g(view: GraphView, match: Match) -> str | None:
+    """Sizes beyond the B4096 of ZCU102, ZCU104 and KV260."""
+    return _exceeds(view, match, DEVICES["DPUCZDX8G"])
+
+
+def exceeds_dpucvdx8h(view: GraphView, match: Match) -> str | None:
+    """Sizes beyond the VCK5000's DPU."""
+    return _exceeds(view, match, DEVICES["DPUCVDX8H"])
+
+
+def exceeds_dpucahx8h(view: GraphView, match: Match) -> str | None:
+    """Sizes beyond the Alveo's DPU."""
+    return _exceeds(view, match, DEVICES["DPUCAHX8H"])
+
+
+EXCEEDS: Mapping[str, Predicate] = {
+    "DPUCZDX8G": exceeds_dpuczdx8g,
+    "DPUCVDX8H": exceeds_dpucvdx8h,
+    "DPUCAHX8H": exceeds_dpucahx8h,
+}
+"""Device -> the predicate of its limits."""
+
+
+def _exceeds(view: GraphView, match: Match, limits: Limits) -> str | None:
+    node = match.anchor
+    of = view.constants[node.inputs[1]].shape if view.is_constant(node.inputs[1]) else ()
+    if len(of) < 3:
+        return None
+    group = int(node.attributes.get("group", 1))
+    wide, flat = of[1] * group, (1,) * (len(of) - 2)
+    row = facts(node.op)
+    outputs_first = row is not None and row.weight_axis == 0
+    shape = Shape(
+        kernel=tuple(of[2:]),
+        strides=tuple(node.attributes.get("strides", flat)),
+        dilations=tuple(node.attributes.get("dilations", flat)),
+        inputs=wide if outputs_first else of[0],
+        outputs=of[0] if outputs_first else wide,
+        group=group,
+    )
+    reason = beyond(shape, limits)
+    return reason and f"{node.name!r} {reason}, so it runs on the CPU"

@@ -1,0 +1,238 @@
+"""Run a Q/DQ graph as the DPU would: in integers, with its shifts and its rounding.
+
+Every DequantizeLinear makes codes into :class:`~oq.dpu.exact.Exact` values, kernels
+(:mod:`oq.dpu.kernels`) compute on those without rounding, and the QuantizeLinear that ends a
+kernel rounds once, as the hardware does.  Ops that only move values move codes.  What is left
+(Softmax, LayerNormalization, ...) would run on the CPU: onnxruntime computes it in float from the
+dequantized values, and :attr:`Simulator.floats` lists it with the reason.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from oq.dpu.exact import DPU, Arithmetic, Exact, hold, rounded
+from oq.dpu.kernels import KERNELS, Call, Value
+from oq.dpu.scales import position_of
+from oq.errors import ModelError
+from oq.graph import Graph
+from oq.ops import SHAPE_OPS, facts
+from oq.predicates import weight_input
+from oq.session import Session, Settings
+from oq.spec import Array
+from oq.view import GraphView, NodeView
+
+NO_KERNEL = "the DPU has no kernel for {op}"
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """The grid of a QuantizeLinear or DequantizeLinear: a position, and the codes' offset."""
+
+    position: int
+    zero: int
+    dtype: np.dtype[Any]
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Lowest and highest code, counted from the zero point."""
+        info = np.iinfo(self.dtype)
+        return int(info.min) - self.zero, int(info.max) - self.zero
+
+
+class Simulator:
+    """A Q/DQ model as the DPU computes it.
+
+    ``floats`` maps the name of a node that ran in float to the reason; it is whole after a run.
+    ``positions`` maps an output that ends in codes to its position.
+
+    Raises:
+        ModelError: a scale is not one constant power of two.
+    """
+
+    def __init__(self, model: onnx.ModelProto, arithmetic: Arithmetic = DPU) -> None:
+        self.arithmetic = arithmetic
+        self.floats: dict[str, str] = {}
+        self.positions: dict[str, int] = {}
+        self._view = Graph(model).view()
+        self._alone = _Alone(model, self._view)
+        self._constants = {n: np.asarray(v) for n, v in self._view.constants.items()}
+        self._readers = _count_readers(self._view)
+        self._grids = {n.name: self._grid(n) for n in self._view.nodes if n.op in SPECIAL}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the graph's outputs."""
+        return self._view.outputs
+
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
+        """The outputs (all of them when ``outputs`` is None) for one batch, as real values."""
+        values: dict[str, Value] = {"": None, **self._constants, **feeds}
+        left = dict(self._readers)
+        for node in self._view.nodes:
+            found = self._compute(node, values)
+            values.update(zip((t for t in node.outputs if t), found, strict=True))
+            for tensor in {*node.inputs, *node.captured} & left.keys():
+                left[tensor] -= 1
+                if not left[tensor] and tensor not in self._constants:
+                    del values[tensor]
+        names = self.outputs if outputs is None else outputs
+        ends = {n: values[n] for n in names}
+        self.positions.update({n: v.position for n, v in ends.items() if isinstance(v, Exact)})
+        return [_real(v) for v in ends.values()]
+
+    def _compute(self, node: NodeView, values: Mapping[str, Value]) -> Sequence[Value]:
+        inputs = tuple(values[t] for t in node.inputs)
+        if node.name in self._grids:
+            return [SPECIAL[node.op](inputs[0], self._grids[node.name], self.arithmetic)]
+        if not any(isinstance(v, Exact) for v in inputs):
+            if _is_float_work(node, inputs):
+                self.floats.setdefault(node.name, _why_float(node))
+            return self._alone.run(node, values)
+        row = KERNELS.get(node.op)
+        if row is None:
+            if isinstance(inputs[0], Exact) and _only_moves(node, inputs):
+                codes = self._alone.run(node, {**values, node.inputs[0]: inputs[0].numerator})
+                return [inputs[0].with_codes(c) for c in codes]
+            reason: str | Exact = NO_KERNEL.format(op=node.op)
+        else:
+            slots = range(len(inputs)) if row.slots is None else row.slots
+            floating = [node.inputs[s] for s in slots if _lacks_grid(inputs, s)]
+            call = Call(node.attributes, inputs, self.arithmetic)
+            if floating:
+                reason = f"its input {floating[0]!r} is float"
+            elif self._computes_weight(node):
+                reason = "its weight is computed at run time"
+            else:
+                reason = row.kernel(call)
+        if isinstance(reason, Exact):
+            return [reason]
+        self.floats.setdefault(node.name, reason)
+        return self._alone.run(node, values)
+
+    def _computes_weight(self, node: NodeView) -> bool:
+        weight = weight_input(node)
+        source = None if weight is None else self._view.producer(weight)
+        return source is not None and not self._view.is_constant(source.inputs[0])
+
+    def _grid(self, node: NodeView) -> Codes:
+        arrays = [self._constants.get(t) for t in node.inputs[1:3]]
+        scale = arrays[0]
+        position = None if scale is None else position_of(scale)
+        if position is None:
+            shown = "not a constant" if scale is None else f"{scale.reshape(-1)[0]:.6g}"
+            many = "" if scale is None or scale.size == 1 else f" and {scale.size - 1} more"
+            raise ModelError(
+                f"the scale of {node.name!r} is {shown}{many}; the DPU shifts, so it takes one "
+                "power of two per tensor (oq check --target dpu lists every such node)"
+            )
+        zero = arrays[1] if len(arrays) > 1 else np.zeros((), np.uint8)
+        if zero is None or np.unique(zero).size != 1:
+            raise ModelError(f"the zero point of {node.name!r} is not one constant per tensor")
+        return Codes(position, int(zero.reshape(-1)[0]), zero.dtype)
+
+
+def _quantize(value: Value, grid: Codes, arithmetic: Arithmetic) -> Array:
+    low, high = grid.bounds
+    if not isinstance(value, Exact):
+        reals = np.asarray(value, np.float64)
+        value = Exact(reals, 0, 1.0)
+    codes = rounded(value, grid.position, low, high, arithmetic)
+    return (codes + grid.zero if grid.zero else codes).astype(grid.dtype)
+
+
+def _dequantize(value: Value, grid: Codes, _arithmetic: Arithmetic) -> Exact:
+    codes = np.asarray(value).astype(np.float64)
+    low, high = grid.bounds
+    reach = float(max(-low, high))
+    return Exact(hold(codes - grid.zero, reach), grid.position, reach)
+
+
+SPECIAL: Mapping[str, Callable[[Value, Codes, Arithmetic], Value]] = {
+    "QuantizeLinear": _quantize,
+    "DequantizeLinear": _dequantize,
+}
+
+
+def _real(value: Value) -> Array:
+    return value.real() if isinstance(value, Exact) else np.asarray(value)
+
+
+def _lacks_grid(inputs: Sequence[Value], slot: int) -> bool:
+    return slot < len(inputs) and inputs[slot] is not None and not isinstance(inputs[slot], Exact)
+
+
+def _only_moves(node: NodeView, inputs: Sequence[Value]) -> bool:
+    """Whether ``node`` moves codes: a copy op, nearest Resize among them, that adds zeros only."""
+    row = facts(node.op)
+    if node.op in NEAREST:
+        return bool(node.attributes.get("mode", "nearest") == "nearest")
+    value = inputs[2] if node.op in PADDED and len(inputs) > 2 else None
+    if value is not None and np.count_nonzero(_real(value)):
+        return False
+    return row is not None and row.kind == "copy"
+
+
+PADDED, NEAREST = frozenset({"Pad"}), frozenset({"Resize"})
+
+
+def _is_float_work(node: NodeView, inputs: Sequence[Value]) -> bool:
+    """Whether a node without fixed-point inputs computes on real values."""
+    row = facts(node.op)
+    floating = any(isinstance(v, np.ndarray) and v.dtype.kind == "f" for v in inputs)
+    return floating and node.op not in SHAPE_OPS and (row is None or row.kind != "copy")
+
+
+def _why_float(node: NodeView) -> str:
+    return "its inputs are float" if node.op in KERNELS else NO_KERNEL.format(op=node.op)
+
+
+def _count_readers(view: GraphView) -> dict[str, int]:
+    """Tensor -> how many nodes read it; graph outputs are left out, and so never freed."""
+    counts: dict[str, int] = {}
+    for node in view.nodes:
+        for tensor in {*node.inputs, *node.captured} - {""}:
+            counts[tensor] = counts.get(tensor, 0) + 1
+    return {t: n for t, n in counts.items() if t not in view.outputs}
+
+
+@dataclass(slots=True)
+class _Alone:
+    """Runs single nodes in onnxruntime, each as a model of its own."""
+
+    model: onnx.ModelProto
+    view: GraphView
+    sessions: dict[tuple[str, ...], Session] = field(default_factory=dict)
+    protos: dict[str, onnx.NodeProto] = field(init=False)
+
+    def __post_init__(self) -> None:
+        made = {t: n for n in self.model.graph.node for t in n.output if t}
+        self.protos = {
+            n.name: made[next(t for t in n.outputs if t)] for n in self.view.nodes if any(n.outputs)
+        }
+
+    def run(self, node: NodeView, values: Mapping[str, Value]) -> list[Array]:
+        names = list(dict.fromkeys(t for t in (*node.inputs, *node.captured) if t))
+        feeds = {t: _real(values[t]) for t in names}
+        slot = (node.name, *(str(v.dtype) for v in feeds.values()))
+        if slot not in self.sessions:
+            self.sessions[slot] = Session(self._model(node, feeds), Settings(reading="literal"))
+        return self.sessions[slot].run(feeds)
+
+    def _model(self, node: NodeView, feeds: Mapping[str, Array]) -> onnx.ModelProto:
+        proto = self.protos[node.name]
+        inputs = [
+            helper.make_tensor_value_info(t, helper.np_dtype_to_tensor_dtype(v.dtype), None)
+            for t, v in feeds.items()
+        ]
+        outputs = [onnx.ValueInfoProto(name=t) for t in proto.output if t]
+        return helper.make_model(
+            helper.make_graph([proto], "node", inputs, outputs),
+            functions=self.model.functions,
+            opset_imports=self.model.opset_import,
+            ir_version=self.model.ir_version,
+        )

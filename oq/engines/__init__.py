@@ -1,0 +1,1 @@
+"""One engine per file; :mod:`oq.engine` lists them."""

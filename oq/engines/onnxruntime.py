@@ -1,0 +1,18 @@
+"""onnxruntime as the engine: the deployed reading of :mod:`oq.session`."""
+
+import onnx
+
+from oq.engine import Engine, Kernels
+from oq.ops import FLOAT_KERNELS, INTEGER_KERNELS
+from oq.session import Session, optimized_ops
+
+
+def count_kernels(model: onnx.ModelProto) -> Kernels:
+    """What onnxruntime's optimized graph computes in integers, and what in float."""
+    ops = optimized_ops(model)
+    integer = sum(n for op, n in ops.items() if op in INTEGER_KERNELS)
+    floating = sum(n for op, n in ops.items() if op in FLOAT_KERNELS)
+    return Kernels(integer, floating, dict(sorted(ops.items())))
+
+
+ENGINE = Engine("onnxruntime", Session, count_kernels)

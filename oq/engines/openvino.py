@@ -1,0 +1,207 @@
+"""OpenVINO's CPU plugin as the engine: the only module that imports openvino.
+
+It reads Q/DQ of every style and tells what each op ran in (``runtimePrecision`` in the runtime
+graph; docs.openvino.ai, "Low Precision Transformations").  That word alone is not enough: a layer
+whose weights alone are int8 says "i8" and computes in float, so its inputs are looked at too.  What
+is no integer is computed in float32: on processors with bfloat16 units the plugin would else
+choose that.
+"""
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
+
+import onnx
+
+from oq.engine import Engine, Kernels
+from oq.errors import DataError, MissingExtra, ModelError, OptionError, one_line
+from oq.files import loadable
+from oq.session import Settings
+from oq.spec import Array
+
+FEATURE = "--engine openvino"
+
+HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""The ops of an ONNX file that cost the time."""
+
+_ELSEWHERE = HEAVY | {"DequantizeLinear"}
+"""Ops that no op before them is fused with."""
+
+HEAVY_LAYERS = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul"})
+"""What runs them, as the CPU plugin names its layers."""
+
+INTEGERS = frozenset({"i8", "u8"})
+
+_ADDED = re.compile(r"(/WithoutBiases)?(/Dequantization\w*)?$")
+"""What OpenVINO appends to a node's name when it splits a bias or a scale off."""
+
+
+class Compiled:
+    """A model compiled for the CPU plugin.
+
+    Raises:
+        MissingExtra: openvino is not installed.
+        ModelError: OpenVINO cannot load the model.
+        OptionError: ``settings`` ask for another provider.
+    """
+
+    def __init__(self, model: onnx.ModelProto, settings: Settings) -> None:
+        if settings.provider != "cpu":
+            raise OptionError(
+                f"--provider {settings.provider} is onnxruntime's; {FEATURE} runs on its CPU plugin"
+            )
+        self._compiled = _compile(model, settings.threads)
+        self._request = self._compiled.create_infer_request()
+        self._names = [o.name for o in model.graph.output]
+
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
+        """The outputs (all of them when ``outputs`` is None) for one batch.
+
+        Raises:
+            DataError: the model fails on this batch.
+        """
+        try:
+            values = self._request.infer(dict(feeds))
+            wanted = self._names if outputs is None else outputs
+            return [values[self._compiled.output(name)] for name in wanted]
+        except RuntimeError as error:
+            raise DataError(f"OpenVINO fails on a batch: {_say(error)}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One op of the runtime graph: its type, the widest precision it reads or runs in, and the
+    names of the nodes it was made from."""
+
+    name: str
+    kind: str
+    precision: str
+    made_from: tuple[str, ...]
+
+
+def count_kernels(model: onnx.ModelProto) -> Kernels:
+    """Which heavy ops of ``model`` OpenVINO computes in integers.
+
+    Every Conv, ConvTranspose, Gemm and MatMul of the file counts once, and so does every heavy
+    layer that was made of something else.  A node that was fused into another layer (attention
+    becomes one Subgraph) has that layer's precision; one that left no trace counts as float.
+    """
+    layers = [layer for layer in runtime_layers(model) if layer.kind != "Const"]
+    heavy = list(_heavy(model, layers))
+    left = tuple(f"{name} ({_where(layer)})" for name, layer in heavy if not _is_integer(layer))
+    ops = Counter(f"{layer.kind} {layer.precision}" for layer in layers)
+    return Kernels(
+        len(heavy) - len(left),
+        len(left),
+        dict(sorted(ops.items())),
+        counted="heavy ops",
+        left=left,
+    )
+
+
+def runtime_layers(model: onnx.ModelProto) -> list[Layer]:
+    """The ops that OpenVINO runs for ``model``, constants among them, in their order."""
+    found = []
+    for op in _compile(model, threads=0).get_runtime_model().get_ordered_ops():
+        kind, ran_in, names = (str(op.rt_info[key].value) for key in _FACTS)
+        read = [i.get_element_type().get_type_name() for i in op.inputs()]
+        floats = [p for p in read[:2] if kind in HEAVY_LAYERS and p not in INTEGERS]
+        made_from = tuple(_ADDED.sub("", name) for name in names.split(",") if name)
+        found.append(Layer(op.friendly_name, kind, next(iter(floats), ran_in), made_from))
+    return found
+
+
+_FACTS = ("layerType", "runtimePrecision", "originalLayersNames")
+
+
+def _heavy(model: onnx.ModelProto, layers: Sequence[Layer]) -> Iterator[tuple[str, Layer | None]]:
+    """Name and layer of every heavy node, then of the heavy layers that no node led to."""
+    carriers: dict[str, Layer] = {}
+    for layer in sorted(layers, key=lambda layer: layer.kind in HEAVY_LAYERS):
+        carriers.update(dict.fromkeys(layer.made_from, layer))
+    readers: dict[str, onnx.NodeProto] = {}
+    for node in reversed(model.graph.node):
+        readers.update(dict.fromkeys(node.input, node))
+    reached = set()
+    for node in model.graph.node:
+        if node.op_type in HEAVY:
+            carrier = _carrier(node, carriers, readers)
+            reached.add(carrier)
+            yield node.name or node.output[0], carrier
+    for layer in layers:
+        if layer.kind in HEAVY_LAYERS and layer not in reached:
+            yield layer.name, layer
+
+
+def _carrier(
+    node: onnx.NodeProto, carriers: Mapping[str, Layer], readers: Mapping[str, onnx.NodeProto]
+) -> Layer | None:
+    """The layer made from ``node``, else from the nearest node behind it, up to the next Q/DQ
+    pair: OpenVINO calls a fused layer by what it ends with."""
+    here: onnx.NodeProto | None = node
+    while here is not None:
+        for name in (here.name, *here.output):
+            if name in carriers:
+                return carriers[name]
+        here = readers.get(here.output[0])
+        if here is not None and here.op_type in _ELSEWHERE:
+            return None
+    return None
+
+
+def _is_integer(layer: Layer | None) -> bool:
+    return layer is not None and layer.precision in INTEGERS
+
+
+def _where(layer: Layer | None) -> str:
+    if layer is None:
+        return "no layer tells of it"
+    return f"{layer.kind} in {layer.precision}"
+
+
+def _compile(model: onnx.ModelProto, threads: int) -> Any:
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    core = _import().Core()
+    try:
+        with loadable(model) as source:
+            read = (source, b"") if isinstance(source, bytes) else (source,)
+            return core.compile_model(core.read_model(*read), "CPU", settings)
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot load the model: {_say(error)}") from error
+
+
+@cache
+def _import() -> Any:
+    """openvino without its usage reports: its import would send one to Google Analytics.
+
+    OpenVINO goes on with a stand-in of its own when the package that sends them is not there.
+    """
+    modules = cast("dict[str, Any]", sys.modules)
+    hide = "openvino_telemetry" not in modules
+    if hide:
+        modules["openvino_telemetry"] = None
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        raise MissingExtra("openvino", FEATURE) from error
+    finally:
+        if hide:
+            del modules["openvino_telemetry"]
+    return openvino
+
+
+def _say(error: RuntimeError) -> str:
+    """OpenVINO's reason, without the places in its source that it was passed through."""
+    lines = [line for line in str(error).splitlines() if line and not _PLACE.match(line)]
+    return one_line(RuntimeError(" ".join(lines)))[:300]
+
+
+_PLACE = re.compile(r"Exception from |Check '|FrontEnd API failed|Summary:")
+
+ENGINE = Engine("openvino", Compiled, count_kernels)

@@ -1,0 +1,105 @@
+"""Why a kernel runs in float although its neighbourhood is quantized: facts of the engines.
+
+Each looks at one match in a Q/DQ graph and returns None or a sentence; the counterpart of
+:mod:`oq.predicates`, which looks at float graphs before anything is placed.
+"""
+
+import numpy as np
+
+from oq.predicates import bias_input, data_inputs, weight_input
+from oq.qdq import Q, codes_dtype, constant, dequantized_by, stored
+from oq.target import Place
+from oq.view import GraphView, NodeView
+
+
+def clamp_is_not_the_grid(place: Place) -> str | None:
+    """A ReLU or Clip fuses when its bounds have the lowest and highest code of the grid behind it
+    (onnxruntime, ClipQuantFusion and ReluQuantFusion)."""
+    view, last = place.view, place.match.links[-1]
+    if len(place.match.links) == 1 or last.op not in {"Relu", "Clip"}:
+        return None
+    low, high = (0.0, np.inf) if last.op == "Relu" else _bounds(view, last)
+    for q in place.sinks:
+        scale, zero = constant(view, q, 1), constant(view, q, 2)
+        if scale is None or zero is None:
+            return f"the grid behind {last.name!r} is not known before it runs"
+        codes, step, offset = np.iinfo(zero.dtype), float(scale.flat[0]), int(zero.flat[0])
+        cuts_low = np.rint(low / step) + offset > codes.min
+        if cuts_low or np.rint(high / step) + offset < codes.max:
+            return (
+                f"the grid behind {last.op} {last.name!r} holds values that it cuts off, so "
+                "the two cannot be one step"
+            )
+    return None
+
+
+def signs_differ(place: Place) -> str | None:
+    """int8 activations need int8 weights."""
+    weight = weight_input(place.match.anchor)
+    dq = None if weight is None else dequantized_by(place.view, weight)
+    data = {codes_dtype(place.view, source) for source in place.sources}
+    if dq is None or data != {"int8"} or codes_dtype(place.view, dq) != "uint8":
+        return None
+    return "its data are int8 and its weight is uint8"
+
+
+def float_output_without_int32_bias(place: Place) -> str | None:
+    """Gemm writes float with an int32 bias or none; behind a QuantizeLinear any bias will do."""
+    if place.match.anchor.op != "Gemm" or place.sinks:
+        return None
+    bias = bias_input(place.match.anchor)
+    dq = None if bias is None else dequantized_by(place.view, bias)
+    if bias is None or (dq is not None and codes_dtype(place.view, dq) == "int32"):
+        return None
+    return "it writes float, for which its integer kernel needs an int32 bias"
+
+
+def int8_is_shared(place: Place) -> str | None:
+    """On x86 onnxruntime turns int8 pairs into uint8 ones and takes no other int8 activations; it
+    turns only pairs of one DequantizeLinear with one reader (probed with 1.31; not so on ARM,
+    where ``session.qdqisint8allowed`` is 1)."""
+    view = place.view
+    if place.match.anchor.op == "Gemm" and not place.sinks:
+        return None  # the one kernel that reads int8 and writes float
+    above = [view.producer(dq.inputs[0]) for dq in place.sources]
+    for q in (*above, *place.sinks):
+        if q is None or q.op != Q or codes_dtype(view, q) != "int8":
+            continue
+        readers = view.consumers(q.outputs[0])
+        if sum(view.edges(dq.outputs[0]) for dq in readers if dq.outputs) > 1:
+            return (
+                f"the int8 codes of {q.inputs[0]!r} have several readers, and onnxruntime on x86 "
+                "takes shared activations only in uint8"
+            )
+    return None
+
+
+def int8_operand_is_stored(place: Place) -> str | None:
+    """The counterpart for constants: their int8 codes stay int8 while the activations turn uint8,
+    and elementwise kernels take one type (probed with onnxruntime 1.31 on x86)."""
+    for node in place.match.links:
+        for tensor in data_inputs(node):
+            dq = dequantized_by(place.view, tensor)
+            if dq is not None and stored(place.view, dq) and codes_dtype(place.view, dq) == "int8":
+                return (
+                    f"its constant operand {tensor!r} is int8, which onnxruntime on x86 does not "
+                    "turn into uint8 as it does the other operand"
+                )
+    return None
+
+
+def _bounds(view: GraphView, clip: NodeView) -> tuple[float, float]:
+    """What ``clip`` lets through."""
+    bounds = [-np.inf, np.inf]
+    for slot in (1, 2):
+        value = constant(view, clip, slot)
+        if value is None and slot < len(clip.inputs) and clip.inputs[slot]:
+            dq = dequantized_by(view, clip.inputs[slot])
+            codes = None if dq is None else constant(view, dq, 0)
+            scale = None if dq is None else constant(view, dq, 1)
+            zero = None if dq is None else constant(view, dq, 2)
+            if codes is not None and scale is not None:
+                value = (codes.astype(np.int64) - (0 if zero is None else zero)) * scale
+        if value is not None:
+            bounds[slot - 1] = float(value.reshape(-1)[0])
+    return bounds[0], bounds[1]

@@ -1,0 +1,147 @@
+"""Checks of where the pairs stand: graphs that load and compute, and run slower or otherwise than
+they say.  Rows of :mod:`oq.legal`; sources are the targets' pages named there and in each row.
+"""
+
+from collections.abc import Iterator
+
+from oq.ops import facts
+from oq.predicates import weight_input
+from oq.qdq import (
+    DQ,
+    PAIR,
+    Q,
+    above_pair,
+    before_pair,
+    codes_dtype,
+    constant,
+    dequantized_by,
+    pairs,
+    quantizers_of,
+    same_grid,
+    stored,
+)
+from oq.view import GraphView, NodeView
+
+Found = tuple[str, str]
+"""A node's name and what is wrong there."""
+
+SHARED = frozenset({"Gather", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+"""Ops across which onnxruntime moves a pair (QDQPropagationTransformer)."""
+
+
+def residual_sides(view: GraphView) -> Iterator[Found]:
+    """A residual Add joins the kernel of the layer on one side; its other operand, the skip, is
+    the one to quantize (NVIDIA, Working with Quantized Types, recommendation 4)."""
+    for node in view.nodes:
+        if node.op != "Add" or any(_is_stored(view, t) for t in node.inputs):
+            continue
+        paired = [before_pair(view, t) is not None for t in node.inputs]
+        layers = [_layer(view, t) for t in node.inputs]
+        named = next((n.name for n in layers if n is not None), None)
+        if named is None:
+            continue
+        if all(paired):
+            yield node.name, f"both operands are quantized, so {named!r} cannot take it in"
+        elif any(paired):
+            free = 1 - paired.index(True)
+            if layers[free] is None:
+                yield node.name, f"the pair stands on the side of {named!r}, and the skip is float"
+
+
+def concat_grids(view: GraphView) -> Iterator[Found]:
+    """A pair moves across a Concat when all sides have one grid; else a branch is requantized."""
+    for node in view.nodes:
+        if node.op != "Concat":
+            continue
+        ends = [dq for t in node.inputs if (dq := dequantized_by(view, t)) is not None]
+        ends += quantizers_of(view, node.outputs[0])
+        odd = next((n for n in ends[1:] if not same_grid(view, ends[0], n)), None)
+        if odd is not None:
+            yield node.name, f"the grids of {ends[0].name!r} and {odd.name!r} around it differ"
+
+
+def pad_is_cut_off(view: GraphView) -> Iterator[Found]:
+    """A zero Pad merges into the convolution behind it when no pair stands between them."""
+    for node in view.nodes:
+        above = above_pair(view, node.inputs[0]) if node.op == "Conv" else None
+        if above is None or above.op != "Pad":
+            continue
+        value = constant(view, above, 2)
+        if above.attributes.get("mode", "constant") == "constant" and (
+            value is None or not value.any()
+        ):
+            yield node.name, f"a Q/DQ pair stands between Pad {above.name!r} and it"
+
+
+def half_quantized(view: GraphView) -> Iterator[Found]:
+    """A layer runs in integers when its data and its weight are both quantized."""
+    for node in view.nodes:
+        weight = weight_input(node)
+        if weight is None or not node.inputs[0]:
+            continue
+        data = dequantized_by(view, node.inputs[0]) is not None
+        if data and view.is_constant(weight):
+            yield node.name, f"its data are quantized and its weight {weight!r} is float"
+
+
+def doubled_pair(view: GraphView) -> Iterator[Found]:
+    """DQ -> Q with nothing between: onnxruntime makes one pair of the two, on the finer grid
+    (DoubleQDQPairsRemover), so the numbers are not those of the file."""
+    for node in pairs(view):
+        above = dequantized_by(view, node.inputs[0]) if node.op == Q else None
+        if above is None or view.edges(above.outputs[0]) != 1 or same_grid(view, above, node):
+            continue
+        q = view.producer(above.inputs[0])
+        if q is not None and q.op == Q:
+            yield node.name, f"it requantizes what {q.name!r} has quantized, and nothing else does"
+
+
+def weight_only(view: GraphView) -> Iterator[Found]:
+    """Integer weights under float data become MatMulNBits, which rounds the data too."""
+    for node in view.nodes:
+        weight = weight_input(node)
+        dq = None if weight is None else dequantized_by(view, weight)
+        if dq is None or node.op not in {"Gemm", "MatMul"} or node.attributes.get("transB"):
+            continue
+        if stored(view, dq) and dequantized_by(view, node.inputs[0]) is None:
+            yield node.name, "its weight is integer and its data are float"
+
+
+def shared_int8(view: GraphView) -> Iterator[Found]:
+    """int8 activations with several readers: onnxruntime on x86 takes them in uint8 only."""
+    for q in pairs(view):
+        if q.op != Q or codes_dtype(view, q) != "int8" or view.is_constant(q.inputs[0]):
+            continue
+        readers = view.consumers(q.outputs[0])
+        if sum(view.edges(dq.outputs[0]) for dq in readers if dq.op == DQ) > 1:
+            yield q.name, f"the int8 codes of {q.inputs[0]!r} have several readers"
+
+
+def int8_across_a_move(view: GraphView) -> Iterator[Found]:
+    """From opset 21 on, moving an int8 pair across an op makes onnxruntime 1.31 refuse the file
+    on x86 (TypeInferenceError: output_dtype INT8 does not match y_zero_point type UINT8)."""
+    for node in view.nodes if view.opset >= 21 else ():
+        dq = dequantized_by(view, node.inputs[0]) if node.op in SHARED else None
+        if dq is None or codes_dtype(view, dq) != "int8" or stored(view, dq):
+            continue
+        if any(n.op not in PAIR for n in view.consumers(node.outputs[0])):
+            yield node.name, "it stands between an int8 DequantizeLinear and a layer"
+
+
+def _layer(view: GraphView, tensor: str) -> NodeView | None:
+    """The weighted layer that ``tensor`` comes from, through a pair or a BatchNormalization, when
+    nothing else reads what it computes."""
+    source = before_pair(view, tensor)
+    tensor = tensor if source is None else source
+    producer = view.producer(tensor)
+    if producer is not None and producer.op == "BatchNormalization":
+        tensor = producer.inputs[0]
+        producer = view.producer(tensor)
+    row = None if producer is None else facts(producer.op)
+    is_layer = row is not None and row.weight is not None and view.edges(tensor) == 1
+    return producer if is_layer else None
+
+
+def _is_stored(view: GraphView, tensor: str) -> bool:
+    dq = dequantized_by(view, tensor)
+    return view.is_constant(tensor) or (dq is not None and stored(view, dq))

@@ -1,0 +1,66 @@
+"""What can be asked without data: what would be quantized and why, and how good a file is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oq.explain import why_lines
+from oq.judgement import Judgement
+from oq.judgement import judge as judge_model
+from oq.legal import Finding
+from oq.overrides import Layer, Mode, Wishes
+from oq.ready import Model, load, make_ready, own_target
+from oq.spec import Plan
+
+
+def make_plan(
+    model: Model,
+    target: str,
+    *,
+    keep_float: Sequence[str] = (),
+    layers: Sequence[Layer] = (),
+    mode: Mode = "hybrid",
+    settings: Mapping[str, Any] | None = None,
+) -> Plan:
+    """What ``target`` would quantize in ``model``, and why not the rest; needs no data."""
+    wishes = Wishes(tuple(keep_float), (), tuple(layers), mode)
+    return make_ready(load(model), own_target(target, settings), wishes).plan
+
+
+def explain(
+    model: Model,
+    target: str,
+    name: str,
+    *,
+    keep_float: Sequence[str] = (),
+    layers: Sequence[Layer] = (),
+    mode: Mode = "hybrid",
+    settings: Mapping[str, Any] | None = None,
+) -> tuple[str, ...]:
+    """Why the tensor or node ``name`` is treated as :func:`make_plan` says, line by line.
+
+    Raises:
+        OptionError: the graph has no such tensor or node.
+    """
+    wishes = Wishes(tuple(keep_float), (), tuple(layers), mode)
+    ready = make_ready(load(model), own_target(target, settings), wishes)
+    return tuple(why_lines(ready.plan, name, ready.view))
+
+
+def check(
+    model: Model, target: str, *, settings: Mapping[str, Any] | None = None
+) -> tuple[Finding, ...]:
+    """How a quantized ``model``, whoever made it, offends against ``target``'s rules.
+
+    Raises:
+        ModelError: the model is not quantized at all.
+    """
+    return judge(model, target, settings=settings).findings
+
+
+def judge(model: Model, target: str, *, settings: Mapping[str, Any] | None = None) -> Judgement:
+    """:func:`check`, and what ``target`` will run in integers, node by node.
+
+    Raises:
+        ModelError: the model is not quantized at all.
+    """
+    return judge_model(load(model), own_target(target, settings))

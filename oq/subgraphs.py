@@ -1,0 +1,70 @@
+"""The bodies of If, Loop and Scan as models of their own, so that what reads a graph reads them.
+
+A body sees the tensors around it.  Here the constants among them are copied in, and the others
+become inputs, with the types that are known outside.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import onnx
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """One subgraph: ``path`` names the node and attribute it hangs on, outermost first."""
+
+    path: str
+    model: onnx.ModelProto
+
+
+def bodies(model: onnx.ModelProto) -> Iterator[Body]:
+    """Every subgraph of ``model``, those of subgraphs too, outer ones first."""
+    yield from _inside(model, model.graph, "")
+
+
+def _inside(model: onnx.ModelProto, graph: onnx.GraphProto, prefix: str) -> Iterator[Body]:
+    inner = [
+        (node, attribute)
+        for node in graph.node
+        for attribute in node.attribute
+        if attribute.type == onnx.AttributeProto.GRAPH
+    ]
+    if not inner:
+        return
+    types = {v.name: v for v in (*graph.input, *graph.value_info, *graph.output)}
+    constants = {t.name: t for t in graph.initializer}
+    for node, attribute in inner:
+        path = f"{prefix}{node.name or node.op_type}/{attribute.name}/"
+        body = _alone(model, attribute.g, types, constants)
+        yield Body(path, body)
+        yield from _inside(model, body.graph, path)
+
+
+def _alone(
+    model: onnx.ModelProto,
+    graph: onnx.GraphProto,
+    types: Mapping[str, onnx.ValueInfoProto],
+    constants: Mapping[str, onnx.TensorProto],
+) -> onnx.ModelProto:
+    body = onnx.ModelProto(ir_version=model.ir_version)
+    body.opset_import.extend(model.opset_import)
+    body.graph.CopyFrom(graph)
+    for name in _captured(graph):
+        if name in constants:
+            body.graph.initializer.append(constants[name])
+        else:
+            body.graph.input.append(types.get(name, onnx.ValueInfoProto(name=name)))
+    return body
+
+
+def _captured(graph: onnx.GraphProto) -> list[str]:
+    """Names that ``graph`` and its subgraphs read and do not define."""
+    defined = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    defined |= {t for n in graph.node for t in n.output}
+    reads = [t for n in graph.node for t in n.input] + [v.name for v in graph.output]
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                reads += _captured(attribute.g)
+    return [name for name in dict.fromkeys(reads) if name and name not in defined]

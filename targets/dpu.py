@@ -1,0 +1,150 @@
+"""AMD's DPU (Vitis AI, Ryzen AI's XINT8): int8 on scales that are powers of two, shifts alone.
+
+The rules, from Quark (``npu_cnn_quantizer``, ``refine``, ``simulate_dpu``) and Vitis AI:
+
+* Inputs and outputs of every op are int8, symmetric, per tensor, ``scale = 2**-position``; so are
+  weights, and the bias has a position of its own.  What the DPU runs has pairs on all sides, graph
+  inputs and outputs too; the CPU runs the rest in float.
+* The pair lies behind the activation that is fused: ReLU, ReLU6, Clip to [0, 1] and
+  LeakyReLU, but not HardSigmoid or HardSwish.
+* Concat, pools, Pad and Slice have one position on all sides.  The other inequalities between
+  positions are in :mod:`oq.dpu.positions`, solved before weights are rounded.
+* LeakyReLU's slope is 26/256 in the edge DPU, which ``0.1`` becomes; ``--set device=npu`` takes
+  every k/256 and states no limits on sizes.
+* The hardware's mean is ``sum * N / 2**M`` (0.984 of the true one for 3x3).  AMD's quantizer
+  writes that factor into the graph as a Mul; whether the compiler takes it out again is documented
+  nowhere, and if it does not, the factor applies twice.  So here the file holds the plain pool,
+  which every version of the compiler knows; ``oq verify --target dpu`` shows what the factor does.
+"""
+
+from dataclasses import replace
+
+from oq.dpu.legalize import legalize
+from oq.dpu.refusals import (
+    EXCEEDS,
+    clip_is_not_in_hardware,
+    gate_is_other,
+    input_is_constant,
+    mean_is_not_in_hardware,
+    slope_is_no_256th,
+    slope_is_not_in_hardware,
+)
+from oq.predicates import (
+    bias_is_not_constant,
+    both_operands_vary,
+    data_is_not_float,
+    first_operand_is_constant,
+    gemm_is_scaled,
+    pad_is_not_zero,
+    resize_is_not_nearest,
+    weight_is_not_constant,
+)
+from oq.spec import INT8
+from oq.target import OpRule, Output, Predicate, Target
+
+ACTIVATION = ("Relu", "Clip", "LeakyRelu")
+CONV = ("Conv", "ConvTranspose")
+POOL = ("AveragePool", "GlobalAveragePool", "MaxPool")
+COPY = (
+    "DepthToSpace",
+    "Flatten",
+    "Reshape",
+    "Slice",
+    "SpaceToDepth",
+    "Split",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+)
+MOVES = (data_is_not_float, input_is_constant)
+MEANS = (*MOVES, mean_is_not_in_hardware)
+WEIGHTED = (data_is_not_float, weight_is_not_constant, bias_is_not_constant)
+GEMM = (*WEIGHTED, gemm_is_scaled)
+MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
+
+
+def rules(sizes: tuple[Predicate, ...], slope: Predicate) -> tuple[OpRule, ...]:
+    """The table of a device that refuses convolutions by ``sizes`` and slopes by ``slope``."""
+    conv = (*WEIGHTED, *sizes)
+    fused = (clip_is_not_in_hardware, slope)
+    plain = (data_is_not_float,)
+    own, aligned = Output.OWN, Output.ALIGNED
+    return (
+        OpRule((CONV, ACTIVATION), output=own, bias="own", unless=(*conv, *fused)),
+        OpRule((CONV,), output=own, bias="own", unless=conv),
+        OpRule(("Gemm", ACTIVATION), output=own, bias="own", unless=(*GEMM, *fused)),
+        OpRule(("Gemm",), output=own, bias="own", unless=GEMM),
+        OpRule(("MatMul", ACTIVATION), output=own, unless=(*MATMUL, *fused)),
+        OpRule(("MatMul",), output=own, unless=MATMUL),
+        OpRule(("Add", ACTIVATION), output=own, constants=True, unless=(*plain, *fused)),
+        OpRule((("Add", "Mul", "Sub"),), output=own, constants=True, unless=plain),
+        OpRule(("HardSigmoid",), output=own, unless=(*plain, gate_is_other)),
+        OpRule(("HardSwish",), output=own, unless=plain),
+        OpRule((ACTIVATION,), output=own, unless=(*plain, *fused)),
+        OpRule(("Concat",), output=Output.UNITED, constants=True, unless=plain),
+        OpRule((POOL, ACTIVATION), output=aligned, unless=(*MEANS, *fused)),
+        OpRule((POOL,), output=aligned, unless=MEANS),
+        OpRule(("Pad",), output=aligned, unless=(*MOVES, pad_is_not_zero)),
+        OpRule(("Resize",), output=aligned, unless=(*MOVES, resize_is_not_nearest)),
+        OpRule((COPY,), output=aligned, unless=MOVES),
+    )
+
+
+def for_device(target: Target, device: str) -> Target:
+    """``target`` within the sizes that ``device`` states."""
+    return replace(target, rules=rules((EXCEEDS[device],), slope_is_not_in_hardware))
+
+
+def for_npu(target: Target) -> Target:
+    """``target`` for Ryzen AI, whose limits are not public and which takes slopes of k/256."""
+    passes = tuple(p for p in target.passes if p != "round_edge_slope")
+    return replace(target, rules=rules((), slope_is_no_256th), passes=(*passes, "round_slopes"))
+
+
+POWER_OF_TWO = replace(INT8, scale="power_of_two")
+
+TARGET = Target(
+    name="dpu",
+    summary="AMD DPU and Ryzen AI (XINT8): int8, power-of-two scales, everything per tensor",
+    activations=POWER_OF_TWO,
+    weights=POWER_OF_TWO,
+    min_opset=13,
+    exclusive=True,
+    per_channel=False,
+    calibrator="mse",
+    weight_range="mse",
+    passes=("write_attributes", "round_edge_slope"),
+    legalize=(legalize,),
+    rules=rules((EXCEEDS["DPUCZDX8G"],), slope_is_not_in_hardware),
+    options={
+        "device": {
+            "DPUCZDX8G": lambda target: target,
+            "DPUCVDX8H": lambda target: for_device(target, "DPUCVDX8H"),
+            "DPUCAHX8H": lambda target: for_device(target, "DPUCAHX8H"),
+            "npu": for_npu,
+        },
+        "sigmoid": {
+            "float": lambda target: target,
+            "hard": lambda target: replace(target, passes=(*target.passes, "harden_sigmoid")),
+        },
+    },
+    reasons={
+        "Div": "the DPU has no division; the CPU runs it",
+        "LayerNormalization": "the CPU runs it",
+        "PRelu": "only one slope for all channels (LeakyRelu) is in hardware everywhere",
+        "Sigmoid": "the CPU runs it; --set sigmoid=hard makes it a HardSigmoid, another function",
+        "Softmax": "the CPU or an engine of its own runs it",
+        "Tanh": "the CPU runs it",
+    },
+    checks=(
+        "weight-axis",
+        "power-of-two",
+        "one-scale",
+        "int8-symmetric",
+        "positions",
+        "kernel-is-whole",
+        "only-qdq",
+    ),
+    next_step="session = onnxruntime.InferenceSession('{output}', "
+    "providers=['VitisAIExecutionProvider'])",
+)

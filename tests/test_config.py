@@ -1,0 +1,97 @@
+"""A run written down: what is read is what was written, and every mistake is named by its key."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import oq
+from oq.config import KEYS, read_config, template, write_config
+from oq.errors import OptionError
+from oq.overrides import Layer
+
+
+def read(tmp_path: Path, text: str) -> dict[str, Any]:
+    path = tmp_path / "quant.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_config(path)
+
+
+def test_every_key_is_a_keyword_of_quantize() -> None:
+    keywords = set(inspect.signature(oq.quantize).parameters) - {"model", "watch"}
+    assert {k.name for k in KEYS} == keywords
+
+
+FULL: dict[str, Any] = {
+    "target": "trt",
+    "data": "calib.npz",
+    "preprocess": "imagenet",
+    "samples": 12,
+    "seed": 0,
+    "batch_size": 4,
+    "calibrator": "mse",
+    "settings": {"percentile.percentile": 99.9},
+    "calibrator_for": (("Conv", "percentile"),),
+    "weights": "mse",
+    "keep_float": ("/head/*",),
+    "mode": "selective",
+    "layers": (Layer("Conv", dtype="int8", symmetric=True), Layer("/x", per_channel=False)),
+    "ranges": "r.json",
+    "cache": "c",
+    "max_memory": 100,
+    "provider": "cpu",
+    "verify": False,
+}
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    assert set(FULL) == {k.name for k in KEYS}
+    text = write_config(FULL, ["made by a test"])
+    assert text.startswith("# made by a test\n")
+    assert read(tmp_path, text) == FULL
+    assert write_config(read(tmp_path, text), ["made by a test"]) == text
+
+
+def test_what_is_not_set_is_not_written(tmp_path: Path) -> None:
+    assert read(tmp_path, write_config({"target": "ort", "samples": None, "layers": ()})) == {
+        "target": "ort"
+    }
+
+
+def test_the_template_says_nothing_until_a_line_is_uncommented(tmp_path: Path) -> None:
+    assert read(tmp_path, template()) == {}
+    spoken = "\n".join(
+        line.removeprefix("# ")
+        for line in template().splitlines()
+        if line.startswith(tuple(f"# {k.name}: " for k in KEYS))
+    )
+    assert set(read(tmp_path, spoken)) == {k.name for k in KEYS}
+    assert set(yaml.safe_load(spoken)) == {k.name for k in KEYS}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tagret: trt", "config key 'tagret' is unknown; there is: target, data"),
+        ("samples: many", "config key 'samples' is 'many'; expected a whole number"),
+        ("samples: true", "config key 'samples' is True; expected a whole number"),
+        ("mode: all", "config key 'mode' is 'all'; expected naive or hybrid or selective"),
+        ("verify: 3", "config key 'verify' is 3; expected true or false"),
+        ("keep_float: head", "config key 'keep_float' is 'head'; expected a list of texts"),
+        ("layers: [{dtype: int8}]", r"config key layers\[0\]: expected 'match'"),
+        ("layers: [{match: a, bits: 8}]", "layer 'a': no key 'bits'; expected dtype, symmetric"),
+        ("calibrator_for: {a: 3}", "expected a mapping from globs to calibrators"),
+        ("- trt", "expected a mapping of keys to values"),
+        ("a: [", "is no YAML file"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        read(tmp_path, text)
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"none\.yaml': No such file"):
+        read_config(tmp_path / "none.yaml")

@@ -1,0 +1,164 @@
+"""Odd models, old and new opsets and the light models come out legal for every target."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import oq
+from oq import pipeline, registry
+from oq.judgement import judge
+from oq.ops import INTEGER_KERNELS
+from oq.prepare.order import QUANTIZED
+from oq.session import Session, Settings, optimized_ops
+from tests.light import HUGE, LIGHT, light
+from tests.odd_models import ODD, of_opset
+
+TARGETS = registry.names("targets")
+UNLOADABLE = {"namesakes"}
+"""What onnxruntime refuses as it is, and oq repairs: there is no original to compare with."""
+
+UNTOUCHED = {"nothing_to_do", "half_precision"}
+"""Where no target finds anything to quantize."""
+
+DISPUTED = {"odd_gemms", "computed_weight"}
+"""Where some targets do."""
+
+
+def quantized(
+    model: Path | onnx.ModelProto, target: str, *, verify: bool = True
+) -> pipeline.Result:
+    """``model`` for ``target``: legal, checked by ONNX, loaded in both readings."""
+    result = oq.quantize(model, target, "random", samples=8 if verify else 2, verify=verify)
+    onnx.checker.check_model(result.model, full_check=True)
+    Session(result.model)
+    Session(result.model, Settings("literal"))
+    if any(n.op_type in QUANTIZED for n in result.model.graph.node):
+        found = judge(result.model, registry.target(target))
+        assert [f for f in found.findings if f.severity == "error"] == []
+        if target == "ort":
+            kernels = optimized_ops(result.model)
+            integers = sum(n for op, n in kernels.items() if op in INTEGER_KERNELS)
+            assert found.forecast.kernels == integers
+    return result
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", ODD)
+def test_odd_models(name: str, target: str) -> None:
+    result = quantized(ODD[name](), target, verify=name not in UNLOADABLE)
+    plan = result.report.plan
+    if name in UNTOUCHED:
+        assert not plan.sites
+    elif name not in DISPUTED:
+        assert plan.sites
+    assert all(skip.reason for skip in plan.skips)
+    found = result.report.verification
+    for output in () if found is None else found.literal.outputs:
+        assert output.nonfinite == 0
+        assert output.sqnr_db > (3 if name == "computed_weight" else 10)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_models_are_what_they_claim(name: str) -> None:
+    model = ODD[name]()
+    onnx.checker.check_model(model, full_check=True)
+    if name not in UNLOADABLE:
+        Session(model)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("opset", range(7, 24))
+def test_every_opset(opset: int, target: str) -> None:
+    result = quantized(of_opset(opset), target)
+    written = max(opset, registry.target(target).min_opset)
+    assert result.model.opset_import[0].version == written
+    assert {"Conv", "Gemm"} <= {op for g in result.report.plan.groups for op in g.ops}
+    found = result.report.verification
+    assert found is not None and found.literal.outputs[0].sqnr_db > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_models(name: str, target: str) -> None:
+    """Real structures; their weights are all alike, so the numbers mean nothing."""
+    plan = quantized(light(name), target, verify=False).report.plan
+    weighted = {"Conv", "Gemm"}
+    assert not weighted & {skip.op for skip in plan.skips}
+    assert sum(op in weighted for g in plan.groups for op in g.ops) == WEIGHTED[name]
+
+
+WEIGHTED = {
+    "squeezenet": 26,
+    "shufflenet": 50,
+    "inception_v1": 58,
+    "inception_v2": 70,
+    "resnet50": 54,
+    "densenet121": 121,
+}
+"""Convolutions and linear layers, as counted in the files."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", HUGE[:1])
+def test_huge_light_models(name: str, target: str) -> None:
+    """AlexNet: 244 MB of weights.  ZFNet and VGG-19 differ from it in size only."""
+    result = quantized(light(name), target, verify=False)
+    assert sum(len(t.raw_data) for t in result.model.graph.initializer) < 70e6
+
+
+def test_folded_steps_and_sums_of_the_light_models() -> None:
+    """Inception v2 writes normalization as three nodes and ResNet-50 adds by Sum: both are undone,
+    so that only the softmax stays in float."""
+    for name in ("inception_v2", "resnet50"):
+        plan = pipeline.make_plan(light(name), "ort")
+        assert {skip.op for skip in plan.skips} <= {"Softmax"}, name
+
+
+def test_a_shared_weight_is_stored_once() -> None:
+    made = quantized(ODD["shared_weight"](), "trt").model
+    codes = [t for t in made.graph.initializer if t.data_type == onnx.TensorProto.INT8 and t.dims]
+    assert [tuple(t.dims) for t in codes if len(t.dims) == 4] == [(4, 4, 3, 3)]
+
+
+def test_a_tied_table_is_looked_up_and_multiplied() -> None:
+    """Both uses survive; the product reads integer codes on both sides."""
+    made = quantized(ODD["tied_gemm"](), "ort").model
+    kernels = optimized_ops(made)
+    assert kernels["Gather"] == 1 and kernels["QGemm"] == 1
+
+
+def test_half_precision_says_so() -> None:
+    plan = pipeline.make_plan(ODD["half_precision"](), "ort")
+    assert {s.op for s in plan.skips} == {"Conv", "Relu"}
+    reasons = {s.reason for s in plan.skips if s.op == "Conv"}
+    assert all("is float16, and oq writes Q/DQ for float32 only" in reason for reason in reasons)
+
+
+def test_bodies_are_named_as_left_out() -> None:
+    plan = pipeline.make_plan(ODD["branches"](), "ort")
+    reason = next(s.reason for s in plan.skips if s.op == "If")
+    assert reason == "it holds graphs of its own, and oq quantizes the main graph only"
+
+
+def test_outputs_keep_their_names_and_order() -> None:
+    for name in ("outputs_inside", "output_twice", "many_outputs", "strange_names"):
+        model = ODD[name]()
+        made = oq.quantize(model, "ort", "random", samples=2, verify=False).model
+        assert [o.name for o in made.graph.output] == [o.name for o in model.graph.output]
+        assert [i.name for i in made.graph.input] == [i.name for i in model.graph.input]
+
+
+def test_same_bytes_whatever_the_nodes_are_called() -> None:
+    """Names given to nameless nodes do not depend on anything outside the file."""
+    first, second = (
+        oq.quantize(ODD["nameless"](), "ort", "random", samples=2, verify=False).model
+        for _ in range(2)
+    )
+    assert first.SerializeToString() == second.SerializeToString()
+    names = [n.name for n in first.graph.node]
+    assert all(names) and len(names) == len(set(names))
+    assert np.unique(names).size == len(names)
