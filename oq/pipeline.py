@@ -129,14 +129,13 @@ def quantize(
         known = {} if ranges is None else known_ranges(ready, ranges)
         needs = {t: n for t, n in needs_of(ready, methods).items() if t not in known}
         job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
-        job = replace(job, max_memory=max_memory, progress=counter)
-        job = replace(job, drawn=f"{samples} {seed} {verify}")
+        drawn = f"{samples} {seed} {verify}"
+        job = replace(job, drawn=drawn, max_memory=max_memory, progress=counter)
         how = profile.weight_range if weights is None else weights
         settler = Settler(ready, methods, job, known, how, calibrator is not None)
         measured = settler.measure(used, None if cache is None else Path(cache))
-    with clock.stage("solve"):
-        solved = settler.solve(measured.statistics)
     with clock.stage("refine"):
+        solved = settler.solve(measured.statistics)
         refined = improve(steps, settler, solved, source, used, seed)
         solution = refined.subject.solution
     with clock.stage("emit"):

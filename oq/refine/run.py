@@ -101,7 +101,7 @@ def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds], again:
         outcomes.append(Outcome(name, kept, before, after, time.perf_counter() - start, note))
         if kept:
             subject, before, calibrator = tried, after, chosen
-            late = late if step.early else [*(n for n in late if n != step.instead), name]
+            late = late if step.early else [*(n for n in late if n not in step.instead), name]
     return Refined(subject, tuple(outcomes))
 
 
