@@ -70,7 +70,7 @@ def markdown(
                 last = result.report.refinement[-1:]
                 gain = f"{last[0].after_db - last[0].before_db:+.1f}" if last else ""
                 if last and not last[0].kept:
-                    gain = f"({gain})"
+                    gain = "" if gain == "+nan" else f"({gain})"
                 seconds = sum(result.report.seconds.values())
                 yield (
                     f"| {subject.name} | {target} | {name} | {votes.top1_float or 0:.2f} "

@@ -112,6 +112,7 @@ TARGET = Target(
     exclusive=True,
     per_channel=False,
     calibrator="mse",
+    refine=("bias", "equalize", "round"),
     weight_range="mse",
     passes=("write_attributes", "round_edge_slope"),
     legalize=(legalize,),

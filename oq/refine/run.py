@@ -96,6 +96,9 @@ def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds], again:
         start, step = time.perf_counter(), STEPS[name]
         chosen = step.calibrator or calibrator
         tried, note = _try(step, subject, late, again, chosen)
+        if tried is subject:
+            outcomes.append(_undone(name, note))
+            continue
         after = judge.sqnr_db(tried.quantized())
         kept = after > before
         outcomes.append(Outcome(name, kept, before, after, time.perf_counter() - start, note))
@@ -108,12 +111,14 @@ def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds], again:
 def _try(
     step: Step, subject: Subject, late: Sequence[str], again: Again, calibrator: str | None
 ) -> tuple[Subject, str]:
-    """``subject`` with ``step``, and what the step has to say."""
+    """``subject`` with ``step`` (``subject`` itself if it has nothing to do), and its remark."""
     if not step.early:
         change = step.apply(subject)
         return subject.put(change.constants), change.note
     plain = replace(subject, constants=subject.early)
     change = step.apply(plain)
+    if not change.constants and step.calibrator is None:
+        return subject, change.note
     tried = plain.remade(change.constants)
     tried = replace(tried, solution=again(tried, calibrator))
     for name in late:
