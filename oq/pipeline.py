@@ -112,12 +112,11 @@ def quantize(
     clock = Clock()
     profile, rest = choose_target(target, settings or {})
     wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
-    calibrator_named = calibrator is not None
-    calibrator = calibrator or profile.calibrator
-    methods = make_methods(calibrator, rest, wishes)
+    used_calibrator = calibrator or profile.calibrator
+    methods = make_methods(used_calibrator, rest, wishes)
     steps = choose_steps(refine, profile.refine)
     how = weights or profile.weight_range
-    chosen = {"calibrator": calibrator, "weights": how, "refine": steps or NONE}
+    chosen = {"weights": how, "refine": steps or NONE}  # no calibrator: one named binds refinement
     with clock.stage("load"):
         loaded = load(model)
         source = None if data is None else open_samples(loaded, data, preprocess, samples, seed)
@@ -129,12 +128,13 @@ def quantize(
         watch_all = used is not None
         needs = {t: n for t, n in needs_of(ready, methods, watch_all).items() if t not in known}
         job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
-        settler = Settler(ready, methods, _watched(job, used, asked), known, how, calibrator_named)
+        job = _watched(job, used, asked)
+        settler = Settler(ready, methods, job, known, how, calibrator is not None)
         measured = settler.measure(used, None if cache is None else Path(cache))
-    with clock.stage("solve"):
-        solution = settler.solve(measured.statistics)
     with clock.stage("refine"):
-        refined = improve(steps, settler, solution, source, used, seed)
+        solved = settler.solve(measured.statistics)
+        refined = improve(steps, settler, solved, source, used, seed)
+        solution = refined.subject.solution
     with clock.stage("emit"):
         quantized, findings, single = write_graph(ready, refined.subject, measured.statistics)
     found = None
@@ -151,7 +151,7 @@ def quantize(
         output=None,
         target=target,
         summary=profile.summary,
-        calibrator=calibrator,
+        calibrator=used_calibrator,
         data=_describe(source, cache, ranges),
         samples=measured.samples,
         bytes_before=model_bytes(loaded),
