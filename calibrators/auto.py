@@ -40,6 +40,8 @@ class Auto:
         """The best candidate's range; the first of equals."""
         if statistics.count == 0:
             return covering(0.0, 0.0)
+        if not qtype.uniform:  # a relative error gains nothing from clipping
+            return covering(statistics.lo, statistics.hi)
         values = tally(statistics)
         weigh = Readers() if readers is None else readers
         found = [c.range(statistics, qtype, weigh) for c in CANDIDATES]

@@ -37,7 +37,7 @@ class Mse:
         """The candidate with the least error; the widest of equals."""
         full = covering(statistics.lo, statistics.hi)
         low, high = float(full.lo), float(full.hi)
-        if low == high:
+        if low == high or not qtype.uniform:  # a relative error gains nothing from clipping
             return full
         reach = max(-low, high)
         values = coarsen(tally(statistics), reach * FINEST)

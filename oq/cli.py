@@ -18,7 +18,7 @@ import typer
 import oq
 from oq.commands.calibrate import calibrate
 from oq.commands.look import calibrators, check, plan, targets
-from oq.commands.make import demo, export
+from oq.commands.make import config, demo, export
 from oq.commands.sensitivity import sensitivity
 from oq.console import miss, say
 from oq.errors import OptionError, OqError
@@ -28,7 +28,9 @@ from oq.flags import (
     CacheOpt,
     CalibratorForOpt,
     CalibratorOpt,
+    ConfigOpt,
     DataOpt,
+    EngineOfOpt,
     EngineOpt,
     JsonOpt,
     KeepOpt,
@@ -36,6 +38,7 @@ from oq.flags import (
     MemoryOpt,
     ModelArg,
     ModeOpt,
+    OptionalTargetOpt,
     PreprocessOpt,
     ProviderOpt,
     RangesOpt,
@@ -44,11 +47,11 @@ from oq.flags import (
     SaveRangesOpt,
     SeedOpt,
     SetOpt,
-    TargetOpt,
     read_choices,
     read_layers,
     read_mode,
     read_settings,
+    with_config,
 )
 from oq.progress import show_progress
 
@@ -67,8 +70,9 @@ app = typer.Typer(
 
 @app.command()
 def quantize(
+    context: typer.Context,
     model: ModelArg,
-    target: TargetOpt,
+    target: OptionalTargetOpt = None,
     data: Annotated[
         str | None,
         typer.Option("--data", "-d", help=".npz, .npy, a folder, package.module:callable, random"),
@@ -76,6 +80,7 @@ def quantize(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="default: MODEL.TARGET.onnx")
     ] = None,
+    config: ConfigOpt = None,
     calibrator: CalibratorOpt = None,
     settings: SetOpt = None,
     calibrator_for: CalibratorForOpt = None,
@@ -102,39 +107,40 @@ def quantize(
     from oq import pipeline, registry
     from oq.files import check_exists, check_writable
 
-    registry.target(target)
+    flags = {
+        "target": target,
+        "data": data,
+        "calibrator": calibrator,
+        "settings": read_settings(settings),
+        "calibrator_for": read_choices(calibrator_for),
+        "weights": weights,
+        "samples": samples,
+        "batch_size": batch_size,
+        "preprocess": preprocess,
+        "keep_float": tuple(keep_float or ()),
+        "layers": read_layers(layer),
+        "mode": read_mode(mode),
+        "cache": cache,
+        "ranges": ranges,
+        "refine": refine,
+        "max_memory": max_memory,
+        "provider": provider,
+        "verify": verify,
+        "seed": seed,
+    }
+    options = with_config(flags, config, context)
+    registry.target(options["target"])
     check_exists(model)
-    path = model.with_name(f"{model.stem}.{target}.onnx") if output is None else output
+    name = f"{model.stem}.{options['target']}.onnx"
+    path = model.with_name(name) if output is None else output
     check_writable(path)
-    for extra in filter(None, (cache, save_ranges)):
-        check_writable(extra)
-    for given, what in ((model, "model"), (Path(data or ""), "data")):
+    for extra in filter(None, (options["cache"], save_ranges)):
+        check_writable(Path(extra))
+    for given, what in ((model, "model"), (Path(options["data"] or ""), "data")):
         if path.exists() and given.exists() and path.samefile(given):
             raise OptionError(f"the output {str(path)!r} is the {what} itself; give another -o")
     with show_progress() as watch:
-        result = pipeline.quantize(
-            model,
-            target,
-            data,
-            calibrator=calibrator,
-            settings=read_settings(settings),
-            calibrator_for=read_choices(calibrator_for),
-            weights=weights,
-            samples=samples,
-            batch_size=batch_size,
-            preprocess=preprocess,
-            keep_float=tuple(keep_float or ()),
-            layers=read_layers(layer),
-            mode=read_mode(mode),
-            cache=cache,
-            ranges=ranges,
-            refine=refine,
-            max_memory=max_memory,
-            provider=provider,
-            verify=verify,
-            seed=seed,
-            watch=watch,
-        )
+        result = pipeline.quantize(model, **options, watch=watch)
     if save_ranges is not None:
         from oq.ranges import write_ranges
 
@@ -170,7 +176,8 @@ def verify(
         bool, typer.Option("--per-layer", help="where the error is made, tensor by tensor")
     ] = False,
     provider: ProviderOpt = "cpu",
-    engine: EngineOpt = "onnxruntime",
+    engine: EngineOpt = None,
+    target: EngineOfOpt = None,
     latency: Annotated[bool, typer.Option("--latency/--no-latency")] = True,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
@@ -191,6 +198,7 @@ def verify(
             labels=labels,
             provider=provider,
             engine=engine,
+            target=target,
             latency=latency,
             need_labels=max_drop is not None and not metric,
             metrics=tuple(metric or ()),
@@ -216,7 +224,7 @@ def verify(
         miss(f"the quantized model has collapsed: {found.collapse[0]}")
 
 
-for command in (sensitivity, calibrate, plan, check, export, demo, targets, calibrators):
+for command in (sensitivity, calibrate, plan, check, config, export, demo, targets, calibrators):
     app.command()(command)
 
 

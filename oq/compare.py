@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from oq.deviation import Classification, OutputError, Sums, Votes, is_classifier
+from oq.deviation import (
+    Classification,
+    CodeGap,
+    OutputError,
+    Steps,
+    Sums,
+    Votes,
+    is_classifier,
+)
 from oq.engine import DEFAULT, Engine, Kernels, Loaded, find_engine
 from oq.errors import DataError
 from oq.layers import LayerError
@@ -63,7 +71,9 @@ class Latency:
 @dataclass(frozen=True, slots=True)
 class Verification:
     """Everything measured.  ``gap``: deployed against literal reading, per output.  ``engine``:
-    what the deployed reading, the kernels and the latency are from."""
+    what the deployed reading, the kernels and the latency are from.  ``codes``: the same gap in
+    steps, where the engine counts them.  ``simulated``: the engine computes as a device that is not
+    here."""
 
     samples: int
     deployed: ReadingResult
@@ -74,6 +84,8 @@ class Verification:
     engine: str = DEFAULT
     scores: tuple[Score, ...] = ()
     layers: tuple[LayerError, ...] = ()
+    codes: tuple[CodeGap, ...] = ()
+    simulated: bool = False
 
     @property
     def collapse(self) -> tuple[str, ...]:
@@ -121,11 +133,10 @@ def compare(
     """Run both models over ``batches`` and compare their outputs, by ``figures`` too.
 
     Raises:
-        DataError: there are no samples.
-        OptionError: there is no such ``engine``.
-        MissingExtra: it is not installed.
+        OqError: there are no samples, no such ``engine``, or it is not installed.
     """
     runner = find_engine(engine)
+    timed = latency and runner.timed
     settings = Settings() if settings is None else settings
     deployed = runner.load(quantized, settings)
     reference = Session(float_model, settings)
@@ -140,6 +151,7 @@ def compare(
         exact = reference.run(batch.feeds, names)
         found = {r: s.run(batch.feeds, names) for r, s in readings.items()}
         counts.add(exact, found, batch.labels)
+        counts.add_codes(found, runner.steps(deployed))
         done += len(next(iter(batch.feeds.values())))
         sample = batch if sample is None else sample
         if progress is not None:
@@ -151,10 +163,12 @@ def compare(
         deployed=counts.result("deployed"),
         literal=counts.result("literal"),
         gap=counts.result("gap").outputs,
-        kernels=runner.count_kernels(quantized),
-        latency=measure_latency(float_model, quantized, sample.feeds, runner) if latency else None,
+        kernels=runner.count_kernels(quantized, deployed),
+        latency=measure_latency(float_model, quantized, sample.feeds, runner) if timed else None,
         engine=engine,
         scores=tuple(figure.score(metric, r) for (figure, r), metric in counts.metrics.items()),
+        codes=tuple(c.result(n) for n, c in counts.codes.items()),
+        simulated=not runner.timed,
     )
 
 
@@ -166,6 +180,14 @@ class _Counts:
     metrics: Mapping[tuple[Figure, str], Metric]
     sums: dict[tuple[str, int], Sums] = field(default_factory=dict)
     votes: dict[tuple[str, int], Votes] = field(default_factory=dict)
+    codes: dict[str, Steps] = field(default_factory=dict)
+
+    def add_codes(self, found: Mapping[str, Sequence[Array]], steps: Mapping[str, float]) -> None:
+        """Count the codes of the outputs whose ``steps`` are known."""
+        for name, step in steps.items():
+            i = self.names.index(name)
+            counter = self.codes.setdefault(name, Steps())
+            counter.add(found["deployed"][i], found["literal"][i], step)
 
     def add(
         self, exact: Sequence[Array], found: Mapping[str, Sequence[Array]], labels: Array | None

@@ -60,6 +60,10 @@ def _texts(value: Any, name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _names(value: Any, name: str) -> Any:
+    return value if isinstance(value, str) else _texts(value, name)
+
+
 def _mapping(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(k, str) for k in value):
         raise _wrong(name, value, "a mapping")
@@ -110,6 +114,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("ranges", "a path", _text, "ranges to use instead of measuring", "ranges.json"),
     Key("cache", "a path", _text, "keep statistics here; resumes", "oq.cache"),
+    Key("refine", "names or none", _names, "steps to try (oq.refine)", "[bias]"),
     Key("max_memory", "MB", _whole, "of a batch's activations", "500"),
     Key("provider", "a name", _text, "onnxruntime's: cpu, cuda, ...", "cpu"),
     Key("verify", "true or false", _switch, "compare on held-back samples", "true"),
@@ -151,22 +156,28 @@ def _wrong(name: str, value: object, wanted: str) -> OptionError:
     return OptionError(f"config key {name!r} is {value!r}; expected {wanted}")
 
 
-def write_config(options: Mapping[str, Any], about: Iterable[str] = ()) -> str:
-    """``options`` (keywords of :func:`oq.quantize`) as YAML that :func:`read_config` reads back.
-
-    ``about`` are lines of comment in front.  What is None or empty is left out.
+def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """``options`` (keywords of :func:`oq.quantize`) in YAML's own types, in the order of
+    :data:`KEYS`; without those that are None or empty, and without data that only exists in memory.
     """
-    plain = {key.name: _plain(options[key.name]) for key in KEYS if options.get(key.name)}
-    plain |= {k: options[k] for k in ("seed", "verify") if k in options}
+    kept = {key.name: options.get(key.name) for key in KEYS}
+    found = {name: _plain(value) for name, value in kept.items()}
+    return {name: value for name, value in found.items() if value not in (None, [], {})}
+
+
+def write_config(options: Mapping[str, Any], about: Iterable[str] = ()) -> str:
+    """``options`` (keywords of :func:`oq.quantize`) as YAML that :func:`read_config` reads back;
+    ``about`` are lines of comment in front."""
     comments = "".join(f"# {line}\n" for line in about)
-    ordered = {key.name: plain[key.name] for key in KEYS if key.name in plain}
-    return comments + yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=100)
+    plain = plain_options(options)
+    return comments + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _plain(value: Any) -> Any:
-    """``value`` in YAML's own types."""
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, tuple | list):
         if value and all(isinstance(v, tuple) for v in value):
             return dict(value)
@@ -175,7 +186,7 @@ def _plain(value: Any) -> Any:
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         glob = fields.pop("glob")
         return {"match": glob} | {k: v for k, v in fields.items() if v is not None}
-    return value
+    return value if isinstance(value, str | int | float) else None
 
 
 def template() -> str:

@@ -141,3 +141,34 @@ def is_classifier(values: Array) -> bool:
     if values.ndim < 2 or values.dtype.kind != "f":
         return False
     return values.shape[1] >= 2 and math.prod(values.shape[2:]) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class CodeGap:
+    """An output that ends in codes: of ``values``, how many differ between the engine and the
+    literal reading by a step or more, and by how many steps at most."""
+
+    name: str
+    values: int
+    differing: int
+    largest: int
+
+
+@dataclass(slots=True)
+class Steps:
+    """Running counts of codes that differ."""
+
+    values: int = 0
+    differing: int = 0
+    largest: int = 0
+
+    def add(self, first: Array, second: Array, step: float) -> None:
+        """Count where two readings of an output are a ``step`` or more apart."""
+        apart = np.rint(np.abs(first.astype(np.float64) - second) / step)
+        self.values += apart.size
+        self.differing += int(np.count_nonzero(apart))
+        self.largest = max(self.largest, int(apart.max(initial=0)))
+
+    def result(self, name: str) -> CodeGap:
+        """The counts of output ``name``."""
+        return CodeGap(name, self.values, self.differing, self.largest)

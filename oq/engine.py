@@ -17,6 +17,7 @@ from oq.session import Settings
 from oq.spec import Array
 
 ENGINES: Mapping[str, str] = {
+    "dpu": "oq.engines.dpu",
     "onnxruntime": "oq.engines.onnxruntime",
     "openvino": "oq.engines.openvino",
 }
@@ -51,14 +52,22 @@ class Kernels:
         return 100.0 * self.integer / total if total else 100.0
 
 
+def _no_steps(_loaded: Loaded) -> Mapping[str, float]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """One row.  ``load`` refuses a model it cannot run (`ModelError`) and a missing package
-    (`MissingExtra`); ``count_kernels`` says what its optimized graph computes in integers."""
+    (`MissingExtra`); ``count_kernels`` says what it computes in integers, of a model and its loaded
+    form that has run.  ``timed``: whether its speed means anything.  ``steps``: output -> the real
+    value of one code, where it ends in codes."""
 
     name: str
     load: Callable[[onnx.ModelProto, Settings], Loaded]
-    count_kernels: Callable[[onnx.ModelProto], Kernels]
+    count_kernels: Callable[[onnx.ModelProto, Loaded], Kernels]
+    timed: bool = True
+    steps: Callable[[Loaded], Mapping[str, float]] = _no_steps
 
 
 def find_engine(name: str) -> Engine:

@@ -137,6 +137,12 @@ def replacing(path: Path) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """``text`` (UTF-8) as the file at ``path``, written beside it and renamed."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
 def check_writable(path: str | Path) -> None:
     """Fail now, not after an hour of calibration.
 

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
 ModelArg = Annotated[Path, typer.Argument(metavar="MODEL.onnx", show_default=False)]
 TargetOpt = Annotated[str, typer.Option("--target", "-t", help="see oq targets")]
+OptionalTargetOpt = Annotated[str | None, typer.Option("--target", "-t", help="see oq targets")]
+ConfigOpt = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE.yaml", help="see oq config; flags win over it"),
+]
 DataOpt = Annotated[
     str, typer.Option("--data", "-d", help=".npz, .npy, a folder, or package.module:callable")
 ]
@@ -27,7 +32,12 @@ PreprocessOpt = Annotated[
 ]
 ProviderOpt = Annotated[str, typer.Option("--provider", help="cpu, cuda, ...")]
 EngineOpt = Annotated[
-    str, typer.Option("--engine", help="what runs QUANT: onnxruntime, openvino (its CPU plugin)")
+    str | None,
+    typer.Option("--engine", help="what runs QUANT: onnxruntime, openvino (CPU plugin), dpu"),
+]
+EngineOfOpt = Annotated[
+    str | None,
+    typer.Option("--target", "-t", help="run QUANT as this target does, without --engine"),
 ]
 KeepOpt = Annotated[
     list[str] | None, typer.Option("--keep-float", help="glob over node names; repeatable")
@@ -76,6 +86,30 @@ MemoryOpt = Annotated[
     int | None,
     typer.Option("--max-memory", metavar="MB", min=1, help="of a batch's activations"),
 ]
+
+
+PARAMETERS = {"layers": "layer"}
+"""Keyword -> the name of its flag's parameter, where they differ."""
+
+
+def with_config(flags: dict[str, Any], path: Path | None, context: typer.Context) -> dict[str, Any]:
+    """``flags`` by keyword, completed by the config file: what the command line says wins.
+
+    Raises:
+        OptionError: the file cannot be used, or neither says what the target is.
+    """
+    from oq import registry
+    from oq.config import read_config
+
+    written = {} if path is None else read_config(path)
+    for name, value in written.items():
+        source = context.get_parameter_source(PARAMETERS.get(name, name))
+        if source is None or source.name != "COMMANDLINE":
+            flags[name] = value
+    if flags["target"] is None:
+        there = ", ".join(registry.names("targets"))
+        raise OptionError(f"--target is missing; there is: {there}")
+    return flags
 
 
 def read_settings(pairs: list[str] | None) -> dict[str, Any]:

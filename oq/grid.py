@@ -4,12 +4,14 @@
     real = (code - zero_point) * scale
 
 All arithmetic is float32, as onnxruntime does it, so both equations agree with its operators bit
-for bit (ONNX operator specification, QuantizeLinear-21 and DequantizeLinear-21).
+for bit (ONNX operator specification, QuantizeLinear-21 and DequantizeLinear-21).  A code of float8
+is the float8 next to ``x / scale``, half to even, saturated at 448 (``saturate=1``).
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import ml_dtypes  # noqa: F401  # gives NumPy the names of float8 and int4
 import numpy as np
 
 from oq.spec import Array, QType, Range, Scale
@@ -23,7 +25,8 @@ class Grid:
     """A grid with its numbers.
 
     ``scale`` (float32, real units per step) and ``zero_point`` (the code of real 0, dtype
-    ``qtype.dtype``) have shape () for a per-tensor grid, or (channels,) along ``axis``.
+    ``qtype.dtype``) have shape () for a per-tensor grid, or (channels,) along ``axis``; with
+    ``block``, that of the tensor with ``axis`` divided by the block (ONNX ``block_size``).
 
     Raises:
         ValueError: a scale is not finite and positive, or a zero point lies outside the codes.
@@ -33,6 +36,7 @@ class Grid:
     scale: Array
     zero_point: Array
     axis: int | None = None
+    block: int | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
@@ -45,7 +49,7 @@ class Grid:
         return (
             isinstance(other, Grid)
             and self.qtype == other.qtype
-            and self.axis == other.axis
+            and (self.axis, self.block) == (other.axis, other.block)
             and np.array_equal(self.scale, other.scale)
             and np.array_equal(self.zero_point, other.zero_point)
         )
@@ -94,7 +98,7 @@ SCALES: Mapping[Scale, Callable[[Array], Array]] = {
 """Scale kind -> the allowed number for a wanted scale (float64, any axes) as float32."""
 
 
-def fit(values: Range, qtype: QType, axis: int | None = None) -> Grid:
+def fit(values: Range, qtype: QType, axis: int | None = None, block: int | None = None) -> Grid:
     """The tightest grid of ``qtype`` that covers ``values``.
 
     Symmetric: ``scale = max(|lo|, |hi|) / qmax``, zero point 0 (``hi / qmax`` where qmin is 0).
@@ -115,7 +119,7 @@ def fit(values: Range, qtype: QType, axis: int | None = None) -> Grid:
     else:
         exact = qtype.qmin - lo / scale.astype(np.float64)
         zero = np.clip(np.rint(exact), qtype.qmin, qtype.qmax).astype(np.int64)
-    return Grid(qtype, np.asarray(scale), np.asarray(zero.astype(qtype.dtype)), axis)
+    return Grid(qtype, np.asarray(scale), np.asarray(zero.astype(qtype.dtype)), axis, block)
 
 
 def quantize(x: Array, grid: Grid) -> Array:
@@ -126,7 +130,11 @@ def quantize(x: Array, grid: Grid) -> Array:
     """
     scale, zero = _aligned(grid, x.ndim)
     with np.errstate(over="ignore"):  # infinitely many steps saturate like too many
-        steps = np.rint(x.astype(np.float32, copy=False) / scale)
+        steps = x.astype(np.float32, copy=False) / scale
+    if not grid.qtype.uniform:
+        held: Array = np.clip(steps, grid.qtype.qmin, grid.qtype.qmax)
+        return held.astype(grid.qtype.dtype)
+    steps = np.rint(steps)
     low = (grid.qtype.qmin - zero.astype(np.int64)).astype(np.float64)
     high = (grid.qtype.qmax - zero.astype(np.int64)).astype(np.float64)
     codes = np.clip(steps.astype(np.float64), low, high).astype(np.int64) + zero
@@ -136,6 +144,8 @@ def quantize(x: Array, grid: Grid) -> Array:
 def dequantize(codes: Array, grid: Grid) -> Array:
     """The real values (float32) of ``codes`` (any axes): the second equation of this module."""
     scale, zero = _aligned(grid, codes.ndim)
+    if not grid.qtype.uniform:
+        return codes.astype(np.float32) * scale
     steps: Array = (codes.astype(np.int64) - zero).astype(np.float32)
     return steps * scale
 
@@ -150,6 +160,8 @@ def _aligned(grid: Grid, rank: int) -> tuple[Array, Array]:
     zero = grid.zero_point.astype(np.int64)
     if grid.axis is None:
         return grid.scale, zero
+    if grid.block is not None:
+        return np.repeat(grid.scale, grid.block, grid.axis), np.repeat(zero, grid.block, grid.axis)
     shape = [1] * rank
     shape[grid.axis] = -1
     return grid.scale.reshape(shape), zero.reshape(shape)

@@ -66,6 +66,7 @@ OPS: Mapping[str, OpFacts] = {
     "HardSigmoid": _POSITIVE,
     "HardSwish": _UNARY,
     "Identity": _COPY,
+    "LayerNormalization": OpFacts("compute"),
     "LeakyRelu": _UNARY,
     "MatMul": OpFacts("compute", weight=1, weight_axis=-1),
     "MaxPool": _COPY,

@@ -184,7 +184,7 @@ def least_opset(target: Target, layers: Iterable[Layer]) -> int:
     return max([target.min_opset, *(OPSETS.get(str(w.dtype), 0) for w in layers)])
 
 
-OPSETS = {"float8e4m3fn": 19, "int16": 21, "uint16": 21}
+OPSETS = {"float8_e4m3fn": 19, "int16": 21, "uint16": 21}
 """dtype -> the first opset whose QuantizeLinear writes it; the others are older than any target."""
 
 

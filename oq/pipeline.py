@@ -14,15 +14,12 @@ import oq
 from oq import registry
 from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
+from oq.config import plain_options, write_config
 from oq.data import Fitted, open_source, subset
-from oq.emit import emit
 from oq.engine import DEFAULT
 from oq.errors import OptionError
-from oq.files import model_bytes, save_model
-from oq.guard import guard
+from oq.files import model_bytes, save_model, write_text
 from oq.layers import Remembered, compare_layers
-from oq.legal import Finding
-from oq.legal import check as find_violations
 from oq.measure import EVERYTHING, Job, Measured, measure
 from oq.metrics import open_metric
 from oq.overrides import Choice, Layer, Mode, Wishes
@@ -31,7 +28,6 @@ from oq.provenance import provenance, stamp
 from oq.questions import check, explain, judge, make_plan
 from oq.ready import (
     Model,
-    Ready,
     choose_target,
     divide,
     inputs_of,
@@ -44,16 +40,16 @@ from oq.ready import (
     own_target,
     same_interface,
 )
-from oq.refine.order import choose_steps
+from oq.refine.order import NONE, choose_steps
 from oq.refine.run import improve
 from oq.refine.settle import Settler
-from oq.refine.subject import Subject
 from oq.report import Report
 from oq.sampling import RANDOM as RANDOM_NAME
 from oq.sanity import data_warnings
 from oq.session import Settings
 from oq.spec import Range
 from oq.target import Target
+from oq.written import write_graph
 
 BATCH = 8
 
@@ -112,77 +108,85 @@ def quantize(
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
     """
+    asked = dict(locals())
     clock = Clock()
     profile, rest = choose_target(target, settings or {})
     wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
-    used_calibrator = profile.calibrator if calibrator is None else calibrator
-    methods = make_methods(used_calibrator, rest, wishes)
+    calibrator_named = calibrator is not None
+    calibrator = calibrator or profile.calibrator
+    methods = make_methods(calibrator, rest, wishes)
     steps = choose_steps(refine, profile.refine)
+    how = weights or profile.weight_range
+    chosen = {"calibrator": calibrator, "weights": how, "refine": steps or NONE}
     with clock.stage("load"):
         loaded = load(model)
         source = None if data is None else open_samples(loaded, data, preprocess, samples, seed)
         used, held = (None, None) if source is None else divide(source, seed, verify)
     with clock.stage("prepare"):
         ready = make_ready(loaded, profile, wishes)
-    counter = _Counter("calibrate", None if used is None else used.count, watch)
     with clock.stage("calibrate"):
         known = {} if ranges is None else known_ranges(ready, ranges)
-        needs = {t: n for t, n in needs_of(ready, methods).items() if t not in known}
+        watch_all = used is not None
+        needs = {t: n for t, n in needs_of(ready, methods, watch_all).items() if t not in known}
         job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
-        drawn = f"{samples} {seed} {verify}"
-        job = replace(job, drawn=drawn, max_memory=max_memory, progress=counter)
-        how = profile.weight_range if weights is None else weights
-        settler = Settler(ready, methods, job, known, how, calibrator is not None)
+        settler = Settler(ready, methods, _watched(job, used, asked), known, how, calibrator_named)
         measured = settler.measure(used, None if cache is None else Path(cache))
     with clock.stage("refine"):
         solved = settler.solve(measured.statistics)
         refined = improve(steps, settler, solved, source, used, seed)
         solution = refined.subject.solution
     with clock.stage("emit"):
-        quantized, findings = _write(ready, refined.subject)
+        quantized, findings, single = write_graph(ready, refined.subject, measured.statistics)
     found = None
     if verify and held is not None:
         with clock.stage("verify"):
-            size = BATCH if batch_size is None else batch_size
             counter = _Counter("verify", held.count, watch)
-            seen = Remembered(held.batches(size))
-            found = compare(loaded, quantized, seen, progress=counter)
-            if found.collapse:
-                found = replace(found, layers=compare_layers(loaded, quantized, lambda: seen.kept))
+            seen = Remembered(held.batches(batch_size or BATCH))
+            found = _verify(loaded, quantized, seen, profile.verified_in, counter)
     stamp(quantized, provenance(ready, methods, measured, found))
-    warnings = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
+    warned = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
     report = Report(
         version=oq.__version__,
         model=str(model) if isinstance(model, str | Path) else loaded.graph.name,
         output=None,
         target=target,
         summary=profile.summary,
-        calibrator=used_calibrator,
+        calibrator=calibrator,
         data=_describe(source, cache, ranges),
         samples=measured.samples,
         bytes_before=model_bytes(loaded),
         bytes_after=model_bytes(quantized),
         plan=ready.plan,
-        notes=(*_loudly(source), *(warnings if needs else ()), *solution.notes),
+        notes=(*_loudly(source), *(warned if needs else ()), *solution.notes, *single),
         refinement=refined.outcomes,
         findings=findings,
         verification=found,
         seconds=clock.seconds,
         remedy=remedy(model, target, data, preprocess),
+        options=plain_options(asked | chosen),
     )
     return Result(quantized, report, solution.ranges)
 
 
-def _write(ready: Ready, subject: Subject) -> tuple[onnx.ModelProto, tuple[Finding, ...]]:
-    """The graph with its Q/DQ, and what the target's checks find in it."""
-    for tensor, values in subject.constants.items():
-        ready.graph.set_constant(tensor, values)
-    emit(ready.graph, ready.plan, subject.solution)
-    if ready.target.guarded:
-        guard(ready.graph, {s.node for s in ready.plan.skips})
-    findings = find_violations(ready.graph.view(), ready.target)
-    _insist(findings)
-    return ready.graph.to_model(), findings
+def _verify(
+    exact: onnx.ModelProto,
+    rounded: onnx.ModelProto,
+    seen: Remembered,
+    engine: str,
+    counter: "_Counter",
+) -> Verification:
+    """Both models compared in ``engine``; by layer too where the quantized one has collapsed."""
+    found = compare(exact, rounded, seen, engine=engine, progress=counter)
+    if not found.collapse:
+        return found
+    return replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
+
+
+def _watched(job: Job, used: Fitted | None, asked: Mapping[str, Any]) -> Job:
+    """``job`` with what the keywords of :func:`quantize` say of the samples, memory and watch."""
+    drawn = f"{asked['samples']} {asked['seed']} {asked['verify']}"
+    counter = _Counter("calibrate", None if used is None else used.count, asked["watch"])
+    return replace(job, drawn=drawn, max_memory=asked["max_memory"], progress=counter)
 
 
 def calibrate(
@@ -235,7 +239,8 @@ def verify(
     preprocess: str | Path | None = None,
     labels: Path | None = None,
     provider: str = "cpu",
-    engine: str = DEFAULT,
+    engine: str | None = None,
+    target: str | None = None,
     latency: bool = True,
     need_labels: bool = False,
     metrics: Sequence[str] = (),
@@ -245,8 +250,8 @@ def verify(
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
-    ``engine`` runs the quantized model (:mod:`oq.engine`); ``need_labels`` refuses data without
-    labels before anything is run.
+    ``engine`` runs the quantized model (:mod:`oq.engine`), by default that of ``target``, else
+    onnxruntime; ``need_labels`` refuses data without labels before anything is run.
 
     ``metrics`` are names of :mod:`oq.metrics`, or ``package.module:callable``.  ``per_layer`` also
     compares every tensor that both models share (:mod:`oq.layers`), in further passes over the
@@ -272,7 +277,7 @@ def verify(
         rounded,
         seen,
         settings=Settings(provider=provider),
-        engine=engine,
+        engine=_engine(engine, target),
         latency=latency,
         progress=_Counter("verify", source.count, watch),
         figures=figures,
@@ -292,8 +297,13 @@ def next_step(target: Target, output: Path) -> str:
 
 
 def finish(result: Result, output: Path) -> Result:
-    """Save, and complete the report with where the file lies and what comes next."""
+    """Save, with the run's config beside it (:mod:`oq.config`), and complete the report with where
+    the file lies and what comes next."""
     result.save(output)
+    about = f"oq {oq.__version__}: oq quantize {result.report.model} --config THIS -o {output}"
+    write_text(
+        output.with_name(f"{output.name}.yaml"), write_config(result.report.options, [about])
+    )
     step = next_step(registry.target(result.report.target), output)
     return replace(result, report=replace(result.report, output=str(output), next_step=step))
 
@@ -335,15 +345,10 @@ def _loudly(source: Fitted | None) -> tuple[str, ...]:
     return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
 
 
-def _insist(findings: tuple[Finding, ...]) -> None:
-    """A file that oq wrote must pass its own checks; if not, that is our bug, not the user's."""
-    errors = [f for f in findings if f.severity == "error"]
-    if errors:
-        first = errors[0]
-        raise RuntimeError(
-            f"oq wrote an illegal graph ({len(errors)} errors): [{first.check}] {first.node}: "
-            f"{first.message}"
-        )
+def _engine(engine: str | None, target: str | None) -> str:
+    if engine is not None or target is None:
+        return DEFAULT if engine is None else engine
+    return registry.target(target).verified_in
 
 
 __all__ = [

@@ -14,7 +14,7 @@ site is for everybody; z is the output of a row with SAME, so it shares the grid
 
 import fnmatch
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from oq.errors import OptionError
 from oq.ops import BODIES, SHAPE_OPS, weight_axis
@@ -43,22 +43,10 @@ from oq.spec import (
 from oq.target import Broken, Match, Output, Target, find
 from oq.unite import unite
 from oq.view import GraphView, NodeView
+from oq.wanted import Request, in_graph_order, requests_of
 
 KEPT = "kept in float by --keep-float {pattern!r}"
 NOT_CHOSEN = "not named by any layer of the selection (--mode selective)"
-
-
-@dataclass(slots=True)
-class _Request:
-    """Who wants a grid on a tensor, and which rows made them ask."""
-
-    rules: set[str] = field(default_factory=set)
-    readers: list[str] = field(default_factory=list)
-
-    @property
-    def rule(self) -> str:
-        """The rows that asked, in an order that no renaming of tensors changes."""
-        return ", ".join(sorted(self.rules))
 
 
 def plan(
@@ -80,16 +68,16 @@ def plan(
     kept = _unchosen(view, only) | _kept(view, tuple(keep_float))
     matches, refusals = claim(view, target, kept, naive)
     owner = {n.name: m for m in matches for n in m.members}
-    requests = _request(view, matches)
+    requests = requests_of(view, in_graph_order(view, matches))
     sites = _settle(view, target, owner, requests)
     sites += [s for m in matches for s in _parameter_sites(view, target, m)]
-    concats = [m for m in _in_graph_order(view, matches) if m.rule.output is Output.UNITED]
+    concats = [m for m in in_graph_order(view, matches) if m.rule.output is Output.UNITED]
     if concats:
         sites = unite(view, sites, concats, target.activations)
     return Plan(
         target=target.name,
         sites=tuple(_merge(sites)),
-        groups=tuple(_group(m) for m in _in_graph_order(view, matches)),
+        groups=tuple(_group(m) for m in in_graph_order(view, matches)),
         skips=tuple(_skips(view, target, owner, kept, refusals)),
         refusals=tuple(refusals),
     )
@@ -170,52 +158,16 @@ def _refuse(
     return taken and f"{taken!r} is already part of {owner[taken].anchor.name!r}'s kernel"
 
 
-def _request(view: GraphView, matches: list[Match]) -> dict[str, _Request]:
-    """Tensor -> who wants a grid on it.  Copy ops want one where their own output is wanted."""
-    requests: dict[str, _Request] = {}
-
-    def ask(tensor: str, match: Match, reader: NodeView) -> None:
-        request = requests.setdefault(tensor, _Request())
-        request.rules.add(match.name)
-        if reader.name not in request.readers:
-            request.readers.append(reader.name)
-
-    for match in matches:
-        if match.rule.output is not Output.SAME:
-            for tensor, reader in _wants(view, match):
-                ask(tensor, match, reader)
-    for match in reversed(_in_graph_order(view, matches)):
-        if match.rule.output is Output.SAME and any(t in requests for t in match.anchor.outputs):
-            for tensor, reader in _wants(view, match):
-                ask(tensor, match, reader)
-    return requests
-
-
-def _wants(view: GraphView, match: Match) -> list[tuple[str, NodeView]]:
-    """The data inputs of a group: those of its first node (a weight that is computed is one of
-    them), and operands that join later."""
-    if not match.rule.inputs:
-        return []
-    inside = {t for n in match.members for t in n.outputs}
-    weight = weight_input(match.anchor)
-    read = (*data_inputs(match.anchor), *(() if weight is None else (weight,)))
-    wants = [(t, match.anchor) for t in read if not view.is_constant(t)]
-    for node in match.links[1:]:
-        wants += [
-            (t, node) for t in data_inputs(node) if t not in inside and not view.is_constant(t)
-        ]
-    return wants
-
-
 def _settle(
-    view: GraphView, target: Target, owner: dict[str, Match], requests: dict[str, _Request]
+    view: GraphView, target: Target, owner: dict[str, Match], requests: dict[str, Request]
 ) -> list[Site]:
     sites: dict[str, Site] = {}
     order = [i.name for i in view.inputs] + [t for n in view.nodes for t in n.outputs if t]
     for tensor in order:
         producer = view.producer(tensor)
         match = None if producer is None else owner.get(producer.name)
-        ends = match is not None and tensor in match.links[-1].outputs
+        # a second output may hold indices (MaxPool) or a mask, which have no grid
+        ends = match is not None and tensor in match.links[-1].outputs and view.is_float(tensor)
         site = _site(
             view, tensor, match if ends else None, target, requests.get(tensor), sites, owner
         )
@@ -237,12 +189,12 @@ def _site(
     tensor: str,
     match: Match | None,
     target: Target,
-    request: _Request | None,
+    request: Request | None,
     sites: dict[str, Site],
     owner: dict[str, Match],
 ) -> Site | None:
     """The site of ``tensor``, whose value ends the kernel ``match`` (None: a float node's)."""
-    if match is not None and match.rule.output is Output.ALIGNED:
+    if match is not None and match.rule.output is Output.ALIGNED and target.exclusive:
         return Site(tensor, Share(match.anchor.inputs[0]), "activation", match.name)
     if match is not None and _wants_own(match, request):
         output = match.rule.output
@@ -251,7 +203,7 @@ def _site(
     if request is None:
         return None
     hard = [r for r in request.readers if not _copies(owner[r])]
-    root = None if match is None or not _copies(match) else _root(view, match, owner, sites)
+    root = None if match is None or not _moves(match) else _root(view, match, owner, sites)
     if root is not None and (hard or target.exclusive):
         readers = () if target.exclusive else tuple(sorted(hard))
         return Site(tensor, Share(root), "activation", request.rule, readers)
@@ -269,13 +221,13 @@ def _root(
     while source not in sites:
         producer = view.producer(source)
         above = None if producer is None else owner.get(producer.name)
-        if above is None or not _copies(above):
+        if above is None or not _moves(above):
             return None
         source = above.anchor.inputs[0]
     return source
 
 
-def _wants_own(match: Match, request: _Request | None) -> bool:
+def _wants_own(match: Match, request: Request | None) -> bool:
     """Whether the kernel's output gets a grid for every reader."""
     output = match.rule.output
     if output is Output.WANTED:
@@ -295,6 +247,10 @@ def _copies(match: Match) -> bool:
     return match.rule.output is Output.SAME
 
 
+def _moves(match: Match) -> bool:
+    return match.rule.output in {Output.SAME, Output.ALIGNED}
+
+
 def _parameter_sites(view: GraphView, target: Target, match: Match) -> Iterable[Site]:
     """The constants a group reads as integers: weight, int32 bias, constant operands."""
     node, rule = match.anchor, match.rule
@@ -302,9 +258,14 @@ def _parameter_sites(view: GraphView, target: Target, match: Match) -> Iterable[
     data = data_inputs(node)
     if weight is not None and view.is_constant(weight):
         rank = view.constants[weight].ndim
-        axis = weight_axis(node.op, node.attributes, rank) if target.per_channel else None
-        axis = None if rank < 2 else axis
-        yield _constant_site(weight, Own(target.weights, axis), "weight", match, node)
+        axis = weight_axis(node.op, node.attributes, rank)
+        if rank < 2 or not (target.per_channel and rule.per_channel):
+            axis = None
+        stored = Own(target.weights, axis)
+        if axis is not None and target.block is not None:
+            inputs = axis - 1 if axis == rank - 1 else axis + 1  # beside the output channels
+            stored = Own(target.weights, inputs, block=target.block)
+        yield _constant_site(weight, stored, "weight", match, node)
     if bias is not None and weight is not None and rule.bias != "float":
         own = rule.bias == "own"
         spec = Own(target.weights) if own else Product(INT32, data[0], weight)
@@ -334,11 +295,6 @@ def _merge(sites: Iterable[Site]) -> Iterable[Site]:
             readers = tuple(sorted({*first.consumers, *site.consumers}))
             merged[slot] = Site(site.tensor, site.spec, site.role, first.rule, readers)
     return merged.values()
-
-
-def _in_graph_order(view: GraphView, matches: list[Match]) -> list[Match]:
-    position = {n.name: i for i, n in enumerate(view.nodes)}
-    return sorted(matches, key=lambda m: position[m.anchor.name])
 
 
 def _group(match: Match) -> Group:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from oq.errors import DataError
-from oq.files import check_writable, replacing
+from oq.files import check_writable, write_text
 from oq.spec import Range
 
 HEADER = "TRT-0000-EntropyCalibration2"
@@ -25,8 +25,7 @@ def write_ranges(ranges: Mapping[str, Range], path: str | Path) -> None:
     path = Path(path)
     check_writable(path)
     text = _to_json(ranges) if path.suffix == ".json" else _to_table(ranges)
-    with replacing(path) as beside:
-        beside.write_text(text)
+    write_text(path, text)
 
 
 def read_ranges(path: str | Path) -> dict[str, Range]:

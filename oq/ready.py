@@ -186,9 +186,18 @@ def _input(value: onnx.ValueInfoProto) -> TensorInfo:
     return read_type(value)
 
 
-def needs_of(ready: Ready, methods: Methods) -> dict[str, frozenset[Need]]:
-    """Per tensor to calibrate, what its calibrator reads beyond counts and extremes."""
-    needs: dict[str, frozenset[Need]] = {}
+def watched(ready: Ready) -> tuple[str, ...]:
+    """Tensors whose extremes decide whether float16 holds them: all that float nodes compute."""
+    if ready.target.high_precision != "float16":
+        return ()
+    made = (t for n in ready.view.nodes for t in n.outputs if t and not ready.view.is_constant(t))
+    return tuple(t for t in made if ready.view.tensors[t].dtype == "float32")
+
+
+def needs_of(ready: Ready, methods: Methods, watch: bool = False) -> dict[str, frozenset[Need]]:
+    """Per tensor to calibrate, what its calibrator reads beyond counts and extremes; with ``watch``
+    the tensors too whose extremes alone are of use (:func:`watched`)."""
+    needs: dict[str, frozenset[Need]] = {t: frozenset() for t in watched(ready) if watch}
     for site in ready.plan.sites:
         if isinstance(site.spec, Own) and not ready.view.is_constant(site.tensor):
             wanted = methods.of(site.spec.calibrator).needs - {Need.READERS}

@@ -5,7 +5,7 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from oq.compare import Verification
@@ -28,7 +28,8 @@ LISTED = 15
 @dataclass(frozen=True, slots=True)
 class Report:
     """The whole story of one run.  ``seconds`` maps a stage to its wall time; ``remedy`` is the
-    command to try when the quantized model has collapsed."""
+    command to try when the quantized model has collapsed; ``options`` are the run's, as
+    :mod:`oq.config` writes them."""
 
     version: str
     model: str
@@ -48,6 +49,7 @@ class Report:
     refinement: tuple[Outcome, ...] = ()
     next_step: str = ""
     remedy: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -170,22 +172,33 @@ def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
     yield f"verified on {found.samples:,} samples against the float model"
     columns = f"{'SQNR dB':>7} {'max err':>9} {'mean err':>9} {'cosine':>8}"
     yield f"  {'output':<22} {'reading':<9} {columns}"
+    readings = (_reading(found), found.deployed), ("literal", found.literal)
     for i, _ in enumerate(found.deployed.outputs):
-        for name, reading in (("deployed", found.deployed), ("literal", found.literal)):
+        for name, reading in readings:
             yield _error_line(name, reading.outputs[i])
             if lost := reading.outputs[i].nonfinite:
                 yield from item(f"{lost} values above are NaN or infinite", indent=25)
-    for name, reading in (("deployed", found.deployed), ("literal", found.literal)):
+    for name, reading in readings:
         for votes in reading.classes:
             yield from item(f"{name}: {_votes(votes)}")
     for score in found.scores:
         exact = "" if score.exact is None else f"{score.exact:.4g} -> "
         yield from item(f"{score.reading}: {score.metric} {exact}{score.value:.4g}")
-    if found.readings_differ:
+    if found.readings_differ and found.simulated:
+        yield from item(
+            f"{found.engine} rounds otherwise than onnxruntime; its rows are what the device gives"
+        )
+    elif found.readings_differ:
         worst = min(found.gap, key=lambda g: g.sqnr_db)
         yield from item(
             f"the two readings differ: {worst.name!r} by {_db(worst.sqnr_db)} dB, as much as "
             f"quantization itself; what {found.engine} runs is not what the Q/DQ say"
+        )
+    for gap in found.codes:
+        share = 100 * gap.differing / gap.values if gap.values else 0.0
+        yield from item(
+            f"{gap.name!r}: {share:.1f} % of codes differ between {found.engine} and literal, by "
+            f"{gap.largest} steps at most"
         )
     kernels = found.kernels
     total = kernels.integer + kernels.floating
@@ -203,6 +216,11 @@ def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
             f"{time.quantized_ms:.2f} ms against {time.float_ms:.2f} ms per batch of "
             f"{time.batch}: {time.ratio:.2f} of float in {found.engine}",
         )
+
+
+def _reading(found: Verification) -> str:
+    """What the deployed reading is called: the simulated device has its own name."""
+    return found.engine if found.simulated else "deployed"
 
 
 def _collapse_lines(found: Verification, remedy: str) -> Iterable[str]:

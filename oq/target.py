@@ -32,7 +32,11 @@ class Output(Enum):
     SAME = "same"
     """That of its input: the op only moves values, and Q/DQ pairs move across it."""
     ALIGNED = "aligned"
-    """That of its input, for a kernel that wants its input on a grid (pooling)."""
+    """That of its input, for a kernel that wants its input on a grid (pooling).  Where the target
+    is not exclusive, only its readers that want one get it."""
+    PASSED = "passed"
+    """None: the Q/DQ that all its readers want stands in front of it (Pad, which merges into the
+    layer behind it when no pair stands between them)."""
     UNITED = "united"
     """One grid for its output and all its inputs (Concat), those that have one where the row does
     not ask for any (``inputs=False``)."""
@@ -45,7 +49,10 @@ class OpRule:
     ``inputs``: whether the data inputs are quantized.  ``output``: see :class:`Output`, or a grid
     known beforehand.  ``bias``: "int32" for a DequantizeLinear of scale(data) * scale(weight),
     "own" for a grid of its own, as a weight has.  ``constants``: whether constant data operands get
-    a grid too.  ``unless``: predicates; each returns None or the sentence that refuses the match.
+    a grid too.  ``per_channel``: False where the weight has one scale, whatever the target.
+    ``skip_follows``: an operand that joins behind the first node (the skip branch of a residual
+    Add) has a grid only where a kernel that reads integers computes it, or a quantized layer reads
+    it too.  ``unless``: predicates; each returns None or the sentence that refuses the match.
     ``slower``: the same, for what the target could run but should not; ``--mode naive`` skips them.
     """
 
@@ -54,6 +61,8 @@ class OpRule:
     inputs: bool = True
     bias: Literal["float", "int32", "own"] = "float"
     constants: bool = False
+    per_channel: bool = True
+    skip_follows: bool = False
     unless: tuple["Predicate", ...] = ()
     slower: tuple["Predicate", ...] = ()
 
@@ -149,7 +158,10 @@ class Target:
     ``options``: ``--set key=value`` -> what it makes of the target; the first value of a key is
     the default and changes nothing.
     ``reasons``: why an op without a row stays in float, where there is more to say than that.
+    ``block``: that many inputs of a layer share a scale of its weight (None: all of them).
+    ``high_precision``: the type of all that is not quantized.
     ``checks``: names of the rows of :mod:`oq.legal` that hold a file of this target.
+    ``verified_in``: the engine (:mod:`oq.engine`) that computes as the target does.
     ``passes``: names of the prepare passes (:mod:`oq.prepare.order`) that only some targets want.
     ``guarded``: its runtime rewrites float layers that lie between Q/DQ pairs, which
     :mod:`oq.guard` prevents.
@@ -176,7 +188,10 @@ class Target:
     passes: tuple[str, ...] = ()
     guarded: bool = False
     next_step: str = ""
+    block: int | None = None
+    high_precision: Literal["float32", "float16"] = "float32"
     engine: Engine = Engine()
+    verified_in: str = "onnxruntime"
 
 
 def as_is(target: Target) -> Target:

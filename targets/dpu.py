@@ -20,6 +20,7 @@ The rules, from Quark (``npu_cnn_quantizer``, ``refine``, ``simulate_dpu``) and 
 from dataclasses import replace
 
 from oq.dpu.legalize import legalize
+from oq.dpu.lost import report_lost_channels
 from oq.dpu.refusals import (
     EXCEEDS,
     clip_is_not_in_hardware,
@@ -114,8 +115,9 @@ TARGET = Target(
     calibrator="mse",
     refine=("bias", "equalize", "round"),
     weight_range="mse",
+    verified_in="dpu",
     passes=("write_attributes", "round_edge_slope"),
-    legalize=(legalize,),
+    legalize=(legalize, report_lost_channels),
     rules=rules((EXCEEDS["DPUCZDX8G"],), slope_is_not_in_hardware),
     options={
         "device": {

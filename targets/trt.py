@@ -4,19 +4,35 @@ The rules, with their sources:
 
 * Activations int8 per tensor, zero point 0, scale = max|x| / 127; weights int8 per channel
   (TensorRT ``IQuantizeLayer``, NvInfer.h; TensorRT 11 builds only what is written in the graph).
-* Q/DQ goes on the inputs of weighted layers, none between a convolution and its BatchNorm,
-  activation or residual Add: TensorRT fuses those into one int8 kernel
+* Q/DQ goes on the inputs of weighted layers, none between a convolution and its BatchNorm, bias,
+  constant factor, activation or residual Add: TensorRT fuses those into one int8 kernel
   (docs.nvidia.com, "Working with Quantized Types", recommendations 1 to 4).
-* A residual Add is fused into the branch that ends in a convolution; its other operand, the skip,
-  gets the Q/DQ, on the same grid as the convolution that reads it too.
+* A residual Add is fused into the branch that ends in a convolution, not through an activation;
+  its other operand, the skip, gets the Q/DQ, on the same grid as the convolution that reads it
+  too.  A skip that no integer kernel computes and no quantized layer reads stays in float.
 * Bias stays float: the importer rejects an int32 DequantizeLinear.  Graph outputs stay float.
 * Ops that only move values carry no Q/DQ of their own: TensorRT moves the pair across them.  Pulled
   through a Concat, a pair meets those of the branches: equal scales cancel there, different ones
   cost a requantization per branch, so all that a Concat joins has one grid (as ModelOpt's Concat
-  elimination does it).
+  elimination does it).  A pair stands in front of a Pad, so that the Pad merges into its layer.
+* Resize and LayerNormalization read int8 behind a convolution, whose kernel can write it; pooling
+  where a quantized layer reads it (recommendation 5; ModelOpt ``partitioning.py``).
+* Attention products are float (``attention=int8`` opts in); masks and Softmax always are.
+* TensorRT 8 took a ConvTranspose's scales along axis 0 and later releases along axis 1, so it is
+  opt-in (``conv_transpose=int8``), with one scale per weight, which both read alike.
+* FP8 (``dtype=fp8``) is for Conv, Gemm, MatMul and the residual Add, and for attention as the
+  fused kernel has it (:func:`oq.tensorrt.is_not_fp8_attention`).
+* 4-bit weights (``weights=int4``) are for MatMul and Gemm, in blocks along their inputs.
+* TensorRT 11 runs the float rest as it is typed; ``high_precision=fp16`` types it float16
+  (:mod:`oq.half`).
+* Thin convolutions and products are slower in int8 (:mod:`oq.tensorrt`); ``--mode naive``
+  quantizes them all the same.
 """
 
-from oq.ops import OPS, facts
+from dataclasses import replace
+
+from oq.errors import OptionError
+from oq.ops import OPS
 from oq.predicates import (
     both_operands_vary,
     data_is_not_float,
@@ -24,29 +40,159 @@ from oq.predicates import (
     is_shorter_branch,
     operand_is_constant,
     operand_varies,
+    pad_is_not_zero,
+    resize_is_not_nearest,
     weight_is_not_constant,
 )
-from oq.spec import INT8, INT8_NARROW
-from oq.target import Engine, Match, OpRule, Output, Target
-from oq.view import GraphView
+from oq.spec import FLOAT8, INT4, INT8, INT8_NARROW
+from oq.target import Engine, OpRule, Output, Target, as_is
+from oq.tensorrt import (
+    BLOCK,
+    convolution_is_not_for_fp8,
+    convolution_is_thin,
+    does_not_split_into_blocks,
+    ends_the_graph,
+    feeds_no_quantized_layer,
+    is_not_behind_a_convolution,
+    is_not_fp8_attention,
+    product_is_thin,
+    sequence_is_long,
+)
 
 ACTIVATION = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Silu", "HardSwish", "Gelu", "Elu")
-COPY = tuple(op for op, row in OPS.items() if row.kind == "copy")
+CONSTANT = ("Add", "Mul")
+COPY = tuple(op for op, row in OPS.items() if row.kind == "copy" and op != "Pad")
 WEIGHTED = (data_is_not_float, weight_is_not_constant)
 MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
+RESIDUAL = (*WEIGHTED, operand_is_constant, is_shorter_branch)
+THIN = (convolution_is_thin,)
+SMALL = (product_is_thin,)
+
+RULES = (
+    OpRule(("Conv", "Add", ACTIVATION), skip_follows=True, unless=RESIDUAL, slower=THIN),
+    OpRule(("Conv", "Add"), skip_follows=True, unless=RESIDUAL, slower=THIN),
+    OpRule(("Conv", CONSTANT, ACTIVATION), unless=(*WEIGHTED, operand_varies), slower=THIN),
+    OpRule(("Conv", CONSTANT), unless=(*WEIGHTED, operand_varies), slower=THIN),
+    OpRule(("Conv", "BatchNormalization", ACTIVATION), unless=WEIGHTED, slower=THIN),
+    OpRule(("Conv", "BatchNormalization"), unless=WEIGHTED, slower=THIN),
+    OpRule(("Conv", ACTIVATION), unless=WEIGHTED, slower=THIN),
+    OpRule(("Conv",), unless=WEIGHTED, slower=THIN),
+    OpRule(("Gemm", CONSTANT, ACTIVATION), unless=(*WEIGHTED, operand_varies), slower=SMALL),
+    OpRule(("Gemm", CONSTANT), unless=(*WEIGHTED, operand_varies), slower=SMALL),
+    OpRule(("Gemm", ACTIVATION), unless=WEIGHTED, slower=SMALL),
+    OpRule(("Gemm",), unless=WEIGHTED, slower=SMALL),
+    OpRule(("MatMul", CONSTANT, ACTIVATION), unless=(*MATMUL, operand_varies), slower=SMALL),
+    OpRule(("MatMul", CONSTANT), unless=(*MATMUL, operand_varies), slower=SMALL),
+    OpRule(("MatMul", ACTIVATION), unless=MATMUL, slower=SMALL),
+    OpRule(("MatMul",), unless=MATMUL, slower=SMALL),
+    OpRule(
+        (("AveragePool", "GlobalAveragePool"),),
+        unless=(data_is_not_float, feeds_no_quantized_layer),
+    ),
+    OpRule(
+        ("Resize",),
+        output=Output.ALIGNED,
+        unless=(
+            data_is_not_float,
+            resize_is_not_nearest,
+            is_not_behind_a_convolution,
+            ends_the_graph,
+        ),
+    ),
+    OpRule(
+        (("LayerNormalization", "Resize"),),
+        unless=(data_is_not_float, is_not_behind_a_convolution, ends_the_graph),
+    ),
+    OpRule(("Concat",), output=Output.UNITED, inputs=False, unless=(data_is_not_float,)),
+    OpRule(("Pad",), output=Output.PASSED, unless=(data_is_not_float, pad_is_not_zero)),
+    OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
+)
 
 
-def feeds_no_quantized_layer(view: GraphView, match: Match) -> str | None:
-    """Average pooling runs in int8 only between int8 neighbours (recommendation 5)."""
-    frontier = [match.output]
-    while frontier:
-        for reader in view.consumers(frontier.pop()):
-            row = facts(reader.op)
-            if row is not None and row.weight is not None:
-                return None
-            if row is not None and row.kind == "copy":
-                frontier.append(reader.outputs[0])
-    return f"no quantized layer reads {match.output!r}, so an int8 pooling would end in a reformat"
+def quantize_conv_transpose(target: Target) -> Target:
+    """``conv_transpose=int8``: one scale per weight, whatever axis a release would have it on."""
+    chains = (("ConvTranspose", "BatchNormalization", ACTIVATION), ("ConvTranspose", ACTIVATION))
+    if not target.activations.uniform or target.block is not None:
+        raise OptionError(
+            "--set conv_transpose=int8: TensorRT has no FP8 form of it, nor a 4-bit one"
+        )
+    rows = tuple(
+        OpRule(ops, per_channel=False, unless=WEIGHTED) for ops in (*chains, ("ConvTranspose",))
+    )
+    return replace(target, rules=(*rows, *target.rules))
+
+
+def quantize_attention(target: Target) -> Target:
+    """``attention=int8``: products of two activations too; masks and Softmax stay in float."""
+    if target.block is not None:
+        raise OptionError("--set attention=int8 does not go with weights=int4")
+    row = OpRule(("MatMul",), unless=(data_is_not_float,), slower=(*SMALL, sequence_is_long))
+    return replace(target, rules=(*target.rules, row))
+
+
+FP8 = ("Conv", "Gemm", "MatMul", "Concat", "Pad", COPY)
+"""First ops of the rows that hold for FP8: TensorRT has no FP8 pooling, Resize or ConvTranspose."""
+
+
+def quantize_to_fp8(target: Target) -> Target:
+    """``dtype=fp8``: E4M3 for activations and weights, scale = max|x| / 448 (opset 19).
+
+    ModelOpt's scale leaves 448 / 127 of that range unused (``fp8.py:int8_to_fp8``).
+    """
+    if target.block is not None:
+        raise OptionError("--set dtype=fp8 does not go with weights=int4")
+    rows = (r for r in target.rules if r.ops[0] in FP8)
+    rules = tuple(
+        replace(r, slower=(convolution_is_not_for_fp8,)) if r.ops[0] == "Conv" else r for r in rows
+    )
+    attention = OpRule(("MatMul",), unless=(data_is_not_float, is_not_fp8_attention), slower=SMALL)
+    return replace(
+        target,
+        summary="NVIDIA TensorRT: FP8 (E4M3), Q/DQ on inputs, float bias",
+        activations=replace(FLOAT8, scale=target.activations.scale),
+        weights=replace(FLOAT8, scale=target.weights.scale),
+        min_opset=max(19, target.min_opset),
+        rules=(*rules, attention),
+    )
+
+
+FOUR_BITS = (
+    OpRule(("Gemm",), inputs=False, unless=(*WEIGHTED, does_not_split_into_blocks)),
+    OpRule(("MatMul",), inputs=False, unless=(*MATMUL, does_not_split_into_blocks)),
+    OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
+)
+
+
+def quantize_weights_to_int4(target: Target) -> Target:
+    """``weights=int4``: 4-bit weights of MatMul and Gemm, one scale per 128 inputs and output
+    channel; activations stay float, so no data is needed (opset 21)."""
+    if target.rules is not RULES:
+        raise OptionError(
+            "--set weights=int4 leaves activations in float; of the other options it takes "
+            "high_precision alone"
+        )
+    kept = {"Conv": "TensorRT has 4-bit weights for MatMul and Gemm only"}
+    return replace(
+        target,
+        summary="NVIDIA TensorRT: 4-bit weights of MatMul and Gemm, float activations",
+        weights=replace(INT4, scale=target.weights.scale),
+        block=BLOCK,
+        min_opset=max(21, target.min_opset),
+        rules=FOUR_BITS,
+        reasons={**(target.reasons or {}), **kept},
+    )
+
+
+def run_the_rest_in_fp16(target: Target) -> Target:
+    """``high_precision=fp16``: scales too, since a DequantizeLinear writes the type of its scale
+    (onnx-tensorrt ``QuantDequantLinearHelper``), which ONNX allows from opset 19 on."""
+    return replace(
+        target,
+        activations=replace(target.activations, scale="float16"),
+        weights=replace(target.weights, scale="float16"),
+        min_opset=max(19, target.min_opset),
+        high_precision="float16",
+    )
 
 
 TARGET = Target(
@@ -55,27 +201,14 @@ TARGET = Target(
     activations=INT8,
     weights=INT8_NARROW,
     min_opset=13,
-    rules=(
-        OpRule(
-            ("Conv", "Add", ACTIVATION), unless=(*WEIGHTED, operand_is_constant, is_shorter_branch)
-        ),
-        OpRule(("Conv", "Add"), unless=(*WEIGHTED, operand_is_constant, is_shorter_branch)),
-        OpRule(("Conv", "BatchNormalization", ACTIVATION), unless=WEIGHTED),
-        OpRule(("Conv", "BatchNormalization"), unless=WEIGHTED),
-        OpRule(("Conv", ACTIVATION), unless=WEIGHTED),
-        OpRule(("Conv",), unless=WEIGHTED),
-        OpRule(("Gemm", ACTIVATION), unless=WEIGHTED),
-        OpRule(("Gemm",), unless=WEIGHTED),
-        OpRule(("MatMul", "Add", ACTIVATION), unless=(*MATMUL, operand_varies)),
-        OpRule(("MatMul", "Add"), unless=(*MATMUL, operand_varies)),
-        OpRule(("MatMul",), unless=MATMUL),
-        OpRule(
-            (("AveragePool", "GlobalAveragePool"),),
-            unless=(data_is_not_float, feeds_no_quantized_layer),
-        ),
-        OpRule(("Concat",), output=Output.UNITED, inputs=False, unless=(data_is_not_float,)),
-        OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
-    ),
+    rules=RULES,
+    options={
+        "dtype": {"int8": as_is, "fp8": quantize_to_fp8},
+        "weights": {"int8": as_is, "int4": quantize_weights_to_int4},
+        "high_precision": {"fp32": as_is, "fp16": run_the_rest_in_fp16},
+        "conv_transpose": {"float": as_is, "int8": quantize_conv_transpose},
+        "attention": {"float": as_is, "int8": quantize_attention},
+    },
     reasons={
         "Add": "no convolution branch takes it into its kernel; a lone Add is a float kernel",
         "Div": "TensorRT runs lone elementwise ops in float",
@@ -88,6 +221,7 @@ TARGET = Target(
     checks=(
         "zero-point-is-zero",
         "no-uint8",
+        "float8-kind",
         "no-int32-bias",
         "activations-per-tensor",
         "weight-axis",
@@ -100,7 +234,7 @@ TARGET = Target(
         "only-qdq",
     ),
     engine=Engine(
-        codes=("int8",),
+        codes=("int8", "float8_e4m3fn"),
         # what other tools quantize: elementwise ops and pooling write int8 when they read it
         rules=(
             OpRule(("ConvTranspose",), unless=WEIGHTED),

@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.spec": {"numpy"},
     "oq.ops": set(),
     "oq.view": {"spec"},
-    "oq.grid": {"numpy", *VALUES},
+    "oq.grid": {"ml_dtypes", "numpy", *VALUES},
     "oq.target": {"spec", "grid", "ops", "view", "errors"},
     "oq.predicates": {"numpy", *RULES},
     "oq.qdq": {"numpy", *GRAPHS},
@@ -52,7 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.calibrator": {"numpy", *VALUES, "grid", "statistics"},
     "oq.targets": set(),
     "oq.speed": {*RULES, "predicates"},
-    "oq.targets.*": {*RULES, "dpu", "obstacles", "predicates", "speed"},
+    "oq.tensorrt": {*RULES, "predicates"},
+    "oq.targets.*": {*RULES, "dpu", "obstacles", "predicates", "speed", "tensorrt"},
     "oq.calibrators": set(),
     "oq.calibrators.*": {
         *{"numpy", *VALUES},
@@ -60,16 +61,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # models
     "oq.files": {"onnx", "google", "errors"},
-    "oq.graph": {"numpy", "onnx", "onnx_graphsurgeon", *VALUES, "view"},
+    "oq.shell": {"onnx", "spec"},
+    "oq.graph": {"numpy", "onnx", "onnx_graphsurgeon", *VALUES, "shell", "view"},
     "oq.prepare": set(),
     "oq.prepare.*": {"numpy", "onnx", *GRAPHS, "graph", "prepare", "session"},
     "oq.session": {"numpy", "onnx", "onnxruntime", *VALUES, "files"},
     # engines
     "oq.engine": {"onnx", *VALUES, "session"},
     "oq.engines": set(),
-    "oq.engines.*": {"onnx", "openvino", *VALUES, "engine", "files", "ops", "session"},
+    "oq.engines.*": {"onnx", "openvino", *VALUES, "dpu", "engine", "files", "ops", "session"},
     # stages
-    "oq.plan": {*RULES, "predicates", "unite"},
+    "oq.wanted": {*RULES, "predicates"},
+    "oq.plan": {*RULES, "predicates", "unite", "wanted"},
     "oq.collect": {"numpy", "onnx", *VALUES, "session", "statistics", "view"},
     "oq.overrides": {*VALUES, "target", "view"},
     "oq.solve": {
@@ -85,6 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.cache": {"numpy", "onnx", *VALUES, "collect", "files", "statistics"},
     "oq.ranges": {"numpy", *VALUES, "files"},
     "oq.emit": {"numpy", *VALUES, "graph", "grid", "solve", "view"},
+    "oq.half": {"numpy", "onnx", *VALUES, "graph", "view"},
     # what was lost, and where
     "oq.deviation": {"numpy", *VALUES},
     "oq.metrics": {"numpy", *VALUES, "deviation"},
@@ -108,6 +112,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.dpu.checks": {"numpy", *GRAPHS, "dpu", "predicates"},
     "oq.dpu.legalize": {"numpy", *RULES, "dpu", "grid"},
     "oq.dpu.limits": set(),
+    "oq.dpu.lost": {"numpy", *RULES},
     "oq.dpu.places": {*GRAPHS, "dpu", "predicates"},
     "oq.dpu.positions": {"dpu"},
     "oq.dpu.refusals": {*RULES, "dpu"},
@@ -147,17 +152,19 @@ MAY_IMPORT: dict[str, set[str]] = {
         *{"plan", "predicates", "prepare", "ranges", "registry", "target"}},
     "oq.config": {"yaml", "errors", "overrides"},
     "oq.provenance": {"onnx", *{"cache", "compare", "measure", "ready"}},
+    "oq.written": {"onnx", *{"emit", "guard", "half", "legal", "ready", "refine", "statistics"}},
     "oq.progress": {"rich"},
-    "oq.pipeline": {"onnx", *GRAPHS, *{"cache", "collect", "compare", "data", "emit", "files"},
-        *{"engine", "guard", "layers", "legal", "measure", "metrics", "overrides", "progress"},
-        *{"provenance", "questions", "ready", "refine", "registry", "report", "sampling", "sanity"},
-        *{"session", "solve", "target"}},
+    "oq.pipeline": {"onnx", *GRAPHS, *{"cache", "collect", "compare", "config", "data"},
+        *{"files", "written"},
+        *{"engine", "layers", "legal", "measure", "metrics", "overrides"},
+        *{"progress", "provenance", "questions", "ready", "refine", "registry", "report"},
+        *{"sampling", "sanity", "session", "solve", "statistics", "target"}},
     "oq.demo": {"pipeline", "registry", "files", "compare"},
-    "oq.flags": {"typer", "yaml", "errors", "overrides"},
+    "oq.flags": {"typer", "yaml", *{"config", "errors", "overrides", "registry"}},
     "oq.console": {"typer", "report"},
     "oq.commands": set(),
     "oq.commands.*": {"typer", *{"console", "errors", "flags", "progress"}, *{"cache", "demo"},
-        *{"explain", "export", "files", "outlook", "pipeline", "plot", "rank", "ranking"},
+        *{"config", "explain", "export", "files", "outlook", "pipeline", "plot", "rank", "ranking"},
         *{"registry", "report"}},
     "oq.cli": {"typer", "errors", "flags", "progress", "ranges", "session",
         *{"commands", "compare", "console", "files", "pipeline", "provenance", "registry"},
@@ -318,7 +325,7 @@ OP_NAMES = (".op", ".op_type")
 
 def test_ops_are_named_in_tables_not_in_chains() -> None:
     """Comparing an op's name outside ops, targets and prepare is a question for review."""
-    allowed = {"oq.legal", "oq.predicates", "oq.graph", "oq.compare"}
+    allowed = {"oq.legal", "oq.predicates", "oq.graph", "oq.compare", "oq.tensorrt"}
     allowed |= {"oq.obstacles", "oq.placement"}  # predicates and checks over Q/DQ graphs
     for module in MODULES:
         if module in allowed or module.startswith(("oq.prepare", "oq.targets")):

@@ -77,12 +77,45 @@ def test_quantize_check_and_verify(run: Oq, tmp_path: Path) -> None:
     assert (done.code, done.err) == (0, "")
     assert "quantized   9 of 9 weighted layers" in done.out
     assert 'onnxruntime.InferenceSession("out.onnx")' in done.out
-    assert [p.name for p in tmp_path.iterdir()] == ["out.onnx"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.onnx", "out.onnx.yaml"]
     assert run("check", "out.onnx", "-t", "ort").code == 0
     judged = run("check", "out.onnx", "-t", "trt")
     assert judged.code == 1 and "error [no-uint8]" in judged.out
     found = run("verify", MODEL, "out.onnx", "-d", EVAL, "--no-latency", "--max-drop", "1")
     assert found.code == 0 and "accuracy 99.17 ->" in found.out
+
+
+def test_a_run_is_repeated_from_the_config_it_leaves(run: Oq, tmp_path: Path) -> None:
+    flags = ["--samples", "32", "--calibrator", "percentile", "--set", "percentile=99.5",
+             "--layer", "Conv:per_channel=false", "--no-verify"]  # fmt: skip
+    assert run("quantize", MODEL, "-t", "ort", "-d", CALIB, "-o", "a.onnx", *flags).code == 0
+    again = run("quantize", MODEL, "--config", "a.onnx.yaml", "-o", "b.onnx")
+    assert again.code == 0
+    first, second = (tmp_path / f"{x}.onnx" for x in "ab")
+    assert first.read_bytes() == second.read_bytes()
+    words = [(tmp_path / f"{x}.onnx.yaml").read_text().splitlines()[1:] for x in "ab"]
+    assert words[0] == words[1] and "calibrator: percentile" in words[0]
+
+
+def test_the_command_line_wins_over_the_config(run: Oq, tmp_path: Path) -> None:
+    (tmp_path / "q.yaml").write_text(f"target: trt\nsamples: 40\nverify: false\ndata: {CALIB}\n")
+    done = run("quantize", MODEL, "--config", "q.yaml", "-t", "ort", "--json", "-o", "o.onnx")
+    found = json.loads(done.out)
+    assert (found["target"], found["samples"], found["verification"]) == ("ort", 40, None)
+    assert found["options"]["target"] == "ort"
+    plain = run("quantize", MODEL, "--config", "q.yaml", "--samples", "24", "-o", "p.onnx")
+    assert "minmax on 24 samples" in plain.out and "trt: NVIDIA" in plain.out
+
+
+def test_a_config_is_written_and_checked(run: Oq, tmp_path: Path) -> None:
+    assert run("config", "--init").code == 0
+    assert (tmp_path / "quant.yaml").read_text().startswith("# oq quantize MODEL.onnx --config")
+    assert run("config", "--init").code == 2
+    assert run("config", "quant.yaml").code == 0
+    (tmp_path / "bad.yaml").write_text("mode: fast")
+    found = run("config", "bad.yaml")
+    assert (found.code, found.err.count("\n")) == (2, 1) and "expected naive or" in found.err
+    assert "--target is missing; there is: coreml" in run("quantize", MODEL, "-d", CALIB).err
 
 
 def test_the_output_lies_beside_the_model_by_default(run: Oq, tmp_path: Path) -> None:
@@ -295,7 +328,7 @@ def test_a_read_only_folder_is_found_before_calibration(run: Oq, tmp_path: Path)
 
 @pytest.mark.parametrize(
     "args",
-    [["quantize", MODEL, "-d", CALIB], ["quantize", MODEL, "-t", "ort", "-d", CALIB, "--samples",
+    [["plan", MODEL], ["quantize", MODEL, "-t", "ort", "-d", CALIB, "--samples",
       "0"], ["nothing"], ["plan", MODEL, "-t", "ort", "--batch-size", "3"]],
 )  # fmt: skip
 def test_misspelt_commands_exit_with_2(run: Oq, args: list[str]) -> None:

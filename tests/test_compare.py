@@ -269,7 +269,9 @@ def test_an_engine_that_runs_something_else_is_caught(monkeypatch: pytest.Monkey
         loaded.append(model)
         return Session(scaled(0.5), settings)
 
-    engine = Engine("wrong", load, lambda _: Kernels(1, 2, {}, "heavy ops", ("a", "b")))
+    engine = Engine(
+        "wrong", load, lambda _model, _loaded: Kernels(1, 2, {}, "heavy ops", ("a", "b"))
+    )
     monkeypatch.setattr("oq.compare.find_engine", {"wrong": engine}.__getitem__)
     exact, rounded = identity(), scaled(1.01)
     found = compare(exact, rounded, batches(X, 8), engine="wrong")

@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis.extra import numpy as arrays
 
 from oq.grid import SMALLEST_SCALE, Grid, dequantize, fake_quantize, fit, quantize
 from oq.spec import (
+    FLOAT8,
     INT8,
     INT8_AFFINE,
     INT8_NARROW,
@@ -290,3 +292,71 @@ def test_a_positive_grid_spends_no_code_on_the_negative_side() -> None:
     assert float(grid.scale) == pytest.approx(0.1)
     assert int(grid.zero_point) == 0
     assert quantize(np.array([-9.0, 0.0, 25.5], np.float32), grid).tolist() == [0, 0, 255]
+
+
+# ---- float8
+
+
+FLOAT8_RUNNER = small(
+    """net (float[n] x, float8e4m3fn[m] c, float s, float8e4m3fn z)
+        => (float8e4m3fn[n] q, float[m] d, float[n] t) {
+        q = QuantizeLinear (x, s, z)
+        d = DequantizeLinear (c, s, z)
+        t = DequantizeLinear (q, s, z)
+    }""",
+    opset=19,
+    ir=9,
+)
+
+
+def run_float8(x: Array, codes: Array, scale: Array) -> list[Array]:
+    """onnxruntime's codes of ``x``, values of ``codes`` and values of the codes of ``x``.
+
+    NumPy arrays of float8 do not cross its Python interface, so codes go in and out as bytes.
+    """
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(FLOAT8_RUNNER.SerializeToString(), options)
+    kind = onnx.TensorProto.FLOAT8E4M3FN
+    binding = session.io_binding()
+    kept = [np.ascontiguousarray(a) for a in (x, scale)]
+    zero, packed = np.zeros((), np.uint8), np.ascontiguousarray(codes.view(np.uint8))
+    q = np.empty(x.shape, np.uint8)
+    for name, array in (("x", kept[0]), ("s", kept[1])):
+        binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+    for name, array in (("c", packed), ("z", zero)):
+        binding.bind_input(name, "cpu", 0, kind, array.shape, array.ctypes.data)
+    binding.bind_output("q", "cpu", 0, kind, q.shape, q.ctypes.data)
+    binding.bind_output("d")
+    binding.bind_output("t")
+    session.run_with_iobinding(binding)
+    _, d, t = binding.get_outputs()
+    return [q, d.numpy(), t.numpy()]
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1, 3 / 448, 2.0**-126, 2.0**100])
+def test_float8_equals_onnxruntime(scale: float) -> None:
+    """All codes, ties between neighbours, saturation, denormals, infinities and signed zeros."""
+    real = np.asarray(scale, np.float32)
+    grid = Grid(FLOAT8, real, np.zeros((), FLOAT8.dtype))
+    codes = np.arange(256, dtype=np.uint8).view(FLOAT8.dtype)
+    finite = np.sort(codes[np.isfinite(codes.astype(np.float32))].astype(np.float32))
+    ties = (finite[1:] + finite[:-1]) / 2 * real
+    beyond = np.asarray([448, 463, 464, 465, 1e6, np.inf, 1e-45, 2**-10, 0.0], np.float32) * real
+    around = np.concatenate([np.nextafter(ties, -np.inf), ties, np.nextafter(ties, np.inf)])
+    x = np.concatenate([around, beyond, -beyond]).astype(np.float32)
+    q, d, t = run_float8(x, codes, real)
+    assert np.array_equal(quantize(x, grid).view(np.uint8), q)
+    assert np.array_equal(bits(dequantize(codes, grid)), bits(d)) or np.array_equal(
+        dequantize(codes, grid), d, equal_nan=True
+    )
+    assert np.array_equal(bits(fake_quantize(x, grid)), bits(t))
+
+
+def test_float8_covers_the_range_with_448() -> None:
+    grid = fit(Range(np.asarray(-2.0), np.asarray(7.0)), FLOAT8)
+    assert float(grid.scale) == pytest.approx(7 / 448, rel=1e-7)
+    assert float(grid.highest) == pytest.approx(7.0, rel=1e-6) and not grid.zero_point.any()
+    x = np.linspace(-2, 7, 1001).astype(np.float32)
+    error = np.abs(fake_quantize(x, grid) - x)
+    assert (error <= np.maximum(np.abs(x) / 16, 2.0**-10 * grid.scale) * 1.0001).all()

@@ -168,6 +168,7 @@ VIOLATIONS: list[tuple[str, str, Layer, str, str]] = [
     ("pair", "ort", replace(ORT, read_zero=np.uint8(127)), "n_xd", "its zero point differs"),
     ("zero-point-is-zero", "trt", replace(TRT, zero=np.int8(5)), "n_xq", "zero point 5"),
     ("no-uint8", "trt", replace(TRT, zero=U8), "n_xq", "its codes are uint8"),
+    ("float8-kind", "trt", replace(TRT, zero=np.zeros((), "float8_e5m2")), "n_xq", "float8_e5m2"),
     ("no-int32-bias", "trt", replace(TRT, bias=True), "n_bd", "int32 tensor 'b'"),
     (
         "activations-per-tensor",

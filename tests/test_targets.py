@@ -6,15 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import oq
 import oq.targets
 from oq import registry
 from oq.errors import OptionError
+from oq.graph import Graph
 from oq.legal import ALWAYS, CHECKS
 from oq.ops import COMPOSITES, OPS, facts
 from oq.pipeline import next_step
-from oq.spec import Fixed, QType
+from oq.plan import plan
+from oq.spec import Fixed, Own, QType
 from oq.target import OpRule, Output, Target, with_options
 from oq.weights import WEIGHT_CALIBRATORS
+from tests.graphs import IMAGE, Net
+from tests.small import reference
 
 NAMES = sorted(p.stem for p in Path(oq.targets.__path__[0]).glob("*.py") if p.stem != "__init__")
 
@@ -51,8 +56,9 @@ def test_what_a_rule_asks_of_an_op_exists(target: Target) -> None:
             if rule.bias == "int32":
                 assert row.bias is not None, f"{op} has no bias"
             # What moves values has no range of its own.
-            assert rule.output in {Output.SAME, Output.ALIGNED} or row.kind != "copy", op
-        if rule.output is Output.SAME:
+            moves = {Output.SAME, Output.ALIGNED, Output.PASSED}
+            assert rule.output in moves or row.kind != "copy", op
+        if rule.output in {Output.SAME, Output.PASSED}:
             assert len(rule.ops) == 1
 
 
@@ -127,7 +133,7 @@ def test_a_target_is_a_value(target: Target) -> None:
 def test_predicates_are_named_functions(target: Target) -> None:
     """A closure or a lambda could not be tested alone, nor named in a report."""
     for rule in target.rules:
-        for predicate in rule.unless:
+        for predicate in (*rule.unless, *rule.slower):
             assert predicate.__qualname__ == predicate.__name__ != "<lambda>"
             assert predicate.__doc__
 
@@ -137,3 +143,38 @@ def test_a_file_is_read_through_the_package(name: str) -> None:
     text = (Path(oq.targets.__path__[0]) / f"{name}.py").read_text(encoding="utf-8")
     assert text.startswith('"""')
     assert "if op" not in text and ".op ==" not in text, "a target is a table, not a chain of ifs"
+
+
+def test_a_relu_that_two_places_read_is_never_lost(target: Target) -> None:
+    """A kernel that takes the ReLU in for one reader must not hand the other what was before it."""
+    net = Net()
+    r = net.node("Relu", [net.conv(net.input("x"), "c")], "r")
+    s = net.node("Relu", [net.node("Add", [r, net.conv(r, "d")], "a")], "s")
+    model = net.model(net.conv(s, "e"), net.node("GlobalAveragePool", [s], "p"))
+    data = np.random.default_rng(1).normal(size=(16, *IMAGE[1:])).astype(np.float32)
+    made = oq.quantize(model, target.name, data, verify=False).model
+    exact, found = reference(model, {"x": data}), reference(made, {"x": data})
+    assert (found["p"] >= 0).all()
+    for name in ("e", "p"):
+        noise = float(((found[name] - exact[name]) ** 2).mean())
+        power = float((exact[name] ** 2).mean())
+        assert noise < power / 100, name  # 20 dB; without one ReLU it is below 5
+
+
+def test_elementwise_kernels_requantize_to_their_own_range(target: Target) -> None:
+    """Where Add, Add+Relu, Mul or Sub has a grid on its output it is its own: that of an operand
+    would cut off sums or waste codes on products.  Div has none."""
+    net = Net()
+    a, b = net.conv(net.input("x"), "a"), net.conv("x", "b")
+    plus = net.node("Add", [a, b], "plus")
+    relu = net.node("Relu", [net.node("Add", [plus, a], "sum")], "relu")
+    times = net.node("Mul", [relu, b], "times")
+    minus = net.node("Sub", [times, a], "minus")
+    over = net.node("Div", [minus, net.constant("two", 2.0)], "over")
+    model = net.model(net.conv(over, "c"), net.conv(net.node("Div", [relu, times], "ratio"), "d"))
+    found = plan(Graph(model).view(), target)
+    inner = {"plus", "relu", "sum", "times", "minus"}
+    for site in found.sites:
+        if site.tensor in inner:
+            assert isinstance(site.spec, Own) and site.spec.over == (), site
+    assert {"n_over", "n_ratio"} <= {s.node for s in found.skips}

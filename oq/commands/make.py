@@ -1,4 +1,4 @@
-"""``oq export`` and ``oq demo``."""
+"""``oq export``, ``oq demo`` and ``oq config``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -34,3 +34,27 @@ def demo(
 
     rows = list(run_demo(folder, lambda what: warn(what) if not as_json else None))
     say(rows, demo_lines(rows), as_json)
+
+
+def config(
+    path: Annotated[Path | None, typer.Argument(metavar="FILE.yaml", show_default=False)] = None,
+    init: Annotated[bool, typer.Option("--init", help="write a commented file")] = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Check a config file, or write a commented one with --init."""
+    from oq.config import plain_options, read_config, template, write_config
+    from oq.errors import OptionError
+    from oq.files import check_writable, write_text
+
+    if init:
+        made = Path("quant.yaml") if path is None else path
+        if made.exists():
+            raise OptionError(f"{str(made)!r} exists; give another name")
+        check_writable(made)
+        write_text(made, template())
+        say({"config": str(made)}, [f"{made}: every key, commented out"], as_json)
+        return
+    if path is None:
+        raise OptionError("oq config needs FILE.yaml to check, or --init to write one")
+    found = read_config(path)
+    say(plain_options(found), write_config(found).splitlines(), as_json)

@@ -47,7 +47,8 @@ class Codes:
 class Simulator:
     """A Q/DQ model as the DPU computes it.
 
-    ``floats`` maps the name of a node that ran in float to the reason; it is whole after a run.
+    ``floats`` maps the name of a node that ran in float to the reason, ``computed`` that of a node
+    that a DPU kernel computed to its op; both are whole after a run.
     ``positions`` maps an output that ends in codes to its position.
 
     Raises:
@@ -57,6 +58,7 @@ class Simulator:
     def __init__(self, model: onnx.ModelProto, arithmetic: Arithmetic = DPU) -> None:
         self.arithmetic = arithmetic
         self.floats: dict[str, str] = {}
+        self.computed: dict[str, str] = {}
         self.positions: dict[str, int] = {}
         self._view = Graph(model).view()
         self._alone = _Alone(model, self._view)
@@ -110,6 +112,7 @@ class Simulator:
             else:
                 reason = row.kernel(call)
         if isinstance(reason, Exact):
+            self.computed[node.name] = node.op
             return [reason]
         self.floats.setdefault(node.name, reason)
         return self._alone.run(node, values)

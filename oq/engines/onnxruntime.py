@@ -15,4 +15,4 @@ def count_kernels(model: onnx.ModelProto) -> Kernels:
     return Kernels(integer, floating, dict(sorted(ops.items())))
 
 
-ENGINE = Engine("onnxruntime", Session, count_kernels)
+ENGINE = Engine("onnxruntime", Session, lambda model, _loaded: count_kernels(model))

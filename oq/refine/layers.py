@@ -74,7 +74,7 @@ def _bias(view: GraphView, node: NodeView, channels: int) -> tuple[str, str | No
     if bias is None and facts_bias(node) is None:
         output = node.outputs[0]
         readers = view.consumers(output)
-        if view.edges(output) == 1 and readers[0].op in ADDING:
+        if readers and view.edges(output) == 1 and readers[0].op in ADDING:
             other = [t for t in readers[0].inputs if t != output]
             if len(other) == 1 and view.is_constant(other[0]):
                 last, bias = readers[0].name, other[0]
