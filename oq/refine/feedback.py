@@ -74,6 +74,12 @@ def round_layers(subject: Subject, method: Method) -> Change:
     return Change(changed, note)
 
 
+def _no_codes(grid: Grid) -> str | None:
+    if grid.block is not None or "int" not in grid.qtype.dtype:
+        return "its codes are in blocks or not integers"
+    return None
+
+
 def _round_layer(layer: Layer, weight: Array, grid: Grid, rounded: Walk, method: Method) -> Array:
     rows = rows_of(layer, weight).astype(np.float64)
     windows = draw_windows(layer, rounded.at(rounded.input(layer.node)), weight)

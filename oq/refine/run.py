@@ -27,7 +27,7 @@ from oq.view import GraphView
 SAMPLES_FROM, SAMPLES_TO = 16, 128
 """Samples to learn from: means and second moments need no more."""
 
-MEMORY = 26 * 10**6
+MEMORY = 52 * 10**6
 """Bytes that the largest tensor of these samples may take: the work of a step grows with it."""
 
 BATCH = 8
