@@ -151,7 +151,7 @@ def quantize(
         output=None,
         target=target,
         summary=profile.summary,
-        calibrator=calibrator,
+        calibrator=used_calibrator,
         data=_describe(source, cache, ranges),
         samples=measured.samples,
         bytes_before=model_bytes(loaded),
