@@ -20,7 +20,7 @@ from oq.engine import DEFAULT
 from oq.errors import OptionError
 from oq.files import model_bytes, save_model, write_text
 from oq.layers import Remembered, compare_layers
-from oq.measure import EVERYTHING, Job, Measured, measure
+from oq.measure import EVERYTHING, Job, Measured, Shared, measure
 from oq.metrics import open_metric
 from oq.overrides import Choice, Layer, Mode, Wishes
 from oq.progress import Clock, Watch
@@ -82,7 +82,7 @@ def quantize(
     keep_float: Sequence[str] = (),
     layers: Sequence[Layer] = (),
     mode: Mode = "hybrid",
-    cache: str | Path | None = None,
+    cache: str | Path | Shared | None = None,
     ranges: str | Path | None = None,
     refine: str | Sequence[str] | None = None,
     max_memory: int | None = None,
@@ -130,7 +130,7 @@ def quantize(
         job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
         job = _watched(job, used, asked)
         settler = Settler(ready, methods, job, known, how, calibrator is not None)
-        measured = settler.measure(used, None if cache is None else Path(cache))
+        measured = settler.measure(used, Path(cache) if isinstance(cache, str) else cache)
     with clock.stage("refine"):
         solved = settler.solve(measured.statistics)
         refined = improve(steps, settler, solved, source, used, seed)
@@ -334,7 +334,7 @@ def remedy(
     return f"oq sensitivity {given} --target {target} --data {samples}{fit}"
 
 
-def _describe(source: Fitted | None, cache: str | Path | None, ranges: str | Path | None) -> str:
+def _describe(source: Fitted | None, cache: object, ranges: object) -> str:
     given = (None if source is None else source.name, cache, ranges)
     return next((str(g) for g in given if g is not None), "none")
 
