@@ -46,8 +46,8 @@ from oq.ready import (
 from oq.refine.order import NONE, choose_steps
 from oq.refine.run import improve
 from oq.refine.settle import Settler
+from oq.remarks import describe_data, loudly, remedy
 from oq.report import Report
-from oq.sampling import RANDOM as RANDOM_NAME
 from oq.sanity import data_warnings
 from oq.session import Settings
 from oq.spec import Range
@@ -161,12 +161,12 @@ def quantize(
         target=target,
         summary=profile.summary,
         calibrator=used_calibrator,
-        data=_describe(source, cache, ranges),
+        data=describe_data(source, cache, ranges),
         samples=measured.samples,
         bytes_before=model_bytes(loaded),
         bytes_after=model_bytes(quantized),
         plan=ready.plan,
-        notes=(*_loudly(source), *(warned if needs else ()), *solution.notes, *single),
+        notes=(*loudly(source), *(warned if needs else ()), *solution.notes, *single),
         refinement=refined.outcomes,
         findings=findings,
         verification=found,
@@ -283,11 +283,8 @@ def verify(
     source = open_source(data, inputs_of(exact), preprocess=preprocess, labels=labels)
     if samples is not None:
         source = subset(source, samples, seed)
-    if need_labels and all(b.labels is None for b in source.batches(1, stop=1)):
-        raise OptionError(
-            f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
-            "--labels FILE.csv with a folder of images"
-        )
+    if need_labels:
+        _insist_on_labels(source)
     seen = Remembered(source.batches(batch_size))
     found = compare(
         exact,
@@ -308,8 +305,16 @@ def verify(
     if wanted is not None:
         blame = remedy(float_model, target, data, preprocess)
         given = Compared(float_model, quantized, target, source, batch_size, blame)
-        wanted.write(tell_comparison(given, (exact, rounded), found, wanted.ranking))
+        wanted.write(tell_comparison(given, exact, rounded, found, wanted.ranking))
     return found
+
+
+def _insist_on_labels(source: Fitted) -> None:
+    if all(b.labels is None for b in source.batches(1, stop=1)):
+        raise OptionError(
+            f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
+            "--labels FILE.csv with a folder of images"
+        )
 
 
 def next_step(target: Target, output: Path) -> str:
@@ -329,28 +334,6 @@ def finish(result: Result, output: Path) -> Result:
     finished = replace(result, report=said)
     finished.save(output)
     return finished
-
-
-def remedy(
-    model: Model, target: str | None, data: object, preprocess: str | Path | None = None
-) -> str:
-    """The command that finds the layers to blame."""
-    target = "TARGET" if target is None else target
-    given = str(model) if isinstance(model, str | Path) else "MODEL.onnx"
-    samples = str(data) if isinstance(data, str | Path) else "DATA"
-    fit = f" --preprocess {preprocess}" if isinstance(preprocess, str | Path) else ""
-    return f"oq sensitivity {given} --target {target} --data {samples}{fit}"
-
-
-def _describe(source: Fitted | None, cache: object, ranges: object) -> str:
-    given = (None if source is None else source.name, cache, ranges)
-    return next((str(g) for g in given if g is not None), "none")
-
-
-def _loudly(source: Fitted | None) -> tuple[str, ...]:
-    if source is None or source.name != RANDOM_NAME:
-        return ()
-    return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
 
 
 def _engine(engine: str | None, target: str | None) -> str:

@@ -21,6 +21,7 @@ FOLDERS = {
 LINES, FUNCTION_LINES = 400, 60
 LONG_FUNCTIONS = {
     "oq.pipeline.quantize": "the stages in order, one after the other",
+    "oq.pipeline.verify": "the stages of a comparison, one after the other",
     "oq.cli.quantize": "one parameter per flag",
     "oq.cli.verify": "one parameter per flag",
 }
@@ -170,14 +171,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.ready": {"onnx", *GRAPHS, *{"collect", "data", "files", "graph", "measure", "overrides"},
         *{"plan", "predicates", "prepare", "ranges", "registry", "target"}},
     "oq.config": {"yaml", "errors", "overrides"},
+    "oq.remarks": {"data", "ready", "sampling"},
     "oq.provenance": {"onnx", *{"cache", "compare", "measure", "ready"}},
     "oq.written": {"onnx", *{"emit", "guard", "half", "legal", "ready", "refine", "statistics"}},
     "oq.progress": {"rich"},
     "oq.pipeline": {"onnx", *GRAPHS, *{"cache", "collect", "compare", "config", "data"},
         *{"files", "page", "written"},
         *{"engine", "layers", "legal", "measure", "metrics", "overrides"},
-        *{"progress", "provenance", "questions", "ready", "refine", "registry", "report"},
-        *{"sampling", "sanity", "session", "solve", "statistics", "target"}},
+        *{"progress", "provenance", "questions", "ready", "refine", "registry", "remarks"},
+        *{"report", "sanity", "session", "solve", "statistics", "target"}},
     "oq.budget": set(),
     "oq.budget.trial": set(),
     "oq.budget.outcome": set(),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import onnx
 
 from oq.calibrator import Calibrator
-from oq.collect import collect
+from oq.collect import Needs, collect
 from oq.data import Fitted
 from oq.graph import Graph
 from oq.judgement import judge
@@ -19,11 +19,9 @@ from oq.page.places import Place, contracted, planned, written
 from oq.ready import Ready
 from oq.refine.subject import Subject
 from oq.spec import Group, Skip
-from oq.statistics import Need, Statistics
+from oq.statistics import Statistics
 from oq.target import Target
 from oq.view import GraphView
-
-Needs = Mapping[str, frozenset[Need]]
 
 
 def with_pictures(needs: Needs, wanted: object) -> Needs:

@@ -72,19 +72,20 @@ class Compared:
 
 def tell_comparison(
     given: Compared,
-    models: tuple[onnx.ModelProto, onnx.ModelProto],
+    exact: onnx.ModelProto,
+    rounded: onnx.ModelProto,
     found: Verification,
     ranking: Ranking | None,
 ) -> Story:
-    """What ``oq verify`` found: ``models`` are those of ``given``, loaded."""
+    """What ``oq verify`` found: ``exact`` and ``rounded`` are the models of ``given``."""
     made_for = given.target or (
         target_of(Path(given.quantized)) if isinstance(given.quantized, str | Path) else None
     )
     target = find_target(made_for or DEFAULT_TARGET)
-    evidence = of_file(*models, target, given.source, given.batch_size)
+    evidence = of_file(exact, rounded, target, given.source, given.batch_size)
     sizes = [
         file_bytes(m) if isinstance(m, str | Path) else model_bytes(p)
-        for m, p in zip((given.exact, given.quantized), models, strict=True)
+        for m, p in ((given.exact, exact), (given.quantized, rounded))
     ]
     judged = f"{target.name}: {target.summary}"
     floats = [layer for layer in evidence.layers if layer.runs == "float"]
@@ -92,8 +93,8 @@ def tell_comparison(
         version=oq.__version__,
         title="Verification report",
         target=target.name,
-        model=_name(given.exact, models[0]),
-        output=_name(given.quantized, models[1]),
+        model=_name(given.exact, exact),
+        output=_name(given.quantized, rounded),
         facts={
             "judged for": judged,
             "compared on": f"{found.samples:,} samples of {given.source.name}",
