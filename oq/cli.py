@@ -33,9 +33,12 @@ from oq.flags import (
     DataOpt,
     EngineOfOpt,
     EngineOpt,
+    EvalDataOpt,
     JsonOpt,
     KeepOpt,
+    LabelsOpt,
     LayerOpt,
+    MaxDropOpt,
     MemoryOpt,
     ModelArg,
     ModeOpt,
@@ -50,10 +53,12 @@ from oq.flags import (
     SaveRangesOpt,
     SeedOpt,
     SetOpt,
+    TimeLimitOpt,
     read_choices,
     read_layers,
     read_mode,
     read_settings,
+    take_budget,
     with_config,
 )
 from oq.progress import show_progress
@@ -99,6 +104,10 @@ def quantize(
     save_ranges: SaveRangesOpt = None,
     refine: RefineOpt = None,
     max_memory: MemoryOpt = None,
+    max_drop: MaxDropOpt = None,
+    eval_data: EvalDataOpt = None,
+    labels: LabelsOpt = None,
+    time_limit: TimeLimitOpt = None,
     provider: ProviderOpt = "cpu",
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="compare on held-back samples")
@@ -111,6 +120,7 @@ def quantize(
     """Quantize a float ONNX model for a target."""
     from oq import pipeline, registry
     from oq.files import check_exists, check_writable
+    from oq.report import missed_budget
 
     flags = {
         "target": target,
@@ -129,6 +139,10 @@ def quantize(
         "ranges": ranges,
         "refine": refine,
         "max_memory": max_memory,
+        "max_drop": max_drop,
+        "eval_data": eval_data,
+        "labels": labels,
+        "time_limit": time_limit,
         "provider": provider,
         "verify": verify,
         "report": report_page,
@@ -146,14 +160,22 @@ def quantize(
     for given, what in ((model, "model"), (Path(options["data"] or ""), "data")):
         if path.exists() and given.exists() and path.samefile(given):
             raise OptionError(f"the output {str(path)!r} is the {what} itself; give another -o")
+    budget = take_budget(options)
     with show_progress() as watch:
-        result = pipeline.quantize(model, **options, watch=watch)
+        if budget is None:
+            result = pipeline.finish(pipeline.quantize(model, **options, watch=watch), path)
+        else:
+            from oq.budget.run import search
+
+            result = search(model, output=path, **budget, **options, watch=watch)
     if save_ranges is not None:
         from oq.ranges import write_ranges
 
         write_ranges(result.ranges, save_ranges)
-    report = pipeline.finish(result, path).report
+    report = result.report
     say(report, str(report).splitlines(), as_json)
+    if report.search is not None and not report.search.met:
+        miss(missed_budget(report.search))
     if report.verification is not None and report.verification.collapse:
         miss(f"the quantized model has collapsed: {report.verification.collapse[0]}")
 
@@ -166,9 +188,7 @@ def verify(
     samples: SamplesOpt = None,
     batch_size: BatchOpt = 8,
     preprocess: PreprocessOpt = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", help="CSV file,label for a folder of images")
-    ] = None,
+    labels: LabelsOpt = None,
     max_drop: Annotated[
         float | None,
         typer.Option("--max-drop", help="points of top-1 that may be lost; else exit 1"),

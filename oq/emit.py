@@ -99,4 +99,6 @@ def _dequantize(
 
 
 def _axis(grid: Grid) -> dict[str, int]:
-    return {} if grid.axis is None else {"axis": grid.axis}
+    if grid.axis is None:
+        return {}
+    return {"axis": grid.axis} | ({} if grid.block is None else {"block_size": grid.block})

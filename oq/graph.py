@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from oq.errors import ModelError
+from oq.shell import oldest_ir, put_constants, without_graph
 from oq.spec import Array, Shape, TensorInfo
 from oq.view import GraphView, NodeView
 
@@ -31,7 +32,7 @@ class Graph:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._shell = onnx.ModelProto()
-        self._shell.CopyFrom(_without_graph(model))
+        self._shell.CopyFrom(without_graph(model))
         self._graph = gs.import_onnx(model)
         tensors = self._graph.tensors()
         self._graph.inputs = [t for t in self._graph.inputs if not isinstance(t, gs.Constant)]
@@ -75,13 +76,13 @@ class Graph:
 
     def to_model(self) -> onnx.ModelProto:
         """The model as a protobuf; what its nodes were made by is in their ``metadata_props``."""
-        exported = gs.export_onnx(self._graph, do_type_check=False)
+        exported = _export(self._graph)
         model = onnx.ModelProto()
         model.CopyFrom(self._shell)
         model.graph.CopyFrom(exported.graph)
         del model.opset_import[:]
         model.opset_import.extend(exported.opset_import)
-        model.ir_version = max(model.ir_version, _oldest_ir(exported.opset_import))
+        model.ir_version = max(model.ir_version, oldest_ir(exported.opset_import))
         for node in model.graph.node:
             if node.name in self._provenance:
                 entry = node.metadata_props.add()
@@ -273,6 +274,20 @@ class Graph:
         del self._nodes[node.name]
 
 
+def _export(graph: Any) -> onnx.ModelProto:
+    """What graphsurgeon makes of ``graph``; it cannot pack 4-bit constants, so onnx does that."""
+    tensors = graph.tensors().values()
+    small = [t for t in tensors if isinstance(t, gs.Constant) and str(t.dtype).endswith("int4")]
+    packed = {t.name: t.values for t in small}
+    for tensor in small:
+        tensor.values = np.zeros(tensor.values.shape, np.int8)
+    model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
+    for tensor in small:
+        tensor.values = packed[tensor.name]
+    put_constants(model, packed)
+    return model
+
+
 class _Arrays(Mapping[str, Array]):
     """Constants by name, loaded on access and never before."""
 
@@ -291,23 +306,6 @@ class _Arrays(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._constants)
-
-
-def _without_graph(model: onnx.ModelProto) -> onnx.ModelProto:
-    shell = onnx.ModelProto()
-    for field, value in model.ListFields():
-        if field.name in {"graph", "functions"}:
-            continue
-        if field.is_repeated:
-            getattr(shell, field.name).extend(value)
-        else:
-            setattr(shell, field.name, value)
-    return shell
-
-
-def _oldest_ir(opsets: Sequence[onnx.OperatorSetIdProto]) -> int:
-    """The first IR version with these operator sets; 4 lets initializers not be inputs."""
-    return max(4, onnx.helper.find_min_ir_version_for(list(opsets), ignore_unknown=True))
 
 
 def _view_node(node: Any) -> NodeView:

@@ -25,7 +25,8 @@ class Grid:
     """A grid with its numbers.
 
     ``scale`` (float32, real units per step) and ``zero_point`` (the code of real 0, dtype
-    ``qtype.dtype``) have shape () for a per-tensor grid, or (channels,) along ``axis``.
+    ``qtype.dtype``) have shape () for a per-tensor grid, or (channels,) along ``axis``; with
+    ``block``, that of the tensor with ``axis`` divided by the block (ONNX ``block_size``).
 
     Raises:
         ValueError: a scale is not finite and positive, or a zero point lies outside the codes.
@@ -35,6 +36,7 @@ class Grid:
     scale: Array
     zero_point: Array
     axis: int | None = None
+    block: int | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
@@ -47,7 +49,7 @@ class Grid:
         return (
             isinstance(other, Grid)
             and self.qtype == other.qtype
-            and self.axis == other.axis
+            and (self.axis, self.block) == (other.axis, other.block)
             and np.array_equal(self.scale, other.scale)
             and np.array_equal(self.zero_point, other.zero_point)
         )
@@ -96,7 +98,7 @@ SCALES: Mapping[Scale, Callable[[Array], Array]] = {
 """Scale kind -> the allowed number for a wanted scale (float64, any axes) as float32."""
 
 
-def fit(values: Range, qtype: QType, axis: int | None = None) -> Grid:
+def fit(values: Range, qtype: QType, axis: int | None = None, block: int | None = None) -> Grid:
     """The tightest grid of ``qtype`` that covers ``values``.
 
     Symmetric: ``scale = max(|lo|, |hi|) / qmax``, zero point 0 (``hi / qmax`` where qmin is 0).
@@ -117,7 +119,7 @@ def fit(values: Range, qtype: QType, axis: int | None = None) -> Grid:
     else:
         exact = qtype.qmin - lo / scale.astype(np.float64)
         zero = np.clip(np.rint(exact), qtype.qmin, qtype.qmax).astype(np.int64)
-    return Grid(qtype, np.asarray(scale), np.asarray(zero.astype(qtype.dtype)), axis)
+    return Grid(qtype, np.asarray(scale), np.asarray(zero.astype(qtype.dtype)), axis, block)
 
 
 def quantize(x: Array, grid: Grid) -> Array:
@@ -158,6 +160,8 @@ def _aligned(grid: Grid, rank: int) -> tuple[Array, Array]:
     zero = grid.zero_point.astype(np.int64)
     if grid.axis is None:
         return grid.scale, zero
+    if grid.block is not None:
+        return np.repeat(grid.scale, grid.block, grid.axis), np.repeat(zero, grid.block, grid.axis)
     shape = [1] * rank
     shape[grid.axis] = -1
     return grid.scale.reshape(shape), zero.reshape(shape)

@@ -191,6 +191,8 @@ def wrong_weight_axis(view: GraphView) -> Iterator[Found]:
         scale = None if source is None or source.op != DQ else constant(view, source, 1)
         if source is None or scale is None or scale.size == 1:
             continue
+        if source.attributes.get("block_size"):
+            continue  # blocks lie along the inputs, and every output channel has its own
         # other tools write no type for what a DequantizeLinear makes, so ask its codes
         ranks = (view.rank(t) for t in (node.inputs[row.weight], source.inputs[0]))
         rank = next((r for r in ranks if r is not None), None)

@@ -137,6 +137,18 @@ OUTPUT_AXIS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1, "Ma
 ADDING = frozenset({"Add"})
 """Ops that add a constant operand as a bias."""
 
+HOMOGENEOUS: Mapping[str, bool] = {"LeakyRelu": False, "PRelu": False, "Relu": True}
+"""Activations with ``f(t x) = t f(x)`` for t > 0 -> whether they cut at 0."""
+
+BOUNDED = frozenset({"Clip"})
+"""Activations that cut at constant bounds."""
+
+POOLING: Mapping[str, bool] = {"AveragePool": False, "GlobalAveragePool": True, "MaxPool": False}
+"""Ops that mix the positions of a channel -> whether one position is left."""
+
+RESHAPING: Mapping[str, bool] = {"Flatten": True, "Reshape": False}
+"""Ops that keep channels in order -> always, or only where one position is left."""
+
 SCORING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
 """Last ops that turn scores into probabilities: errors show more evenly in front of them."""
 

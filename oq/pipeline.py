@@ -12,7 +12,7 @@ import onnx
 
 import oq
 from oq import registry
-from oq.collect import Needs, tensors_to_calibrate
+from oq.collect import tensors_to_calibrate
 from oq.compare import Verification, compare
 from oq.config import plain_options, write_config
 from oq.data import Fitted, open_source, subset
@@ -20,7 +20,7 @@ from oq.engine import DEFAULT
 from oq.errors import OptionError
 from oq.files import model_bytes, save_model, write_text
 from oq.layers import Remembered, compare_layers
-from oq.measure import EVERYTHING, Job, Measured, Methods, measure
+from oq.measure import EVERYTHING, Job, Measured, Shared, measure
 from oq.metrics import open_metric
 from oq.overrides import Choice, Layer, Mode, Wishes
 from oq.page.gather import of_run, with_pictures
@@ -31,7 +31,6 @@ from oq.provenance import provenance, stamp
 from oq.questions import check, explain, judge, make_plan
 from oq.ready import (
     Model,
-    Ready,
     choose_target,
     divide,
     inputs_of,
@@ -46,11 +45,11 @@ from oq.ready import (
 )
 from oq.refine.order import NONE, choose_steps
 from oq.refine.run import improve
+from oq.refine.settle import Settler
 from oq.remarks import describe_data, loudly, remedy
 from oq.report import Report
 from oq.sanity import data_warnings
 from oq.session import Settings
-from oq.solve import Solution, solve
 from oq.spec import Range
 from oq.target import Target
 from oq.written import write_graph
@@ -89,7 +88,7 @@ def quantize(
     keep_float: Sequence[str] = (),
     layers: Sequence[Layer] = (),
     mode: Mode = "hybrid",
-    cache: str | Path | None = None,
+    cache: str | Path | Shared | None = None,
     ranges: str | Path | None = None,
     refine: str | Sequence[str] | None = None,
     max_memory: int | None = None,
@@ -123,11 +122,11 @@ def quantize(
     clock = Clock()
     profile, rest = choose_target(target, settings or {})
     wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
-    calibrator = calibrator or profile.calibrator
-    methods = make_methods(calibrator, rest, wishes)
+    used_calibrator = calibrator or profile.calibrator
+    methods = make_methods(used_calibrator, rest, wishes)
     steps = choose_steps(refine, profile.refine)
     how = weights or profile.weight_range
-    chosen = {"calibrator": calibrator, "weights": how, "refine": steps or NONE}
+    chosen = {"weights": how, "refine": steps or NONE}  # no calibrator: one named binds refinement
     with clock.stage("load"):
         loaded = load(model)
         source = None if data is None else open_samples(loaded, data, preprocess, samples, seed)
@@ -138,11 +137,14 @@ def quantize(
         known = {} if ranges is None else known_ranges(ready, ranges)
         wished = needs_of(ready, methods, used is not None)
         needs = with_pictures({t: n for t, n in wished.items() if t not in known}, wanted)
-        measured = _measure(ready, needs, used, asked)
-    with clock.stage("solve"):
-        solution = _solve(ready, methods, measured, known, how)
+        job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
+        job = _watched(job, used, asked)
+        settler = Settler(ready, methods, job, known, how, calibrator is not None)
+        measured = settler.measure(used, Path(cache) if isinstance(cache, str) else cache)
     with clock.stage("refine"):
-        refined = improve(steps, ready, solution, source, seed)
+        solved = settler.solve(measured.statistics)
+        refined = improve(steps, settler, solved, source, used, seed)
+        solution = refined.subject.solution
     with clock.stage("emit"):
         quantized, findings, single = write_graph(ready, refined.subject, measured.statistics)
     found = None
@@ -151,14 +153,14 @@ def quantize(
             found = _verify(loaded, quantized, held, profile.verified_in, asked)
     stamp(quantized, provenance(ready, methods, measured, found))
     warned = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
-    looked = (loaded, ready, refined.subject, measured, methods, calibrator)
+    looked = (loaded, ready, refined.subject, measured, methods, used_calibrator)
     said = Report(
         version=oq.__version__,
         model=str(model) if isinstance(model, str | Path) else loaded.graph.name,
         output=None,
         target=target,
         summary=profile.summary,
-        calibrator=calibrator,
+        calibrator=used_calibrator,
         data=describe_data(source, cache, ranges),
         samples=measured.samples,
         bytes_before=model_bytes(loaded),
@@ -193,34 +195,11 @@ def _verify(
     return replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
 
 
-def _measure(ready: Ready, needs: Needs, used: Fitted | None, asked: Mapping[str, Any]) -> Measured:
-    """``needs`` on the samples ``used``, as the keywords of :func:`quantize` say."""
-    job = Job(
-        ready.model,
-        ready.view,
-        needs,
-        asked["batch_size"],
-        Settings(provider=asked["provider"]),
-        drawn=f"{asked['samples']} {asked['seed']} {asked['verify']}",
-        max_memory=asked["max_memory"],
-        progress=Counter("calibrate", None if used is None else used.count, asked["watch"]),
-    )
-    return measure(job, used, None if asked["cache"] is None else Path(asked["cache"]))
-
-
-def _solve(
-    ready: Ready, methods: Methods, measured: Measured, known: Mapping[str, Range], weights: str
-) -> Solution:
-    return solve(
-        ready.plan,
-        ready.view,
-        measured.statistics,
-        methods.default,
-        named=methods.named,
-        known=known,
-        weights=weights,
-        legalize=ready.target.legalize,
-    )
+def _watched(job: Job, used: Fitted | None, asked: Mapping[str, Any]) -> Job:
+    """``job`` with what the keywords of :func:`quantize` say of the samples, memory and watch."""
+    drawn = f"{asked['samples']} {asked['seed']} {asked['verify']}"
+    counter = Counter("calibrate", None if used is None else used.count, asked["watch"])
+    return replace(job, drawn=drawn, max_memory=asked["max_memory"], progress=counter)
 
 
 def calibrate(

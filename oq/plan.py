@@ -261,7 +261,11 @@ def _parameter_sites(view: GraphView, target: Target, match: Match) -> Iterable[
         axis = weight_axis(node.op, node.attributes, rank)
         if rank < 2 or not (target.per_channel and rule.per_channel):
             axis = None
-        yield _constant_site(weight, Own(target.weights, axis), "weight", match, node)
+        stored = Own(target.weights, axis)
+        if axis is not None and target.block is not None:
+            inputs = axis - 1 if axis == rank - 1 else axis + 1  # beside the output channels
+            stored = Own(target.weights, inputs, block=target.block)
+        yield _constant_site(weight, stored, "weight", match, node)
     if bias is not None and weight is not None and rule.bias != "float":
         own = rule.bias == "own"
         spec = Own(target.weights) if own else Product(INT32, data[0], weight)

@@ -18,10 +18,8 @@ def remedy(
     return f"oq sensitivity {given} --target {target} --data {samples}{fit}"
 
 
-def describe_data(
-    source: Fitted | None, cache: str | Path | None, ranges: str | Path | None
-) -> str:
-    """What calibrated a run."""
+def describe_data(source: Fitted | None, cache: object, ranges: object) -> str:
+    """What calibrated a run, in a word."""
     given = (None if source is None else source.name, cache, ranges)
     return next((str(g) for g in given if g is not None), "none")
 

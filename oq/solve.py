@@ -66,13 +66,13 @@ def solve(
     given = known if known is not None else {}
     for site in plan.sites:
         match site.spec:
-            case Own(qtype, axis, name, _):
+            case Own(qtype, axis, name, _, block):
                 if view.is_constant(site.tensor):
-                    values = weight_range(view.constants[site.tensor], qtype, axis, weights)
+                    values = weight_range(view.constants[site.tensor], qtype, axis, weights, block)
                 else:
                     method = calibrator if name is None else methods[name]
                     values = _activation_range(site, qtype, method, view, statistics, given, work)
-                work.grids[key(site)] = fit(values, qtype, axis)
+                work.grids[key(site)] = fit(values, qtype, axis, block)
             case Fixed(qtype, scale, zero):
                 dtype = np.dtype(qtype.dtype)
                 work.grids[key(site)] = Grid(

@@ -43,7 +43,7 @@ class QType:
     ``symmetric`` fixes the zero point at 0 and takes the scale from ``max|x| / qmax``, so a
     full-range int8 grid (-128..127) reaches -128 by saturation only, as TensorRT does it; with
     ``qmin`` 0 it is for values that are never negative.  ``dtype`` is NumPy's name, or that of
-    ml_dtypes: float8_e4m3fn (FP8: 4 bits of exponent, 3 of fraction, finite up to 448).
+    ml_dtypes: int4, float8_e4m3fn (FP8: 4 bits of exponent, 3 of fraction, finite up to 448).
 
     >>> INT8_NARROW.levels
     255
@@ -79,6 +79,7 @@ INT8_AFFINE = QType("int8", -128, 127, symmetric=False)
 INT8_NARROW = QType("int8", -127, 127, symmetric=True)
 INT16 = QType("int16", -(2**15), 2**15 - 1, symmetric=True)
 UINT16 = QType("uint16", 0, 2**16 - 1, symmetric=False)
+INT4 = QType("int4", -8, 7, symmetric=True)
 FLOAT8 = QType("float8_e4m3fn", -448, 448, symmetric=True)
 INT32 = QType("int32", -(2**31), 2**31 - 1, symmetric=True)
 
@@ -89,13 +90,15 @@ class Own:
 
     ``calibrator`` None means the run's default.  ``over`` names the tensors whose values the grid
     must hold, when they are others than the tensor itself: the outputs of the Concats that put
-    several tensors on one grid.
+    several tensors on one grid.  ``block`` is for constants: that many neighbours along ``axis``
+    share a scale, and every slice of the other axes has scales of its own.
     """
 
     qtype: QType
     axis: int | None = None
     calibrator: str | None = None
     over: tuple[str, ...] = ()
+    block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,7 @@ class Target:
     ``options``: ``--set key=value`` -> what it makes of the target; the first value of a key is
     the default and changes nothing.
     ``reasons``: why an op without a row stays in float, where there is more to say than that.
+    ``block``: that many inputs of a layer share a scale of its weight (None: all of them).
     ``high_precision``: the type of all that is not quantized.
     ``checks``: names of the rows of :mod:`oq.legal` that hold a file of this target.
     ``verified_in``: the engine (:mod:`oq.engine`) that computes as the target does.
@@ -180,13 +181,14 @@ class Target:
     calibrator: str = "minmax"
     weight_range: str = "max"
     legalize: tuple[Legalizer, ...] = ()
-    refine: tuple[str, ...] = ("bias",)
+    refine: tuple[str, ...] = ("bias", "ranges", "equalize", "round")
     options: Mapping[str, Mapping[str, Callable[["Target"], "Target"]]] | None = None
     reasons: Mapping[str, str] | None = None
     per_channel: bool = True
     passes: tuple[str, ...] = ()
     guarded: bool = False
     next_step: str = ""
+    block: int | None = None
     high_precision: Literal["float32", "float16"] = "float32"
     engine: Engine = Engine()
     verified_in: str = "onnxruntime"

@@ -98,6 +98,21 @@ _VECTOR = (
 )
 
 
+BLOCK = 128
+"""Inputs that share a scale of a 4-bit weight (ModelOpt's block, and that of its AWQ)."""
+
+
+def does_not_split_into_blocks(view: GraphView, match: Match) -> str | None:
+    """TensorRT's 4-bit weights come in whole blocks, and two of a row in a byte."""
+    sizes = _sizes(view, weight_input(match.anchor))
+    if sizes is None or len(sizes) < 2:
+        return "its weight is a vector, which has no blocks"
+    depth = sizes[-1] if match.anchor.attributes.get("transB") else sizes[-2]
+    if depth % BLOCK or sizes[-1] % 2:
+        return f"its {_spell(sizes)} weight does not divide into blocks of {BLOCK} inputs"
+    return None
+
+
 def sequence_is_long(view: GraphView, match: Match) -> str | None:
     """Long attention is faster in TensorRT's fused float kernel than as two int8 products."""
     last = _shape(view, match.output)[-1:]
@@ -132,10 +147,7 @@ def is_not_behind_a_convolution(view: GraphView, match: Match) -> str | None:
     stored = weight is not None and view.is_constant(weight)
     if producer is not None and producer.op in {"Conv", "ConvTranspose"} and stored:
         return None
-    return (
-        f"{match.anchor.inputs[0]!r} does not come straight from a convolution, whose kernel could "
-        "write int8"
-    )
+    return "an int8 input pays right behind a convolution only, whose kernel can write it"
 
 
 def ends_the_graph(view: GraphView, match: Match) -> str | None:

@@ -15,26 +15,28 @@ WEIGHT_CALIBRATORS = ("max", "mse")
 SHARES = np.linspace(1.0, 0.4, 61)
 
 
-def weight_range(values: Array, qtype: QType, axis: int | None, method: str = "max") -> Range:
+def weight_range(
+    values: Array, qtype: QType, axis: int | None, method: str = "max", block: int | None = None
+) -> Range:
     """The range of ``values`` (any axes) along ``axis`` (None: one range), shape () or
-    (channels,).
+    (channels,); with ``block``, that of ``values`` with ``axis`` divided by the block.
 
     Raises:
         OptionError: ``method`` is not one of :data:`WEIGHT_CALIBRATORS`.
     """
     if method not in WEIGHT_CALIBRATORS:
         raise OptionError(f"--weights {method!r}: expected {' or '.join(WEIGHT_CALIBRATORS)}")
-    full = channel_range(values, axis)
+    full = channel_range(values, axis, block)
     if method == "max" or not values.size:
         return full
-    tried = fit(full, qtype, axis)
-    best, least = full, _squares(values, tried, axis)
+    tried = fit(full, qtype, axis, block)
+    best, least = full, _squares(values, tried)
     for share in SHARES[1:]:
         candidate = Range(full.lo * share, full.hi * share)
-        grid = fit(candidate, qtype, axis)
+        grid = fit(candidate, qtype, axis, block)
         if grid == tried:  # powers of two are few
             continue
-        tried, error = grid, _squares(values, grid, axis)
+        tried, error = grid, _squares(values, grid)
         better = error < least
         best = Range(
             np.where(better, candidate.lo, best.lo), np.where(better, candidate.hi, best.hi)
@@ -43,19 +45,30 @@ def weight_range(values: Array, qtype: QType, axis: int | None, method: str = "m
     return best
 
 
-def channel_range(values: Array, axis: int | None) -> Range:
-    """``[min(w, 0), max(w, 0)]`` over all axes but ``axis``."""
-    over = _others(values, axis)
-    real = values.astype(np.float64)
+def channel_range(values: Array, axis: int | None, block: int | None = None) -> Range:
+    """``[min(w, 0), max(w, 0)]`` over all axes but ``axis``, or over each block of it."""
+    real, over = _divided(values.astype(np.float64), axis, block)
     if not values.size:
         return Range(np.zeros(()), np.zeros(()))
     return Range(np.minimum(real.min(axis=over), 0.0), np.maximum(real.max(axis=over), 0.0))
 
 
-def _squares(values: Array, grid: Grid, axis: int | None) -> Array:
+def _squares(values: Array, grid: Grid) -> Array:
     error = values - fake_quantize(values, grid)
-    found: Array = np.asarray((error.astype(np.float64) ** 2).sum(axis=_others(values, axis)))
+    squares, over = _divided(error.astype(np.float64) ** 2, grid.axis, grid.block)
+    found: Array = np.asarray(squares.sum(axis=over))
     return found
+
+
+def _divided(
+    values: Array, axis: int | None, block: int | None
+) -> tuple[Array, tuple[int, ...] | None]:
+    """``values``, ``axis`` split in two where there are blocks, and the axes to sum over."""
+    if block is None or axis is None:
+        return values, _others(values, axis)
+    shape = values.shape
+    split = (*shape[:axis], shape[axis] // block, block, *shape[axis + 1 :])
+    return values.reshape(split), (axis + 1,)
 
 
 def _others(values: Array, axis: int | None) -> tuple[int, ...] | None:

@@ -22,6 +22,7 @@ The rules, with their sources:
   opt-in (``conv_transpose=int8``), with one scale per weight, which both read alike.
 * FP8 (``dtype=fp8``) is for Conv, Gemm, MatMul and the residual Add, and for attention as the
   fused kernel has it (:func:`oq.tensorrt.is_not_fp8_attention`).
+* 4-bit weights (``weights=int4``) are for MatMul and Gemm, in blocks along their inputs.
 * TensorRT 11 runs the float rest as it is typed; ``high_precision=fp16`` types it float16
   (:mod:`oq.half`).
 * Thin convolutions and products are slower in int8 (:mod:`oq.tensorrt`); ``--mode naive``
@@ -43,11 +44,13 @@ from oq.predicates import (
     resize_is_not_nearest,
     weight_is_not_constant,
 )
-from oq.spec import FLOAT8, INT8, INT8_NARROW
+from oq.spec import FLOAT8, INT4, INT8, INT8_NARROW
 from oq.target import Engine, OpRule, Output, Target, as_is
 from oq.tensorrt import (
+    BLOCK,
     convolution_is_not_for_fp8,
     convolution_is_thin,
+    does_not_split_into_blocks,
     ends_the_graph,
     feeds_no_quantized_layer,
     is_not_behind_a_convolution,
@@ -109,8 +112,10 @@ RULES = (
 def quantize_conv_transpose(target: Target) -> Target:
     """``conv_transpose=int8``: one scale per weight, whatever axis a release would have it on."""
     chains = (("ConvTranspose", "BatchNormalization", ACTIVATION), ("ConvTranspose", ACTIVATION))
-    if not target.activations.uniform:
-        raise OptionError("--set conv_transpose=int8: TensorRT has no FP8 form of it")
+    if not target.activations.uniform or target.block is not None:
+        raise OptionError(
+            "--set conv_transpose=int8: TensorRT has no FP8 form of it, nor a 4-bit one"
+        )
     rows = tuple(
         OpRule(ops, per_channel=False, unless=WEIGHTED) for ops in (*chains, ("ConvTranspose",))
     )
@@ -119,6 +124,8 @@ def quantize_conv_transpose(target: Target) -> Target:
 
 def quantize_attention(target: Target) -> Target:
     """``attention=int8``: products of two activations too; masks and Softmax stay in float."""
+    if target.block is not None:
+        raise OptionError("--set attention=int8 does not go with weights=int4")
     row = OpRule(("MatMul",), unless=(data_is_not_float,), slower=(*SMALL, sequence_is_long))
     return replace(target, rules=(*target.rules, row))
 
@@ -132,6 +139,8 @@ def quantize_to_fp8(target: Target) -> Target:
 
     ModelOpt's scale leaves 448 / 127 of that range unused (``fp8.py:int8_to_fp8``).
     """
+    if target.block is not None:
+        raise OptionError("--set dtype=fp8 does not go with weights=int4")
     rows = (r for r in target.rules if r.ops[0] in FP8)
     rules = tuple(
         replace(r, slower=(convolution_is_not_for_fp8,)) if r.ops[0] == "Conv" else r for r in rows
@@ -139,10 +148,38 @@ def quantize_to_fp8(target: Target) -> Target:
     attention = OpRule(("MatMul",), unless=(data_is_not_float, is_not_fp8_attention), slower=SMALL)
     return replace(
         target,
+        summary="NVIDIA TensorRT: FP8 (E4M3), Q/DQ on inputs, float bias",
         activations=replace(FLOAT8, scale=target.activations.scale),
         weights=replace(FLOAT8, scale=target.weights.scale),
         min_opset=max(19, target.min_opset),
         rules=(*rules, attention),
+    )
+
+
+FOUR_BITS = (
+    OpRule(("Gemm",), inputs=False, unless=(*WEIGHTED, does_not_split_into_blocks)),
+    OpRule(("MatMul",), inputs=False, unless=(*MATMUL, does_not_split_into_blocks)),
+    OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
+)
+
+
+def quantize_weights_to_int4(target: Target) -> Target:
+    """``weights=int4``: 4-bit weights of MatMul and Gemm, one scale per 128 inputs and output
+    channel; activations stay float, so no data is needed (opset 21)."""
+    if target.rules is not RULES:
+        raise OptionError(
+            "--set weights=int4 leaves activations in float; of the other options it takes "
+            "high_precision alone"
+        )
+    kept = {"Conv": "TensorRT has 4-bit weights for MatMul and Gemm only"}
+    return replace(
+        target,
+        summary="NVIDIA TensorRT: 4-bit weights of MatMul and Gemm, float activations",
+        weights=replace(INT4, scale=target.weights.scale),
+        block=BLOCK,
+        min_opset=max(21, target.min_opset),
+        rules=FOUR_BITS,
+        reasons={**(target.reasons or {}), **kept},
     )
 
 
@@ -167,6 +204,7 @@ TARGET = Target(
     rules=RULES,
     options={
         "dtype": {"int8": as_is, "fp8": quantize_to_fp8},
+        "weights": {"int8": as_is, "int4": quantize_weights_to_int4},
         "high_precision": {"fp32": as_is, "fp16": run_the_rest_in_fp16},
         "conv_transpose": {"float": as_is, "int8": quantize_conv_transpose},
         "attention": {"float": as_is, "int8": quantize_attention},

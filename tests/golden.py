@@ -10,6 +10,8 @@ from tests.graphs import Build
 def spell(spec: QuantSpec) -> str:
     """``int8``, ``int8/0`` (per channel of axis 0), ``= x``, ``x * w``, ``uint8 0.5 0``."""
     match spec:
+        case Own(qtype, axis, block=int(block)):
+            return f"{qtype.dtype}/{axis} by {block}"
         case Own(qtype, None):
             return qtype.dtype
         case Own(qtype, axis):

@@ -156,7 +156,7 @@ def attention() -> onnx.ModelProto:
         {"l > m": "int8", "w > m": "int8/1"},
         {"m"},
         {
-            "l": "'x' does not come straight from a convolution, whose kernel could write int8",
+            "l": "an int8 input pays right behind a convolution only, whose kernel can write it",
         },
     ),
 )

@@ -329,6 +329,31 @@ def attention_with_small_heads() -> onnx.ModelProto:
     return net.model(net.node("MatMul", [z, "t"], "u"))
 
 
+# ---- 4-bit weights
+
+
+@shown(
+    {},
+    {"p": "int4/0 by 128", "g": "int4/1 by 128"},
+    {"f", "p", "g"},
+    {
+        "c": "TensorRT has 4-bit weights for MatMul and Gemm only",
+        "r": "target trt has no row for Relu",
+        "q": "its 64x100 weight does not divide into blocks of 128 inputs",
+    },
+    weights="int4",
+)
+def four_bit_weights() -> onnx.ModelProto:
+    """Blocks lie along the inputs: axis 0 of MatMul's (in, out), 1 of Gemm's under transB."""
+    net = Net()
+    c = conv(net, net.input("x", ("n", 32, 4, 4)), "c")
+    net.constant("shape", [-1, 512], np.int64)
+    p = matmul(net, net.node("Reshape", [c, "shape"], "f"), "p", 256, 512)
+    r = net.node("Relu", [p], "r")
+    g = net.node("Gemm", [r, net.weight("w_g", 64, 256)], "g", transB=1)
+    return net.model(matmul(net, g, "q", 100, 64))
+
+
 # ---- transposed convolutions
 
 

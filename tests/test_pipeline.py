@@ -75,7 +75,7 @@ def test_equal_input_gives_equal_bytes(target: str) -> None:
 
 
 def test_scales_are_those_of_the_extremes() -> None:
-    result = oq.quantize(network(), "trt", X, verify=False)
+    result = oq.quantize(network(), "trt", X, verify=False, refine="none")
     found = scales(result.model)
     assert found["x_scale"] == np.float32(np.abs(X).max() / 127)
     weight = constants(network())["w_c"]
@@ -313,7 +313,7 @@ def test_an_illegal_file_of_our_own_is_a_bug_not_advice(monkeypatch: pytest.Monk
     def find(view: GraphView, target: object) -> tuple[Finding, ...]:
         return (Finding("scale", "error", "n", "it is wrong", "mend it"),)
 
-    monkeypatch.setattr(pipeline, "find_violations", find)
+    monkeypatch.setattr("oq.written.check", find)
     with pytest.raises(RuntimeError, match=r"oq wrote an illegal graph \(1 errors\): \[scale\] n"):
         oq.quantize(network(), "ort", X, verify=False)
 

@@ -10,10 +10,12 @@ import oq
 import oq.targets
 from oq import registry
 from oq.errors import OptionError
+from oq.graph import Graph
 from oq.legal import ALWAYS, CHECKS
 from oq.ops import COMPOSITES, OPS, facts
 from oq.pipeline import next_step
-from oq.spec import Fixed, QType
+from oq.plan import plan
+from oq.spec import Fixed, Own, QType
 from oq.target import OpRule, Output, Target, with_options
 from oq.weights import WEIGHT_CALIBRATORS
 from tests.graphs import IMAGE, Net
@@ -157,3 +159,22 @@ def test_a_relu_that_two_places_read_is_never_lost(target: Target) -> None:
         noise = float(((found[name] - exact[name]) ** 2).mean())
         power = float((exact[name] ** 2).mean())
         assert noise < power / 100, name  # 20 dB; without one ReLU it is below 5
+
+
+def test_elementwise_kernels_requantize_to_their_own_range(target: Target) -> None:
+    """Where Add, Add+Relu, Mul or Sub has a grid on its output it is its own: that of an operand
+    would cut off sums or waste codes on products.  Div has none."""
+    net = Net()
+    a, b = net.conv(net.input("x"), "a"), net.conv("x", "b")
+    plus = net.node("Add", [a, b], "plus")
+    relu = net.node("Relu", [net.node("Add", [plus, a], "sum")], "relu")
+    times = net.node("Mul", [relu, b], "times")
+    minus = net.node("Sub", [times, a], "minus")
+    over = net.node("Div", [minus, net.constant("two", 2.0)], "over")
+    model = net.model(net.conv(over, "c"), net.conv(net.node("Div", [relu, times], "ratio"), "d"))
+    found = plan(Graph(model).view(), target)
+    inner = {"plus", "relu", "sum", "times", "minus"}
+    for site in found.sites:
+        if site.tensor in inner:
+            assert isinstance(site.spec, Own) and site.spec.over == (), site
+    assert {"n_over", "n_ratio"} <= {s.node for s in found.skips}

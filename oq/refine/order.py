@@ -1,13 +1,48 @@
-"""The steps by name, in the order they run."""
+"""The steps by name, in the order they are tried.
+
+The mean errors first, since they hide what the others gain; then what moves ranges, and what rounds
+to the grids that are final by then.
+"""
 
 from collections.abc import Mapping, Sequence
 
 from oq.errors import OptionError
+from oq.refine.absorb import absorb
+from oq.refine.adaround import learn_rounding
 from oq.refine.bias import correct_bias
-from oq.refine.step import Step
+from oq.refine.equalize import equalize
+from oq.refine.feedback import round_with_feedback
+from oq.refine.step import Change, Step
+from oq.refine.subject import Subject
+
+
+def measure_anew(_subject: Subject) -> Change:
+    """No constant changes: another calibrator is all."""
+    return Change({}, "ranges with the least squared error")
+
 
 STEPS: Mapping[str, Step] = {
     "bias": Step("mean error of each layer's output, taken back in its bias", correct_bias),
+    "ranges": Step(
+        "ranges with the least squared error (calibrator mse)",
+        measure_anew,
+        early=True,
+        calibrator="mse",
+    ),
+    "absorb": Step(
+        "least values of channels moved into the bias of the next layer", absorb, early=True
+    ),
+    "equalize": Step("channels between two layers brought to one size", equalize, early=True),
+    "round": Step(
+        "weights rounded so that errors cancel (GPTQ), biases with them",
+        round_with_feedback,
+        instead=("bias",),
+    ),
+    "adaround": Step(
+        "rounding learned by gradient descent (torch; minutes), biases with it",
+        learn_rounding,
+        instead=("bias", "round"),
+    ),
 }
 
 NONE = "none"

@@ -2,32 +2,38 @@
 
 A step learns from calibration samples and is judged on samples that were held back, so it cannot
 make the model worse by fitting what it saw (:mod:`oq.refine.judge`).
+
+An early step makes another float model.  Its ranges are measured anew, and the later steps that
+were kept are done again on it, so that what is compared are two finished models.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 from oq.data import Fitted, subset
 from oq.errors import DataError
-from oq.ready import Ready, divide
+from oq.ready import divide
 from oq.refine.judge import Judge
 from oq.refine.order import STEPS
 from oq.refine.outcome import Outcome
+from oq.refine.settle import Settler
+from oq.refine.step import Step
 from oq.refine.subject import Feeds, Subject
 from oq.solve import Solution
 from oq.view import GraphView
 
-SAMPLES = 64
+SAMPLES_FROM, SAMPLES_TO = 16, 128
 """Samples to learn from: means and second moments need no more."""
 
-LEAST_SAMPLES = 8
-
-MEMORY = 256 * 10**6
-"""Bytes that one tensor of all samples may take."""
+MEMORY = 52 * 10**6
+"""Bytes that the largest tensor of these samples may take: the work of a step grows with it."""
 
 BATCH = 8
+
+Again = Callable[[Subject, str | None], Solution]
+"""The grids of a subject whose float model is new, by a calibrator if one is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,49 +45,92 @@ class Refined:
 
 
 def improve(
-    names: Sequence[str], ready: Ready, solution: Solution, source: Fitted | None, seed: int
+    names: Sequence[str],
+    settler: Settler,
+    solution: Solution,
+    source: Fitted | None,
+    calibrated: Fitted | None,
+    seed: int,
 ) -> Refined:
-    """The stage: ``solution`` of ``ready``, refined on samples of ``source`` and judged on those
-    that verification holds back."""
+    """The stage: ``solution``, refined on samples of ``source`` and judged on those that
+    verification holds back.  Ranges are measured anew on what was ``calibrated`` on."""
+    ready = settler.ready
     subject = Subject(ready.model, ready.view, ready.plan, solution, ())
     if not names:
         return Refined(subject)
-    if source is None:
+    if source is None or calibrated is None:
         return Refined(subject, tuple(_undone(n, "there are no samples") for n in names))
     try:
         used, held = divide(source, seed, True)
         samples, unseen = draw_samples(used, ready.view, seed), feeds_of(held or used)
     except DataError as error:  # a generator that calibration has used up, a stream of a few
         return Refined(subject, tuple(_undone(n, str(error)) for n in names))
-    refined = refine(names, replace(subject, samples=samples), unseen)
-    return replace(refined, subject=replace(refined.subject, samples=()))
+    denied = {}
+    for name in names:
+        if STEPS[name].early and settler.known:
+            denied[name] = "the ranges are given"
+        elif STEPS[name].calibrator and settler.calibrated:
+            denied[name] = "the calibrator is given"
+
+    def again(changed: Subject, calibrator: str | None) -> Solution:
+        return settler.again(changed.model, changed.view, calibrated, calibrator)
+
+    subject = replace(subject, samples=samples, source=calibrated)
+    allowed = [n for n in names if n not in denied]
+    refined = refine(allowed, subject, unseen, again)
+    told = (*refined.outcomes, *(_undone(n, why) for n, why in denied.items()))
+    kept = replace(refined.subject, samples=(), source=None)
+    return Refined(kept, tuple(sorted(told, key=lambda o: list(STEPS).index(o.step))))
 
 
-def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds]) -> Refined:
+def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds], again: Again) -> Refined:
     """``subject`` after the steps called ``names``, each kept only if ``held`` samples gain."""
     judge = Judge(subject.model, subject.view, tuple(held))
     if not judge.tensors:
         return Refined(subject, tuple(_undone(n, "the model has no float output") for n in names))
     before = judge.sqnr_db(subject.quantized())
-    outcomes = []
+    outcomes: list[Outcome] = []
+    late: list[str] = []
+    calibrator: str | None = None
     for name in names:
-        start = time.perf_counter()
-        change = STEPS[name].apply(subject)
-        tried = subject.put(change.constants)
+        start, step = time.perf_counter(), STEPS[name]
+        chosen = step.calibrator or calibrator
+        tried, note = _try(step, subject, late, again, chosen)
+        if tried is subject:
+            outcomes.append(_undone(name, note))
+            continue
         after = judge.sqnr_db(tried.quantized())
         kept = after > before
-        seconds = time.perf_counter() - start
-        outcomes.append(Outcome(name, kept, before, after, seconds, change.note))
+        outcomes.append(Outcome(name, kept, before, after, time.perf_counter() - start, note))
         if kept:
-            subject, before = tried, after
+            subject, before, calibrator = tried, after, chosen
+            late = late if step.early else [*(n for n in late if n not in step.instead), name]
     return Refined(subject, tuple(outcomes))
 
 
+def _try(
+    step: Step, subject: Subject, late: Sequence[str], again: Again, calibrator: str | None
+) -> tuple[Subject, str]:
+    """``subject`` with ``step`` (``subject`` itself if it has nothing to do), and its remark."""
+    if not step.early:
+        change = step.apply(subject)
+        return subject.put(change.constants), change.note
+    plain = replace(subject, constants=subject.early)
+    change = step.apply(plain)
+    if not change.constants and step.calibrator is None:
+        return subject, change.note
+    tried = plain.remade(change.constants)
+    tried = replace(tried, solution=again(tried, calibrator))
+    for name in late:
+        tried = tried.put(STEPS[name].apply(tried).constants)
+    return tried, change.note
+
+
 def draw_samples(source: Fitted, view: GraphView, seed: int) -> tuple[Feeds, ...]:
-    """Batches of :data:`SAMPLES` samples, fewer where a tensor of them would be huge."""
+    """Batches to learn from: as many samples as :data:`MEMORY` holds of the largest tensor."""
     largest = max((_bytes(view, t) for t in view.tensors), default=0)
     fitting = MEMORY // max(largest, 1)
-    count = int(min(SAMPLES, max(fitting, LEAST_SAMPLES)))
+    count = int(min(SAMPLES_TO, max(fitting, SAMPLES_FROM)))
     return feeds_of(subset(source, count, seed))
 
 

@@ -17,7 +17,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A row of the table of steps."""
+    """A row of the table of steps.
+
+    An ``early`` step leaves the float function as it is and comes before calibration: ranges are
+    measured anew behind it.  The others are given the grids.  ``calibrator`` is one that an early
+    step measures with instead of the run's.  ``instead`` names steps whose work this one does too.
+    """
 
     summary: str
     apply: Callable[[Subject], Change]
+    early: bool = False
+    calibrator: str | None = None
+    instead: tuple[str, ...] = ()

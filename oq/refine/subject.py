@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import onnx
 
+from oq.data import Fitted
 from oq.emit import emit
 from oq.graph import Graph
 from oq.solve import Solution
@@ -19,9 +20,10 @@ Feeds = Mapping[str, Array]
 class Subject:
     """A model between solve and emit.
 
-    ``model`` is the prepared float model and ``view`` its picture; neither ever changes.
-    ``constants`` are the weights and biases that steps have replaced so far.  ``samples`` are the
-    batches a step may learn from.
+    ``model`` is the float model and ``view`` its picture.  ``early`` are the constants in which
+    it differs from the prepared model: the function is the same.  ``constants`` are all that steps
+    have replaced so far, those included.  ``samples`` are the
+    batches a step may learn from, ``source`` all that were calibrated on.
     """
 
     model: onnx.ModelProto
@@ -29,7 +31,9 @@ class Subject:
     plan: Plan
     solution: Solution
     samples: tuple[Feeds, ...]
+    source: Fitted | None = None
     constants: Mapping[str, Array] = field(default_factory=dict)
+    early: Mapping[str, Array] = field(default_factory=dict)
 
     def constant(self, tensor: str) -> Array:
         """The values of a constant, as they are now."""
@@ -39,6 +43,16 @@ class Subject:
     def put(self, constants: Mapping[str, Array]) -> "Subject":
         """With ``constants`` in place of those of the same names."""
         return replace(self, constants={**self.constants, **constants})
+
+    def remade(self, constants: Mapping[str, Array]) -> "Subject":
+        """With another float model of the same function; what later steps did is forgotten."""
+        graph = Graph(self.model)
+        for tensor, values in constants.items():
+            graph.set_constant(tensor, values)
+        early = {**self.early, **constants}
+        return replace(
+            self, model=graph.to_model(), view=graph.view(), constants=early, early=early
+        )
 
     def simulated(self) -> onnx.ModelProto:
         """The model with Q/DQ on its activations only; every constant is as in ``model``."""

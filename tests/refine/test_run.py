@@ -15,6 +15,7 @@ from oq.refine.run import refine
 from oq.refine.step import Change, Step
 from oq.refine.subject import Subject
 from oq.report import to_json
+from oq.solve import Solution
 from tests.graphs import Net
 from tests.refine.nets import NETS, batches, subject
 
@@ -27,11 +28,15 @@ def spoil(subject: Subject) -> Change:
     return Change({"b_a": subject.constant("b_a") + 5}, "spoiled")
 
 
+def unused(_subject: Subject, _calibrator: str | None) -> Solution:
+    raise AssertionError("only early steps are calibrated again")
+
+
 def test_a_step_that_harms_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = {"spoil": Step("", spoil), **order.STEPS}
     monkeypatch.setattr(run, "STEPS", steps)
     before = subject(NETS["separable"]())
-    found = refine(("spoil", "bias"), before, HELD)
+    found = refine(("spoil", "bias"), before, HELD, unused)
     first, second = found.outcomes
     assert (first.kept, first.note) == (False, "spoiled")
     assert first.after_db < first.before_db - 3

@@ -1,0 +1,48 @@
+"""High-bias absorption: a channel that never comes near zero gives its least value away.
+
+Behind a Relu a channel whose values all lie above ``a[c] > 0`` uses only the upper part of its
+grid.  Its least value moves into the bias of the layer behind,
+
+    b1[c] -= a[c],   b2 += W2 a
+
+which changes nothing as long as the channel stays above ``a[c]``, and leaves a smaller channel for
+equalization to widen.  It needs a layer that reads no padding, since padded zeros do not move, and
+a channel below the bound of its Clip.  (Nagel et al. 2019, arXiv:1906.04721, section 4.1.3; ``a``
+there comes from BatchNorm's statistics, here it is the least value over the calibration samples.)
+"""
+
+import numpy as np
+
+from oq.refine.chains import find_chains, input_sums
+from oq.refine.equalize import all_samples
+from oq.refine.extremes import channel_extremes
+from oq.refine.step import Change
+from oq.refine.subject import Subject
+from oq.spec import Array
+
+
+def absorb(subject: Subject) -> Change:
+    """New biases for every chain with such channels."""
+    chains = [
+        c
+        for c in find_chains(subject.view, subject.plan)
+        if c.floor and not c.padded and c.second.bias is not None
+    ]
+    if not chains:
+        return Change({}, "no Relu before a layer without padding")
+    axes = {c.tensor: c.first.axis for c in chains}
+    ends = channel_extremes(subject.model, axes, all_samples(subject))
+    changed: dict[str, Array] = {}
+    moved = 0
+    for chain in chains:
+        lo, hi = ends[chain.tensor]
+        least = np.where((lo > 0) & (hi < chain.bound), lo, 0.0).astype(np.float64)
+        if not least.any():
+            continue
+        moved += int(np.count_nonzero(least))
+        gained = input_sums(chain, subject.constant(chain.second.weight), least)
+        for bias, by in ((chain.first.bias, -least), (chain.second.bias, gained)):
+            if bias is not None:
+                values = changed.get(bias, subject.constant(bias))
+                changed[bias] = (values + by.reshape(values.shape)).astype(values.dtype)
+    return Change(changed, f"{moved} channels of {len(chains)} tensors moved")

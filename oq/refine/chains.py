@@ -1,0 +1,150 @@
+"""Pairs of layers that may trade the sizes of the channels between them.
+
+A chain is a layer, at most one activation, pooling and reshaping that keep channels apart, and the
+layer that reads them; no tensor between has another reader.  Scaling channel c by ``t[c] > 0``,
+
+    W1[c] *= t[c],   b1[c] *= t[c],   W2[.., c] /= t[c]
+
+then changes nothing, since the activation is positively homogeneous (Relu, LeakyRelu), or clips at
+bounds that the scaled channel does not reach (:class:`Chain`, ``bound``).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from oq.ops import BOUNDED, HOMOGENEOUS, POOLING, RESHAPING
+from oq.refine.layers import Layer, along, find_layers
+from oq.spec import Array, Plan
+from oq.view import GraphView, NodeView
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """``first`` feeds ``second`` and nothing else.
+
+    ``tensor`` holds the channels behind the activation.  ``bound`` is the largest value it lets
+    pass (inf without one), ``floor`` whether it cuts at 0.  ``padded``: zeros are added to the
+    channels before ``second`` reads them.
+    """
+
+    first: Layer
+    second: Layer
+    tensor: str
+    bound: float
+    floor: bool
+    padded: bool
+
+
+def find_chains(view: GraphView, plan: Plan) -> Iterator[Chain]:
+    """Every chain between two quantized layers, in the order they run."""
+    layers = {layer.node: layer for layer in find_layers(view, plan)}
+    for layer in layers.values():
+        if layer.bias is None or not _own(view, layer):
+            continue
+        found = _follow(view, layer, layers)
+        if found is not None and _own(view, found.second):
+            yield found
+
+
+def scale_first(chain: Chain, weight: Array, by: Array) -> Array:
+    """The weight of the first layer with output channel c times ``by[c]`` (channels,)."""
+    scaled = weight * along(by, chain.first.weight_axis, weight.ndim)
+    return np.asarray(scaled.astype(weight.dtype))
+
+
+def scale_second(chain: Chain, weight: Array, by: Array) -> Array:
+    """The weight of the second layer with input channel c times ``by[c]`` (channels,)."""
+    return np.asarray((weight * _to_inputs(chain.second, weight, by)).astype(weight.dtype))
+
+
+def input_sums(chain: Chain, weight: Array, shift: Array) -> Array:
+    """What adding ``shift[c]`` to every value of input channel c adds to each output channel."""
+    layer = chain.second
+    product = (weight * _to_inputs(layer, weight, shift)).astype(np.float64)
+    over = tuple(i for i in range(weight.ndim) if i != layer.weight_axis)
+    return np.asarray(product.sum(axis=over))
+
+
+def input_reach(chain: Chain, weight: Array, channels: int) -> Array:
+    """``max |w|`` over the weights that read each of ``channels`` input channels."""
+    sizes = np.abs(weight).astype(np.float64)
+    numbers = _to_inputs(chain.second, weight, np.arange(channels, dtype=np.float64))
+    numbers = np.broadcast_to(numbers, weight.shape).astype(np.int64)
+    found = np.zeros(channels)
+    np.maximum.at(found, numbers.reshape(-1), sizes.reshape(-1))
+    return found
+
+
+def _to_inputs(layer: Layer, weight: Array, by: Array) -> Array:
+    """``by`` (channels,) shaped to broadcast over the input channels of ``weight``."""
+    if weight.ndim == 2:
+        into = 1 - layer.weight_axis
+        repeats = weight.shape[into] // len(by)  # Flatten keeps the positions of a channel together
+        return along(np.repeat(by, repeats), into, 2)
+    group = int(str(layer.attributes.get("group", 1)))
+    outs, width = weight.shape[0], weight.shape[1]
+    per_output = np.repeat(by.reshape(group, width), outs // group, axis=0)
+    return per_output.reshape(outs, width, *(1,) * (weight.ndim - 2))
+
+
+def _own(view: GraphView, layer: Layer) -> bool:
+    """Whether nothing else reads the layer's weight, and its layout is known."""
+    return view.edges(layer.weight) == 1 and view.constants[layer.weight].dtype == np.float32
+
+
+def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain | None:
+    tensor = view.node(layer.last).outputs[0]
+    acted, bound, floor, padded, flat = False, float("inf"), False, False, False
+    channels = tensor
+    while view.edges(tensor) == 1 and view.consumers(tensor):
+        node = view.consumers(tensor)[0]
+        if node.name in layers:
+            second = layers[node.name]
+            if not _fits(view, layer, second) or tensor != node.inputs[0]:
+                return None
+            pads = second.attributes.get("pads", ()) or ()
+            padded = padded or any(_numbers(pads)) or "auto_pad" in second.attributes
+            return Chain(layer, second, channels, bound, floor, padded)
+        if not acted and node.op in HOMOGENEOUS and channels == tensor:
+            acted, floor = True, HOMOGENEOUS[node.op]
+            channels = node.outputs[0]
+        elif not acted and node.op in BOUNDED and channels == tensor:
+            limits = _limits(view, node)
+            if limits is None or limits[0] != 0:
+                return None
+            acted, floor, bound = True, True, limits[1]
+            channels = node.outputs[0]
+        elif node.op in POOLING:
+            padded = padded or any(_numbers(node.attributes.get("pads", ()) or ()))
+            flat = flat or POOLING[node.op]
+        elif not (node.op in RESHAPING and (flat or RESHAPING[node.op])):
+            return None
+        tensor = node.outputs[0]
+    return None
+
+
+def _fits(view: GraphView, first: Layer, second: Layer) -> bool:
+    """Whether the channels of ``first`` are the input channels of ``second``, alone or in rows."""
+    channels = view.constants[first.weight].shape[first.weight_axis]
+    shape = view.constants[second.weight].shape
+    if len(shape) == 2:
+        return bool(shape[1 - second.weight_axis] % channels == 0)
+    group = int(str(second.attributes.get("group", 1)))
+    return second.weight_axis == 0 and shape[1] * group == channels
+
+
+def _limits(view: GraphView, node: NodeView) -> tuple[float, float] | None:
+    """The bounds of a Clip, None where they are not constants."""
+    found = []
+    for slot, free in ((1, -np.inf), (2, np.inf)):
+        name = node.inputs[slot] if slot < len(node.inputs) else ""
+        if name and not view.is_constant(name):
+            return None
+        found.append(float(view.constants[name]) if name else free)
+    return found[0], found[1]
+
+
+def _numbers(values: object) -> tuple[int, ...]:
+    return tuple(int(v) for v in values) if isinstance(values, list | tuple) else ()

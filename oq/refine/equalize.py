@@ -1,0 +1,100 @@
+"""Cross-layer equalization: channels of a tensor are brought to one size.
+
+A tensor has one scale, so a channel whose values stay small gets few of the codes.  Where two
+layers follow each other, sizes can be traded between the weights on both sides at no cost to the
+float function (:mod:`oq.refine.chains`).  Channel c is scaled up by
+
+    t[c] = (max over channels of m / m[c]) ** share
+
+with m[c] the largest magnitude of the channel over the calibration samples; never past what a Clip
+lets through.  Where the layer behind is depthwise and the weights have a scale per output channel,
+both sides cost nothing and ``share`` is 1; else the weights behind pay for it and ``share`` is 1/2,
+which leaves activations and weights an equal part of the spread.
+
+For weights with one scale per tensor the sizes of the weights are made equal instead:
+``t[c] = sqrt(r2[c] / r1[c])`` with r1, r2 the ranges of channel c in the weights in front and
+behind.  (Nagel et al. 2019, arXiv:1906.04721, section 4.1; sizes of activations: Meller et al.
+2019, "Same, Same But Different", arXiv:1902.01917; the exponent: Xiao et al. 2023, SmoothQuant,
+arXiv:2211.10438, equation 4.)
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from oq.refine.chains import Chain, find_chains, input_reach, scale_first, scale_second
+from oq.refine.extremes import channel_extremes
+from oq.refine.step import Change
+from oq.refine.subject import Feeds, Subject
+from oq.spec import Array, Own
+
+SHARE = 0.5
+LARGEST = 64.0
+"""More than six bits: such a channel is all but dead, and its weights would dwarf the others'."""
+
+
+def equalize(subject: Subject) -> Change:
+    """New weights and biases for every chain that gains."""
+    chains = tuple(find_chains(subject.view, subject.plan))
+    if not chains:
+        return Change({}, "no two layers follow each other alone")
+    axes = {c.tensor: c.first.axis for c in chains}
+    ends = channel_extremes(subject.model, axes, all_samples(subject))
+    changed: dict[str, Array] = {}
+    scaled = 0
+    for chain in chains:
+        by = factors(subject, chain, changed, *ends[chain.tensor])
+        scaled += int(np.count_nonzero(by != 1))
+        first, second, bias = chain.first.weight, chain.second.weight, chain.first.bias or ""
+        changed[first] = scale_first(chain, _now(subject, changed, first), by)
+        values = _now(subject, changed, bias)
+        changed[bias] = (values * by.reshape(values.shape)).astype(values.dtype)
+        changed[second] = scale_second(chain, _now(subject, changed, second), 1 / by)
+    return Change(changed, f"{scaled} channels of {len(chains)} tensors scaled")
+
+
+def factors(
+    subject: Subject, chain: Chain, changed: dict[str, Array], lo: Array, hi: Array
+) -> Array:
+    """``t`` (channels,) of ``chain``, whose channels lie between ``lo`` and ``hi``."""
+    reach = np.maximum(np.abs(lo), np.abs(hi)).astype(np.float64)
+    front, behind = (_now(subject, changed, w) for w in (chain.first.weight, chain.second.weight))
+    live = (reach > 0) & np.isfinite(reach)
+    room = np.full(reach.shape, LARGEST)
+    room[live] = np.minimum(np.maximum(chain.bound / reach[live], 1.0), LARGEST)
+    if _per_channel(subject, chain):
+        grouped = int(str(chain.second.attributes.get("group", 1))) == len(reach) > 1
+        ratio = np.where(live, reach.max(where=live, initial=0.0) / np.where(live, reach, 1.0), 1.0)
+        wanted = ratio ** (1.0 if grouped else SHARE)
+    else:
+        over = tuple(i for i in range(front.ndim) if i != chain.first.weight_axis)
+        r1 = np.abs(front).max(axis=over).astype(np.float64)
+        r2 = input_reach(chain, behind, len(reach))
+        both = (r1 > 0) & (r2 > 0)
+        wanted = np.where(both, np.sqrt(np.where(both, r2, 1.0) / np.where(both, r1, 1.0)), 1.0)
+        if np.isfinite(chain.bound):  # only upwards: the bound must stay where it was
+            wanted = wanted / wanted.min()
+        live = live & both
+    least = 1.0 if np.isfinite(chain.bound) else 1 / LARGEST
+    return np.where(live, np.clip(wanted, least, room), 1.0)
+
+
+def all_samples(subject: Subject) -> Iterator[Feeds]:
+    """Every calibration sample, or those to learn from where there is no stream."""
+    if subject.source is None:
+        yield from subject.samples
+    else:
+        yield from (b.feeds for b in subject.source.batches(BATCH))
+
+
+BATCH = 8
+
+
+def _per_channel(subject: Subject, chain: Chain) -> bool:
+    spec = next(s.spec for s in subject.plan.sites if s.tensor == chain.first.weight)
+    return isinstance(spec, Own) and spec.axis is not None
+
+
+def _now(subject: Subject, changed: dict[str, Array], tensor: str) -> Array:
+    found = changed.get(tensor)
+    return subject.constant(tensor) if found is None else found

@@ -1,0 +1,118 @@
+"""Rounding with feedback: the error of each weight is made up for by those not yet rounded.
+
+Rounding to the nearest code makes the least error in the weights, not in what the layer computes.
+With ``H = E[(x - E x)(x - E x)^T]`` over the windows x that the layer reads, the error of an output
+channel is ``d^T H d`` for the error d of its weights.  Weights are rounded one after the other,
+those of the largest inputs first; the error of weight j moves the weights behind it by
+
+    w[k] -= (w[j] - code[j] * scale) * U[j, k] / U[j, j],     inverse(H + damping) = U^T U
+
+(Frantar et al. 2022, "GPTQ", arXiv:2210.17323, equations 2 and 3; Hassibi & Stork 1993, "Optimal
+Brain Surgeon".)  No torch, no labels; a code may move past the two nearest.  Means are left to the
+bias, which is corrected layer after layer in the same walk (:mod:`oq.refine.bias`).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from oq.grid import Grid, fake_quantize
+from oq.refine.bias import output_error, shifted
+from oq.refine.layers import Layer, find_layers
+from oq.refine.step import Change
+from oq.refine.subject import Subject
+from oq.refine.walk import Walk
+from oq.refine.windows import draw_windows, rows_of, weight_of, why_not
+from oq.spec import Array
+
+DAMPING = 0.01
+"""Share of the mean second moment that is added to each, so that H has an inverse."""
+
+BLOCK = 32
+"""Weights that are rounded before the others hear of it, in one product (GPTQ, section 3.3)."""
+
+
+Method = Callable[[Array, Array, Array, int, int], Array]
+"""(rows, moments, scale, lowest, highest) -> rows on the grid, as :func:`feedback`."""
+
+
+def round_with_feedback(subject: Subject) -> Change:
+    """New weights, on their grids, and the biases that belong to them."""
+    return round_layers(subject, feedback)
+
+
+def round_layers(subject: Subject, method: Method) -> Change:
+    """Layer after layer: weights by ``method``, then the mean error taken back in the bias.
+
+    Starts from the float weights and biases, whatever earlier steps made of them.
+    """
+    exact = Walk(subject.model, subject.samples)
+    rounded = Walk(subject.simulated(), subject.samples)
+    changed: dict[str, Array] = {}
+    nearest: list[str] = []
+    for layer in find_layers(subject.view, subject.plan):
+        grid = subject.solution.grids[layer.site]
+        weight = subject.constant(layer.weight)
+        reason = why_not(layer, weight)
+        if not grid.qtype.uniform or grid.block is not None:
+            reason = "its weight has float codes, or scales of blocks"
+        if layer.weight in changed:
+            weight = changed[layer.weight]
+        elif reason is not None:
+            nearest.append(f"{layer.node!r}: {reason}")
+            weight = fake_quantize(weight, grid)
+        else:
+            weight = _round_layer(layer, weight, grid, rounded, method)
+            changed[layer.weight] = weight
+        rounded.set_constant(layer.weight, weight)
+        if layer.bias is not None:
+            error = output_error(layer, exact, rounded)
+            changed[layer.bias] = shifted(subject.view.constants[layer.bias], error)
+    note = f"{len(changed)} constants"
+    if nearest:
+        note += f"; {len(nearest)} layers to the nearest ({nearest[0]})"
+    return Change(changed, note)
+
+
+def _no_codes(grid: Grid) -> str | None:
+    if grid.block is not None or "int" not in grid.qtype.dtype:
+        return "its codes are in blocks or not integers"
+    return None
+
+
+def _round_layer(layer: Layer, weight: Array, grid: Grid, rounded: Walk, method: Method) -> Array:
+    rows = rows_of(layer, weight).astype(np.float64)
+    windows = draw_windows(layer, rounded.at(rounded.input(layer.node)), weight)
+    windows -= windows.mean(axis=1, keepdims=True)
+    moments = (windows.transpose(0, 2, 1) @ windows).astype(np.float64) / max(windows.shape[1], 1)
+    scale = np.broadcast_to(grid.scale, weight.shape[layer.weight_axis]).astype(np.float64)
+    found = method(rows, moments, scale.reshape(rows.shape[:2]), grid.qtype.qmin, grid.qtype.qmax)
+    return weight_of(layer, found, weight)
+
+
+def feedback(rows: Array, moments: Array, scale: Array, lowest: int, highest: int) -> Array:
+    """``rows`` (group, channel, weight) on multiples of ``scale`` (group, channel).
+
+    ``moments`` (group, weight, weight): H of each group, positive semidefinite.
+    """
+    width = rows.shape[2]
+    size = np.einsum("gii->gi", moments)
+    order = np.argsort(-size, axis=1, kind="stable")
+    h = np.take_along_axis(moments, order[:, :, None], 1)
+    h = np.take_along_axis(h, order[:, None, :], 2)
+    damping = DAMPING * size.mean(axis=1) + np.finfo(np.float32).tiny
+    h = h + damping[:, None, None] * np.eye(width)
+    upper = np.linalg.cholesky(np.linalg.inv(h)).transpose(0, 2, 1)
+    left = np.take_along_axis(rows, order[:, None, :], 2)
+    codes, errors = np.empty_like(left), np.empty_like(left)
+    for start in range(0, width, BLOCK):
+        end = min(start + BLOCK, width)
+        for j in range(start, end):
+            code = np.clip(np.rint(left[:, :, j] / scale), lowest, highest)
+            codes[:, :, j] = code * scale
+            errors[:, :, j] = (left[:, :, j] - codes[:, :, j]) / upper[:, None, j, j]
+            left[:, :, j + 1 : end] -= errors[:, :, j, None] * upper[:, None, j, j + 1 : end]
+        left[:, :, end:] -= errors[:, :, start:end] @ upper[:, start:end, end:]
+    found = np.empty_like(codes)
+    np.put_along_axis(found, np.broadcast_to(order[:, None, :], codes.shape), codes, 2)
+    return found

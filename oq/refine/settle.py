@@ -1,0 +1,65 @@
+"""Calibrate and solve: once for the run itself, and again for float models that steps make."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from oq import registry
+from oq.data import Fitted
+from oq.measure import Job, Measured, Methods, Shared, measure
+from oq.ready import Ready, needs_of
+from oq.solve import Solution, solve
+from oq.spec import Range
+from oq.statistics import Statistics
+from oq.view import GraphView
+
+
+@dataclass(frozen=True, slots=True)
+class Settler:
+    """From a float model to its grids, with all that the user chose.
+
+    ``known`` are ranges from a file, ``weights`` how constants get theirs.
+    """
+
+    ready: Ready
+    methods: Methods
+    job: Job
+    known: Mapping[str, Range]
+    weights: str
+    calibrated: bool
+    """Whether the user named a calibrator: then no step takes another."""
+
+    def measure(self, source: Fitted | None, cache: Path | Shared | None) -> Measured:
+        """The statistics of the run itself."""
+        return measure(self.job, source, cache)
+
+    def solve(self, statistics: Mapping[str, Statistics]) -> Solution:
+        """The grids of the run itself."""
+        return self._solve(self.ready.view, self.methods, statistics)
+
+    def again(
+        self, model: onnx.ModelProto, view: GraphView, source: Fitted, calibrator: str | None
+    ) -> Solution:
+        """The grids of ``model``, whose plan is that of the run; by ``calibrator`` if named."""
+        methods = self.methods
+        if calibrator is not None:
+            methods = replace(methods, default=registry.calibrator(calibrator))
+        needs = needs_of(replace(self.ready, model=model, view=view), methods)
+        job = replace(self.job, model=model, view=view, needs=needs, progress=None)
+        return self._solve(view, methods, measure(job, source).statistics)
+
+    def _solve(
+        self, view: GraphView, methods: Methods, statistics: Mapping[str, Statistics]
+    ) -> Solution:
+        return solve(
+            self.ready.plan,
+            view,
+            statistics,
+            methods.default,
+            named=methods.named,
+            known=self.known,
+            weights=self.weights,
+            legalize=self.ready.target.legalize,
+        )
