@@ -34,9 +34,11 @@ from oq.errors import OptionError
 from oq.judgement import judge
 from oq.measure import Shared
 from oq.overrides import Wishes
+from oq.page.write import want_page
 from oq.pipeline import Result, finish, quantize
 from oq.progress import Watch
 from oq.ready import Model, choose_target, inputs_of, load, open_samples
+from oq.report import Report
 from oq.target import Target
 
 JOURNAL = ".journal.jsonl"
@@ -82,8 +84,9 @@ def search(
         raise OptionError("--max-drop ranks layers on calibration samples: give --data")
     if max_drop < 0:
         raise OptionError(f"--max-drop is {max_drop:g} points; expected 0 or more")
-    cache = options.pop("cache", None)
-    options["cache"] = Shared(None if cache is None else Path(cache))
+    page = {name: options.pop(name, None) for name in ("report", "ranking")}
+    want_page(page["report"], page["ranking"])
+    options["cache"] = Shared(Path(options["cache"]) if options.get("cache") else None)
     profile, _ = choose_target(target, options.get("settings") or {})
     loaded, path = load(model), Path(output)
     run = _Run(
@@ -106,7 +109,7 @@ def search(
         seconds={**result.report.seconds, "search": time.monotonic() - start},
         search=run.outcome(result.report.verification),
     )
-    return replace(result, report=report)
+    return replace(result, report=run.show(report, page))
 
 
 def _key(
@@ -201,10 +204,20 @@ class _Run:
         self.tell("search", len(self.seen))
         return trial
 
-    def make(self, keep: tuple[str, ...]) -> Result:
-        """The whole pipeline, with ``keep`` in float too."""
+    def make(self, keep: tuple[str, ...], **more: Any) -> Result:
+        """The whole pipeline, with ``keep`` in float too, and ``more`` options."""
         kept = (*self.options.get("keep_float", ()), *map(escape, keep))
-        return quantize(**{**self.options, "keep_float": kept}, verify=True)
+        return quantize(**{**self.options, "keep_float": kept, **more}, verify=True)
+
+    def show(self, report: Report, wanted: Mapping[str, Any]) -> Report:
+        """``report`` of the best file, its page written: one in the end, not one a trial."""
+        if wanted["report"] is None:
+            return report
+        shown = self.make(best_of(self.seen, self.max_drop).keep, **wanted)
+        told = replace(report, verification=shown.report.verification)
+        if shown.page is not None:
+            shown.page.write(told)
+        return told
 
     def evaluate(self, keep: tuple[str, ...], result: Result, begun: float) -> Trial:
         """The scores of ``result``."""

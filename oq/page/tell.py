@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 
 import oq
+from oq.budget.outcome import Searched
 from oq.compare import Verification
 from oq.data import Fitted
 from oq.files import file_bytes, model_bytes
@@ -34,6 +35,8 @@ def tell_run(report: Report, evidence: Evidence, ranking: Ranking | None) -> Sto
         "calibrator": report.calibrator,
         "calibrated on": data,
     }
+    if report.search is not None:
+        facts["budget"] = _budget(report.search)
     steps = (report.next_step, _blame(report.verification, report.remedy))
     return Story(
         version=report.version,
@@ -107,6 +110,15 @@ def tell_comparison(
         verification=found,
         ranking=ranking,
         next_steps=tuple(s for s in (_blame(found, given.remedy),) if s),
+    )
+
+
+def _budget(found: Searched) -> str:
+    """What a search within a budget came to."""
+    verdict = "met" if found.met else "missed"
+    return (
+        f"{verdict}, {found.drop:.2f} of {found.max_drop:g} points lost with {len(found.kept)} "
+        f"more layers in float ({found.judged}); everything in int8 loses {found.plain_drop:.2f}"
     )
 
 
