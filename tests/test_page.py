@@ -262,6 +262,25 @@ def test_a_file_is_told_of_as_its_run_was(tmp_path: Path, target: str) -> None:
     assert Reader(write_page(run(network(), tmp_path, target))).open == []
 
 
+@pytest.mark.parametrize("target", ["ort", "trt", "coreml", "dpu"])
+@pytest.mark.parametrize("name", ["residual", "separable", "transformer"])
+def test_pages_of_trained_models(tmp_path: Path, name: str, target: str) -> None:
+    bundled = Path(oq.__file__).parents[1] / "models" / "bundled"
+    given = (bundled / f"{name}.onnx", bundled / "digits_calib.npz")
+    result = oq.quantize(given[0], target, given[1], samples=32, report=tmp_path / "q.html")
+    result.save(tmp_path / "q.onnx")
+    oq.verify(given[0], tmp_path / "q.onnx", given[1], samples=16, report=tmp_path / "v.html")
+    for kind in "qv":
+        page = (tmp_path / f"{kind}.html").read_text(encoding="utf-8")
+        reader = Reader(page)
+        assert reader.open == []
+        assert {v.removeprefix("#") for v in reader.links} <= set(reader.ids)
+        found = labels(page)
+        assert sum(t.startswith("Histogram of") for t in found) >= 5
+        assert sum(t.startswith("Weights of") for t in found) >= 5
+        assert list(drawings(page))
+
+
 @pytest.mark.parametrize(
     ("report", "ranking", "message"),
     [
