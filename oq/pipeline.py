@@ -45,7 +45,7 @@ from oq.refine.run import improve
 from oq.refine.settle import Settler
 from oq.report import Report
 from oq.sampling import RANDOM as RANDOM_NAME
-from oq.sanity import data_warnings
+from oq.sanity import data_warnings, run_warnings
 from oq.session import Settings
 from oq.spec import Range
 from oq.target import Target
@@ -72,6 +72,7 @@ def quantize(
     target: str,
     data: object = None,
     *,
+    example_inputs: object = None,
     calibrator: str | None = None,
     settings: Mapping[str, Any] | None = None,
     calibrator_for: Sequence[Choice] = (),
@@ -92,6 +93,9 @@ def quantize(
     watch: Watch | None = None,
 ) -> Result:
     """Quantize ``model`` for ``target``, calibrated on ``data`` (:func:`oq.data.open_source`).
+
+    ``model`` is a path, an ``onnx.ModelProto``, or a ``torch.nn.Module``, which is exported first
+    with ``example_inputs`` (:func:`oq.export.export_module`).
 
     ``calibrator`` and ``weights`` ("max" or "mse") are the target's choice when None.  ``settings``
     are the target's options and the calibrators' own, by ``field`` for the default one and
@@ -119,7 +123,7 @@ def quantize(
     how = weights or profile.weight_range
     chosen = {"calibrator": calibrator, "weights": how, "refine": steps or NONE}
     with clock.stage("load"):
-        loaded = load(model)
+        loaded = load(model, example_inputs)
         source = None if data is None else open_samples(loaded, data, preprocess, samples, seed)
         used, held = (None, None) if source is None else divide(source, seed, verify)
     with clock.stage("prepare"):
@@ -145,6 +149,7 @@ def quantize(
             found = _verify(loaded, quantized, seen, profile.verified_in, counter)
     stamp(quantized, provenance(ready, methods, measured, found))
     warned = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
+    said = run_warnings(ready.plan, found)
     report = Report(
         version=oq.__version__,
         model=str(model) if isinstance(model, str | Path) else loaded.graph.name,
@@ -157,7 +162,7 @@ def quantize(
         bytes_before=model_bytes(loaded),
         bytes_after=model_bytes(quantized),
         plan=ready.plan,
-        notes=(*_loudly(source), *(warned if needs else ()), *solution.notes, *single),
+        notes=(*_loudly(source), *(warned if needs else ()), *said, *solution.notes, *single),
         refinement=refined.outcomes,
         findings=findings,
         verification=found,
