@@ -28,6 +28,7 @@ from oq.provenance import provenance, stamp
 from oq.questions import check, explain, judge, make_plan
 from oq.ready import (
     Model,
+    Ready,
     choose_target,
     divide,
     inputs_of,
@@ -94,9 +95,7 @@ def quantize(
 ) -> Result:
     """Quantize ``model`` for ``target``, calibrated on ``data`` (:func:`oq.data.open_source`).
 
-    ``model`` is a path, an ``onnx.ModelProto``, or a ``torch.nn.Module``, which is exported first
-    with ``example_inputs`` (:func:`oq.export.export_module`).
-
+    A torch module is exported first, with ``example_inputs`` (:func:`oq.export.export_module`).
     ``calibrator`` and ``weights`` ("max" or "mse") are the target's choice when None.  ``settings``
     are the target's options and the calibrators' own, by ``field`` for the default one and
     ``name.field`` for others.  ``calibrator_for`` are pairs (glob over tensors, layers or ops,
@@ -148,8 +147,7 @@ def quantize(
             seen = Remembered(held.batches(batch_size or BATCH))
             found = _verify(loaded, quantized, seen, profile.verified_in, counter)
     stamp(quantized, provenance(ready, methods, measured, found))
-    warned = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
-    said = run_warnings(ready.plan, found)
+    warned = _warnings(loaded, ready, measured, found)
     report = Report(
         version=oq.__version__,
         model=str(model) if isinstance(model, str | Path) else loaded.graph.name,
@@ -162,7 +160,7 @@ def quantize(
         bytes_before=model_bytes(loaded),
         bytes_after=model_bytes(quantized),
         plan=ready.plan,
-        notes=(*_loudly(source), *(warned if needs else ()), *said, *solution.notes, *single),
+        notes=(*_loudly(source), *warned, *solution.notes, *single),
         refinement=refined.outcomes,
         findings=findings,
         verification=found,
@@ -348,6 +346,15 @@ def _loudly(source: Fitted | None) -> tuple[str, ...]:
     if source is None or source.name != RANDOM_NAME:
         return ()
     return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
+
+
+def _warnings(
+    model: onnx.ModelProto, ready: Ready, measured: Measured, found: Verification | None
+) -> tuple[str, ...]:
+    """What is odd about the data, if any were read, and about the run."""
+    seen = measured.statistics
+    odd = data_warnings(inputs_of(model), seen, measured.samples) if seen else ()
+    return (*odd, *run_warnings(ready.plan, found))
 
 
 def _engine(engine: str | None, target: str | None) -> str:
