@@ -143,9 +143,7 @@ def quantize(
     found = None
     if verify and held is not None:
         with clock.stage("verify"):
-            counter = _Counter("verify", held.count, watch)
-            seen = Remembered(held.batches(batch_size or BATCH))
-            found = _verify(loaded, quantized, seen, profile.verified_in, counter)
+            found = _verify(loaded, quantized, held, profile.verified_in, asked)
     stamp(quantized, provenance(ready, methods, measured, found))
     warned = _warnings(loaded, ready, measured, found)
     report = Report(
@@ -174,11 +172,13 @@ def quantize(
 def _verify(
     exact: onnx.ModelProto,
     rounded: onnx.ModelProto,
-    seen: Remembered,
+    held: Fitted,
     engine: str,
-    counter: "_Counter",
+    asked: Mapping[str, Any],
 ) -> Verification:
     """Both models compared in ``engine``; by layer too where the quantized one has collapsed."""
+    counter = _Counter("verify", held.count, asked["watch"])
+    seen = Remembered(held.batches(asked["batch_size"] or BATCH))
     found = compare(exact, rounded, seen, engine=engine, progress=counter)
     if not found.collapse:
         return found
