@@ -119,9 +119,21 @@ def _lines(report: Report) -> Iterable[str]:
     if report.verification is not None:
         yield ""
         yield from verification_lines(report.verification, report.remedy)
+        if report.verification.latency is not None and not _runs_there(report):
+            yield from row(
+                "",
+                f"(kernels and latency in {report.verification.engine} say nothing of "
+                f"{report.target}, whose own runtime executes the file)",
+            )
     if report.next_step:
         yield ""
         yield from row("next", report.next_step)
+
+
+def _runs_there(report: Report) -> bool:
+    """Whether the engine that was measured is what the target is made for."""
+    found = report.verification
+    return found is not None and report.summary.startswith(found.engine)
 
 
 def _refinement(outcome: Outcome) -> str:
@@ -145,19 +157,20 @@ def _search_lines(found: Searched) -> Iterable[str]:
         f"everything in int8 loses {found.plain_drop:.2f}",
     )
     yield from row("", f"points: {found.judged}")
-    many = len(found.kept)
-    layers = f"{many} layer{'' if many == 1 else 's'}: {', '.join(found.kept)}"
-    yield from row("kept float", layers if many else "nothing beyond the plan")
-    yield from row(
-        "int8 share",
-        f"{found.int8_share:.1f} % of multiply-accumulates; everything in int8 has "
-        f"{found.plain_share:.1f} %",
-    )
+    kept, many = found.kept, len(found.kept)
+    yield from row("kept float", f"{counted(many, 'layer')}: {', '.join(kept)}" if kept else "none")
+    share = f"{found.int8_share:.1f} % of multiply-accumulates"
+    more = f"; everything in int8 has {found.plain_share:.1f} %" if kept else ""
+    yield from row("int8 share", share + more)
     before = f", {found.resumed} of them by an earlier run" if found.resumed else ""
     stopped = f"; stopped early: {found.stopped}" if found.stopped else ""
-    yield from row(
-        "searched", f"{found.tried} configurations{before}{stopped}; journal {found.journal}"
-    )
+    tried = counted(found.tried, "configuration")
+    yield from row("searched", f"{tried}{before}{stopped}; journal {found.journal}")
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 layer``, ``2 layers``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def missed_budget(found: Searched) -> str:

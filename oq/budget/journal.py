@@ -76,7 +76,7 @@ def _read(journal: Journal, row: dict[str, Any]) -> None:
         error = math.inf if row["error"] is None else float(row["error"])
         journal.layers[row["node"]] = Ranked(row["node"], error, int(row["macs"]))
     elif kind == "trial":
-        trial = Trial(**row | {"keep": tuple(row["keep"])})
+        trial = Trial(**row | {k: tuple(row[k]) for k in ("keep", "refined")})
         journal.trials[trial.keep] = trial
     else:
         raise ValueError(f"a line of kind {kind!r}")

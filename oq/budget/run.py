@@ -2,7 +2,8 @@
 
 Everything in int8 comes first; if that meets the budget it is the answer.  Else the layers are
 ranked by cheap scores (:mod:`oq.budget.proxy`), and what :mod:`oq.budget.strategy` proposes is made
-and evaluated in full, every time by the whole pipeline, refinement included, from one calibration.
+and evaluated in full, every time by the whole pipeline, from one calibration, with those steps of
+refinement that helped everything in int8.
 The best file so far is always at the output, and all that was measured is in the journal beside it
 (:mod:`oq.budget.journal`); a run with the same inputs goes on from there, and ends with the file
 that an uninterrupted one gives.
@@ -38,6 +39,7 @@ from oq.page.write import want_page
 from oq.pipeline import Result, finish, quantize
 from oq.progress import Watch
 from oq.ready import Model, choose_target, inputs_of, load, open_samples
+from oq.refine.order import NONE
 from oq.report import Report
 from oq.target import Target
 
@@ -190,6 +192,8 @@ class _Run:
         """The trial of ``keep``, from the journal or made now, its file written if it is the best;
         None where the time left is too short."""
         trial = self.journal.trials.get(keep)
+        if trial in self.seen:
+            return trial
         if trial is None:
             begun = time.monotonic()
             if self.seen and begun + max(t.seconds for t in self.seen) > self.deadline:
@@ -206,8 +210,12 @@ class _Run:
 
     def make(self, keep: tuple[str, ...], **more: Any) -> Result:
         """The whole pipeline, with ``keep`` in float too, and ``more`` options."""
-        kept = (*self.options.get("keep_float", ()), *map(escape, keep))
-        return quantize(**{**self.options, "keep_float": kept, **more}, verify=True)
+        changed: dict[str, Any] = {
+            "keep_float": (*self.options.get("keep_float", ()), *map(escape, keep))
+        }
+        if keep:
+            changed["refine"] = self.seen[0].refined or NONE
+        return quantize(**{**self.options, **changed, **more}, verify=True)
 
     def show(self, report: Report, wanted: Mapping[str, Any]) -> Report:
         """``report`` of the best file, its page written: one in the end, not one a trial."""
@@ -225,7 +233,8 @@ class _Run:
         drop = self.score.drop(result.model, verified)
         share = judge(result.model, self.profile).forecast.share
         sqnr, agreement = _figures(verified)
-        return Trial(keep, drop, share, sqnr, agreement, time.monotonic() - begun)
+        refined = tuple(o.step for o in result.report.refinement if o.kept)
+        return Trial(keep, drop, share, sqnr, agreement, refined, time.monotonic() - begun)
 
     def outcome(self, verified: Verification | None) -> Searched:
         """The story so far; ``verified`` is of the file at ``path``."""

@@ -13,7 +13,8 @@ class Trial:
 
     ``drop``: what is lost, in points.  ``int8_share``: percent of the multiply-accumulates that run
     in integers.  ``sqnr_db``, ``agreement``: of the outputs on held-back calibration samples, as
-    the ONNX specification reads (None: no such figure).  ``seconds``: what it took to try.
+    the ONNX specification reads (None: no such figure).  ``refined``: the steps of refinement that
+    helped.  ``seconds``: what it took to try.
     """
 
     keep: tuple[str, ...]
@@ -21,6 +22,7 @@ class Trial:
     int8_share: float
     sqnr_db: float | None = None
     agreement: float | None = None
+    refined: tuple[str, ...] = ()
     seconds: float = 0.0
 
     def meets(self, max_drop: float) -> bool:

@@ -13,7 +13,7 @@ from oq.data import Fitted
 from oq.files import file_bytes, model_bytes
 from oq.ops import facts
 from oq.outlook import general
-from oq.page.content import Evidence, Layer, Story
+from oq.page.content import Evidence, Layer, Runs, Story
 from oq.page.gather import of_file
 from oq.provenance import target_of
 from oq.rank import Ranking
@@ -152,12 +152,15 @@ def _weighted(layers: Iterable[Layer]) -> tuple[int, int]:
     return sum(r != "float" for r in runs), len(runs)
 
 
-def layer_counts(layers: Iterable[Layer]) -> Mapping[str, tuple[int, int]]:
-    """Op -> how many of its nodes run in codes, and how many in float."""
-    counts: dict[str, tuple[int, int]] = {}
+RUNS: tuple[Runs, ...] = ("int8", "moved", "float")
+
+
+def layer_counts(layers: Iterable[Layer]) -> Mapping[str, tuple[int, ...]]:
+    """Op -> how many of its nodes run in each of the ways of :data:`RUNS`."""
+    counts: dict[str, tuple[int, ...]] = {}
     for layer in layers:
         for op in layer.ops:
-            inside, outside = counts.get(op, (0, 0))
-            done = layer.runs != "float"
-            counts[op] = (inside + done, outside + (not done))
+            before = counts.get(op, (0, 0, 0))
+            added = zip(before, RUNS, strict=True)
+            counts[op] = tuple(n + (layer.runs == runs) for n, runs in added)
     return dict(sorted(counts.items(), key=lambda c: (-sum(c[1]), c[0])))
