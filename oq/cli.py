@@ -19,6 +19,7 @@ import oq
 from oq.commands.calibrate import calibrate
 from oq.commands.look import calibrators, check, plan, targets
 from oq.commands.make import config, demo, export
+from oq.commands.plot import plot
 from oq.commands.sensitivity import sensitivity
 from oq.console import miss, say
 from oq.errors import OptionError, OqError
@@ -45,7 +46,9 @@ from oq.flags import (
     PreprocessOpt,
     ProviderOpt,
     RangesOpt,
+    RankingOpt,
     RefineOpt,
+    ReportOpt,
     SamplesOpt,
     SaveRangesOpt,
     SeedOpt,
@@ -109,6 +112,8 @@ def quantize(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="compare on held-back samples")
     ] = True,
+    report_page: ReportOpt = None,
+    ranking: RankingOpt = None,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
 ) -> None:
@@ -140,6 +145,8 @@ def quantize(
         "time_limit": time_limit,
         "provider": provider,
         "verify": verify,
+        "report": report_page,
+        "ranking": ranking,
         "seed": seed,
     }
     options = with_config(flags, config, context)
@@ -199,6 +206,8 @@ def verify(
     engine: EngineOpt = None,
     target: EngineOfOpt = None,
     latency: Annotated[bool, typer.Option("--latency/--no-latency")] = True,
+    report: ReportOpt = None,
+    ranking: RankingOpt = None,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
 ) -> None:
@@ -223,6 +232,8 @@ def verify(
             need_labels=max_drop is not None and not metric,
             metrics=tuple(metric or ()),
             per_layer=per_layer,
+            report=report,
+            ranking=ranking,
             seed=seed,
             watch=watch,
         )
@@ -244,8 +255,10 @@ def verify(
         miss(f"the quantized model has collapsed: {found.collapse[0]}")
 
 
-for command in (sensitivity, calibrate, plan, check, config, export, demo, targets, calibrators):
+for command in (sensitivity, plot, calibrate, plan, check, config, export, demo):
     app.command()(command)
+for listing in (targets, calibrators):
+    app.command()(listing)
 
 
 @app.callback(invoke_without_command=True)

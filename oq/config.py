@@ -133,6 +133,8 @@ KEYS: tuple[Key, ...] = (
     Key("eval_data", "a path", _text, "labelled data that max_drop is measured on", "eval.npz"),
     Key("labels", "a path", _path, "CSV file,label for a folder of images", "labels.csv"),
     Key("time_limit", "seconds", _number, "of the search for max_drop", "600"),
+    Key("report", "a path", _text, "a page (.html) or its content (.json)", "report.html"),
+    Key("ranking", "a path", _text, "from oq sensitivity -o, for the page", "ranking.json"),
 )  # fmt: skip
 """Every key of the file."""
 

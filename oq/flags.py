@@ -94,6 +94,13 @@ TimeLimitOpt = Annotated[
     float | None,
     typer.Option("--time-limit", metavar="SECONDS", min=0, help="of the search for --max-drop"),
 ]
+ReportOpt = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE", help="a page: .html, or .json")
+]
+RankingOpt = Annotated[
+    Path | None,
+    typer.Option("--ranking", metavar="FILE.json", help="of oq sensitivity -o, for --report"),
+]
 SeedOpt = Annotated[int, typer.Option("--seed", help="of the draw of --samples")]
 
 
@@ -107,7 +114,7 @@ MemoryOpt = Annotated[
 ]
 
 
-PARAMETERS = {"layers": "layer"}
+PARAMETERS = {"layers": "layer", "report": "report_page"}
 """Keyword -> the name of its flag's parameter, where they differ."""
 
 

@@ -21,6 +21,9 @@ import onnx
 from oq.graph import Graph
 from oq.view import GraphView, NodeView
 
+NAMED = 5
+"""So many nodes that stay in float32 are named; the others are counted."""
+
 LARGEST = float(np.finfo(np.float16).max)
 
 _DQ = "DequantizeLinear"
@@ -67,8 +70,9 @@ def to_float16(graph: Graph, peaks: Mapping[str, float]) -> tuple[str, ...]:
                 if name != tensor:
                     graph.set_input(node.name, slot, name)
     graph.cleanup()
-    notes = (f"{name!r} keeps float32: {why}" for name, why in stays.items() if why)
-    return tuple(notes)
+    notes = [f"{name!r} keeps float32: {why}" for name, why in stays.items() if why]
+    more = len(notes) - NAMED
+    return (*notes[:NAMED], *([f"{more} more nodes keep float32"] if more > 0 else []))
 
 
 def _stays(view: GraphView, node: NodeView, peaks: Mapping[str, float]) -> str | None:

@@ -1,9 +1,10 @@
 """One grid for tensors that meet in a Concat whose inputs and output must share one.
 
-Tensors that such Concats join, directly or through one another, form a class.  The first of a
-class, in the order of the graph, keeps a grid of its own, wide enough for all of them; the others
-share it.  (NVIDIA's Concat elimination and Apple's concat groups do the same: TensorRT pulls the
-QuantizeLinear through the Concat, where equal scales cancel and different ones cost a kernel.)
+Tensors that such Concats join, directly or through one another, form a class.  The last Concat's
+output, or the first input with a grid where that has none, keeps a grid of its own, wide enough for
+all of the class; the others share it.  (NVIDIA's Concat elimination and Apple's concat groups do
+the same: TensorRT pulls the QuantizeLinear through the Concat, where equal scales cancel and
+different ones cost a kernel.)
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,10 +18,11 @@ from oq.view import GraphView
 
 @dataclass(frozen=True, slots=True)
 class _Join:
-    """A Concat: what it reads and writes that has a grid, and the tensors those grids belong to."""
+    """A Concat: what it reads and writes that has a grid, and the tensors those grids belong to,
+    both in the order of its inputs."""
 
     members: tuple[str, ...]
-    roots: frozenset[str]
+    roots: tuple[str, ...]
     output: str
 
 
@@ -35,27 +37,39 @@ def unite(
     by_tensor = {s.tensor: s for s in sites}
     specs: dict[str, Own | Share] = {}
     for joins in _classes([_join(c, by_tensor) for c in concats]):
-        roots = frozenset[str]().union(*(j.roots for j in joins))
-        family = [s.tensor for s in sites if s.tensor in roots]
+        ordered = sorted(joins, key=lambda j: -_size_above(view, j.output))
+        family = tuple(dict.fromkeys(r for j in ordered for r in j.roots))
         qtypes = {_qtype(by_tensor[r]) for r in family}
         qtype = qtypes.pop() if len(qtypes) == 1 else mixed
-        over = _widest(joins, family)
-        specs[family[0]] = Own(qtype, over=() if over == (family[0],) else over)
-        specs |= {other: Share(family[0]) for other in family[1:]}
+        over = _widest(ordered, family)
+        keeper = next((t for t in over if t in family), family[0])
+        specs[keeper] = Own(qtype, over=() if over == (keeper,) else over)
+        specs |= {other: Share(keeper) for other in family if other != keeper}
     return [replace(s, spec=specs.get(s.tensor, s.spec)) for s in sites]
+
+
+def _size_above(view: GraphView, tensor: str) -> int:
+    """How many tensors ``tensor`` is computed from: an order that no renaming changes."""
+    seen, queue = {tensor}, [tensor]
+    while queue:
+        producer = view.producer(queue.pop())
+        new = [] if producer is None else [t for t in producer.inputs if t and t not in seen]
+        seen.update(new)
+        queue += new
+    return len(seen)
 
 
 def _join(concat: Match, sites: Mapping[str, Site]) -> _Join:
     around = (*data_inputs(concat.anchor), concat.output)
     members = tuple(dict.fromkeys(t for t in around if t in sites))
-    return _Join(members, frozenset(_root(t, sites) for t in members), concat.output)
+    return _Join(members, tuple(_root(t, sites) for t in members), concat.output)
 
 
 def _classes(joins: Iterable[_Join]) -> Iterable[tuple[_Join, ...]]:
     """Joins that have a grid in common, directly or through others."""
     classes: list[tuple[_Join, ...]] = []
     for join in joins:
-        near = [c for c in classes if any(j.roots & join.roots for j in c)]
+        near = [c for c in classes if any(set(j.roots) & set(join.roots) for j in c)]
         classes = [c for c in classes if c not in near]
         if join.roots:
             classes.append((*(j for c in near for j in c), join))

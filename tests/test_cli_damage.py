@@ -80,7 +80,7 @@ def test_sensitivity_refuses_before_it_works(run: Oq, flags: tuple[str, ...], me
 
 
 def test_per_layer_lists_the_worst_first(run: Oq) -> None:
-    run("quantize", "net.onnx", "-t", "ort", "-d", "data.npz", "-o", "q.onnx")
+    run("quantize", "net.onnx", "-t", "ort", "-d", "data.npz", "-o", "q.onnx", "--refine", "none")
     verify = ("verify", "net.onnx", "q.onnx", "-d", "data.npz", "--no-latency")
     found = run(*verify, "--per-layer")
     assert "where the error is made, tensor by tensor" in found.out
@@ -92,7 +92,8 @@ def test_per_layer_lists_the_worst_first(run: Oq) -> None:
 
 def test_a_collapse_is_loud_in_quantize_and_in_verify(run: Oq) -> None:
     onnx.save(damaged(5000.0, bias=0.0), "net.onnx")
-    done = run("quantize", "net.onnx", "-t", "trt", "-d", "data.npz", "-o", "q.onnx")
+    args = ("-t", "trt", "-d", "data.npz", "-o", "q.onnx", "--refine", "none")
+    done = run("quantize", "net.onnx", *args)
     assert done.code == 1 and Path("q.onnx").is_file(), "the file is still written"
     assert done.err.startswith("oq: the quantized model has collapsed: output 'y'")
     assert "COLLAPSED" in done.out and "n_b (" in done.out

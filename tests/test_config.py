@@ -51,6 +51,8 @@ FULL: dict[str, Any] = {
     "eval_data": "eval",
     "labels": Path("labels.csv"),
     "time_limit": 60,
+    "report": "r.html",
+    "ranking": "s.json",
 }
 
 

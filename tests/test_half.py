@@ -186,3 +186,10 @@ def test_measured_ranges_decide(dtype: str) -> None:
     assert done.report.verification is not None
     assert done.report.verification.literal.outputs[0].sqnr_db > 22
     assert done.report.findings == ()
+
+
+def test_a_few_are_named_and_the_rest_counted() -> None:
+    chain = "  ".join(f"t{i + 1} = Relu (t{i})" for i in range(8))
+    text = f"net (float[n,8] t0) => (float[n,8] t8) {{ {chain} }}"
+    _, notes = halved(small(text, opset=19, ir=9), {f"t{i}": 1e6 for i in range(9)})
+    assert len(notes) == 6 and notes[-1] == "3 more nodes keep float32"

@@ -62,7 +62,7 @@ def test_all_of_the_error_belongs_to_the_layer_that_was_changed() -> None:
 
 @pytest.mark.parametrize("target", ["ort", "trt"])
 def test_the_damaged_layer_has_the_largest_share(target: str) -> None:
-    made = oq.quantize(damaged(), target, X, verify=False).model
+    made = oq.quantize(damaged(), target, X, verify=False, refine="none").model
     found = look(damaged(), made)
     first = next(iter(found.values()))
     assert first.node in ("n_b", "n_rb") and first.share is not None and first.share > 80
@@ -71,7 +71,7 @@ def test_the_damaged_layer_has_the_largest_share(target: str) -> None:
 
 def test_numbers_are_numpys() -> None:
     model = damaged(2.0)
-    made = oq.quantize(model, "ort", X, verify=False).model
+    made = oq.quantize(model, "ort", X, verify=False, refine="none").model
     found = look(model, made)
     exact, rounded = (exposed(m, "ra", "b", "y") for m in (model, made))
     for name in ("ra", "b", "y"):
@@ -84,7 +84,7 @@ def test_numbers_are_numpys() -> None:
 
 def test_clipping_is_counted_on_the_float_models_values() -> None:
     model = damaged(0.1)
-    narrow = oq.quantize(model, "trt", X * 0.25, verify=False).model
+    narrow = oq.quantize(model, "trt", X * 0.25, verify=False, refine="none").model
     found = look(model, narrow)["x"]
     scale = next(
         onnx.numpy_helper.to_array(t) for t in narrow.graph.initializer if t.name == "x_scale"
@@ -101,7 +101,7 @@ def test_a_reader_that_takes_the_tensor_itself_is_not_blamed_for_the_copy() -> N
     net.node("Sin", [r], "skip")
     net.conv(r, "d")
     model = net.model("d", "skip")
-    found = look(model, oq.quantize(model, "trt", X, verify=False).model)
+    found = look(model, oq.quantize(model, "trt", X, verify=False, refine="none").model)
     assert found["r"].added_db is not None and found["r"].added_db < 60
     assert found["skip"].added_db is not None and found["skip"].added_db > 90
     assert found["skip"].share == 0.0 and found["skip"].sqnr_db < 60
@@ -130,13 +130,15 @@ def test_a_name_with_two_meanings_is_not_compared() -> None:
 
 
 def test_real_damage_is_compared_however_large() -> None:
-    found = look(damaged(), oq.quantize(damaged(500.0), "trt", X, verify=False).model)
+    found = look(
+        damaged(), oq.quantize(damaged(500.0), "trt", X, verify=False, refine="none").model
+    )
     assert all(r.alike for r in found.values())
 
 
 def test_several_passes_give_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     model = damaged(2.0)
-    made = oq.quantize(model, "ort", X, verify=False).model
+    made = oq.quantize(model, "ort", X, verify=False, refine="none").model
     whole = compare_layers(model, made, lambda: BATCHES)
     passes: list[int] = []
     monkeypatch.setattr("oq.layers.PASS_BYTES", 10_000)

@@ -286,9 +286,9 @@ def test_kill_and_resume(tmp_path: Path) -> None:
     assert calibrate(99, "whole") == 0
     assert calibrate(4, "c") < 0
     first = load_cache(tmp_path / "c")
-    assert calibrate(9, "c") < 0
+    assert calibrate(11, "c") < 0
     second = load_cache(tmp_path / "c")
-    assert 0 < first.samples < second.samples < 96
+    assert 0 < first.samples <= second.samples < 96
     assert not first.complete and not second.complete
     assert calibrate(99, "c") == 0
     assert load_cache(tmp_path / "c") == load_cache(tmp_path / "whole")

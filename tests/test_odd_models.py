@@ -10,6 +10,7 @@ import oq
 from oq import pipeline, registry
 from oq.judgement import judge
 from oq.ops import INTEGER_KERNELS
+from oq.overrides import Mode
 from oq.prepare.order import QUANTIZED
 from oq.session import Session, Settings, optimized_ops
 from tests.light import HUGE, LIGHT, light
@@ -27,10 +28,14 @@ DISPUTED = {"odd_gemms", "computed_weight"}
 
 
 def quantized(
-    model: Path | onnx.ModelProto, target: str, *, verify: bool = True
+    model: Path | onnx.ModelProto, target: str, *, verify: bool = True, mode: Mode = "hybrid"
 ) -> pipeline.Result:
     """``model`` for ``target``: legal, checked by ONNX, loaded in both readings."""
-    result = oq.quantize(model, target, "random", samples=8 if verify else 2, verify=verify)
+    samples = 8 if verify else 2
+    refine = None if verify else "none"
+    result = oq.quantize(
+        model, target, "random", samples=samples, verify=verify, refine=refine, mode=mode
+    )
     onnx.checker.check_model(result.model, full_check=True)
     Session(result.model)
     Session(result.model, Settings("literal"))
@@ -84,7 +89,7 @@ def test_every_opset(opset: int, target: str) -> None:
 @pytest.mark.parametrize("name", LIGHT)
 def test_light_models(name: str, target: str) -> None:
     """Real structures; their weights are all alike, so the numbers mean nothing."""
-    plan = quantized(light(name), target, verify=False).report.plan
+    plan = quantized(light(name), target, verify=False, mode="naive").report.plan
     weighted = {"Conv", "Gemm"}
     refused = [s for s in plan.skips if s.op in weighted]
     if (name, target) == ("shufflenet", "dpu"):
@@ -110,7 +115,7 @@ WEIGHTED = {
 @pytest.mark.parametrize("name", HUGE[:1])
 def test_huge_light_models(name: str, target: str) -> None:
     """AlexNet: 244 MB of weights.  ZFNet and VGG-19 differ from it in size only."""
-    result = quantized(light(name), target, verify=False)
+    result = quantized(light(name), target, verify=False, mode="naive")
     assert sum(len(t.raw_data) for t in result.model.graph.initializer) < 70e6
 
 

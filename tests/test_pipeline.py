@@ -313,7 +313,7 @@ def test_an_illegal_file_of_our_own_is_a_bug_not_advice(monkeypatch: pytest.Monk
     def find(view: GraphView, target: object) -> tuple[Finding, ...]:
         return (Finding("scale", "error", "n", "it is wrong", "mend it"),)
 
-    monkeypatch.setattr(pipeline, "find_violations", find)
+    monkeypatch.setattr("oq.written.check", find)
     with pytest.raises(RuntimeError, match=r"oq wrote an illegal graph \(1 errors\): \[scale\] n"):
         oq.quantize(network(), "ort", X, verify=False)
 

@@ -46,7 +46,7 @@ GOLDEN = {
         {"c r", "d e", "f", "g", "a o"},
     ),
     "concat": golden(
-        "abc", {"x > a b": "int8", "a > *": "int8", "b > *": "= a", "k > *": "= a"},
+        "abc", {"x > a b": "int8", "a > *": "= k", "b > *": "= k", "k > *": "int8"},
         {"a", "b", "k", "c"},
     ),
     "depthwise": golden("cd", {"x > c": "int8", "r > *": "uint8"}, {"c r", "d"}),

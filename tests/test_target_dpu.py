@@ -59,7 +59,7 @@ GOLDEN = {
     "residual": with_sites(golden("cdf", "r e f o", "c r, d e, f, a o"), X),
     "residual_with_downsample": with_sites(golden("cdfg", "r e f g o", "c r, d e, f, g, a o"), X),
     # One position for the Concat and both its inputs.
-    "concat": with_sites(golden("abc", "a c", "a, b, k, c", b="a", k="a"), reading("x", "a", "b")),
+    "concat": with_sites(golden("abc", "k c", "a, b, k, c", a="k", b="k"), reading("x", "a", "b")),
     "depthwise": with_sites(golden("cd", "r d", "c r, d"), X),
     # Pools and moves keep the position, and have pairs on both sides all the same.
     "pooled_head": with_sites(golden("cg", "r g", "c r, p, f, g", p="r", f="p"), X),

@@ -10,9 +10,11 @@ from oq import registry
 from oq.errors import OptionError
 from oq.graph import Graph
 from oq.plan import plan
-from oq.target import with_options
+from oq.target import Match, OpRule, with_options
+from oq.tensorrt import convolution_is_thin
 from tests.golden import floats, kernels, sites
 from tests.golden_trt import TRT
+from tests.graphs import Net
 from tests.small import reference
 
 
@@ -92,3 +94,53 @@ def test_four_bit_weights_beside_fp16() -> None:
 def test_options_that_do_not_go_together(settings: dict[str, str]) -> None:
     with pytest.raises(OptionError, match=r"int4|4-bit"):
         with_options(registry.target("trt"), settings)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "kernel", "group", "first", "fits"),
+    [
+        (16, 16, (1, 3), 1, False, True),  # wide enough on both sides
+        (32, 8, (3, 3), 1, False, True),  # 8 and 32
+        (32, 8, (1, 3), 1, False, False),  # not square
+        (30, 10, (3, 3), 1, False, False),  # no multiple of 8
+        (8, 8, (3, 3), 1, False, False),  # 16 on neither side
+        (8, 3, (3, 3), 1, True, True),  # the first layer
+        (8, 3, (3, 3), 1, False, False),
+        (24, 1, (3, 3), 24, False, True),  # depthwise
+        (24, 1, (3, 1), 24, False, False),
+        (12, 1, (3, 3), 12, False, False),
+        (32, 2, (5, 5), 16, False, True),
+    ],
+)
+def test_thin_convolutions(
+    outputs: int, inputs: int, kernel: tuple[int, int], group: int, first: bool, fits: bool
+) -> None:
+    """ModelOpt's ``find_nodes_from_convs_to_exclude``, case by case."""
+    net = Net()
+    x = net.input("x", ("n", inputs * group, 256, 256))
+    data = x if first else net.node("Relu", [x], "r")
+    c = net.node("Conv", [data, net.weight("w", outputs, inputs, *kernel)], "c", group=group)
+    view = Graph(net.model(c)).view()
+    match = Match(OpRule(("Conv",)), (view.node("n_c"),), (view.node("n_c"),))
+    assert (convolution_is_thin(view, match) is None) == fits
+
+
+def test_the_size_of_a_layer_decides_too() -> None:
+    """The same thin layer on a small image, and on one of unknown size."""
+    for size, fits in ((8, True), (256, False), ("h", False)):
+        net = Net()
+        x = net.node("Relu", [net.input("x", ("n", 8, size, size))], "r")
+        view = Graph(net.model(net.node("Conv", [x, net.weight("w", 8, 8, 3, 3)], "c"))).view()
+        match = Match(OpRule(("Conv",)), (view.node("n_c"),), (view.node("n_c"),))
+        assert (convolution_is_thin(view, match) is None) == fits
+
+
+@pytest.mark.parametrize("settings", [{"weights": "int4"}, {"dtype": "fp8"}])
+def test_refinement_takes_every_kind_of_weight(settings: dict[str, str]) -> None:
+    """Rounding with feedback is for integer codes, one scale per channel; the rest are told."""
+    model = TRT["four_bit_weights weights=int4"].build()
+    data = np.random.default_rng(0).normal(size=(16, 32, 4, 4)).astype(np.float32)
+    steps = "bias,ranges,equalize,round"
+    done = oq.quantize(model, "trt", data, settings=settings, refine=steps)
+    notes = [o.note for o in done.report.refinement if o.step == "round"]
+    assert len(notes) == 1 and "float codes, or scales of blocks" in notes[0]

@@ -5,12 +5,13 @@ import numpy.typing as npt
 import pytest
 
 from oq.errors import OptionError
-from oq.grid import fit
-from oq.spec import INT8_NARROW, UINT8, QType
+from oq.grid import fake_quantize, fit, quantize
+from oq.spec import INT4, INT8_NARROW, UINT8, QType
 from oq.weights import channel_range, weight_range
 from tests import brute
+from tests.small import reference, small
 
-INT4 = QType("int8", -7, 7, symmetric=True)
+SEVEN = QType("int8", -7, 7, symmetric=True)
 
 
 def weights() -> npt.NDArray[np.float32]:
@@ -34,7 +35,7 @@ def test_max_is_each_channels_reach(axis: int) -> None:
         assert found.lo[i] == min(channel.min(), 0) and found.hi[i] == max(channel.max(), 0)
 
 
-@pytest.mark.parametrize("qtype", [INT8_NARROW, INT4], ids=lambda q: str(q.qmax))
+@pytest.mark.parametrize("qtype", [INT8_NARROW, SEVEN], ids=lambda q: str(q.qmax))
 def test_mse_errs_least_in_every_channel(qtype: QType) -> None:
     """No hundredth between 0.4 and 1 errs less; channels do not influence each other."""
     values = weights()
@@ -52,7 +53,7 @@ def test_mse_errs_least_in_every_channel(qtype: QType) -> None:
 
 def test_mse_clips_where_it_pays_and_only_there() -> None:
     values = weights()
-    full, found = (weight_range(values, INT4, 0, m) for m in ("max", "mse"))
+    full, found = (weight_range(values, SEVEN, 0, m) for m in ("max", "mse"))
     assert (found.hi[:4] < 0.95 * full.hi[:4]).all()
     assert (found.lo[4], found.hi[4]) == (0.0, 0.0)
     assert found.lo[5] == -0.25
@@ -79,3 +80,22 @@ def test_zero_belongs_to_every_range() -> None:
 def test_unknown_method() -> None:
     with pytest.raises(OptionError, match="--weights 'best': expected max or mse"):
         weight_range(weights(), INT8_NARROW, 0, "best")
+
+
+@pytest.mark.parametrize("method", ["max", "mse"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_blocks_along_an_axis(axis: int, method: str) -> None:
+    """Each block is what a tensor of its own would be; onnxruntime reads the codes the same way."""
+    values = np.random.default_rng(0).normal(size=(8, 12)).astype(np.float32)
+    found = fit(weight_range(values, INT4, axis, method, 4), INT4, axis, 4)
+    assert found.scale.shape == ((2, 12) if axis == 0 else (8, 3))
+    for i, j in ((0, 0), (1, 2)):
+        part = values[4 * i : 4 * i + 4, j] if axis == 0 else values[j, 4 * i : 4 * i + 4]
+        alone = fit(weight_range(part, INT4, None, method), INT4)
+        assert found.scale[(i, j) if axis == 0 else (j, i)] == alone.scale
+    text = f"""net () => (float[8,12] y) {{
+        y = DequantizeLinear <axis = {axis}, block_size = 4> (c, s, z)
+    }}"""
+    constants = {"c": quantize(values, found), "s": found.scale, "z": found.zero_point}
+    model = small(text, constants, opset=21, ir=10)
+    assert np.array_equal(reference(model, {})["y"], fake_quantize(values, found))
