@@ -192,10 +192,11 @@ def test_a_page_is_made_once_of_the_file_that_is_kept(folder: Path) -> None:
     search(2.0, "plain.onnx")
     found = search(2.0, report="page.json").report.search
     assert found is not None and found.met
-    assert Path("out.onnx").read_bytes() == Path("plain.onnx").read_bytes()
+    # but for the fingerprint of statistics, of which a page has more
+    assert onnx.load("out.onnx").graph == onnx.load("plain.onnx").graph
     page = Path("page.json").read_text()
     assert all(f"--keep-float '{name}'" in page for name in found.kept)
-    with pytest.raises(OptionError, match="--report 'page.txt': expected .html or .json"):
+    with pytest.raises(OptionError, match=r"--report 'page\.txt': expected \.html or \.json"):
         search(2.0, report="page.txt")
 
 
