@@ -27,8 +27,9 @@ TOP, BASE = 20.0, 136.0
 LANES = BASE + 40
 LANE = 17.0
 
-LEAST = 0.5
-"""The count at the foot of the logarithmic axis: a single value still has a height."""
+LEAST = 0.25
+"""The count at the foot of the logarithmic axis: a single value still has a height, also where it
+is split between bins."""
 
 
 def draw_histogram(seen: Activation) -> str:
@@ -52,7 +53,7 @@ def _bars(seen: Activation, x: Scale) -> str:
         middle = seen.start + (i + 0.5) * width
         top = y(log10(max(count, LEAST)))
         column = (x(middle - width / 2), top, x(middle + width / 2), BASE)
-        if count >= LEAST:
+        if count > LEAST:
             inside = seen.grid_lo - width / 2 <= middle <= seen.grid_hi + width / 2
             (kept if inside else lost).append(column)
     decades = range(0, int(log10(most)) + 1, 1 if most < 1e4 else 2)
