@@ -18,7 +18,7 @@ import typer
 import oq
 from oq.commands.calibrate import calibrate
 from oq.commands.look import calibrators, check, plan, targets
-from oq.commands.make import config, demo, export
+from oq.commands.make import config, demo, doctor, export
 from oq.commands.plot import plot
 from oq.commands.sensitivity import sensitivity
 from oq.console import miss, say
@@ -83,7 +83,9 @@ def quantize(
     target: OptionalTargetOpt = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", "-d", help=".npz, .npy, a folder, package.module:callable, random"),
+        typer.Option(
+            "--data", "-d", help=".npz, .npy, a folder, package.module:callable, or random"
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="default: MODEL.TARGET.onnx")
@@ -92,7 +94,9 @@ def quantize(
     calibrator: CalibratorOpt = None,
     settings: SetOpt = None,
     calibrator_for: CalibratorForOpt = None,
-    weights: Annotated[str | None, typer.Option(help="range of weights: max or mse")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="range of weights: max or mse; default: the target's")
+    ] = None,
     samples: SamplesOpt = None,
     batch_size: AutoBatchOpt = None,
     preprocess: PreprocessOpt = None,
@@ -196,7 +200,9 @@ def verify(
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            "--metric", help="top1, top5, cosine, sqnr, miou or package.module:callable; repeatable"
+            "--metric",
+            metavar="NAME",
+            help="top1, top5, cosine, sqnr, miou or package.module:callable; repeatable",
         ),
     ] = None,
     per_layer: Annotated[
@@ -205,7 +211,9 @@ def verify(
     provider: ProviderOpt = "cpu",
     engine: EngineOpt = None,
     target: EngineOfOpt = None,
-    latency: Annotated[bool, typer.Option("--latency/--no-latency")] = True,
+    latency: Annotated[
+        bool, typer.Option("--latency/--no-latency", help="measure both models' time")
+    ] = True,
     report: ReportOpt = None,
     ranking: RankingOpt = None,
     seed: SeedOpt = 0,
@@ -255,7 +263,7 @@ def verify(
         miss(f"the quantized model has collapsed: {found.collapse[0]}")
 
 
-for command in (sensitivity, plot, calibrate, plan, check, config, export, demo):
+for command in (sensitivity, plot, calibrate, plan, check, config, export, demo, doctor):
     app.command()(command)
 for listing in (targets, calibrators):
     app.command()(listing)
@@ -263,14 +271,14 @@ for listing in (targets, calibrators):
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="print it")] = False,
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
     plugin: Annotated[
         list[Path] | None,
-        typer.Option("--plugin", help="a Python file with a TARGET or CALIBRATOR; repeatable"),
+        typer.Option("--plugin", metavar="FILE.py", help="has a TARGET or CALIBRATOR; repeatable"),
     ] = None,
     custom_ops: Annotated[
         list[Path] | None,
-        typer.Option("--custom-ops", help="an onnxruntime custom-op library; repeatable"),
+        typer.Option("--custom-ops", metavar="LIBRARY", help="onnxruntime custom ops; repeatable"),
     ] = None,
 ) -> None:
     if plugin:

@@ -64,4 +64,4 @@ def demo_lines(rows: Iterable[DemoRow]) -> Iterable[str]:
         )
     yield ""
     yield "integer, latency: compute nodes in integer kernels, and time against float, in"
-    yield "onnxruntime on this machine; a trt file is for TensorRT and is fast there."
+    yield "onnxruntime on this machine; the files of other targets are fast on theirs."

@@ -1,12 +1,13 @@
 """A plan in words: all of it, or why one tensor or node is treated as it is."""
 
 import difflib
+import textwrap
 from collections.abc import Iterable
 from typing import assert_never
 
 from oq.errors import OptionError
 from oq.ops import facts
-from oq.report import skip_lines, weighted_layers
+from oq.report import WIDTH, item, skip_lines, weighted_layers
 from oq.spec import Fixed, Group, Own, Plan, Product, QuantSpec, Share, Site
 from oq.view import GraphView
 
@@ -22,18 +23,26 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     yield "kernels"
     for group in plan.groups:
         if not _only_moves(group):
-            yield f"  {group.rule:<16} {', '.join(group.nodes)}"
+            yield from hang(group.rule, ", ".join(group.nodes))
     moves = [g for g in plan.groups if _only_moves(g)]
     if moves:
         yield ""
         yield "moved without a kernel, on the grid of their input"
     for op in dict.fromkeys(g.rule for g in moves):
-        yield f"  {op:<16} {', '.join(n for g in moves if g.rule == op for n in g.nodes)}"
+        yield from hang(op, ", ".join(n for g in moves if g.rule == op for n in g.nodes))
     yield ""
     yield "sites"
     for site in plan.sites:
-        yield f"  {site.role:<10} {site.tensor}: {describe(site.spec)}, {_readers(site)}"
+        yield from item(f"{site.role:<10} {site.tensor}: {describe(site.spec)}, {_readers(site)}")
     yield from skip_lines(plan.skips)
+
+
+def hang(label: str, text: str) -> Iterable[str]:
+    """``label`` in a column of 16, ``text`` behind it, wrapped below itself."""
+    first = f"  {label:<16} "
+    yield from textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=" " * 19, break_long_words=False
+    )
 
 
 def why_lines(plan: Plan, name: str, view: GraphView | None = None) -> Iterable[str]:

@@ -5,6 +5,7 @@ Equal means ``max|onnx - torch| <= tolerance * max|torch|`` for every output.
 
 import math
 import os
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,11 +18,12 @@ import onnx
 
 from oq.errors import MissingExtra, ModelError, OptionError
 from oq.factory import Source, build, current_folder_importable, describe
+from oq.files import load_model
 from oq.spec import Array, Shape, TensorInfo
 from oq.trace import evaluating, quiet, trace
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 SMALLEST_BATCH = 2
 """torch.export takes a size of 1 for a constant, so a batch of 1 would fix the batch axis."""
@@ -125,6 +127,41 @@ def export(
         for file in sorted(Path(folder).iterdir(), key=lambda file: file == draft):
             os.replace(file, path.parent / file.name)
     return replace(report, path=path, comparisons=comparisons)
+
+
+def is_module(model: object) -> bool:
+    """Whether ``model`` is a torch module.  torch is not imported to find out: who holds a module
+    has imported it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def export_module(module: "nn.Module", example_inputs: object = None) -> onnx.ModelProto:
+    """``module`` as a model in memory, exported and compared with torch as by :func:`export`.
+
+    ``example_inputs`` are a tensor, a tuple of tensors or a dict by argument name, each with the
+    batch first; None looks for them on the module (``example_inputs``).
+
+    Raises:
+        OqError: as :func:`export`.
+    """
+    name = type(module).__name__
+    if example_inputs is None and not hasattr(module, "example_inputs"):
+        raise OptionError(
+            f"{name} is a torch module and has no example_inputs; pass example_inputs=, a tensor, "
+            "a tuple of tensors or a dict by argument name, each with the batch first"
+        )
+
+    def factory() -> object:
+        return module if example_inputs is None else (module, example_inputs)
+
+    factory.__qualname__ = name
+    with tempfile.TemporaryDirectory(prefix="oq-export-") as folder:
+        path = Path(folder) / "model.onnx"
+        export(factory, path)
+        made = load_model(path)
+    made.graph.name = name
+    return made
 
 
 def _require_torch() -> None:

@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from oq.overrides import Layer, Mode
 
 ModelArg = Annotated[Path, typer.Argument(metavar="MODEL.onnx", show_default=False)]
-TargetOpt = Annotated[str, typer.Option("--target", "-t", help="see oq targets")]
-OptionalTargetOpt = Annotated[str | None, typer.Option("--target", "-t", help="see oq targets")]
+TargetOpt = Annotated[str, typer.Option("--target", "-t", help="what it is for: see oq targets")]
+OptionalTargetOpt = Annotated[
+    str | None, typer.Option("--target", "-t", help="what it is for: see oq targets")
+]
 ConfigOpt = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE.yaml", help="see oq config; flags win over it"),
@@ -21,16 +23,18 @@ DataOpt = Annotated[
     str, typer.Option("--data", "-d", help=".npz, .npy, a folder, or package.module:callable")
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
-SamplesOpt = Annotated[int | None, typer.Option("--samples", min=1, help="draw this many")]
-BatchOpt = Annotated[int, typer.Option("--batch-size", min=1)]
+SamplesOpt = Annotated[
+    int | None, typer.Option("--samples", min=1, help="use this many, drawn by --seed")
+]
+BatchOpt = Annotated[int, typer.Option("--batch-size", min=1, help="samples per run")]
 AutoBatchOpt = Annotated[
     int | None,
     typer.Option("--batch-size", min=1, help="default: what fits the processor's cache"),
 ]
 PreprocessOpt = Annotated[
-    str | None, typer.Option("--preprocess", help="FILE.yaml or a preset, for images")
+    str | None, typer.Option("--preprocess", help="for images: a preset or FILE.yaml")
 ]
-ProviderOpt = Annotated[str, typer.Option("--provider", help="cpu, cuda, ...")]
+ProviderOpt = Annotated[str, typer.Option("--provider", help="of onnxruntime: cpu, cuda, ...")]
 EngineOpt = Annotated[
     str | None,
     typer.Option("--engine", help="what runs QUANT: onnxruntime, openvino (CPU plugin), dpu"),
@@ -40,7 +44,8 @@ EngineOfOpt = Annotated[
     typer.Option("--target", "-t", help="run QUANT as this target does, without --engine"),
 ]
 KeepOpt = Annotated[
-    list[str] | None, typer.Option("--keep-float", help="glob over node names; repeatable")
+    list[str] | None,
+    typer.Option("--keep-float", metavar="GLOB", help="over node names; repeatable"),
 ]
 LayerOpt = Annotated[
     list[str] | None,
@@ -51,11 +56,14 @@ LayerOpt = Annotated[
     ),
 ]
 ModeOpt = Annotated[
-    str, typer.Option("--mode", help="naive: everything, hybrid, selective: --layer ones only")
+    str,
+    typer.Option("--mode", help="naive: all that can; hybrid: all that pays; selective: --layer"),
 ]
 SetOpt = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="of the target or a calibrator; repeatable"),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="an option of the target or calibrator; repeatable"
+    ),
 ]
 CalibratorOpt = Annotated[
     str | None, typer.Option(help="see oq calibrators; default: the target's")
@@ -73,7 +81,9 @@ SaveRangesOpt = Annotated[
 ]
 RefineOpt = Annotated[
     str | None,
-    typer.Option("--refine", metavar="NAME[,NAME]", help="steps, or none; default: the target's"),
+    typer.Option(
+        "--refine", metavar="NAME[,NAME]", help="steps to try, or none; default: the target's"
+    ),
 ]
 MaxDropOpt = Annotated[
     float | None,
@@ -106,11 +116,11 @@ SeedOpt = Annotated[int, typer.Option("--seed", help="of the draw of --samples")
 
 CacheOpt = Annotated[
     Path | None,
-    typer.Option("--cache", help="keep statistics in this file; resumes"),
+    typer.Option("--cache", help="keep statistics in this file, and go on from it"),
 ]
 MemoryOpt = Annotated[
     int | None,
-    typer.Option("--max-memory", metavar="MB", min=1, help="of a batch's activations"),
+    typer.Option("--max-memory", metavar="MB", min=1, help="that a batch's activations may take"),
 ]
 
 

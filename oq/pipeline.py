@@ -31,6 +31,7 @@ from oq.provenance import provenance, stamp
 from oq.questions import check, explain, judge, make_plan
 from oq.ready import (
     Model,
+    Ready,
     choose_target,
     divide,
     inputs_of,
@@ -48,7 +49,7 @@ from oq.refine.run import improve
 from oq.refine.settle import Settler
 from oq.remarks import describe_data, loudly, remedy
 from oq.report import Report
-from oq.sanity import data_warnings
+from oq.sanity import data_warnings, run_warnings
 from oq.session import Settings
 from oq.spec import Range
 from oq.target import Target
@@ -78,6 +79,7 @@ def quantize(
     target: str,
     data: object = None,
     *,
+    example_inputs: object = None,
     calibrator: str | None = None,
     settings: Mapping[str, Any] | None = None,
     calibrator_for: Sequence[Choice] = (),
@@ -101,6 +103,7 @@ def quantize(
 ) -> Result:
     """Quantize ``model`` for ``target``, calibrated on ``data`` (:func:`oq.data.open_source`).
 
+    A torch module is exported first, with ``example_inputs`` (:func:`oq.export.export_module`).
     ``calibrator`` and ``weights`` ("max" or "mse") are the target's choice when None.  ``settings``
     are the target's options and the calibrators' own, by ``field`` for the default one and
     ``name.field`` for others.  ``calibrator_for`` are pairs (glob over tensors, layers or ops,
@@ -128,7 +131,7 @@ def quantize(
     how = weights or profile.weight_range
     chosen = {"weights": how, "refine": steps or NONE}  # no calibrator: one named binds refinement
     with clock.stage("load"):
-        loaded = load(model)
+        loaded = load(model, example_inputs)
         source = None if data is None else open_samples(loaded, data, preprocess, samples, seed)
         used, held = (None, None) if source is None else divide(source, seed, verify)
     with clock.stage("prepare"):
@@ -152,7 +155,7 @@ def quantize(
         with clock.stage("verify"):
             found = _verify(loaded, quantized, held, profile.verified_in, asked)
     stamp(quantized, provenance(ready, methods, measured, found))
-    warned = data_warnings(inputs_of(loaded), measured.statistics, measured.samples)
+    warned = _warnings(loaded, ready, measured, found)
     looked = (loaded, ready, refined.subject, measured, methods, used_calibrator)
     said = Report(
         version=oq.__version__,
@@ -166,7 +169,7 @@ def quantize(
         bytes_before=model_bytes(loaded),
         bytes_after=model_bytes(quantized),
         plan=ready.plan,
-        notes=(*loudly(source), *(warned if needs else ()), *solution.notes, *single),
+        notes=(*loudly(source), *warned, *solution.notes, *single),
         refinement=refined.outcomes,
         findings=findings,
         verification=found,
@@ -334,6 +337,15 @@ def finish(result: Result, output: Path) -> Result:
     finished = replace(result, report=said)
     finished.save(output)
     return finished
+
+
+def _warnings(
+    model: onnx.ModelProto, ready: Ready, measured: Measured, found: Verification | None
+) -> tuple[str, ...]:
+    """What is odd about the data, if any were read, and about the run."""
+    seen = measured.statistics
+    odd = data_warnings(inputs_of(model), seen, measured.samples) if seen else ()
+    return (*odd, *run_warnings(ready.plan, found))
 
 
 def _engine(engine: str | None, target: str | None) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import onnx
 
@@ -25,7 +25,11 @@ from oq.statistics import Need
 from oq.target import Target, with_options
 from oq.view import GraphView
 
-Model = str | Path | onnx.ModelProto
+if TYPE_CHECKING:
+    from torch import nn
+
+Model: TypeAlias = "str | Path | onnx.ModelProto | nn.Module"
+"""A file, a model in memory, or a torch module, which is exported first (:mod:`oq.export`)."""
 
 HELD_BACK = 8
 """Every eighth calibration sample is kept out of calibration, to verify on."""
@@ -174,9 +178,25 @@ def inputs_of(model: onnx.ModelProto) -> tuple[TensorInfo, ...]:
     return tuple(_input(v) for v in model.graph.input if v.name not in given)
 
 
-def load(model: Model) -> onnx.ModelProto:
-    """``model`` read from disk where it is a path."""
-    return load_model(model) if isinstance(model, str | Path) else model
+def load(model: Model, example_inputs: object = None) -> onnx.ModelProto:
+    """``model`` read from disk where it is a path, exported where it is a torch module.
+
+    Raises:
+        ModelError: the file cannot be read, or torch cannot export the module.
+        OptionError: ``model`` is none of these, or its example inputs cannot be used.
+    """
+    if isinstance(model, str | Path):
+        return load_model(model)
+    if isinstance(model, onnx.ModelProto):
+        return model
+    from oq.export import export_module, is_module
+
+    if not is_module(model):
+        raise OptionError(
+            f"the model is a {type(model).__name__}; expected a path, an onnx.ModelProto or a "
+            "torch.nn.Module"
+        )
+    return export_module(cast("nn.Module", model), example_inputs)
 
 
 def _input(value: onnx.ValueInfoProto) -> TensorInfo:

@@ -122,9 +122,21 @@ def _lines(report: Report) -> Iterable[str]:
     if report.verification is not None:
         yield ""
         yield from verification_lines(report.verification, report.remedy)
+        if report.verification.latency is not None and not _runs_there(report):
+            yield from row(
+                "",
+                f"(kernels and latency in {report.verification.engine} say nothing of "
+                f"{report.target}, whose own runtime executes the file)",
+            )
     if report.next_step:
         yield ""
         yield from row("next", report.next_step)
+
+
+def _runs_there(report: Report) -> bool:
+    """Whether the engine that was measured is what the target is made for."""
+    found = report.verification
+    return found is not None and report.summary.startswith(found.engine)
 
 
 def _refinement(outcome: Outcome) -> str:

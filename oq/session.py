@@ -270,6 +270,11 @@ def version() -> str:
     return str(ort.__version__)
 
 
+def providers() -> tuple[str, ...]:
+    """The execution providers that this onnxruntime was built with, its own order."""
+    return tuple(ort.get_available_providers())
+
+
 def _providers(name: str) -> list[str]:
     available = ort.get_available_providers()
     wanted = PROVIDERS.get(name, name)

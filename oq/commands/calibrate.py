@@ -43,7 +43,10 @@ def calibrate(
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
 ) -> None:
-    """Collect statistics only, for every calibrator at once; resumes and merges."""
+    """Collect the statistics of every calibrator in one pass.
+
+    An interrupted run goes on where it stopped; --merge joins caches made apart.
+    """
     from oq.cache import merge_caches, save_cache
     from oq.files import check_writable
 

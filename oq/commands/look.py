@@ -1,5 +1,6 @@
 """Commands that run nothing: ``plan``, ``check``, ``targets``, ``calibrators``."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -52,7 +53,10 @@ def plan(
 def check(
     model: ModelArg, target: TargetOpt, settings: SetOpt = None, as_json: JsonOpt = False
 ) -> None:
-    """Judge a Q/DQ file of any tool by a target's rules; exit 1 on errors."""
+    """Judge a Q/DQ file of any tool by a target's rules.
+
+    Says which nodes will run in int8, and why the others will not; exits with 1 on errors.
+    """
     from oq import pipeline
     from oq.outlook import judgement_lines
 
@@ -76,4 +80,14 @@ def _list(kind: str, as_json: bool) -> None:
     from oq import registry
 
     found = {name: registry.summary(kind, name) for name in registry.names(kind)}
-    say(found, (f"{name:<16} {text}" for name, text in found.items()), as_json)
+    say(found, _columns(found), as_json)
+
+
+def _columns(found: dict[str, str]) -> Iterator[str]:
+    """Names and what they are, wrapped in 80 columns."""
+    import textwrap
+
+    for name, text in found.items():
+        yield from textwrap.wrap(
+            text, 80, initial_indent=f"{name:<16} ", subsequent_indent=" " * 17
+        )

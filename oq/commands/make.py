@@ -1,4 +1,4 @@
-"""``oq export``, ``oq demo`` and ``oq config``."""
+"""``oq export``, ``oq demo``, ``oq config`` and ``oq doctor``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +12,12 @@ from oq.flags import JsonOpt
 def export(
     factory: Annotated[str, typer.Argument(metavar="MODULE:FACTORY", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="the ONNX file to write")],
-    opset: Annotated[int | None, typer.Option("--opset", min=13)] = None,
+    opset: Annotated[
+        int | None, typer.Option("--opset", min=13, help="default: the exporter's")
+    ] = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Export a torch model to ONNX and check the export against torch."""
+    """Export a torch model to ONNX, compared with torch."""
     from oq.export import export as export_model
     from oq.export import export_lines
 
@@ -58,3 +60,11 @@ def config(
         raise OptionError("oq config needs FILE.yaml to check, or --init to write one")
     found = read_config(path)
     say(plain_options(found), write_config(found).splitlines(), as_json)
+
+
+def doctor(as_json: JsonOpt = False) -> None:
+    """Show versions, providers, and which extras are missing."""
+    from oq.doctor import diagnose, diagnosis_lines
+
+    found = diagnose()
+    say(found, diagnosis_lines(found), as_json)

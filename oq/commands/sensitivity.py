@@ -38,7 +38,9 @@ def sensitivity(
     preprocess: PreprocessOpt = None,
     calibrator: CalibratorOpt = None,
     settings: SetOpt = None,
-    weights: Annotated[str | None, typer.Option(help="range of weights: max or mse")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="range of weights: max or mse; default: the target's")
+    ] = None,
     keep_float: KeepOpt = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=0, help="processes; 0: one per core")

@@ -1,0 +1,33 @@
+"""A target of your own: a chip with int8 convolutions on both sides of which codes lie.
+
+    oq --plugin mychip.py plan model.onnx --target mychip
+    oq --plugin mychip.py quantize model.onnx --target mychip --data calib.npz
+
+A row is a chain of ops that the chip runs as one kernel, the grid of its output, and predicates
+that refuse with a sentence.  Longer chains win.  What no row claims stays in float, with its
+reason.
+"""
+
+from oq.predicates import data_is_not_float, gemm_is_scaled, weight_is_not_constant
+from oq.spec import INT8, INT8_NARROW
+from oq.target import OpRule, Output, Target
+
+WEIGHTED = (data_is_not_float, weight_is_not_constant)
+
+TARGET = Target(
+    name="mychip",
+    summary="my chip: int8 symmetric, Q/DQ on both sides",
+    activations=INT8,
+    weights=INT8_NARROW,
+    min_opset=13,
+    exclusive=True,
+    rules=(
+        OpRule(("Conv", "Relu"), output=Output.OWN, unless=WEIGHTED),
+        OpRule(("Conv",), output=Output.OWN, unless=WEIGHTED),
+        OpRule(("Gemm",), output=Output.OWN, unless=(*WEIGHTED, gemm_is_scaled)),
+        OpRule((("MaxPool", "Reshape"),), output=Output.SAME, unless=(data_is_not_float,)),
+    ),
+    reasons={"Softmax": "my chip has no exponential"},
+    checks=("zero-point-is-zero", "weight-axis"),
+    next_step="mychipc {output}",
+)

@@ -1,0 +1,113 @@
+"""What this installation has: versions, onnxruntime's providers, extras, threads.
+
+The first thing to look at, and to show, when something does not work.
+"""
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import oq
+from oq.session import providers
+
+CORE = (
+    *("onnx", "onnxruntime", "numpy", "ml_dtypes"),
+    *("onnx-graphsurgeon", "pyyaml", "rich", "typer"),
+)
+"""What oq cannot work without, as pyproject.toml lists it."""
+
+EXTRAS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "torch": (("torch", "onnxscript"), "oq export, torch modules"),
+    "images": (("pillow",), "folders of images"),
+    "report": (("matplotlib",), "plots as PNG, SVG or PDF"),
+    "openvino": (("openvino",), "oq verify --engine openvino"),
+}
+"""Extra -> its packages, and what they are for."""
+
+# onnxruntime is published under one name per accelerator.
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """An optional part: package -> its version, None where it is missing."""
+
+    packages: Mapping[str, str | None]
+    purpose: str
+    install: str
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The packages that are not installed."""
+        return tuple(name for name, found in self.packages.items() if found is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """``packages``: those oq needs, with their versions (None: not installed under that name);
+    ``threads``: cores this process may use."""
+
+    oq: str
+    python: str
+    system: str
+    threads: int
+    packages: Mapping[str, str | None]
+    providers: tuple[str, ...]
+    extras: Mapping[str, Extra]
+
+
+def diagnose() -> Diagnosis:
+    """What is installed here.  Versions come from the packages' metadata; nothing is imported but
+    onnxruntime, which alone knows its execution providers."""
+    extras = {
+        name: Extra({p: _version(p) for p in packages}, purpose, f"pip install 'oq[{name}]'")
+        for name, (packages, purpose) in EXTRAS.items()
+    }
+    return Diagnosis(
+        oq=oq.__version__,
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        threads=_cores(),
+        packages={name: _version(name) for name in CORE},
+        providers=providers(),
+        extras=extras,
+    )
+
+
+def _cores() -> int:
+    """Cores this process may use, where the system tells; else all there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _version(package: str) -> str | None:
+    names = _RUNTIMES if package == "onnxruntime" else (package,)
+    for name in names:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def diagnosis_lines(found: Diagnosis) -> Iterator[str]:
+    """The diagnosis in words, within 80 columns."""
+    yield f"oq {found.oq}, Python {found.python}, {found.system}, {found.threads} threads"
+    yield ""
+    for name, number in found.packages.items():
+        yield f"{name:<18} {number or 'not installed'}"
+    yield f"{'providers':<18} {found.providers[0] if found.providers else 'none'}"
+    for name in found.providers[1:]:
+        yield f"{'':<18} {name}"
+    yield ""
+    for name, extra in found.extras.items():
+        if extra.missing:
+            missing = ", ".join(extra.missing)
+            yield f"{name:<10} missing {missing}: {extra.install}"
+        else:
+            there = ", ".join(f"{p} {number}" for p, number in extra.packages.items())
+            yield f"{name:<10} {there}"
+        yield f"{'':<10} for {extra.purpose}"
