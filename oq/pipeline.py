@@ -23,7 +23,7 @@ from oq.layers import Remembered, compare_layers
 from oq.measure import EVERYTHING, Job, Measured, Shared, measure
 from oq.metrics import open_metric
 from oq.overrides import Choice, Layer, Mode, Wishes
-from oq.page.gather import of_run, with_pictures
+from oq.page.gather import Run, of_run, with_pictures
 from oq.page.tell import Compared, tell_comparison
 from oq.page.write import Pending, want_page
 from oq.progress import Clock, Counter, Watch
@@ -156,7 +156,7 @@ def quantize(
             found = _verify(loaded, quantized, held, profile.verified_in, asked)
     stamp(quantized, provenance(ready, methods, measured, found))
     warned = _warnings(loaded, ready, measured, found)
-    looked = (loaded, ready, refined.subject, measured, methods, used_calibrator)
+    looked = Run(loaded, settler, refined, measured, used, used_calibrator)
     said = Report(
         version=oq.__version__,
         model=str(model) if isinstance(model, str | Path) else loaded.graph.name,
@@ -177,7 +177,7 @@ def quantize(
         remedy=remedy(model, target, data, preprocess),
         options=plain_options(asked | chosen),
     )
-    page = None if wanted is None else Pending(wanted, of_run(*looked))
+    page = None if wanted is None else Pending(wanted, of_run(looked))
     return Result(quantized, said, solution.ranges, page)
 
 

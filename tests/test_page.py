@@ -14,6 +14,7 @@ import pytest
 
 import oq
 from oq.errors import OptionError
+from oq.overrides import Layer
 from oq.page.content import Story
 from oq.page.document import write_page
 from oq.page.each import targets_of
@@ -197,6 +198,37 @@ def test_a_ranking_is_drawn(story: Story, tmp_path: Path) -> None:
     assert "10 % weights" in text, "10 dB"
 
 
+def test_a_search_writes_one_page_and_tells_of_its_budget(tmp_path: Path) -> None:
+    net = Net()
+    net.gemm(net.input("x", ("n", 4)), "scores")
+    data = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    page = tmp_path / "r.html"
+    found = oq.search(
+        net.model("scores"), "ort", data, tmp_path / "m.onnx", max_drop=100, report=page
+    )
+    assert found.report.search is not None and found.report.search.met
+    text = " ".join(Reader(page.read_text(encoding="utf-8")).words)
+    assert "budget met" in text and "of 100 points lost with 0 more layers in float" in text
+    assert found.report.verification is not None and found.report.verification.layers
+
+
+def test_pictures_are_of_the_values_that_the_grids_are_for(tmp_path: Path) -> None:
+    """Equalization moves scales between layers: what was measured first is not what runs."""
+    net = Net()
+    first = net.node("Relu", [net.conv(net.input("x", IMAGE), "c")], "r")
+    net.constants["w_c"][0] *= 50
+    net.conv(first, "d")
+    model = net.model("d")
+    layers = (Layer("Conv", per_channel=False),)
+    result = oq.quantize(
+        model, "ort", X, layers=layers, refine="equalize", report=tmp_path / "r.html"
+    )
+    (outcome,) = result.report.refinement
+    assert outcome.kept and result.page is not None
+    (seen,) = [a for a in result.page.evidence.activations if a.tensor == "r"]
+    assert seen.grid_hi == pytest.approx(seen.hi, rel=0.02), "minmax covers what was measured"
+
+
 def test_without_data_there_is_a_page_all_the_same(tmp_path: Path) -> None:
     first = oq.quantize(network(), "ort", X, cache=tmp_path / "c", report=tmp_path / "a.html")
     first.save(tmp_path / "m.onnx")
@@ -228,6 +260,27 @@ def test_a_file_is_told_of_as_its_run_was(tmp_path: Path, target: str) -> None:
     weights = [sorted(map(str, (w["grid_hi"] for w in e["weights"]))) for e in (ran, read)]
     assert weights[0] == weights[1]
     assert Reader(write_page(run(network(), tmp_path, target))).open == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "target"), [("transformer", "ort"), ("residual", "trt"), ("separable", "dpu")]
+)
+def test_pages_of_trained_models(tmp_path: Path, name: str, target: str) -> None:
+    bundled = Path(oq.__file__).parents[1] / "models" / "bundled"
+    given = (bundled / f"{name}.onnx", bundled / "digits_calib.npz")
+    result = oq.quantize(given[0], target, given[1], samples=32, report=tmp_path / "q.html")
+    result.save(tmp_path / "q.onnx")
+    oq.verify(given[0], tmp_path / "q.onnx", given[1], samples=16, report=tmp_path / "v.html")
+    for kind in "qv":
+        page = (tmp_path / f"{kind}.html").read_text(encoding="utf-8")
+        reader = Reader(page)
+        assert reader.open == []
+        assert {v.removeprefix("#") for v in reader.links} <= set(reader.ids)
+        found = labels(page)
+        assert sum(t.startswith("Histogram of") for t in found) >= 5
+        assert sum(t.startswith("Weights of") for t in found) >= 5
+        assert list(drawings(page))
 
 
 @pytest.mark.parametrize(

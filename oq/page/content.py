@@ -10,7 +10,7 @@ from oq.rank import Ranking
 from oq.refine.outcome import Outcome
 
 Runs = Literal["int8", "moved", "float"]
-"""How a layer runs: in integers, by moving codes without a kernel of its own, or in float."""
+"""How a layer runs: in integers, by moving values without a kernel of its own, or in float."""
 
 
 @dataclass(frozen=True, slots=True)

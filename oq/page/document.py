@@ -148,9 +148,9 @@ def _summary(story: Story) -> str:
     )
     strip = draw_strip(layers, targets_of(layers)) if layers else ""
     counts = table(
-        ("op", "integers", "float"),
-        [(op, str(a), str(b)) for op, (a, b) in layer_counts(layers).items()],
-        (1, 2),
+        ("op", "integers", "moved", "float"),
+        [(op, *(str(n or "") for n in row)) for op, row in layer_counts(layers).items()],
+        (1, 2, 3),
     )
     left = "".join(
         f"<p><strong>{escape(op)}</strong>: {escape(reason)}</p>"

@@ -77,7 +77,7 @@ def _why(layer: Layer) -> str:
     if layer.runs == "float":
         return f"In float: {layer.reason}."
     if layer.runs == "moved":
-        return "Moves codes on the grid of its input; no kernel of its own."
+        return "Only moves values, on the grid of its input; no kernel of its own."
     return "One kernel in integers." if len(layer.nodes) > 1 else "A kernel in integers."
 
 

@@ -1,7 +1,7 @@
 """What a run or a file has to show: the parts of :class:`oq.page.content.Evidence` put together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -10,14 +10,15 @@ from oq.collect import Needs, collect
 from oq.data import Fitted
 from oq.graph import Graph
 from oq.judgement import judge
-from oq.measure import EVERYTHING, Measured, Methods
+from oq.measure import EVERYTHING, Measured, measure
 from oq.page.constants import weights
 from oq.page.content import Evidence
 from oq.page.layout import edges, fates_of, layers
 from oq.page.measured import activations, calibrators
 from oq.page.places import Place, contracted, planned, written
-from oq.ready import Ready
-from oq.refine.subject import Subject
+from oq.refine.order import STEPS
+from oq.refine.run import Refined
+from oq.refine.settle import Settler
 from oq.spec import Group, Skip
 from oq.statistics import Statistics
 from oq.target import Target
@@ -30,21 +31,41 @@ def with_pictures(needs: Needs, wanted: object) -> Needs:
     return needs if wanted is None else {t: n | EVERYTHING for t, n in needs.items()}
 
 
-def of_run(
-    model: onnx.ModelProto,
-    ready: Ready,
-    subject: Subject,
-    measured: Measured,
-    methods: Methods,
-    default: str,
-) -> Evidence:
-    """Of a quantization of ``model``: the plan, and what was measured for it; ``default`` is the
-    name of the calibrator."""
-    places = planned(ready.plan, ready.view, subject.solution, default, subject.constants)
-    looked = _Looked(ready.view, ready.plan.groups, ready.plan.skips, places, ready.view)
-    return _put_together(
-        looked, measured.statistics, calibrators(methods, default), names_of(model)
-    )
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A quantization of ``model``, from the first grids to the last.
+
+    ``samples`` were ``measured``, by the calibrator called ``default``; the plan, and what was
+    chosen, are the settler's.
+    """
+
+    model: onnx.ModelProto
+    settler: Settler
+    refined: Refined
+    measured: Measured
+    samples: Fitted | None
+    default: str
+
+
+def of_run(run: Run) -> Evidence:
+    """Of a quantization: the plan, and what was measured for it.
+
+    Where refinement made another float model, its values are measured once more: the grids are
+    for those.
+    """
+    settler, subject, default = run.settler, run.refined.subject, run.default
+    seen = run.measured.statistics
+    if subject.early and run.samples is not None:
+        job = replace(settler.job, model=subject.model, view=subject.view, progress=None)
+        seen = measure(job, run.samples).statistics
+    for outcome in run.refined.outcomes:
+        if outcome.kept:
+            default = STEPS[outcome.step].calibrator or default
+    plan, view = subject.plan, subject.view
+    places = planned(plan, view, subject.solution, default, subject.constants)
+    methods = calibrators(settler.methods, run.default)
+    looked = _Looked(view, plan.groups, plan.skips, places, view)
+    return _put_together(looked, seen, methods, names_of(run.model))
 
 
 def of_file(

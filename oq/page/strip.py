@@ -8,7 +8,7 @@ from oq.page.svg import WIDTH, box, drawing, group, line, link
 CELL, GAP = 13.0, 3.0
 ACROSS = int((WIDTH + GAP) // (CELL + GAP))
 
-WORDS = {"int8": "in integers", "moved": "moves codes", "float": "in float"}
+WORDS = {"int8": "in integers", "moved": "only moves values", "float": "in float"}
 
 
 def draw_strip(layers: Sequence[Layer], targets: Sequence[str]) -> str:

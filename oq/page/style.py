@@ -30,6 +30,7 @@ font-size:.86em;overflow-wrap:anywhere}
 grid-template-columns:repeat(auto-fit,minmax(min(46%,9.5rem),1fr))}
 .card,.tile,details.layer{background:var(--card);border:1px solid var(--rule);border-radius:.6rem;
 padding:.9rem 1rem;min-width:0}
+.card p,.card details{font-size:.9rem}
 .tile b{display:block;font-size:1.45rem;line-height:1.25;font-weight:650}
 .tile span{display:block;color:var(--soft);font-size:.8125rem}
 .note{border:1px solid var(--rule);border-left:.4rem solid var(--grey);background:var(--card);

@@ -7,12 +7,13 @@ from pathlib import Path
 import onnx
 
 import oq
+from oq.budget.outcome import Searched
 from oq.compare import Verification
 from oq.data import Fitted
 from oq.files import file_bytes, model_bytes
 from oq.ops import facts
 from oq.outlook import general
-from oq.page.content import Evidence, Layer, Story
+from oq.page.content import Evidence, Layer, Runs, Story
 from oq.page.gather import of_file
 from oq.provenance import target_of
 from oq.rank import Ranking
@@ -34,6 +35,8 @@ def tell_run(report: Report, evidence: Evidence, ranking: Ranking | None) -> Sto
         "calibrator": report.calibrator,
         "calibrated on": data,
     }
+    if report.search is not None:
+        facts["budget"] = _budget(report.search)
     steps = (report.next_step, _blame(report.verification, report.remedy))
     return Story(
         version=report.version,
@@ -110,6 +113,15 @@ def tell_comparison(
     )
 
 
+def _budget(found: Searched) -> str:
+    """What a search within a budget came to."""
+    verdict = "met" if found.met else "missed"
+    return (
+        f"{verdict}, {found.drop:.2f} of {found.max_drop:g} points lost with {len(found.kept)} "
+        f"more layers in float ({found.judged}); everything in int8 loses {found.plain_drop:.2f}"
+    )
+
+
 def _blame(found: Verification | None, remedy: str) -> str:
     return remedy if found is not None and found.collapse else ""
 
@@ -140,12 +152,15 @@ def _weighted(layers: Iterable[Layer]) -> tuple[int, int]:
     return sum(r != "float" for r in runs), len(runs)
 
 
-def layer_counts(layers: Iterable[Layer]) -> Mapping[str, tuple[int, int]]:
-    """Op -> how many of its nodes run in codes, and how many in float."""
-    counts: dict[str, tuple[int, int]] = {}
+RUNS: tuple[Runs, ...] = ("int8", "moved", "float")
+
+
+def layer_counts(layers: Iterable[Layer]) -> Mapping[str, tuple[int, ...]]:
+    """Op -> how many of its nodes run in each of the ways of :data:`RUNS`."""
+    counts: dict[str, tuple[int, ...]] = {}
     for layer in layers:
         for op in layer.ops:
-            inside, outside = counts.get(op, (0, 0))
-            done = layer.runs != "float"
-            counts[op] = (inside + done, outside + (not done))
+            before = counts.get(op, (0, 0, 0))
+            added = zip(before, RUNS, strict=True)
+            counts[op] = tuple(n + (layer.runs == runs) for n, runs in added)
     return dict(sorted(counts.items(), key=lambda c: (-sum(c[1]), c[0])))
