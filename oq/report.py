@@ -22,6 +22,9 @@ LABEL = 12
 BLAMED = 3
 """Layers that a collapse is blamed on."""
 
+NAMED = 8
+"""Layers kept in float that are named; the config and JSON have all."""
+
 LISTED = 15
 """Rows of the table of layers."""
 
@@ -158,7 +161,8 @@ def _search_lines(found: Searched) -> Iterable[str]:
     )
     yield from row("", f"points: {found.judged}")
     kept, many = found.kept, len(found.kept)
-    yield from row("kept float", f"{counted(many, 'layer')}: {', '.join(kept)}" if kept else "none")
+    named = ", ".join(kept[:NAMED]) + (f", and {many - NAMED} more" if many > NAMED else "")
+    yield from row("kept float", f"{counted(many, 'layer')}: {named}" if kept else "none")
     share = f"{found.int8_share:.1f} % of multiply-accumulates"
     more = f"; everything in int8 has {found.plain_share:.1f} %" if kept else ""
     yield from row("int8 share", share + more)

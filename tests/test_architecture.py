@@ -191,7 +191,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *{"ready", "refine", "session", "solve", "variants", "view"}},
     "oq.budget.run": {"onnx", "budget", *{"cache", "compare", "config", "data", "errors"},
         *{"judgement", "measure", "overrides", "page", "pipeline", "progress"},
-        *{"ready", "refine", "report", "target"}},
+        *{"ready", "refine", "target"}},
     "oq.doctor": {"session"},
     "oq.demo": {"pipeline", "registry", "files", "compare"},
     "oq.flags": {"typer", "yaml", *{"config", "errors", "overrides", "registry"}},

@@ -40,13 +40,15 @@ from oq.pipeline import Result, finish, quantize
 from oq.progress import Watch
 from oq.ready import Model, choose_target, inputs_of, load, open_samples
 from oq.refine.order import NONE
-from oq.report import Report
 from oq.target import Target
 
 JOURNAL = ".journal.jsonl"
 """Appended to the name of the output."""
 
 TIME_UP = "the time limit was reached"
+
+PAGE = ("report", "ranking")
+"""Options that are of the last file alone."""
 
 UNRANKED = ("model", "cache", "refine", "keep_float", "calibrator_for", "layers", "mode")
 """Options that a ranking takes in another form, or not at all."""
@@ -86,9 +88,10 @@ def search(
         raise OptionError("--max-drop ranks layers on calibration samples: give --data")
     if max_drop < 0:
         raise OptionError(f"--max-drop is {max_drop:g} points; expected 0 or more")
-    page = {name: options.pop(name, None) for name in ("report", "ranking")}
+    page = {name: options.pop(name, None) for name in PAGE}
     want_page(page["report"], page["ranking"])
-    options["cache"] = Shared(Path(options["cache"]) if options.get("cache") else None)
+    cache = options.pop("cache", None)
+    options["cache"] = Shared(None if cache is None else Path(cache))
     profile, _ = choose_target(target, options.get("settings") or {})
     loaded, path = load(model), Path(output)
     run = _Run(
@@ -105,13 +108,8 @@ def search(
         float("inf") if time_limit is None else start + time_limit,
         watch,
     )
-    result = run.search(loaded)
-    report = replace(
-        result.report,
-        seconds={**result.report.seconds, "search": time.monotonic() - start},
-        search=run.outcome(result.report.verification),
-    )
-    return replace(result, report=run.show(report, page))
+    run.search(loaded)
+    return run.finish(page, start)
 
 
 def _key(
@@ -155,15 +153,25 @@ class _Run:
     written: tuple[Trial, Result] | None = None
     stopped: str = ""
 
-    def search(self, loaded: onnx.ModelProto) -> Result:
-        """The result of the best file, which is at ``path`` then."""
+    def search(self, loaded: onnx.ModelProto) -> None:
+        """Everything in int8, and what else there is to try and time for."""
         plain = self.attempt(())
         if plain is not None and not plain.meets(self.max_drop):
             self.explore(loaded)
+
+    def finish(self, page: Mapping[str, Any], start: float) -> Result:
+        """The result of the best file, which is at ``path`` then, with the search in its report;
+        made again where the file is of an earlier run, or has a ``page``."""
         best = best_of(self.seen, self.max_drop)
-        if self.written is None or self.written[0] != best:
-            return finish(self.make(best.keep), self.path)
-        return self.written[1]
+        ours = self.written is not None and self.written[0] == best and page["report"] is None
+        result = self.written[1] if self.written and ours else self.make(best.keep, **page)
+        report = replace(
+            result.report,
+            seconds={**result.report.seconds, "search": time.monotonic() - start},
+            search=self.outcome(result.report.verification),
+        )
+        told = replace(result, report=report)
+        return told if ours else finish(told, self.path)
 
     def explore(self, loaded: onnx.ModelProto) -> None:
         """Rank the layers, then try what is proposed, while there is time."""
@@ -208,24 +216,15 @@ class _Run:
         self.tell("search", len(self.seen))
         return trial
 
-    def make(self, keep: tuple[str, ...], **more: Any) -> Result:
-        """The whole pipeline, with ``keep`` in float too, and ``more`` options."""
+    def make(self, keep: tuple[str, ...], **page: Any) -> Result:
+        """The whole pipeline, with ``keep`` in float too."""
         changed: dict[str, Any] = {
-            "keep_float": (*self.options.get("keep_float", ()), *map(escape, keep))
+            **page,
+            "keep_float": (*self.options.get("keep_float", ()), *map(escape, keep)),
         }
         if keep:
             changed["refine"] = self.seen[0].refined or NONE
-        return quantize(**{**self.options, **changed, **more}, verify=True)
-
-    def show(self, report: Report, wanted: Mapping[str, Any]) -> Report:
-        """``report`` of the best file, its page written: one in the end, not one a trial."""
-        if wanted["report"] is None:
-            return report
-        shown = self.make(best_of(self.seen, self.max_drop).keep, **wanted)
-        told = replace(report, verification=shown.report.verification)
-        if shown.page is not None:
-            shown.page.write(told)
-        return told
+        return quantize(**{**self.options, **changed}, verify=True)
 
     def evaluate(self, keep: tuple[str, ...], result: Result, begun: float) -> Trial:
         """The scores of ``result``."""

@@ -89,5 +89,5 @@ def _columns(found: dict[str, str]) -> Iterator[str]:
 
     for name, text in found.items():
         yield from textwrap.wrap(
-            text, 80, initial_indent=f"{name:<16} ", subsequent_indent=" " * 17
+            text.rstrip("."), 80, initial_indent=f"{name:<14} ", subsequent_indent=" " * 15
         )

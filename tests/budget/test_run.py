@@ -188,6 +188,18 @@ def test_refinement_goes_with_it(folder: Path) -> None:
     assert all(set(t["refined"]) <= set(tried[0]["refined"]) for t in tried)
 
 
+def test_a_page_is_made_once_of_the_file_that_is_kept(folder: Path) -> None:
+    search(2.0, "plain.onnx")
+    found = search(2.0, report="page.json").report.search
+    assert found is not None and found.met
+    # but for the fingerprint of statistics, of which a page has more
+    assert onnx.load("out.onnx").graph == onnx.load("plain.onnx").graph
+    page = Path("page.json").read_text()
+    assert all(f"--keep-float '{name}'" in page for name in found.kept)
+    with pytest.raises(OptionError, match=r"--report 'page\.txt': expected \.html or \.json"):
+        search(2.0, report="page.txt")
+
+
 def test_without_eval_data_agreement_is_used_and_said(folder: Path) -> None:
     found = search(7.0, eval_data=None)
     said = found.report.search
