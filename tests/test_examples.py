@@ -75,8 +75,8 @@ def test_the_pipeline_step_passes_and_fails(folder: Path) -> None:
 
 def test_a_calibrator_of_ones_own(folder: Path) -> None:
     plugin = ("oq", "--plugin", example("sigma.py"))
-    ask = (*plugin, "quantize", "model.onnx", "-t", "ort", "-d", "calib.npz", "--no-verify")
-    ask = (*ask, "--refine", "none", "--calibrator", "sigma", "--save-ranges", "ranges.json")
+    asked = (*plugin, "quantize", "model.onnx", "-t", "ort", "-d", "calib.npz", "--no-verify")
+    ask = (*asked, "--refine", "none", "--calibrator", "sigma", "--save-ranges", "ranges.json")
     assert "calibrated  sigma on 128 samples" in run(folder, *ask, "--set", "k=1")
     narrow = json.loads((folder / "ranges.json").read_text())
     run(folder, *ask, "--set", "k=1000")
