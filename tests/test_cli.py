@@ -484,3 +484,31 @@ def test_bad_calibration_options(run: Oq, args: list[str], message: str) -> None
 def test_bad_input_to_calibrate(run: Oq, args: list[str], message: str) -> None:
     done = run("calibrate", *args)
     assert done.code == 2 and message in done.err
+
+
+def test_doctor(run: Oq) -> None:
+    words, told = run("doctor"), json.loads(run("doctor", "--json").out)
+    assert words.code == 0 and words.out.startswith(f"oq {oq.__version__}, Python ")
+    assert told["packages"]["onnx"] == onnx.__version__
+    assert max(map(len, words.out.splitlines())) <= 80
+
+
+def test_shell_completion_names_the_commands() -> None:
+    """bash's request, as the installed script makes it."""
+    asked = {"_OQ_COMPLETE": "complete_bash", "COMP_WORDS": "oq do", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv = ['oq']; from oq.cli import main; main()"],
+        env={**os.environ, **asked, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.split() == ["doctor"]
+
+
+@pytest.mark.parametrize("command", ["", "quantize", "verify", "calibrate", "sensitivity", "check"])
+def test_help_fits_the_terminal(run: Oq, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    found = run(*filter(None, [command, "--help"]))
+    assert max(map(len, found.out.splitlines())) <= 80
+    assert "..." not in found.out.partition("Commands:")[2]  # no sentence is cut off

@@ -265,3 +265,39 @@ except oq.errors.MissingExtra as error:
     )
     expected = f"oq export needs {absent}, which is not installed: pip install 'oq[torch]'"
     assert done.stdout.strip() == expected
+
+
+def test_a_module_is_quantized_in_place_of_a_model(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 10)
+    )
+    images = torch.randn(64, 3, 8, 8)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images), batch_size=8)
+    result = oq.quantize(module, "ort", loader, example_inputs=images[:2], refine="none")
+    assert result.report.model == "Sequential" and result.report.samples == 56
+    result.save(tmp_path / "net.onnx")
+    (name,) = (v.name for v in result.model.graph.input)
+    got = next(iter(oq.session.run(tmp_path / "net.onnx", {name: images.numpy()}).values()))
+    with torch.no_grad():
+        wanted = module(images).numpy()
+    noise = float(((got - wanted) ** 2).sum() / (wanted**2).sum())
+    assert 1e-6 < noise < 1e-2  # quantized, and the same network
+    assert module.training  # as it was given
+
+
+def test_what_is_no_model_is_refused() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(OptionError, match="Identity is a torch module and has no example_inputs"):
+        oq.quantize(torch.nn.Identity(), "ort", {})
+    with pytest.raises(OptionError, match=r"the model is a int; expected a path, an onnx\.Model"):
+        oq.make_plan(3, "ort")  # type: ignore[arg-type]
+
+
+def test_example_inputs_of_the_module_itself() -> None:
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Linear(4, 3)
+    module.example_inputs = torch.randn(2, 4)
+    plan = oq.make_plan(module, "trt", mode="naive")
+    assert [g.ops[0] for g in plan.groups] == ["Gemm"]

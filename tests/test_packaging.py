@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from importlib import import_module
@@ -14,6 +15,8 @@ import pytest
 import oq
 
 ROOT = Path(oq.__file__).parents[1]
+BESIDE = shutil.ignore_patterns(".git", "__pycache__", "build", "*.egg-info", ".*_cache", ".venv")
+"""What lies beside the sources and is none of them."""
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +60,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     pytest.importorskip("setuptools", minversion="77")
     folder = tmp_path_factory.mktemp("wheel")
     # Built from a copy: setuptools leaves build/ and egg-info/ beside what it builds.
-    skip = shutil.ignore_patterns(".git", "__pycache__", "build", "*.egg-info", ".*_cache", ".venv")
-    source = shutil.copytree(ROOT, folder / "source", symlinks=True, ignore=skip)
+    source = shutil.copytree(ROOT, folder / "source", symlinks=True, ignore=BESIDE)
+    return build_wheel(source, folder)
+
+
+def build_wheel(source: Path, folder: Path) -> zipfile.ZipFile:
+    """The wheel of a source tree or an sdist, made in ``folder`` without a network."""
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
     command += ["--no-index", "--quiet", "--wheel-dir", str(folder), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -112,3 +119,29 @@ def test_the_wheel_works_without_the_checkout(wheel: zipfile.ZipFile, tmp_path: 
     listed, models = done.stdout.splitlines()
     assert {"ort", "trt", "minmax"} <= set(listed.split())
     assert int(models) == 3
+
+
+@pytest.mark.slow
+def test_a_wheel_built_from_the_sdist_is_the_same(
+    wheel: zipfile.ZipFile, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The sdist holds all that is needed to build: its wheel equals that of the checkout."""
+    source = shutil.copytree(ROOT, tmp_path / "source", symlinks=True, ignore=BESIDE)
+    code = "import sys, setuptools.build_meta as b; print(b.build_sdist(sys.argv[1]))"
+    made = tmp_path_factory.mktemp("sdist")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(made)],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    (archive,) = made.glob("oq-*.tar.gz")
+    assert archive.name == f"oq-{oq.__version__}.tar.gz"
+    with tarfile.open(archive) as packed:
+        inside = {name.partition("/")[2] for name in packed.getnames()}
+    assert {"LICENSE", "README.md", "pyproject.toml"} <= inside
+    again = build_wheel(archive, tmp_path)
+    contents = {n: again.read(n) for n in again.namelist() if n.startswith("oq/")}
+    assert contents == {n: wheel.read(n) for n in wheel.namelist() if n.startswith("oq/")}

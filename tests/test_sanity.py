@@ -1,11 +1,14 @@
 """Words for the usual mistakes, and silence for data as networks are fed."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import oq
-from oq.sanity import data_warnings
-from oq.spec import Array, TensorInfo
+from oq.plan import KEPT
+from oq.sanity import data_warnings, run_warnings
+from oq.spec import Array, Plan, Skip, TensorInfo
 from oq.statistics import EMPTY, observe
 from tests.graphs import Net
 
@@ -92,3 +95,49 @@ def test_random_data_is_said_loudly_and_only_on_request() -> None:
     assert "CALIBRATED ON RANDOM NUMBERS" in str(report)
     with pytest.raises(oq.OqError, match="there is no data to calibrate"):
         oq.quantize(model, "ort")
+
+
+def skipped(*skips: Skip) -> str:
+    return " | ".join(run_warnings(Plan("ort", (), (), skips), None))
+
+
+UNCHECKED = "not verified: try oq verify with samples that were not calibrated on"
+
+
+def test_layers_that_usually_are_quantized_are_named() -> None:
+    odd = [Skip(f"c{i}", "Conv", "its weight is not constant") for i in range(4)]
+    assert skipped(*odd) == (
+        f"4 layers in float that are usually quantized: c0, c1, c2, ... | {UNCHECKED}"
+    )
+    assert "1 layers" in skipped(odd[0])
+
+
+@pytest.mark.parametrize(
+    "skip",
+    [
+        Skip("c", "Conv", KEPT.format(pattern="c")),
+        Skip("c", "Conv", "in int8 it is slower: its 3 x 3 window reads 3 of 3 channels"),
+        Skip("c", "Conv", "3 input channels per group are too thin for int8 kernels"),
+        Skip("m", "MatMul", "product of two activations"),
+        Skip("s", "Softmax", "target ort has no row for Softmax"),
+    ],
+    ids=lambda s: s.reason[:20],
+)
+def test_what_was_asked_for_or_is_no_layer_is_no_surprise(skip: Skip) -> None:
+    assert skipped(skip) == UNCHECKED
+
+
+def test_accuracy_that_nobody_measured_is_said() -> None:
+    bundled = Path(oq.__file__).parents[1] / "models" / "bundled"
+    with np.load(bundled / "digits_calib.npz") as arrays:
+        labelled = {key: arrays[key][:64] for key in arrays}
+    bare = {"input": labelled["input"]}
+
+    def notes(data: object, verify: bool) -> str:
+        model = bundled / "residual.onnx"
+        made = oq.quantize(model, "ort", data, refine="none", verify=verify)
+        return " ".join(made.report.notes)
+
+    assert notes(labelled, True) == ""
+    assert "accuracy was not measured, since the data have no labels" in notes(bare, True)
+    assert notes(labelled, False) == UNCHECKED
