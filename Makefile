@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 REAL ?= $(wildcard ../shared/real)
 MODELOPT ?=
 
-.PHONY: demo test bench results train clean
+.PHONY: demo test bench bench-accuracy results train clean
 
 demo: $(VENV)/.core
 	$(BIN)/oq demo -o out/demo
@@ -24,6 +24,9 @@ bench: $(VENV)/.dev
 
 results: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.results --real "$(REAL)"
+
+bench-accuracy: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.accuracy --real "$(REAL)" --learned
 
 train: $(VENV)/.dev
 	$(BIN)/python -m models.train

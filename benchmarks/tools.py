@@ -28,9 +28,15 @@ def _oq(target: str, calibrator: str) -> Quantize:
     def quantize(model: Path, samples: Array, batch: int, output: Path) -> None:
         import oq
 
-        oq.quantize(model, target, {"input": samples}, calibrator=calibrator, verify=False).save(
-            output
+        found = oq.quantize(
+            model,
+            target,
+            {"input": samples},
+            calibrator=calibrator,
+            refine="none",
+            verify=False,
         )
+        found.save(output)
 
     return quantize
 

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from oq.budget.run import search
     from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
     from oq.pipeline import Result, calibrate, check, judge, make_plan, quantize, verify
     from oq.rank import sensitivity
@@ -30,6 +31,7 @@ _HOMES = {
     "judge": "oq.pipeline",
     "make_plan": "oq.pipeline",
     "quantize": "oq.pipeline",
+    "search": "oq.budget.run",
     "sensitivity": "oq.rank",
     "verify": "oq.pipeline",
 }
@@ -46,6 +48,7 @@ __all__ = [
     "judge",
     "make_plan",
     "quantize",
+    "search",
     "sensitivity",
     "verify",
 ]

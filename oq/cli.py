@@ -19,6 +19,7 @@ import oq
 from oq.commands.calibrate import calibrate
 from oq.commands.look import calibrators, check, plan, targets
 from oq.commands.make import config, demo, doctor, export
+from oq.commands.plot import plot
 from oq.commands.sensitivity import sensitivity
 from oq.console import miss, say
 from oq.errors import OptionError, OqError
@@ -32,9 +33,12 @@ from oq.flags import (
     DataOpt,
     EngineOfOpt,
     EngineOpt,
+    EvalDataOpt,
     JsonOpt,
     KeepOpt,
+    LabelsOpt,
     LayerOpt,
+    MaxDropOpt,
     MemoryOpt,
     ModelArg,
     ModeOpt,
@@ -42,15 +46,19 @@ from oq.flags import (
     PreprocessOpt,
     ProviderOpt,
     RangesOpt,
+    RankingOpt,
     RefineOpt,
+    ReportOpt,
     SamplesOpt,
     SaveRangesOpt,
     SeedOpt,
     SetOpt,
+    TimeLimitOpt,
     read_choices,
     read_layers,
     read_mode,
     read_settings,
+    take_budget,
     with_config,
 )
 from oq.progress import show_progress
@@ -100,16 +108,23 @@ def quantize(
     save_ranges: SaveRangesOpt = None,
     refine: RefineOpt = None,
     max_memory: MemoryOpt = None,
+    max_drop: MaxDropOpt = None,
+    eval_data: EvalDataOpt = None,
+    labels: LabelsOpt = None,
+    time_limit: TimeLimitOpt = None,
     provider: ProviderOpt = "cpu",
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="compare on held-back samples")
     ] = True,
+    report_page: ReportOpt = None,
+    ranking: RankingOpt = None,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
 ) -> None:
     """Quantize a float ONNX model for a target."""
     from oq import pipeline, registry
     from oq.files import check_exists, check_writable
+    from oq.report import missed_budget
 
     flags = {
         "target": target,
@@ -128,8 +143,14 @@ def quantize(
         "ranges": ranges,
         "refine": refine,
         "max_memory": max_memory,
+        "max_drop": max_drop,
+        "eval_data": eval_data,
+        "labels": labels,
+        "time_limit": time_limit,
         "provider": provider,
         "verify": verify,
+        "report": report_page,
+        "ranking": ranking,
         "seed": seed,
     }
     options = with_config(flags, config, context)
@@ -143,14 +164,22 @@ def quantize(
     for given, what in ((model, "model"), (Path(options["data"] or ""), "data")):
         if path.exists() and given.exists() and path.samefile(given):
             raise OptionError(f"the output {str(path)!r} is the {what} itself; give another -o")
+    budget = take_budget(options)
     with show_progress() as watch:
-        result = pipeline.quantize(model, **options, watch=watch)
+        if budget is None:
+            result = pipeline.finish(pipeline.quantize(model, **options, watch=watch), path)
+        else:
+            from oq.budget.run import search
+
+            result = search(model, output=path, **budget, **options, watch=watch)
     if save_ranges is not None:
         from oq.ranges import write_ranges
 
         write_ranges(result.ranges, save_ranges)
-    report = pipeline.finish(result, path).report
+    report = result.report
     say(report, str(report).splitlines(), as_json)
+    if report.search is not None and not report.search.met:
+        miss(missed_budget(report.search))
     if report.verification is not None and report.verification.collapse:
         miss(f"the quantized model has collapsed: {report.verification.collapse[0]}")
 
@@ -163,9 +192,7 @@ def verify(
     samples: SamplesOpt = None,
     batch_size: BatchOpt = 8,
     preprocess: PreprocessOpt = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", help="CSV file,label for a folder of images")
-    ] = None,
+    labels: LabelsOpt = None,
     max_drop: Annotated[
         float | None,
         typer.Option("--max-drop", help="points of top-1 that may be lost; else exit 1"),
@@ -187,6 +214,8 @@ def verify(
     latency: Annotated[
         bool, typer.Option("--latency/--no-latency", help="measure both models' time")
     ] = True,
+    report: ReportOpt = None,
+    ranking: RankingOpt = None,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
 ) -> None:
@@ -211,6 +240,8 @@ def verify(
             need_labels=max_drop is not None and not metric,
             metrics=tuple(metric or ()),
             per_layer=per_layer,
+            report=report,
+            ranking=ranking,
             seed=seed,
             watch=watch,
         )
@@ -232,11 +263,10 @@ def verify(
         miss(f"the quantized model has collapsed: {found.collapse[0]}")
 
 
-for command in (
-    *(sensitivity, calibrate, plan, check, config, export),
-    *(demo, doctor, targets, calibrators),
-):
+for command in (sensitivity, plot, calibrate, plan, check, config, export, demo, doctor):
     app.command()(command)
+for listing in (targets, calibrators):
+    app.command()(listing)
 
 
 @app.callback(invoke_without_command=True)

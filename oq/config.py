@@ -1,7 +1,8 @@
 """A run written down: the YAML file of ``--config``, and the one a run leaves beside its output.
 
-Every key is the keyword of :func:`oq.quantize` of the same meaning, so a file, a command line and a
-call in Python say the same thing in the same words.  :data:`KEYS` is the whole schema.
+Every key is the keyword of :func:`oq.quantize` or :func:`oq.search` of the same meaning, so a file,
+a command line and a call in Python say the same thing in the same words.  :data:`KEYS` is the whole
+schema.  A search leaves the config of the file it ends with, which a plain run makes again.
 """
 
 import dataclasses
@@ -40,6 +41,16 @@ def _whole(value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise _wrong(name, value, "a whole number")
     return value
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise _wrong(name, value, "a number, 0 or more")
+    return value
+
+
+def _path(value: Any, name: str) -> Path:
+    return Path(_text(value, name))
 
 
 def _switch(value: Any, name: str) -> bool:
@@ -118,6 +129,12 @@ KEYS: tuple[Key, ...] = (
     Key("max_memory", "MB", _whole, "of a batch's activations", "500"),
     Key("provider", "a name", _text, "onnxruntime's: cpu, cuda, ...", "cpu"),
     Key("verify", "true or false", _switch, "compare on held-back samples", "true"),
+    Key("max_drop", "points", _number, "of top-1; layers stay float until it is met", "1.0"),
+    Key("eval_data", "a path", _text, "labelled data that max_drop is measured on", "eval.npz"),
+    Key("labels", "a path", _path, "CSV file,label for a folder of images", "labels.csv"),
+    Key("time_limit", "seconds", _number, "of the search for max_drop", "600"),
+    Key("report", "a path", _text, "a page (.html) or its content (.json)", "report.html"),
+    Key("ranking", "a path", _text, "from oq sensitivity -o, for the page", "ranking.json"),
 )  # fmt: skip
 """Every key of the file."""
 

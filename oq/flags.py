@@ -85,6 +85,32 @@ RefineOpt = Annotated[
         "--refine", metavar="NAME[,NAME]", help="steps to try, or none; default: the target's"
     ),
 ]
+MaxDropOpt = Annotated[
+    float | None,
+    typer.Option(
+        "--max-drop",
+        min=0,
+        help="points of top-1 that may be lost: keep layers in float until it is met; else exit 1",
+    ),
+]
+EvalDataOpt = Annotated[
+    str | None,
+    typer.Option("--eval-data", help="labelled data for --max-drop; else agreement with float"),
+]
+LabelsOpt = Annotated[
+    Path | None, typer.Option("--labels", help="CSV file,label for a folder of images")
+]
+TimeLimitOpt = Annotated[
+    float | None,
+    typer.Option("--time-limit", metavar="SECONDS", min=0, help="of the search for --max-drop"),
+]
+ReportOpt = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE", help="a page: .html, or .json")
+]
+RankingOpt = Annotated[
+    Path | None,
+    typer.Option("--ranking", metavar="FILE.json", help="of oq sensitivity -o, for --report"),
+]
 SeedOpt = Annotated[int, typer.Option("--seed", help="of the draw of --samples")]
 
 
@@ -98,7 +124,7 @@ MemoryOpt = Annotated[
 ]
 
 
-PARAMETERS = {"layers": "layer"}
+PARAMETERS = {"layers": "layer", "report": "report_page"}
 """Keyword -> the name of its flag's parameter, where they differ."""
 
 
@@ -120,6 +146,25 @@ def with_config(flags: dict[str, Any], path: Path | None, context: typer.Context
         there = ", ".join(registry.names("targets"))
         raise OptionError(f"--target is missing; there is: {there}")
     return flags
+
+
+SEARCHED = ("max_drop", "eval_data", "labels", "time_limit")
+"""Keywords of :func:`oq.search` that :func:`oq.quantize` has not."""
+
+
+def take_budget(options: dict[str, Any]) -> dict[str, Any] | None:
+    """What the search for ``--max-drop`` takes, out of ``options``; None without a budget.
+
+    Raises:
+        OptionError: a flag that means nothing without one.
+    """
+    budget = {name: options.pop(name) for name in SEARCHED}
+    if budget["max_drop"] is not None:
+        return budget
+    for name, value in budget.items():
+        if value is not None:
+            raise OptionError(f"--{name.replace('_', '-')} is for --max-drop, which is not given")
+    return None
 
 
 def read_settings(pairs: list[str] | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ is the float8 next to ``x / scale``, half to even, saturated at 448 (``saturate=
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ml_dtypes  # noqa: F401  # gives NumPy the names of float8 and int4
 import numpy as np
@@ -59,12 +59,16 @@ class Grid:
     @property
     def lowest(self) -> Array:
         """The real value of code ``qmin``, shape as ``scale``."""
-        return dequantize(np.full(self.scale.shape, self.qtype.qmin, self.qtype.dtype), self)
+        return self._real(self.qtype.qmin)
 
     @property
     def highest(self) -> Array:
         """The real value of code ``qmax``, shape as ``scale``."""
-        return dequantize(np.full(self.scale.shape, self.qtype.qmax, self.qtype.dtype), self)
+        return self._real(self.qtype.qmax)
+
+    def _real(self, code: int) -> Array:
+        flat = self if self.axis is None else replace(self, axis=0)
+        return dequantize(np.full(self.scale.shape, code, self.qtype.dtype), flat)
 
 
 def _any_float32(scale: Array) -> Array:

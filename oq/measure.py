@@ -6,7 +6,7 @@ would pass ``max_memory``; without that limit everything comes from a single pas
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import prod
 from pathlib import Path
@@ -70,13 +70,45 @@ class Measured:
     samples: int
 
 
-def measure(job: Job, source: Fitted | None, cache: Path | None = None) -> Measured:
+@dataclass(slots=True)
+class Shared:
+    """Statistics that several runs on the same samples of one model have in common, in memory: each
+    tensor is measured once.  ``path``: a cache on disk for the first run.
+
+    All use the first run's batch size, which some calibrators see.
+    """
+
+    path: Path | None = None
+    statistics: dict[str, Statistics] = field(default_factory=dict)
+    needs: dict[str, frozenset[Need]] = field(default_factory=dict)
+    batch_size: int | None = None
+    samples: int = 0
+
+    def measure(self, job: Job, source: Fitted | None) -> Measured:
+        """:func:`measure`, of what is not known yet."""
+        first = self.batch_size is None
+        if self.batch_size is None:
+            self.batch_size = fitting_batch(job)
+        known = self.needs
+        lacking = {t: n for t, n in job.needs.items() if t not in known or not n <= known[t]}
+        if lacking or first:
+            some = replace(job, needs=lacking, batch_size=self.batch_size)
+            found = measure(some, source, self.path if first else None)
+            self.statistics |= found.statistics
+            self.needs |= lacking
+            self.samples = found.samples
+        return Measured({t: self.statistics[t] for t in job.needs}, self.samples)
+
+
+def measure(job: Job, source: Fitted | None, cache: Path | Shared | None = None) -> Measured:
     """The statistics that ``job`` needs; ``source`` None is fine when ``cache`` is complete.
 
     Raises:
         DataError: the cache is stale, or there are neither samples nor a complete cache.
         OptionError: one tensor of a single batch passes ``max_memory``.
     """
+    if isinstance(cache, Shared):
+        return cache.measure(job, source)
     if cache is None:
         if source is None and job.needs:
             raise DataError(

@@ -28,10 +28,10 @@ def _finding_lines(findings: Iterable[Finding]) -> Iterator[str]:
     """Equal findings together: severity, check, what is wrong, where, and the remedy."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        groups.setdefault((finding.check, _general(finding.message)), []).append(finding)
-    for (name, general), same in groups.items():
+        groups.setdefault((finding.check, general(finding.message)), []).append(finding)
+    for (name, shared), same in groups.items():
         first, many = same[0], f" x{len(same)}" if len(same) > 1 else ""
-        message = general if len(same) > 1 else first.message
+        message = shared if len(same) > 1 else first.message
         yield from item(f"{first.severity} [{name}]{many}: {message}; {first.remedy}")
         yield from item(_list([f.node for f in same]), indent=6)
 
@@ -44,7 +44,7 @@ def forecast_lines(found: Forecast) -> Iterator[str]:
     floats: dict[tuple[str, str], list[Fate]] = {}
     for fate in found.nodes:
         if fate.runs == "float":
-            floats.setdefault((fate.kernel or fate.op, _general(fate.reason)), []).append(fate)
+            floats.setdefault((fate.kernel or fate.op, general(fate.reason)), []).append(fate)
         elif fate.kernel:
             kernels.setdefault(fate.kernel, []).append(fate)
         else:
@@ -82,7 +82,7 @@ def _count_of(fates: list[Fate]) -> int:
     return len({frozenset((f.node, *f.with_nodes)) for f in fates})
 
 
-def _general(reason: str) -> str:
+def general(reason: str) -> str:
     """``reason`` with dots for the names in it: what equal cases share."""
     return re.sub(r" '[^']*'", " ...", reason)
 

@@ -20,10 +20,13 @@ from oq.engine import DEFAULT
 from oq.errors import OptionError
 from oq.files import model_bytes, save_model, write_text
 from oq.layers import Remembered, compare_layers
-from oq.measure import EVERYTHING, Job, Measured, measure
+from oq.measure import EVERYTHING, Job, Measured, Shared, measure
 from oq.metrics import open_metric
 from oq.overrides import Choice, Layer, Mode, Wishes
-from oq.progress import Clock, Watch
+from oq.page.gather import Run, of_run, with_pictures
+from oq.page.tell import Compared, tell_comparison
+from oq.page.write import Pending, want_page
+from oq.progress import Clock, Counter, Watch
 from oq.provenance import provenance, stamp
 from oq.questions import check, explain, judge, make_plan
 from oq.ready import (
@@ -44,8 +47,8 @@ from oq.ready import (
 from oq.refine.order import NONE, choose_steps
 from oq.refine.run import improve
 from oq.refine.settle import Settler
+from oq.remarks import describe_data, loudly, remedy
 from oq.report import Report
-from oq.sampling import RANDOM as RANDOM_NAME
 from oq.sanity import data_warnings, run_warnings
 from oq.session import Settings
 from oq.spec import Range
@@ -57,15 +60,18 @@ BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A quantized model, its story, and the ranges its activations got."""
+    """A quantized model, its story, the ranges its activations got, and the page asked for."""
 
     model: onnx.ModelProto
     report: Report
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    page: Pending | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write the model to ``path`` (beside it first, then renamed)."""
+        """Write the model to ``path`` (beside it first, then renamed), and the page."""
         save_model(self.model, path)
+        if self.page is not None:
+            self.page.write(self.report)
 
 
 def quantize(
@@ -84,12 +90,14 @@ def quantize(
     keep_float: Sequence[str] = (),
     layers: Sequence[Layer] = (),
     mode: Mode = "hybrid",
-    cache: str | Path | None = None,
+    cache: str | Path | Shared | None = None,
     ranges: str | Path | None = None,
     refine: str | Sequence[str] | None = None,
     max_memory: int | None = None,
     provider: str = "cpu",
     verify: bool = True,
+    report: str | Path | None = None,
+    ranking: str | Path | None = None,
     seed: int = 0,
     watch: Watch | None = None,
 ) -> Result:
@@ -102,25 +110,26 @@ def quantize(
     calibrator); ``layers`` say more (:class:`oq.overrides.Layer`), ``mode`` how they are meant
     (:data:`oq.overrides.Mode`).  ``samples`` draws that many by ``seed``; ``keep_float`` are globs
     over node names.  ``cache`` keeps statistics on disk, and a finished one needs no ``data``;
-    ``ranges`` is a file of ranges (JSON or a TensorRT calibration table) to use instead of
-    measuring.  ``refine`` names the steps of :mod:`oq.refine.order` to try, or "none"; None is the
-    target's choice.  ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` every
-    eighth sample (64 at most) is held back from calibration and both models are compared on them;
-    refinement learns from the others and is judged on those, with or without ``verify``.
+    ``ranges`` is a file of ranges (JSON or a TensorRT calibration table) that need no measuring.
+    ``refine`` names steps of :mod:`oq.refine.order`, or "none"; None is the target's choice.
+    ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` every eighth sample (64 at
+    most) is held back from calibration and both models are compared on them; refinement learns from
+    the others and is judged on those, verified or not.  :meth:`Result.save` also writes the page
+    ``report`` (.html, or .json), with a ``ranking`` (.json) on it.
 
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
     """
     asked = dict(locals())
+    wanted = want_page(report, ranking)
     clock = Clock()
     profile, rest = choose_target(target, settings or {})
     wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
-    calibrator_named = calibrator is not None
-    calibrator = calibrator or profile.calibrator
-    methods = make_methods(calibrator, rest, wishes)
+    used_calibrator = calibrator or profile.calibrator
+    methods = make_methods(used_calibrator, rest, wishes)
     steps = choose_steps(refine, profile.refine)
     how = weights or profile.weight_range
-    chosen = {"calibrator": calibrator, "weights": how, "refine": steps or NONE}
+    chosen = {"weights": how, "refine": steps or NONE}  # no calibrator: one named binds refinement
     with clock.stage("load"):
         loaded = load(model, example_inputs)
         source = None if data is None else open_samples(loaded, data, preprocess, samples, seed)
@@ -129,15 +138,16 @@ def quantize(
         ready = make_ready(loaded, profile, wishes)
     with clock.stage("calibrate"):
         known = {} if ranges is None else known_ranges(ready, ranges)
-        watch_all = used is not None
-        needs = {t: n for t, n in needs_of(ready, methods, watch_all).items() if t not in known}
+        wished = needs_of(ready, methods, used is not None)
+        needs = with_pictures({t: n for t, n in wished.items() if t not in known}, wanted)
         job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
-        settler = Settler(ready, methods, _watched(job, used, asked), known, how, calibrator_named)
-        measured = settler.measure(used, None if cache is None else Path(cache))
-    with clock.stage("solve"):
-        solution = settler.solve(measured.statistics)
+        job = _watched(job, used, asked)
+        settler = Settler(ready, methods, job, known, how, calibrator is not None)
+        measured = settler.measure(used, Path(cache) if isinstance(cache, str) else cache)
     with clock.stage("refine"):
-        refined = improve(steps, settler, solution, source, used, seed)
+        solved = settler.solve(measured.statistics)
+        refined = improve(steps, settler, solved, source, used, seed)
+        solution = refined.subject.solution
     with clock.stage("emit"):
         quantized, findings, single = write_graph(ready, refined.subject, measured.statistics)
     found = None
@@ -146,19 +156,20 @@ def quantize(
             found = _verify(loaded, quantized, held, profile.verified_in, asked)
     stamp(quantized, provenance(ready, methods, measured, found))
     warned = _warnings(loaded, ready, measured, found)
-    report = Report(
+    looked = Run(loaded, settler, refined, measured, used, used_calibrator)
+    said = Report(
         version=oq.__version__,
         model=str(model) if isinstance(model, str | Path) else loaded.graph.name,
         output=None,
         target=target,
         summary=profile.summary,
-        calibrator=calibrator,
-        data=_describe(source, cache, ranges),
+        calibrator=used_calibrator,
+        data=describe_data(source, cache, ranges),
         samples=measured.samples,
         bytes_before=model_bytes(loaded),
         bytes_after=model_bytes(quantized),
         plan=ready.plan,
-        notes=(*_loudly(source), *warned, *solution.notes, *single),
+        notes=(*loudly(source), *warned, *solution.notes, *single),
         refinement=refined.outcomes,
         findings=findings,
         verification=found,
@@ -166,7 +177,8 @@ def quantize(
         remedy=remedy(model, target, data, preprocess),
         options=plain_options(asked | chosen),
     )
-    return Result(quantized, report, solution.ranges)
+    page = None if wanted is None else Pending(wanted, of_run(looked))
+    return Result(quantized, said, solution.ranges, page)
 
 
 def _verify(
@@ -176,11 +188,12 @@ def _verify(
     engine: str,
     asked: Mapping[str, Any],
 ) -> Verification:
-    """Both models compared in ``engine``; by layer too where the quantized one has collapsed."""
-    counter = _Counter("verify", held.count, asked["watch"])
+    """Both models compared in ``engine``; by layer too for a page, or where the quantized one has
+    collapsed."""
+    counter = Counter("verify", held.count, asked["watch"])
     seen = Remembered(held.batches(asked["batch_size"] or BATCH))
     found = compare(exact, rounded, seen, engine=engine, progress=counter)
-    if not found.collapse:
+    if not found.collapse and asked["report"] is None:
         return found
     return replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
 
@@ -188,7 +201,7 @@ def _verify(
 def _watched(job: Job, used: Fitted | None, asked: Mapping[str, Any]) -> Job:
     """``job`` with what the keywords of :func:`quantize` say of the samples, memory and watch."""
     drawn = f"{asked['samples']} {asked['seed']} {asked['verify']}"
-    counter = _Counter("calibrate", None if used is None else used.count, asked["watch"])
+    counter = Counter("calibrate", None if used is None else used.count, asked["watch"])
     return replace(job, drawn=drawn, max_memory=asked["max_memory"], progress=counter)
 
 
@@ -227,7 +240,7 @@ def calibrate(
         Settings(provider=provider),
         drawn=f"{samples} {seed} {False}",
         max_memory=max_memory,
-        progress=_Counter("calibrate", source.count, watch),
+        progress=Counter("calibrate", source.count, watch),
     )
     return measure(job, source, Path(cache))
 
@@ -248,6 +261,8 @@ def verify(
     need_labels: bool = False,
     metrics: Sequence[str] = (),
     per_layer: bool = False,
+    report: str | Path | None = None,
+    ranking: str | Path | None = None,
     seed: int = 0,
     watch: Watch | None = None,
 ) -> Verification:
@@ -259,21 +274,20 @@ def verify(
     ``metrics`` are names of :mod:`oq.metrics`, or ``package.module:callable``.  ``per_layer`` also
     compares every tensor that both models share (:mod:`oq.layers`), in further passes over the
     data; where the quantized model has collapsed that is done on the first samples unasked.
+    ``report`` writes a page, as :func:`quantize` does, and implies ``per_layer``.
 
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.
     """
+    wanted = want_page(report, ranking)
     figures = [open_metric(name) for name in metrics]
     exact, rounded = load(float_model), load(quantized)
     same_interface(exact, rounded)
     source = open_source(data, inputs_of(exact), preprocess=preprocess, labels=labels)
     if samples is not None:
         source = subset(source, samples, seed)
-    if need_labels and all(b.labels is None for b in source.batches(1, stop=1)):
-        raise OptionError(
-            f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
-            "--labels FILE.csv with a folder of images"
-        )
+    if need_labels:
+        _insist_on_labels(source)
     seen = Remembered(source.batches(batch_size))
     found = compare(
         exact,
@@ -282,16 +296,28 @@ def verify(
         settings=Settings(provider=provider),
         engine=_engine(engine, target),
         latency=latency,
-        progress=_Counter("verify", source.count, watch),
+        progress=Counter("verify", source.count, watch),
         figures=figures,
     )
-    if per_layer:
-        counter = _Counter("layers", source.count, watch)
+    if per_layer or wanted is not None:
+        counter = Counter("layers", source.count, watch)
         rows = compare_layers(exact, rounded, lambda: source.batches(batch_size), progress=counter)
-        return replace(found, layers=rows)
-    if found.collapse:
-        return replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
+        found = replace(found, layers=rows)
+    elif found.collapse:
+        found = replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
+    if wanted is not None:
+        blame = remedy(float_model, target, data, preprocess)
+        given = Compared(float_model, quantized, target, source, batch_size, blame)
+        wanted.write(tell_comparison(given, exact, rounded, found, wanted.ranking))
     return found
+
+
+def _insist_on_labels(source: Fitted) -> None:
+    if all(b.labels is None for b in source.batches(1, stop=1)):
+        raise OptionError(
+            f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
+            "--labels FILE.csv with a folder of images"
+        )
 
 
 def next_step(target: Target, output: Path) -> str:
@@ -302,50 +328,15 @@ def next_step(target: Target, output: Path) -> str:
 def finish(result: Result, output: Path) -> Result:
     """Save, with the run's config beside it (:mod:`oq.config`), and complete the report with where
     the file lies and what comes next."""
-    result.save(output)
     about = f"oq {oq.__version__}: oq quantize {result.report.model} --config THIS -o {output}"
     write_text(
         output.with_name(f"{output.name}.yaml"), write_config(result.report.options, [about])
     )
     step = next_step(registry.target(result.report.target), output)
-    return replace(result, report=replace(result.report, output=str(output), next_step=step))
-
-
-@dataclass(slots=True)
-class _Counter:
-    """Samples done in a stage; passes them on to whoever watches."""
-
-    stage: str
-    total: int | None
-    watch: Watch | None
-    done: int = 0
-
-    def __call__(self, done: int) -> None:
-        self.done = done
-        if self.watch is not None:
-            self.watch(self.stage, done, self.total)
-
-
-def remedy(
-    model: Model, target: str | None, data: object, preprocess: str | Path | None = None
-) -> str:
-    """The command that finds the layers to blame."""
-    target = "TARGET" if target is None else target
-    given = str(model) if isinstance(model, str | Path) else "MODEL.onnx"
-    samples = str(data) if isinstance(data, str | Path) else "DATA"
-    fit = f" --preprocess {preprocess}" if isinstance(preprocess, str | Path) else ""
-    return f"oq sensitivity {given} --target {target} --data {samples}{fit}"
-
-
-def _describe(source: Fitted | None, cache: str | Path | None, ranges: str | Path | None) -> str:
-    given = (None if source is None else source.name, cache, ranges)
-    return next((str(g) for g in given if g is not None), "none")
-
-
-def _loudly(source: Fitted | None) -> tuple[str, ...]:
-    if source is None or source.name != RANDOM_NAME:
-        return ()
-    return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
+    said = replace(result.report, output=str(output), next_step=step)
+    finished = replace(result, report=said)
+    finished.save(output)
+    return finished
 
 
 def _warnings(

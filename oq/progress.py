@@ -58,3 +58,18 @@ class Clock:
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
+
+
+@dataclass(slots=True)
+class Counter:
+    """Samples done in a stage; passes them on to whoever watches."""
+
+    stage: str
+    total: int | None
+    watch: Watch | None
+    done: int = 0
+
+    def __call__(self, done: int) -> None:
+        self.done = done
+        if self.watch is not None:
+            self.watch(self.stage, done, self.total)

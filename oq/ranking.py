@@ -6,12 +6,14 @@ import io
 import json
 import math
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from glob import escape
 from pathlib import Path
+from typing import Any
 
+from oq.errors import OptionError
 from oq.files import replacing
-from oq.rank import Ranking, Sensitivity
+from oq.rank import Kept, Ranking, Sensitivity
 from oq.report import to_json
 
 LISTED = 20
@@ -79,6 +81,45 @@ def write_table(found: Ranking, path: Path) -> None:
         text = "".join(_csv(found))
     with replacing(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
+
+
+def read_ranking(path: Path) -> Ranking:
+    """The ranking that :func:`write_table` wrote to a ``.json`` file.
+
+    Raises:
+        OptionError: there is no such file, or it is no ranking.
+    """
+    try:
+        return as_ranking(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise OptionError(f"--ranking {str(path)!r}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise OptionError(
+            f"--ranking {str(path)!r} is no ranking: expected what oq sensitivity -o FILE.json "
+            "writes"
+        ) from error
+
+
+def as_ranking(held: Mapping[str, Any]) -> Ranking:
+    """The ranking that ``held`` is as JSON; KeyError and TypeError where it is none."""
+    rows = [{**r, "ops": tuple(r["ops"])} for r in held["layers"]]
+    whole: dict[str, Any] = {
+        **_full(held),
+        "layers": tuple(Sensitivity(**_full(r)) for r in rows),
+        "kept": tuple(Kept(**_full(k)) for k in held["kept"]),
+    }
+    return Ranking(**whole)
+
+
+def _number(value: float | None) -> float:
+    """What JSON writes as null: an SQNR without error."""
+    return math.inf if value is None else float(value)
+
+
+def _full(row: Mapping[str, Any]) -> dict[str, Any]:
+    """``row`` with the numbers that are never missing."""
+    always = ("sqnr_db", "local_db", "without_db")
+    return {k: _number(v) if k in always else v for k, v in row.items()}
 
 
 def _csv(found: Ranking) -> Iterable[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from oq.budget.outcome import Searched
 from oq.compare import Verification
 from oq.deviation import Classification, OutputError
 from oq.layers import LayerError
@@ -20,6 +21,9 @@ WIDTH = 80
 LABEL = 12
 BLAMED = 3
 """Layers that a collapse is blamed on."""
+
+NAMED = 8
+"""Layers kept in float that are named; the config and JSON have all."""
 
 LISTED = 15
 """Rows of the table of layers."""
@@ -50,6 +54,7 @@ class Report:
     next_step: str = ""
     remedy: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    search: Searched | None = None
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -105,6 +110,8 @@ def _lines(report: Report) -> Iterable[str]:
     for i, outcome in enumerate(report.refinement):
         yield from row("refined" if i == 0 else "", _refinement(outcome))
     yield from row("legal", conformance(report.findings))
+    if report.search is not None:
+        yield from _search_lines(report.search)
     yield from skip_lines(report.plan.skips)
     if report.notes:
         yield ""
@@ -140,6 +147,42 @@ def _refinement(outcome: Outcome) -> str:
     return (
         f"{outcome.step}: {'kept' if outcome.kept else 'dropped'}, output SQNR "
         f"{_db(outcome.before_db)} -> {_db(outcome.after_db)} dB in {outcome.seconds:.1f} s{note}"
+    )
+
+
+def _search_lines(found: Searched) -> Iterable[str]:
+    """Whether the budget was met, what was kept float for it, and what that costs."""
+    yield ""
+    verdict = "met" if found.met else "MISSED"
+    yield from row(
+        "budget",
+        f"{verdict}: {found.drop:.2f} of {found.max_drop:g} points lost; "
+        f"everything in int8 loses {found.plain_drop:.2f}",
+    )
+    yield from row("", f"points: {found.judged}")
+    kept, many = found.kept, len(found.kept)
+    named = ", ".join(kept[:NAMED]) + (f", and {many - NAMED} more" if many > NAMED else "")
+    yield from row("kept float", f"{counted(many, 'layer')}: {named}" if kept else "none")
+    share = f"{found.int8_share:.1f} % of multiply-accumulates"
+    more = f"; everything in int8 has {found.plain_share:.1f} %" if kept else ""
+    yield from row("int8 share", share + more)
+    before = f", {found.resumed} of them by an earlier run" if found.resumed else ""
+    stopped = f"; stopped early: {found.stopped}" if found.stopped else ""
+    tried = counted(found.tried, "configuration")
+    yield from row("searched", f"{tried}{before}{stopped}; journal {found.journal}")
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 layer``, ``2 layers``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def missed_budget(found: Searched) -> str:
+    """One line for a search whose best file is beyond the budget."""
+    early = f" ({found.stopped}: run it again to go on)" if found.stopped else ""
+    return (
+        f"no file found within --max-drop {found.max_drop:g}: the best, which is written, loses "
+        f"{found.drop:.2f} points{early}"
     )
 
 

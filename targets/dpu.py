@@ -113,6 +113,7 @@ TARGET = Target(
     exclusive=True,
     per_channel=False,
     calibrator="mse",
+    refine=("bias", "equalize", "round"),
     weight_range="mse",
     verified_in="dpu",
     passes=("write_attributes", "round_edge_slope"),

@@ -110,6 +110,7 @@ TARGET = Target(
     weights=INT8_NARROW,
     min_opset=13,
     exclusive=True,
+    refine=("bias", "ranges", "round"),  # weights have a scale per channel: equalize adds nothing
     options={
         "platform": {"x86": as_is, "arm": on_arm},
         "attention": {"float": as_is, "int8": attention_in_int8},

@@ -21,7 +21,9 @@ def read(tmp_path: Path, text: str) -> dict[str, Any]:
 
 
 def test_every_key_is_a_keyword_of_quantize() -> None:
-    keywords = set(inspect.signature(oq.quantize).parameters) - {"model", "example_inputs", "watch"}
+    asked = [inspect.signature(f).parameters.values() for f in (oq.quantize, oq.search)]
+    keywords = {p.name for found in asked for p in found if p.kind is not p.VAR_KEYWORD}
+    keywords -= {"model", "output", "example_inputs", "watch"}
     assert {k.name for k in KEYS} == keywords
 
 
@@ -45,6 +47,12 @@ FULL: dict[str, Any] = {
     "max_memory": 100,
     "provider": "cpu",
     "verify": False,
+    "max_drop": 0.5,
+    "eval_data": "eval",
+    "labels": Path("labels.csv"),
+    "time_limit": 60,
+    "report": "r.html",
+    "ranking": "s.json",
 }
 
 

@@ -212,6 +212,7 @@ def test_mobilenet(target: str) -> None:
     )
     (votes,) = found.literal.classes
     assert votes.top1 is not None and votes.top1_float is not None
-    # Depthwise layers suffer under min-max: what is checked is that the network still works.
-    assert votes.top1 >= votes.top1_float - 20
+    # One power-of-two scale per tensor is too coarse for its depthwise layers: then it is said.
+    floor = votes.top1_float - (20 if target == "dpu" else 5)
+    assert votes.top1 >= floor or (target == "dpu" and found.collapse)
     assert found.literal.outputs[0].nonfinite == 0

@@ -236,6 +236,14 @@ def test_lowest_and_highest_are_the_ends_of_the_codes() -> None:
     assert grid.highest.tolist() == [127.5, 0.0]
 
 
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_the_ends_of_a_grid_do_not_depend_on_its_axis(axis: int) -> None:
+    """The weight of a MatMul has its channels on the last axis."""
+    grid = Grid(INT8, np.array([0.5, 2.0], np.float32), np.zeros(2, np.int8), axis)
+    assert grid.lowest.tolist() == [-64.0, -256.0]
+    assert grid.highest.tolist() == [63.5, 254.0]
+
+
 def test_equal_grids_have_equal_numbers() -> None:
     grid = Grid(UINT8, np.asarray(np.float32(0.5)), np.asarray(np.uint8(3)))
     assert grid == Grid(UINT8, np.asarray(np.float32(0.5)), np.asarray(np.uint8(3)))

@@ -12,6 +12,8 @@ Brain Surgeon".)  No torch, no labels; a code may move past the two nearest.  Me
 bias, which is corrected layer after layer in the same walk (:mod:`oq.refine.bias`).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from oq.grid import Grid, fake_quantize
@@ -26,13 +28,26 @@ from oq.spec import Array
 DAMPING = 0.01
 """Share of the mean second moment that is added to each, so that H has an inverse."""
 
+BLOCK = 32
+"""Weights that are rounded before the others hear of it, in one product (GPTQ, section 3.3)."""
+
+
+Method = Callable[[Array, Array, Array, int, int], Array]
+"""(rows, moments, scale, lowest, highest) -> rows on the grid, as :func:`feedback`."""
+
 
 def round_with_feedback(subject: Subject) -> Change:
     """New weights, on their grids, and the biases that belong to them."""
+    return round_layers(subject, feedback)
+
+
+def round_layers(subject: Subject, method: Method) -> Change:
+    """Layer after layer: weights by ``method``, then the mean error taken back in the bias.
+
+    Starts from the float weights and biases, whatever earlier steps made of them.
+    """
     exact = Walk(subject.model, subject.samples)
     rounded = Walk(subject.simulated(), subject.samples)
-    for tensor, values in subject.constants.items():
-        rounded.set_constant(tensor, values)
     changed: dict[str, Array] = {}
     nearest: list[str] = []
     for layer in find_layers(subject.view, subject.plan):
@@ -47,26 +62,31 @@ def round_with_feedback(subject: Subject) -> Change:
             nearest.append(f"{layer.node!r}: {reason}")
             weight = fake_quantize(weight, grid)
         else:
-            weight = _round_layer(layer, weight, grid, rounded)
+            weight = _round_layer(layer, weight, grid, rounded, method)
             changed[layer.weight] = weight
         rounded.set_constant(layer.weight, weight)
         if layer.bias is not None:
-            original = subject.view.constants[layer.bias]
-            rounded.set_constant(layer.bias, original)
-            changed[layer.bias] = shifted(original, output_error(layer, exact, rounded))
+            error = output_error(layer, exact, rounded)
+            changed[layer.bias] = shifted(subject.view.constants[layer.bias], error)
     note = f"{len(changed)} constants"
     if nearest:
         note += f"; {len(nearest)} layers to the nearest ({nearest[0]})"
     return Change(changed, note)
 
 
-def _round_layer(layer: Layer, weight: Array, grid: Grid, rounded: Walk) -> Array:
+def _no_codes(grid: Grid) -> str | None:
+    if grid.block is not None or "int" not in grid.qtype.dtype:
+        return "its codes are in blocks or not integers"
+    return None
+
+
+def _round_layer(layer: Layer, weight: Array, grid: Grid, rounded: Walk, method: Method) -> Array:
     rows = rows_of(layer, weight).astype(np.float64)
     windows = draw_windows(layer, rounded.at(rounded.input(layer.node)), weight)
     windows -= windows.mean(axis=1, keepdims=True)
-    moments = windows.transpose(0, 2, 1) @ windows / max(windows.shape[1], 1)
+    moments = (windows.transpose(0, 2, 1) @ windows).astype(np.float64) / max(windows.shape[1], 1)
     scale = np.broadcast_to(grid.scale, weight.shape[layer.weight_axis]).astype(np.float64)
-    found = feedback(rows, moments, scale.reshape(rows.shape[:2]), grid.qtype.qmin, grid.qtype.qmax)
+    found = method(rows, moments, scale.reshape(rows.shape[:2]), grid.qtype.qmin, grid.qtype.qmax)
     return weight_of(layer, found, weight)
 
 
@@ -84,12 +104,15 @@ def feedback(rows: Array, moments: Array, scale: Array, lowest: int, highest: in
     h = h + damping[:, None, None] * np.eye(width)
     upper = np.linalg.cholesky(np.linalg.inv(h)).transpose(0, 2, 1)
     left = np.take_along_axis(rows, order[:, None, :], 2)
-    codes = np.empty_like(left)
-    for j in range(width):
-        code = np.clip(np.rint(left[:, :, j] / scale), lowest, highest)
-        codes[:, :, j] = code * scale
-        error = (left[:, :, j] - codes[:, :, j]) / upper[:, None, j, j]
-        left[:, :, j + 1 :] -= error[:, :, None] * upper[:, None, j, j + 1 :]
+    codes, errors = np.empty_like(left), np.empty_like(left)
+    for start in range(0, width, BLOCK):
+        end = min(start + BLOCK, width)
+        for j in range(start, end):
+            code = np.clip(np.rint(left[:, :, j] / scale), lowest, highest)
+            codes[:, :, j] = code * scale
+            errors[:, :, j] = (left[:, :, j] - codes[:, :, j]) / upper[:, None, j, j]
+            left[:, :, j + 1 : end] -= errors[:, :, j, None] * upper[:, None, j, j + 1 : end]
+        left[:, :, end:] -= errors[:, :, start:end] @ upper[:, start:end, end:]
     found = np.empty_like(codes)
     np.put_along_axis(found, np.broadcast_to(order[:, None, :], codes.shape), codes, 2)
     return found

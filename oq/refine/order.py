@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from oq.errors import OptionError
 from oq.refine.absorb import absorb
+from oq.refine.adaround import learn_rounding
 from oq.refine.bias import correct_bias
 from oq.refine.equalize import equalize
 from oq.refine.feedback import round_with_feedback
@@ -35,7 +36,12 @@ STEPS: Mapping[str, Step] = {
     "round": Step(
         "weights rounded so that errors cancel (GPTQ), biases with them",
         round_with_feedback,
-        instead="bias",
+        instead=("bias",),
+    ),
+    "adaround": Step(
+        "rounding learned by gradient descent (torch; minutes), biases with it",
+        learn_rounding,
+        instead=("bias", "round"),
     ),
 }
 

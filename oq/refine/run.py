@@ -24,13 +24,11 @@ from oq.refine.subject import Feeds, Subject
 from oq.solve import Solution
 from oq.view import GraphView
 
-SAMPLES = 64
+SAMPLES_FROM, SAMPLES_TO = 16, 128
 """Samples to learn from: means and second moments need no more."""
 
-LEAST_SAMPLES = 8
-
-MEMORY = 256 * 10**6
-"""Bytes that one tensor of all samples may take."""
+MEMORY = 52 * 10**6
+"""Bytes that the largest tensor of these samples may take: the work of a step grows with it."""
 
 BATCH = 8
 
@@ -98,24 +96,29 @@ def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds], again:
         start, step = time.perf_counter(), STEPS[name]
         chosen = step.calibrator or calibrator
         tried, note = _try(step, subject, late, again, chosen)
+        if tried is subject:
+            outcomes.append(_undone(name, note))
+            continue
         after = judge.sqnr_db(tried.quantized())
         kept = after > before
         outcomes.append(Outcome(name, kept, before, after, time.perf_counter() - start, note))
         if kept:
             subject, before, calibrator = tried, after, chosen
-            late = late if step.early else [*(n for n in late if n != step.instead), name]
+            late = late if step.early else [*(n for n in late if n not in step.instead), name]
     return Refined(subject, tuple(outcomes))
 
 
 def _try(
     step: Step, subject: Subject, late: Sequence[str], again: Again, calibrator: str | None
 ) -> tuple[Subject, str]:
-    """``subject`` with ``step``, and what the step has to say."""
+    """``subject`` with ``step`` (``subject`` itself if it has nothing to do), and its remark."""
     if not step.early:
         change = step.apply(subject)
         return subject.put(change.constants), change.note
     plain = replace(subject, constants=subject.early)
     change = step.apply(plain)
+    if not change.constants and step.calibrator is None:
+        return subject, change.note
     tried = plain.remade(change.constants)
     tried = replace(tried, solution=again(tried, calibrator))
     for name in late:
@@ -124,10 +127,10 @@ def _try(
 
 
 def draw_samples(source: Fitted, view: GraphView, seed: int) -> tuple[Feeds, ...]:
-    """Batches of :data:`SAMPLES` samples, fewer where a tensor of them would be huge."""
+    """Batches to learn from: as many samples as :data:`MEMORY` holds of the largest tensor."""
     largest = max((_bytes(view, t) for t in view.tensors), default=0)
     fitting = MEMORY // max(largest, 1)
-    count = int(min(SAMPLES, max(fitting, LEAST_SAMPLES)))
+    count = int(min(SAMPLES_TO, max(fitting, SAMPLES_FROM)))
     return feeds_of(subset(source, count, seed))
 
 

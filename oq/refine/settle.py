@@ -8,7 +8,7 @@ import onnx
 
 from oq import registry
 from oq.data import Fitted
-from oq.measure import Job, Measured, Methods, measure
+from oq.measure import Job, Measured, Methods, Shared, measure
 from oq.ready import Ready, needs_of
 from oq.solve import Solution, solve
 from oq.spec import Range
@@ -31,7 +31,7 @@ class Settler:
     calibrated: bool
     """Whether the user named a calibrator: then no step takes another."""
 
-    def measure(self, source: Fitted | None, cache: Path | None) -> Measured:
+    def measure(self, source: Fitted | None, cache: Path | Shared | None) -> Measured:
         """The statistics of the run itself."""
         return measure(self.job, source, cache)
 

@@ -21,11 +21,11 @@ class Step:
 
     An ``early`` step leaves the float function as it is and comes before calibration: ranges are
     measured anew behind it.  The others are given the grids.  ``calibrator`` is one that an early
-    step measures with instead of the run's.  ``instead`` names a step whose work this one does too.
+    step measures with instead of the run's.  ``instead`` names steps whose work this one does too.
     """
 
     summary: str
     apply: Callable[[Subject], Change]
     early: bool = False
     calibrator: str | None = None
-    instead: str | None = None
+    instead: tuple[str, ...] = ()

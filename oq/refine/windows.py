@@ -50,14 +50,12 @@ def weight_of(layer: Layer, rows: Array, like: Array) -> Array:
 
 
 def draw_windows(layer: Layer, values: Values, weight: Array, seed: int = 0) -> Array:
-    """Up to :data:`ROWS` windows with axes (group, row, weight), float64, drawn by ``seed``."""
+    """Up to :data:`ROWS` windows with axes (group, row, weight), drawn by ``seed``."""
     random = np.random.default_rng(seed)
     share = max(1, ROWS // len(values))
     if weight.ndim == 2:
         flat = [v.reshape(-1, v.shape[-1]) for v in values]
-        return np.concatenate([v[_draw(random, len(v), share)] for v in flat])[None].astype(
-            np.float64
-        )
+        return np.concatenate([v[_draw(random, len(v), share)] for v in flat])[None]
     return np.concatenate([_unfold(layer, v, weight, random, share) for v in values], axis=1)
 
 
@@ -79,8 +77,7 @@ def _unfold(
     spots: tuple[Any, ...] = (first, slice(None), *places)
     rows = windows[spots]  # axes (row, channel, kernel...)
     group = int(str(layer.attributes.get("group", 1)))
-    flat = rows.reshape(len(rows), group, -1).astype(np.float64)
-    return np.asarray(flat.transpose(1, 0, 2))
+    return np.ascontiguousarray(rows.reshape(len(rows), group, -1).transpose(1, 0, 2))
 
 
 def _draw(random: np.random.Generator, count: int, wanted: int) -> Array:

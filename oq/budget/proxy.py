@@ -1,0 +1,108 @@
+"""The cheap scores: what each layer does to the outputs when it alone is quantized.
+
+The ranking of ``oq sensitivity`` on the grids of the run itself, without refinement, on held-back
+calibration samples.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from oq.budget.strategy import Ranked
+from oq.cost import macs
+from oq.data import Fitted
+from oq.measure import Job, Shared
+from oq.overrides import Wishes
+from oq.rank import Layer, find_layers
+from oq.ready import (
+    Ready,
+    choose_target,
+    divide,
+    known_ranges,
+    make_methods,
+    make_ready,
+    needs_of,
+    open_samples,
+)
+from oq.refine.settle import Settler
+from oq.session import Settings
+from oq.solve import Solution
+from oq.variants import TASK_VARIANTS, Variant, open_bench
+from oq.view import GraphView
+
+BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Ranker:
+    """The plan of everything in int8, its grids, and the samples to compare on."""
+
+    ready: Ready
+    solution: Solution
+    held: Fitted
+
+    def rank(self, known: Mapping[str, Ranked]) -> Iterator[Ranked]:
+        """Every layer that is not ``known``, scored, :data:`TASK_VARIANTS` at a time."""
+        ready = self.ready
+        new = [layer for layer in find_layers(ready.plan, ready.view) if layer.node not in known]
+        if not new:
+            return
+        batches = self.held.batches(BATCH)
+        with open_bench(ready.model, ready.plan, self.solution, batches) as bench:
+            for i in range(0, len(new), TASK_VARIANTS):
+                some = new[i : i + TASK_VARIANTS]
+                alone = [Variant((*layer.parameters, *layer.activations)) for layer in some]
+                for layer, effect in zip(some, bench.run(alone), strict=True):
+                    error = math.inf if math.isnan(effect.error) else effect.error
+                    yield Ranked(layer.node, error, _macs(layer, ready.view))
+
+    def in_graph_order(self, known: Mapping[str, Ranked]) -> tuple[Ranked, ...]:
+        """The ``known`` layers of the plan; where no shape tells MACs, each counts 1."""
+        layers = find_layers(self.ready.plan, self.ready.view)
+        found = tuple(known[layer.node] for layer in layers)
+        if any(one.macs for one in found):
+            return found
+        return tuple(replace(one, macs=1) for one in found)
+
+
+def make_ranker(
+    loaded: onnx.ModelProto,
+    target: str,
+    data: object,
+    shared: Shared,
+    *,
+    calibrator: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    weights: str | None = None,
+    samples: int | None = None,
+    batch_size: int | None = None,
+    preprocess: str | Path | None = None,
+    ranges: str | Path | None = None,
+    max_memory: int | None = None,
+    provider: str = "cpu",
+    seed: int = 0,
+    wishes: Wishes,
+) -> Ranker:
+    """The ranker of a run; options as for :func:`oq.quantize`, statistics from ``shared``."""
+    profile, rest = choose_target(target, settings if settings is not None else {})
+    methods = make_methods(profile.calibrator if calibrator is None else calibrator, rest, wishes)
+    source = open_samples(loaded, data, preprocess, samples, seed)
+    used, held = divide(source, seed, True)
+    ready = make_ready(loaded, profile, wishes)
+    known = {} if ranges is None else known_ranges(ready, ranges)
+    needs = {t: n for t, n in needs_of(ready, methods).items() if t not in known}
+    job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
+    how = profile.weight_range if weights is None else weights
+    settler = Settler(
+        ready, methods, replace(job, max_memory=max_memory), known, how, calibrator is not None
+    )
+    solution = settler.solve(settler.measure(used, shared).statistics)
+    return Ranker(ready, solution, used if held is None else held)
+
+
+def _macs(layer: Layer, view: GraphView) -> int:
+    return sum(macs(view, view.node(name)) or 0 for name in layer.nodes)

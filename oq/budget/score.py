@@ -1,0 +1,98 @@
+"""What a drop is: top-1 accuracy on labelled data, or agreement where there is none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from oq.compare import Verification, compare
+from oq.data import Fitted, open_source
+from oq.errors import OptionError
+from oq.ready import inputs_of
+from oq.session import Settings
+from oq.target import Target
+
+BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How far a quantized model falls behind ``exact``, on ``source`` as ``engine`` runs it; None:
+    on what verification has held back."""
+
+    exact: onnx.ModelProto
+    source: Fitted | None
+    engine: str
+    batch_size: int
+    provider: str
+
+    def drop(self, quantized: onnx.ModelProto, verified: Verification | None) -> float:
+        """Points lost, the larger of the two readings; ``verified`` is on held-back samples.
+
+        Raises:
+            OptionError: the model is no classifier.
+        """
+        if self.source is None:
+            readings = () if verified is None else (verified.deployed, verified.literal)
+            agreements = [votes.agreement for r in readings for votes in r.classes]
+            if not agreements:
+                raise OptionError("--max-drop needs a model whose outputs are scores of classes")
+            return 100.0 - min(agreements)
+        found = compare(
+            self.exact,
+            quantized,
+            self.source.batches(self.batch_size),
+            settings=Settings(provider=self.provider),
+            engine=self.engine,
+            latency=False,
+        )
+        if found.drop is None:
+            raise OptionError("--max-drop needs a model whose outputs are scores of classes")
+        return found.drop
+
+    def words(self, verified: Verification | None, max_drop: float) -> str:
+        """What is measured and on what, and whether that is fine enough for ``max_drop``."""
+        if self.source is None:
+            many = 0 if verified is None else verified.samples
+            text = (
+                f"top-1s unlike the float model's, in percent of {many:,} held-back calibration "
+                "samples; no --eval-data, so not accuracy"
+            )
+        else:
+            many = self.source.count or 0
+            text = f"top-1 accuracy on {f'{many:,} samples of ' if many else ''}{self.source.name}"
+        if many and 100 / many > max_drop:
+            text += f"; one sample is {100 / many:.2g} points, more than the budget"
+        return text
+
+
+def make_score(
+    exact: onnx.ModelProto,
+    profile: Target,
+    eval_data: object,
+    labels: Path | None,
+    options: Mapping[str, Any],
+) -> Score:
+    """The score that the user's ``eval_data`` allows.
+
+    Raises:
+        OptionError: the data has no labels.
+        DataError: the data cannot be used.
+    """
+    source = None
+    if eval_data is not None:
+        preprocess = options.get("preprocess")
+        source = open_source(eval_data, inputs_of(exact), preprocess=preprocess, labels=labels)
+        if all(b.labels is None for b in source.batches(1, stop=1)):
+            raise OptionError(
+                f"--eval-data {source.name} has no labels, which --max-drop needs: key 'labels' in "
+                "an .npz, or --labels FILE.csv with a folder of images; without --eval-data, "
+                "agreement on held-back calibration samples is used"
+            )
+    elif labels is not None:
+        raise OptionError("--labels are those of --eval-data, which is missing")
+    size = options.get("batch_size")
+    provider = options.get("provider", "cpu")
+    return Score(exact, source, profile.verified_in, BATCH if size is None else size, provider)

@@ -1,0 +1,84 @@
+"""What to try next: which layers to keep in float, from their ranking and the trials so far.
+
+Pure: a generator that is sent the trial of each set it yields.  Layers are put in two orders, by
+the error each causes alone, and by that error per multiply-accumulate (MAC) that float would cost.
+Of each order prefixes are tried: 1, 2, 4, ... layers until one meets the budget, then by bisection
+the shortest that does.  Accuracy is not monotone in the prefix, so that is a good one rather than
+the best one; from the cheapest found, layers are then given back to int8 one at a time, those with
+most MACs first.  Never is everything that has MACs left in float: that is the model as it was.
+"""
+
+from collections.abc import Collection, Generator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from oq.budget.trial import Trial
+
+GIVEN_BACK = 16
+"""Layers that are tried in int8 again at the end; each takes a full evaluation."""
+
+Keep = frozenset[str]
+"""Names of the layers to keep in float."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A layer: the ``error`` at the outputs when it alone is quantized (noise over signal), and its
+    MACs per sample."""
+
+    node: str
+    error: float
+    macs: int
+
+
+def propose(layers: Sequence[Ranked], max_drop: float) -> Generator[Keep, Trial, None]:
+    """Sets to try, for the drop of everything in int8 is above ``max_drop``."""
+    best: tuple[Ranked, ...] = ()
+    for order in orders(layers):
+        top = _longest(order, sum(one.macs for one in best or layers))
+        low, size = 0, 1
+        while low < top:
+            size = min(size, top)
+            trial = yield _names(order[:size])
+            if trial.meets(max_drop):
+                best = tuple((yield from _bisect(order, low, size, max_drop)))
+                break
+            low, size = size, 2 * size
+    for layer in sorted(best, key=lambda one: -one.macs)[:GIVEN_BACK]:
+        rest = tuple(one for one in best if one is not layer)
+        if rest and (yield _names(rest)).meets(max_drop):
+            best = rest
+
+
+def orders(layers: Sequence[Ranked]) -> tuple[tuple[Ranked, ...], ...]:
+    """``layers`` by error, and by error per MAC; the worst first, equals as given.
+
+    To a layer's MACs a tenth of the mean is added: float costs conversions too.
+    """
+    fixed = sum(one.macs for one in layers) / max(len(layers), 1) / 10 + 1
+    by_error = tuple(sorted(layers, key=lambda one: -one.error))
+    per_mac = tuple(sorted(by_error, key=lambda one: -one.error / (fixed + one.macs)))
+    return (by_error,) if per_mac == by_error else (by_error, per_mac)
+
+
+def _bisect(
+    order: Sequence[Ranked], low: int, high: int, max_drop: float
+) -> Generator[Keep, Trial, Sequence[Ranked]]:
+    """The shortest prefix found to meet the budget: ``high`` does, ``low`` does not."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        if (yield _names(order[:middle])).meets(max_drop):
+            high = middle
+        else:
+            low = middle
+    return order[:high]
+
+
+def _longest(order: Sequence[Ranked], limit: int) -> int:
+    """Layers in the longest prefix with fewer MACs than ``limit``."""
+    totals = accumulate(one.macs for one in order)
+    return sum(total < limit for total in totals)
+
+
+def _names(layers: Collection[Ranked]) -> Keep:
+    return frozenset(one.node for one in layers)

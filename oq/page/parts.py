@@ -1,0 +1,63 @@
+"""Pieces of HTML: every text that comes from outside passes through :func:`escape` here."""
+
+from collections.abc import Iterable, Sequence
+
+from oq.page.svg import escape
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    return f"<p{_kind(kind)}>{escape(text)}</p>"
+
+
+def heading(level: int, text: str) -> str:
+    return f"<h{level}>{escape(text)}</h{level}>"
+
+
+def section(anchor: str, title: str, *parts: str) -> str:
+    """A titled part of the page; nothing where it has nothing to say."""
+    inside = "".join(parts)
+    if not inside:
+        return ""
+    return f'<section id="{escape(anchor)}">{heading(2, title)}{inside}</section>'
+
+
+def tile(label: str, value: str, more: str = "") -> str:
+    """A number that matters."""
+    rest = f"<span>{escape(more)}</span>" if more else ""
+    return f'<div class="tile"><span>{escape(label)}</span><b>{escape(value)}</b>{rest}</div>'
+
+
+def card(title: str, picture: str, caption: str = "", more: str = "") -> str:
+    """A picture with its title and a sentence, and ``more`` HTML below."""
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f'<figure class="card">{heading(3, title)}{picture}{below}{more}</figure>'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
+    """``rows`` of text under ``head``; ``numbers`` are the columns that are aligned right."""
+    right = set(numbers)
+
+    def cells(tag: str, row: Sequence[str]) -> str:
+        kinds = ("n" if i in right else ("wide" if tag == "td" else "") for i in range(len(row)))
+        return "".join(
+            f"<{tag}{_kind(k)}>{escape(c)}</{tag}>" for k, c in zip(kinds, row, strict=True)
+        )
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    top = f"<thead><tr>{cells('th', head)}</tr></thead>" if any(head) else ""
+    return f'<div class="scroll"><table>{top}<tbody>{body}</tbody></table></div>' if body else ""
+
+
+def fold(title: str, inside: str) -> str:
+    """``inside`` behind a line that opens it; works without scripts."""
+    return f"<details><summary>{escape(title)}</summary>{inside}</details>" if inside else ""
+
+
+def items(rows: Iterable[str]) -> str:
+    """A list of texts."""
+    inside = "".join(f"<li>{escape(r)}</li>" for r in rows)
+    return f"<ul>{inside}</ul>" if inside else ""
+
+
+def _kind(kind: str) -> str:
+    return f' class="{kind}"' if kind else ""

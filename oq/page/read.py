@@ -1,0 +1,69 @@
+"""What a page holds, read back for a single picture of it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oq.errors import OptionError
+from oq.layers import LayerError
+from oq.page.content import Activation, Choice, Weight
+from oq.rank import Ranking
+from oq.ranking import as_ranking
+
+_STORY = re.compile(r'<script type="application/json" id="story">(.*?)</script>', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What can be drawn alone, by name."""
+
+    activations: Mapping[str, Activation]
+    weights: Mapping[str, Weight]
+    layers: tuple[LayerError, ...]
+    ranking: Ranking | None
+
+
+def read_pictures(path: Path) -> Pictures:
+    """The pictures of the page at ``path``, .html or .json.
+
+    Raises:
+        OptionError: there is no such file, or ``oq`` did not write it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        inside = _STORY.search(text)
+        held = json.loads(text if inside is None else inside.group(1))
+        return _pictures(held)
+    except OSError as error:
+        raise OptionError(f"{str(path)!r}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise OptionError(
+            f"{str(path)!r} is no page: expected what --report FILE.html or FILE.json writes"
+        ) from error
+
+
+def _pictures(held: Mapping[str, Any]) -> Pictures:
+    evidence, found = held["evidence"], held["verification"]
+    activations = [
+        Activation(
+            **{k: v for k, v in a.items() if k not in ("bins", "choices")},
+            bins=tuple(a["bins"]),
+            choices=tuple(Choice(**c) for c in a["choices"]),
+        )
+        for a in evidence["activations"]
+    ]
+    weights = [_weight(w) for w in evidence["weights"]]
+    return Pictures(
+        {a.tensor: a for a in activations},
+        {w.tensor: w for w in weights},
+        () if found is None else tuple(LayerError(**r) for r in found["layers"]),
+        None if held["ranking"] is None else as_ranking(held["ranking"]),
+    )
+
+
+def _weight(held: Mapping[str, Any]) -> Weight:
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in held.items()}
+    return Weight(**fields)

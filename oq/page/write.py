@@ -1,0 +1,61 @@
+"""A page that was asked for: checked before the work, written after it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from oq.errors import OptionError
+from oq.files import check_writable, write_text
+from oq.page.content import Evidence, Story
+from oq.page.document import write_page
+from oq.page.tell import tell_run
+from oq.rank import Ranking
+from oq.ranking import read_ranking
+from oq.report import Report, to_json
+
+ENDINGS = (".html", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Where a page goes, and the ranking that belongs on it."""
+
+    path: Path
+    ranking: Ranking | None = None
+
+    def write(self, story: Story) -> None:
+        """The page, or with ``.json`` what is on it."""
+        if self.path.suffix.lower() == ".html":
+            write_text(self.path, write_page(story))
+        else:
+            write_text(self.path, json.dumps(to_json(story), indent=1) + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A page that waits for the last words of its run: where the output lies, what comes next."""
+
+    wanted: Wanted
+    evidence: Evidence
+
+    def write(self, report: Report) -> None:
+        """The page of ``report``."""
+        self.wanted.write(tell_run(report, self.evidence, self.wanted.ranking))
+
+
+def want_page(path: str | Path | None, ranking: str | Path | None) -> Wanted | None:
+    """The page at ``path``, with the ranking in the file ``ranking`` (``oq sensitivity -o``).
+
+    Raises:
+        OptionError: ``path`` ends otherwise than a page or cannot be written, ``ranking`` is no
+            ranking, or is given without a page to show it on.
+    """
+    if path is None:
+        if ranking is not None:
+            raise OptionError("--ranking is shown on a page: give --report as well")
+        return None
+    path = Path(path)
+    if path.suffix.lower() not in ENDINGS:
+        raise OptionError(f"--report {str(path)!r}: expected {' or '.join(ENDINGS)}")
+    check_writable(path)
+    return Wanted(path, None if ranking is None else read_ranking(Path(ranking)))

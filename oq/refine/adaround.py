@@ -1,0 +1,85 @@
+"""Learned rounding: each weight takes the one of its two neighbouring codes that serves best.
+
+A weight between codes n and n + 1 becomes ``(n + h(v)) * scale`` with ``h(v) = clip(1.2 sigmoid(v)
+- 0.1, 0, 1)``; gradient descent on v minimizes, per output channel,
+
+    d^T H d + strength * sum (1 - |2 h - 1|^beta),     d = quantized - float
+
+with ``H = E[(x - E x)(x - E x)^T]`` over the windows x that the layer reads from the rounded layers
+before it; beta falls from 20 to 2 and drives every h to 0 or 1.  (Nagel et al. 2020, "Up or Down?
+Adaptive Rounding for Post-Training Quantization", arXiv:2004.10568, equations 20 to 25; with H in
+place of drawn batches the loss is exact and an iteration costs no data.)  Needs torch; runs on a
+GPU where there is one.  No labels, no random numbers.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from oq.errors import MissingExtra
+from oq.refine.feedback import round_layers
+from oq.refine.step import Change
+from oq.refine.subject import Subject
+from oq.spec import Array
+
+ITERATIONS = 1000
+RATE = 0.02
+STRENGTH = 0.02
+"""Of the second term, against a first term of mean 1 for rounding to the nearest."""
+
+BETA_FROM, BETA_TO = 20.0, 2.0
+WARM_UP = 0.2
+"""Share of the iterations before the second term counts."""
+
+
+def learn_rounding(subject: Subject) -> Change:
+    """New weights, on one of their two neighbouring codes each, and the biases with them.
+
+    Raises:
+        MissingExtra: torch is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtra("torch", "--refine adaround") from error
+    del torch
+    return round_layers(subject, adaround)
+
+
+def adaround(rows: Array, moments: Array, scale: Array, lowest: int, highest: int) -> Array:
+    """``rows`` (group, channel, weight) on multiples of ``scale`` (group, channel).
+
+    ``moments`` (group, weight, weight): H of each group, positive semidefinite.
+    """
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    def tensor(values: Array) -> Any:
+        return torch.tensor(np.ascontiguousarray(values), dtype=torch.float32, device=device)
+
+    steps = rows / scale[:, :, None]
+    below = np.clip(np.floor(steps), lowest, highest)
+    room = np.clip(below + 1, lowest, highest) - below
+    share = np.clip((steps - below + 0.1) / 1.2, 0.01, 0.99)
+    nearest = (np.rint(steps) - steps) * scale[:, :, None]
+    usual = float(np.einsum("gof,gfk,gok->", nearest, moments, nearest, optimize=True))
+    if usual <= 0:
+        return np.asarray(np.clip(np.rint(steps), lowest, highest) * scale[:, :, None])
+    weigh = tensor(moments * (rows[:, :, 0].size / usual))
+    start, size = tensor((below - steps) * scale[:, :, None]), tensor(room * scale[:, :, None])
+    v = tensor(np.log(share / (1 - share))).requires_grad_()
+    descent = torch.optim.Adam([v], RATE)
+    for i in range(ITERATIONS):
+        up = torch.clamp(1.2 * torch.sigmoid(v) - 0.1, 0, 1)
+        error = start + up * size
+        loss = ((error @ weigh) * error).sum()
+        done = (i / ITERATIONS - WARM_UP) / (1 - WARM_UP)
+        if done > 0:
+            beta = BETA_TO + (BETA_FROM - BETA_TO) * 0.5 * (1 + np.cos(done * np.pi))
+            loss = loss + STRENGTH * (1 - (2 * up - 1).abs() ** beta).sum()
+        descent.zero_grad()
+        loss.backward()
+        descent.step()
+    chosen = (v.detach() >= 0).cpu().numpy()
+    return np.asarray((below + chosen * room) * scale[:, :, None])

@@ -1,0 +1,64 @@
+"""Learned rounding: on one of the two neighbouring codes, and no worse than the nearest."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from oq.errors import MissingExtra
+from oq.refine.adaround import adaround, learn_rounding
+from oq.refine.layers import find_layers
+from oq.spec import Array
+from tests.refine.nets import subject
+from tests.refine.test_equalize import relu_chain
+
+
+def problem(seed: int = 5) -> tuple[Array, Array, Array]:
+    """Weights (1, 8, 12), second moments of correlated inputs, scales."""
+    random = np.random.default_rng(seed)
+    inputs = random.normal(size=(500, 6)) @ random.normal(size=(6, 12))
+    return random.normal(size=(1, 8, 12)), (inputs.T @ inputs / 500)[None], np.full((1, 8), 0.3)
+
+
+def error(found: Array, rows: Array, moments: Array) -> float:
+    return float(np.einsum("gof,gfk,gok->", found - rows, moments, found - rows))
+
+
+def test_never_further_than_the_two_neighbours() -> None:
+    pytest.importorskip("torch")
+    rows, moments, scale = problem()
+    found = adaround(rows, moments, scale, -127, 127)
+    codes = found / 0.3
+    np.testing.assert_allclose(codes, np.rint(codes), atol=1e-9)
+    assert (np.rint(codes) >= np.floor(rows / 0.3)).all()
+    assert (np.rint(codes) <= np.ceil(rows / 0.3)).all()
+    nearest = np.rint(rows / 0.3) * 0.3
+    assert error(found, rows, moments) < 0.8 * error(nearest, rows, moments)
+    np.testing.assert_array_equal(adaround(rows, moments, scale, -127, 127), found)
+
+
+def test_codes_stay_in_range() -> None:
+    pytest.importorskip("torch")
+    rows, moments, scale = problem()
+    found = adaround(rows * 3, moments, scale, -2, 2)
+    assert np.abs(found).max() <= 2 * 0.3 + 1e-9
+
+
+def test_every_layer_of_a_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr("oq.refine.adaround.ITERATIONS", 50)
+    before = subject(relu_chain())
+    change = learn_rounding(before)
+    for layer in find_layers(before.view, before.plan):
+        grid, weight = before.solution.grids[layer.site], before.view.constants[layer.weight]
+        scale = np.broadcast_to(grid.scale, weight.shape[layer.weight_axis]).astype(np.float64)
+        shape = [1] * weight.ndim
+        shape[layer.weight_axis] = -1
+        moved = (change.constants[layer.weight] - weight) / scale.reshape(shape)
+        assert np.abs(moved).max() < 1 + 1e-4
+
+
+def test_without_torch_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtra, match=r"--refine adaround needs torch.*oq\[torch\]"):
+        learn_rounding(subject(relu_chain()))
