@@ -118,7 +118,7 @@ def scales(model: onnx.ModelProto) -> dict[str, Array]:
 
 @pytest.mark.parametrize("target", ["ort", "trt"])
 def test_ranges_of_a_run_make_the_same_file_without_data(tmp_path: Path, target: str) -> None:
-    first = oq.quantize(network(), target, X, verify=False)
+    first = oq.quantize(network(), target, X, verify=False, refine="none")
     write_ranges(first.ranges, tmp_path / "r.json")
     second = oq.quantize(network(), target, ranges=tmp_path / "r.json")
     assert second.report.samples == 0
@@ -133,12 +133,14 @@ def test_ranges_are_placed_anew_under_another_targets_rules(
     tmp_path: Path, origin: str, other: str, name: str
 ) -> None:
     """Every activation of the other target gets the scale its grid has for the imported range."""
-    write_ranges(oq.quantize(network(), origin, X, verify=False).ranges, tmp_path / name)
+    write_ranges(
+        oq.quantize(network(), origin, X, verify=False, refine="none").ranges, tmp_path / name
+    )
     given = ends(read_ranges(tmp_path / name))
     # TensorRT leaves the output in float, so its table lacks the one range that ort measures.
     data = X if other == "ort" else None
-    found = oq.quantize(network(), other, data, ranges=tmp_path / name, verify=False)
-    measured = oq.quantize(network(), other, X, verify=False)
+    found = oq.quantize(network(), other, data, ranges=tmp_path / name, verify=False, refine="none")
+    measured = oq.quantize(network(), other, X, verify=False, refine="none")
     assert scales(found.model).keys() == scales(measured.model).keys()
     lo, hi = given["x"]
     expected = max(-lo, hi) / 127 if other == "trt" else (hi - lo) / 255
@@ -162,8 +164,8 @@ def test_tensors_that_the_file_lacks_are_named(tmp_path: Path) -> None:
 def test_data_fills_what_the_file_lacks(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_text(json.dumps({"ranges": {"x": [-12.7, 1]}}))
-    found = scales(oq.quantize(network(), "trt", X, ranges=path, verify=False).model)
-    plain = scales(oq.quantize(network(), "trt", X, verify=False).model)
+    found = scales(oq.quantize(network(), "trt", X, ranges=path, verify=False, refine="none").model)
+    plain = scales(oq.quantize(network(), "trt", X, verify=False, refine="none").model)
     assert float(found["x_scale"]) == pytest.approx(0.1)
     assert {k for k, v in plain.items() if not np.array_equal(v, found[k])} == {
         k for k in plain if k.startswith(("x_", "b_c_"))

@@ -147,7 +147,10 @@ def test_a_requantization_that_onnxruntime_drops_is_done_by_openvino() -> None:
 @pytest.mark.parametrize("target", ["ort", "trt"])
 @pytest.mark.parametrize(("name", "layers"), [("residual", 9), ("separable", 10)])
 def test_every_layer_runs_in_int8(name: str, layers: int, target: str) -> None:
-    found = count_kernels(quantized(name, target))
+    """Those too that onnxruntime runs faster in float, and ``ort`` leaves there."""
+    data = BUNDLED / "digits_calib.npz"
+    made = oq.quantize(BUNDLED / f"{name}.onnx", target, data, mode="naive", verify=False)
+    found = count_kernels(made.model)
     assert (found.integer, found.floating, found.left) == (layers, 0, ())
     assert found.counted == "heavy ops"
 
