@@ -24,7 +24,7 @@ from benchmarks.subjects import Subject, find_subjects
 from benchmarks.tools import TOOLS, Tool
 from benchmarks.worker import FLOAT
 from oq import pipeline
-from oq.compare import Verification
+from oq.comparison.compare import Verification
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.subjects import BUNDLED, Subject, find_subjects, read_npz
 from oq import pipeline, registry
-from oq.compare import Verification
+from oq.comparison.compare import Verification
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from models import digits, residual, separable, transformer
 from models.examples import example_input
-from oq.export import export
+from oq.exporting.export import export
 from oq.session import run
 from oq.spec import Array
 
@@ -30,7 +30,7 @@ class Recipe:
     """How a model is trained (AdamW, one-cycle rate) and exported.
 
     ``rate`` is the peak learning rate; ``shift`` the probability that an image is moved by up to
-    one pixel each way; ``fuse`` as in :func:`oq.export.export`.
+    one pixel each way; ``fuse`` as in :func:`oq.exporting.export.export`.
     """
 
     make: Callable[[int], nn.Module]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from oq.budget.run import search
     from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
     from oq.pipeline import Result, calibrate, check, judge, make_plan, quantize, verify
-    from oq.rank import sensitivity
+    from oq.ranking.rank import sensitivity
 
 __version__ = "0.1.0"
 
@@ -32,7 +32,7 @@ _HOMES = {
     "make_plan": "oq.pipeline",
     "quantize": "oq.pipeline",
     "search": "oq.budget.run",
-    "sensitivity": "oq.rank",
+    "sensitivity": "oq.ranking.rank",
     "verify": "oq.pipeline",
 }
 

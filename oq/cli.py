@@ -4,8 +4,8 @@ Exit status: 0 done; 1 done, but a stated limit was missed; 2 the user can act (
 standard error); anything else is a bug, with its traceback.  With ``--json`` standard output
 carries one JSON document and nothing else.
 
-Nothing heavy is imported here: every command imports what it runs.  :mod:`oq.console` prints;
-commands beside the two main ones are in :mod:`oq.commands`.
+Nothing heavy is imported here: every command imports what it runs.  :mod:`oq.commands.console`
+prints; commands beside the two main ones are in :mod:`oq.commands`.
 """
 
 import logging
@@ -17,13 +17,8 @@ import typer
 
 import oq
 from oq.commands.calibrate import calibrate
-from oq.commands.look import calibrators, check, plan, targets
-from oq.commands.make import config, demo, doctor, export
-from oq.commands.plot import plot
-from oq.commands.sensitivity import sensitivity
-from oq.console import miss, say
-from oq.errors import OptionError, OqError
-from oq.flags import (
+from oq.commands.console import miss, say
+from oq.commands.flags import (
     AutoBatchOpt,
     BatchOpt,
     CacheOpt,
@@ -61,10 +56,15 @@ from oq.flags import (
     take_budget,
     with_config,
 )
+from oq.commands.look import calibrators, check, plan, targets
+from oq.commands.make import config, demo, doctor, export
+from oq.commands.plot import plot
+from oq.commands.sensitivity import sensitivity
+from oq.errors import OptionError, OqError
 from oq.progress import show_progress
 
 if TYPE_CHECKING:
-    from oq.compare import Verification
+    from oq.comparison.compare import Verification
 
 app = typer.Typer(
     name="oq",
@@ -173,7 +173,7 @@ def quantize(
 
             result = search(model, output=path, **budget, **options, watch=watch)
     if save_ranges is not None:
-        from oq.ranges import write_ranges
+        from oq.calibration.ranges import write_ranges
 
         write_ranges(result.ranges, save_ranges)
     report = result.report

@@ -6,7 +6,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from oq import pipeline, registry
-from oq.compare import Verification
+from oq.comparison.compare import Verification
 from oq.files import check_writable
 
 CALIBRATION, EVALUATION = "digits_calib.npz", "digits_eval.npz"

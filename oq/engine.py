@@ -1,4 +1,4 @@
-"""What runs a quantized model for real: the little that :mod:`oq.compare` asks of an engine.
+"""What runs a quantized model for real: the little that `oq.comparison` asks of an engine.
 
 An engine is a file in ``engines/`` that exports ``ENGINE``, and a row here.  Whatever the engine,
 the float reference and the literal reading (:mod:`oq.session`) are computed by onnxruntime, so the

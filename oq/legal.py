@@ -11,16 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from oq.dpu.checks import (
-    illegal_positions,
-    not_int8,
-    not_power_of_two,
-    several_scales,
-    split_kernel,
-)
-from oq.float16 import no_float16_scale, sides_differ, sum_overflows
-from oq.ops import facts, weight_axis
-from oq.placement import (
+from oq.checks.float16 import no_float16_scale, sides_differ, sum_overflows
+from oq.checks.placement import (
     Found,
     concat_grids,
     doubled_pair,
@@ -31,6 +23,14 @@ from oq.placement import (
     shared_int8,
     weight_only,
 )
+from oq.dpu.checks import (
+    illegal_positions,
+    not_int8,
+    not_power_of_two,
+    several_scales,
+    split_kernel,
+)
+from oq.ops import facts, weight_axis
 from oq.qdq import DQ, Q, above_pair, constant, pairs
 from oq.spec import Array
 from oq.target import Target

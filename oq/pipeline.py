@@ -12,16 +12,17 @@ import onnx
 
 import oq
 from oq import registry
-from oq.collect import tensors_to_calibrate
-from oq.compare import Verification, compare
+from oq.calibration.collect import tensors_to_calibrate
+from oq.calibration.measure import EVERYTHING, Job, Measured, Shared, measure
+from oq.calibration.sanity import data_warnings, run_warnings
+from oq.comparison.compare import Verification, compare
+from oq.comparison.layers import Remembered, compare_layers
+from oq.comparison.metrics import open_metric
 from oq.config import plain_options, write_config
-from oq.data import Fitted, open_source, subset
+from oq.data.source import Fitted, open_source, subset
 from oq.engine import DEFAULT
 from oq.errors import OptionError
 from oq.files import model_bytes, save_model, write_text
-from oq.layers import Remembered, compare_layers
-from oq.measure import EVERYTHING, Job, Measured, Shared, measure
-from oq.metrics import open_metric
 from oq.overrides import Choice, Layer, Mode, Wishes
 from oq.page.gather import Run, of_run, with_pictures
 from oq.page.tell import Compared, tell_comparison
@@ -49,7 +50,6 @@ from oq.refine.run import improve
 from oq.refine.settle import Settler
 from oq.remarks import describe_data, loudly, remedy
 from oq.report import Report
-from oq.sanity import data_warnings, run_warnings
 from oq.session import Settings
 from oq.spec import Range
 from oq.target import Target
@@ -101,9 +101,9 @@ def quantize(
     seed: int = 0,
     watch: Watch | None = None,
 ) -> Result:
-    """Quantize ``model`` for ``target``, calibrated on ``data`` (:func:`oq.data.open_source`).
+    """Quantize ``model`` for ``target``, calibrated on ``data`` (:mod:`oq.data.source`).
 
-    A torch module is exported first, with ``example_inputs`` (:func:`oq.export.export_module`).
+    A torch module is exported first, with ``example_inputs`` (:mod:`oq.exporting.export`).
     ``calibrator`` and ``weights`` ("max" or "mse") are the target's choice when None.  ``settings``
     are the target's options and the calibrators' own, by ``field`` for the default one and
     ``name.field`` for others.  ``calibrator_for`` are pairs (glob over tensors, layers or ops,
@@ -271,10 +271,11 @@ def verify(
     ``engine`` runs the quantized model (:mod:`oq.engine`), by default that of ``target``, else
     onnxruntime; ``need_labels`` refuses data without labels before anything is run.
 
-    ``metrics`` are names of :mod:`oq.metrics`, or ``package.module:callable``.  ``per_layer`` also
-    compares every tensor that both models share (:mod:`oq.layers`), in further passes over the
-    data; where the quantized model has collapsed that is done on the first samples unasked.
-    ``report`` writes a page, as :func:`quantize` does, and implies ``per_layer``.
+    ``metrics`` are names of :mod:`oq.comparison.metrics`, or ``package.module:callable``.
+    ``per_layer`` also compares every tensor that both models share (:mod:`oq.comparison.layers`),
+    in further passes over the data; where the quantized model has collapsed that is done on the
+    first samples unasked. ``report`` writes a page, as :func:`quantize` does, and implies
+    ``per_layer``.
 
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from oq.comparison.layers import LayerError
 from oq.errors import MissingExtra
 from oq.files import replacing
-from oq.layers import LayerError
 from oq.page.channels import gather_columns
 from oq.page.content import Activation, Choice, Weight
 from oq.page.histogram import bin_edges
-from oq.rank import Ranking
+from oq.ranking.rank import Ranking
 
 DRAWN = 40
 """Layers in one picture, the worst ones."""

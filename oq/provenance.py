@@ -6,9 +6,9 @@ from pathlib import Path
 import onnx
 
 import oq
-from oq.cache import digest
-from oq.compare import Verification
-from oq.measure import Measured, Methods
+from oq.calibration.cache import digest
+from oq.calibration.measure import Measured, Methods
+from oq.comparison.compare import Verification
 from oq.ready import Ready
 
 
@@ -20,7 +20,7 @@ def provenance(
         "oq.version": oq.__version__,
         "oq.target": ready.target.name,
         "oq.calibrator": repr(methods.default),
-        "oq.data": f"statistics sha256:{digest(measured.statistics)}",
+        "oq.data.source": f"statistics sha256:{digest(measured.statistics)}",
         "oq.samples": str(measured.samples),
     }
     if found is not None:

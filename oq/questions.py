@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from oq.checks.judgement import Judgement
+from oq.checks.judgement import judge as judge_model
 from oq.explain import why_lines
-from oq.judgement import Judgement
-from oq.judgement import judge as judge_model
 from oq.legal import Finding
 from oq.overrides import Layer, Mode, Wishes
 from oq.ready import Model, load, make_ready, own_target

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import onnx
 
 from oq import registry
-from oq.collect import tensors_to_calibrate
-from oq.data import Fitted, open_source, random_source, split, subset
+from oq.calibration.collect import tensors_to_calibrate
+from oq.calibration.measure import Methods
+from oq.calibration.ranges import read_ranges
+from oq.data.source import Fitted, open_source, random_source, split, subset
 from oq.errors import DataError, ModelError, OptionError
 from oq.files import load_model
 from oq.graph import Graph
-from oq.measure import Methods
 from oq.overrides import Wishes, apply_layers, least_opset
 from oq.plan import plan as decide
 from oq.predicates import is_copy
 from oq.prepare.infer_types import read_type
 from oq.prepare.order import prepare
-from oq.ranges import read_ranges
 from oq.spec import Own, Plan, Range, TensorInfo, measured_at
 from oq.statistics import Need
 from oq.target import Target, with_options
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Model: TypeAlias = "str | Path | onnx.ModelProto | nn.Module"
-"""A file, a model in memory, or a torch module, which is exported first (:mod:`oq.export`)."""
+"""A file, a model in memory, or a torch module, which is exported first (`oq.exporting`)."""
 
 HELD_BACK = 8
 """Every eighth calibration sample is kept out of calibration, to verify on."""
@@ -189,7 +189,7 @@ def load(model: Model, example_inputs: object = None) -> onnx.ModelProto:
         return load_model(model)
     if isinstance(model, onnx.ModelProto):
         return model
-    from oq.export import export_module, is_module
+    from oq.exporting.export import export_module, is_module
 
     if not is_module(model):
         raise OptionError(

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from oq.data import Fitted
+from oq.data.sampling import RANDOM as RANDOM_NAME
+from oq.data.source import Fitted
 from oq.ready import Model
-from oq.sampling import RANDOM as RANDOM_NAME
 
 
 def remedy(

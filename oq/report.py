@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oq.budget.outcome import Searched
-from oq.compare import Verification
-from oq.deviation import Classification, OutputError
-from oq.layers import LayerError
+from oq.comparison.compare import Verification
+from oq.comparison.deviation import Classification, OutputError
+from oq.comparison.layers import LayerError
 from oq.legal import Finding
 from oq.ops import facts
 from oq.refine.outcome import Outcome

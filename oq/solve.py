@@ -12,9 +12,9 @@ from typing import assert_never
 
 import numpy as np
 
+from oq.calibration.readers import weigh_readers
 from oq.calibrator import Calibrator, Readers
 from oq.grid import SMALLEST_SCALE, Grid, fit
-from oq.readers import weigh_readers
 from oq.spec import Fixed, Own, Plan, Product, QType, Range, Share, Site, SiteKey, key, measured_at
 from oq.statistics import MASK, Need, Statistics, together
 from oq.target import Legalizer

@@ -128,7 +128,7 @@ Obstacle = Callable[[Place], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What runs the files: how it treats a Q/DQ graph of any tool, for :mod:`oq.forecast`.
+    """What runs the files: how it treats a Q/DQ graph of any tool, for :mod:`oq.checks.forecast`.
 
     ``codes``: integer types its kernels read.  ``rules``: rows that it runs in integers and that
     this target does not ask for.  ``moves``: ops across which it moves a Q or DQ by itself (None:

@@ -16,7 +16,7 @@ one-op models for what their optimized graph holds:
 
 from dataclasses import replace
 
-from oq.obstacles import (
+from oq.checks.obstacles import (
     clamp_is_not_the_grid,
     float_output_without_int32_bias,
     int8_is_shared,

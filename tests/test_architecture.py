@@ -34,101 +34,88 @@ GRAPHS = {*VALUES, "ops", "view"}
 RULES = {*GRAPHS, "target"}
 MAY_IMPORT: dict[str, set[str]] = {
     # values and tables
-    "oq": {"budget", "errors", "pipeline", "rank"},
+    "oq": {"budget", "errors", "pipeline", "ranking"},
     "oq.errors": set(),
     "oq.spec": {"numpy"},
     "oq.ops": set(),
     "oq.view": {"spec"},
     "oq.grid": {"ml_dtypes", "numpy", *VALUES},
-    "oq.target": {"spec", "grid", "ops", "view", "errors"},
+    "oq.target": {"errors", "grid", "ops", "spec", "view"},
     "oq.predicates": {"numpy", *RULES},
     "oq.qdq": {"numpy", *GRAPHS},
-    "oq.obstacles": {"numpy", *RULES, "predicates", "qdq"},
+    "oq.checks.obstacles": {"numpy", *RULES, "predicates", "qdq"},
     "oq.cost": {"view"},
     "oq.unite": {*RULES, "predicates"},
     "oq.statistics": {"numpy", *VALUES},
     "oq.tally": {"numpy", *VALUES, "grid", "statistics"},
     "oq.weights": {"numpy", *VALUES, "grid"},
-    "oq.readers": {"numpy", *GRAPHS, "calibrator"},
+    "oq.calibration.readers": {"numpy", *GRAPHS, "calibrator"},
     "oq.calibrator": {"numpy", *VALUES, "grid", "statistics"},
-    "oq.targets": set(),
     "oq.speed": {*RULES, "predicates"},
     "oq.tensorrt": {*RULES, "predicates"},
-    "oq.targets.*": {*RULES, "dpu", "obstacles", "predicates", "speed", "tensorrt"},
-    "oq.calibrators": set(),
-    "oq.calibrators.*": {
-        *{"numpy", *VALUES},
-        *{"calibrator", "calibrators", "grid", "statistics", "tally"},
-    },
+    "oq.targets.*": {*RULES, "checks", "dpu", "predicates", "speed", "tensorrt"},
+    "oq.calibrators.*": {"numpy", *VALUES, "calibrator", "calibrators", "grid", "statistics",
+        "tally"},
     # models
     "oq.files": {"onnx", "google", "errors"},
     "oq.shell": {"onnx", "spec"},
     "oq.graph": {"numpy", "onnx", "onnx_graphsurgeon", *VALUES, "shell", "view"},
-    "oq.prepare": set(),
     "oq.prepare.*": {"numpy", "onnx", *GRAPHS, "graph", "prepare", "session"},
     "oq.session": {"numpy", "onnx", "onnxruntime", *VALUES, "files"},
     # engines
     "oq.engine": {"onnx", *VALUES, "session"},
-    "oq.engines": set(),
     "oq.engines.*": {"onnx", "openvino", *VALUES, "dpu", "engine", "files", "ops", "session"},
     # stages
     "oq.wanted": {*RULES, "predicates"},
     "oq.plan": {*RULES, "predicates", "unite", "wanted"},
-    "oq.collect": {"numpy", "onnx", *VALUES, "session", "statistics", "view"},
+    "oq.calibration.collect": {"numpy", "onnx", *VALUES, "session", "statistics", "view"},
     "oq.overrides": {*VALUES, "target", "view"},
-    "oq.solve": {
-        *{"numpy", *VALUES},
-        *{"calibrator", "grid", "readers", "statistics", "target", "view", "weights"},
-    },
-    "oq.refine": set(),
-    "oq.refine.*": {"numpy", "onnx", "torch", *GRAPHS,
-        *{"data", "deviation", "emit", "graph", "grid", "measure"},
-        *{"predicates", "ready", "refine", "registry", "session", "solve"},
-        *{"statistics"}},
-    "oq.sanity": {*VALUES, "compare", "ops", "plan", "statistics"},
-    "oq.cache": {"numpy", "onnx", *VALUES, "collect", "files", "statistics"},
-    "oq.ranges": {"numpy", *VALUES, "files"},
+    "oq.solve": {"numpy", *VALUES, "calibration", "calibrator", "grid", "statistics", "target",
+        "view", "weights"},
+    "oq.refine.*": {"numpy", "onnx", "torch", *GRAPHS, "calibration", "comparison", "data",
+        "emit", "graph", "grid", "predicates", "ready", "refine", "registry", "session", "solve",
+        "statistics"},
+    "oq.calibration.sanity": {*VALUES, "comparison", "ops", "plan", "statistics"},
+    "oq.calibration.cache": {"numpy", "onnx", *VALUES, "calibration", "files", "statistics"},
+    "oq.calibration.ranges": {"numpy", *VALUES, "files"},
     "oq.emit": {"numpy", *VALUES, "graph", "grid", "solve", "view"},
     "oq.half": {"numpy", "onnx", *VALUES, "graph", "view"},
     # what was lost, and where
-    "oq.deviation": {"numpy", *VALUES},
-    "oq.metrics": {"numpy", *VALUES, "deviation"},
-    "oq.compare": {"numpy", "onnx", *VALUES, "deviation", "engine", "layers", "metrics", "session"},
-    "oq.shared": {"numpy", "onnx", *VALUES, "qdq", "session", "view"},
-    "oq.shares": {"numpy", "onnx", *VALUES, "deviation", "session", "shared", "view"},
-    "oq.layers": {"numpy", "onnx", *VALUES,
-        *{"deviation", "graph", "session", "shared", "shares", "view"}},
-    "oq.variants": {"numpy", "onnx", *VALUES,
-        *{"deviation", "emit", "files", "graph", "session", "solve"}},
-    "oq.rank": {*GRAPHS, *{"measure", "overrides", "plan", "progress", "ready"},
-        *{"session", "solve", "target", "variants"}},
-    "oq.ranking": {"errors", "files", "rank", "report"},
-    "oq.plot": {"matplotlib", "errors", "files", "layers", "page", "rank"},
+    "oq.comparison.deviation": {"numpy", *VALUES},
+    "oq.comparison.metrics": {"numpy", *VALUES, "comparison"},
+    "oq.comparison.compare": {"numpy", "onnx", *VALUES, "comparison", "engine", "session"},
+    "oq.comparison.shared": {"numpy", "onnx", *VALUES, "qdq", "session", "view"},
+    "oq.comparison.shares": {"numpy", "onnx", *VALUES, "comparison", "session", "view"},
+    "oq.comparison.layers": {"numpy", "onnx", *VALUES, "comparison", "graph", "session", "view"},
+    "oq.ranking.variants": {"numpy", "onnx", *VALUES, "comparison", "emit", "files", "graph",
+        "session", "solve"},
+    "oq.ranking.rank": {*GRAPHS, "calibration", "overrides", "plan", "progress", "ranking",
+        "ready", "session", "solve", "target"},
+    "oq.ranking.table": {"errors", "files", "ranking", "report"},
+    "oq.plot": {"matplotlib", "comparison", "errors", "files", "page", "ranking"},
     # the page: values, what gathers them, charts, writing
-    "oq.page": set(),
-    "oq.page.content": {"compare", "legal", "rank", "refine"},
+    "oq.page.content": {"comparison", "legal", "ranking", "refine"},
     "oq.page.places": {"numpy", *GRAPHS, "grid", "qdq", "solve"},
-    "oq.page.measured": {"numpy", *GRAPHS, *{"calibrator", "grid", "measure", "page", "readers"},
-        *{"registry", "statistics", "tally"}},
+    "oq.page.measured": {"numpy", *GRAPHS, "calibration", "calibrator", "grid", "page",
+        "registry", "statistics", "tally"},
     "oq.page.constants": {"numpy", *GRAPHS, "page", "weights"},
-    "oq.page.layout": {*GRAPHS, "forecast", "page"},
-    "oq.page.gather": {"onnx", *GRAPHS, *{"calibrator", "collect", "data", "graph", "judgement"},
-        *{"measure", "page", "ready", "refine", "statistics", "target"}},
+    "oq.page.layout": {*GRAPHS, "checks", "page"},
+    "oq.page.gather": {"onnx", *GRAPHS, "calibration", "calibrator", "checks", "data", "graph",
+        "page", "ready", "refine", "statistics", "target"},
     "oq.page.svg": set(),
     "oq.page.style": set(),
-    "oq.page.errors": {"page", "rank"},
-    "oq.page.document": {"compare", "engine", "page", "report"},
-    "oq.page.tell": {"onnx", *{"budget", "compare", "data", "files", "ops", "outlook", "page"},
-        *{"provenance", "rank", "ready", "registry", "report"}},
-    "oq.page.write": {"errors", "files", "page", "rank", "ranking", "report"},
-    "oq.page.read": {"errors", "layers", "page", "rank", "ranking"},
-    "oq.page.*": {"layers", "page"},
+    "oq.page.errors": {"page", "ranking"},
+    "oq.page.document": {"comparison", "engine", "page", "report"},
+    "oq.page.tell": {"onnx", "budget", "checks", "comparison", "data", "files", "ops", "page",
+        "provenance", "ranking", "ready", "registry", "report"},
+    "oq.page.write": {"errors", "files", "page", "ranking", "report"},
+    "oq.page.read": {"comparison", "errors", "page", "ranking"},
+    "oq.page.*": {"comparison", "page"},
     # the DPU's arithmetic
-    "oq.dpu": set(),
     "oq.dpu.exact": {"numpy", "spec"},
     "oq.dpu.factors": set(),
     "oq.dpu.windows": {"numpy", "spec"},
-    "oq.dpu.kernels": {"numpy", "spec", "dpu"},
+    "oq.dpu.kernels": {"numpy", "dpu", "spec"},
     "oq.dpu.checks": {"numpy", *GRAPHS, "dpu", "predicates"},
     "oq.dpu.legalize": {"numpy", *RULES, "dpu", "grid"},
     "oq.dpu.limits": set(),
@@ -139,75 +126,68 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.dpu.scales": {"numpy", "spec"},
     "oq.dpu.simulate": {"numpy", "onnx", *GRAPHS, "dpu", "graph", "predicates", "session"},
     "oq.guard": {"graph", "legal", "ops", "qdq", "view"},
-    "oq.placement": {*GRAPHS, "predicates", "qdq"},
-    "oq.float16": {"numpy", *GRAPHS, "placement", "qdq"},
-    "oq.legal": {"numpy", *RULES, "dpu", "float16", "placement", "qdq"},
-    "oq.plain": {"numpy", *GRAPHS, "qdq"},
-    "oq.forecast": {*RULES, "cost", "plain", "plan", "predicates", "qdq"},
-    "oq.subgraphs": {"onnx"},
-    "oq.judgement": {"onnx", *VALUES, *{"forecast", "graph", "legal", "prepare", "subgraphs"},
-        *{"target", "view"}},
+    "oq.checks.placement": {*GRAPHS, "predicates", "qdq"},
+    "oq.checks.float16": {"numpy", *GRAPHS, "checks", "qdq"},
+    "oq.legal": {"numpy", *RULES, "checks", "dpu", "qdq"},
+    "oq.checks.plain": {"numpy", *GRAPHS, "qdq"},
+    "oq.checks.forecast": {*RULES, "checks", "cost", "plan", "predicates", "qdq"},
+    "oq.checks.subgraphs": {"onnx"},
+    "oq.checks.judgement": {"onnx", *VALUES, "checks", "graph", "legal", "prepare", "target",
+        "view"},
     # data
-    "oq.preprocess": {"numpy", "yaml", *VALUES},
-    "oq.sources": set(),
-    "oq.sources.*": {"numpy", "onnx", "google", "PIL", *VALUES, "preprocess", "sources"},
-    "oq.sampling": {"numpy", *VALUES, "sources"},
-    "oq.data": {"numpy", *VALUES, "preprocess", "sampling", "sources"},
+    "oq.data.preprocess": {"numpy", "yaml", *VALUES},
+    "oq.data.sources.*": {"numpy", "onnx", "google", "PIL", *VALUES, "data"},
+    "oq.data.sampling": {"numpy", *VALUES, "data"},
+    "oq.data.source": {"numpy", *VALUES, "data"},
     # export
-    "oq.factory": {"torch", "errors"},
-    "oq.trace": {"torch", "onnx_ir", "onnxscript", "errors", "factory"},
-    "oq.export": {
-        *{"numpy", "onnx", "torch", "onnxscript", *VALUES},
-        *{"factory", "files", "session", "trace"},
-    },
+    "oq.exporting.factory": {"torch", "errors"},
+    "oq.exporting.trace": {"torch", "onnx_ir", "onnxscript", "errors", "exporting"},
+    "oq.exporting.export": {"numpy", "onnx", "torch", "onnxscript", *VALUES, "exporting",
+        "files", "session"},
     # outside
-    "oq.report": {"budget", "refine", *VALUES, "compare", "deviation", "layers", "legal", "ops"},
+    "oq.report": {*VALUES, "budget", "comparison", "legal", "ops", "refine"},
     "oq.explain": {*GRAPHS, "report"},
-    "oq.outlook": {"forecast", "judgement", "legal", "report"},
-    "oq.questions": {"explain", "judgement", "legal", "overrides", "ready", "spec"},
+    "oq.checks.outlook": {"checks", "legal", "report"},
+    "oq.questions": {"checks", "explain", "legal", "overrides", "ready", "spec"},
     "oq.registry": {*VALUES, "calibrator", "target"},
-    "oq.measure": {"onnx", *VALUES, *{"cache", "calibrator", "collect", "data", "session"},
-        *{"statistics", "view"}},
-    "oq.ready": {"onnx", "torch", *GRAPHS, *{"collect", "data", "export", "files", "graph"},
-        *{"measure", "overrides", "plan", "predicates", "prepare", "ranges", "registry", "target"}},
+    "oq.calibration.measure": {"onnx", *VALUES, "calibration", "calibrator", "data", "session",
+        "statistics", "view"},
+    "oq.ready": {"onnx", "torch", *GRAPHS, "calibration", "data", "exporting", "files", "graph",
+        "overrides", "plan", "predicates", "prepare", "registry", "target"},
     "oq.config": {"yaml", "errors", "overrides"},
-    "oq.remarks": {"data", "ready", "sampling"},
-    "oq.provenance": {"onnx", *{"cache", "compare", "measure", "ready"}},
-    "oq.written": {"onnx", *{"emit", "guard", "half", "legal", "ready", "refine", "statistics"}},
+    "oq.remarks": {"data", "ready"},
+    "oq.provenance": {"onnx", "calibration", "comparison", "ready"},
+    "oq.written": {"onnx", "emit", "guard", "half", "legal", "ready", "refine", "statistics"},
     "oq.progress": {"rich"},
-    "oq.pipeline": {"onnx", *GRAPHS, *{"cache", "collect", "compare", "config", "data"},
-        *{"files", "page", "written"},
-        *{"engine", "layers", "legal", "measure", "metrics", "overrides"},
-        *{"progress", "provenance", "questions", "ready", "refine", "registry", "remarks"},
-        *{"report", "sanity", "session", "solve", "statistics", "target"}},
-    "oq.budget": set(),
+    "oq.pipeline": {"onnx", *GRAPHS, "calibration", "comparison", "config", "data", "engine",
+        "files", "legal", "overrides", "page", "progress", "provenance", "questions", "ready",
+        "refine", "registry", "remarks", "report", "session", "solve", "statistics", "target",
+        "written"},
     "oq.budget.trial": set(),
     "oq.budget.outcome": set(),
     "oq.budget.strategy": {"budget"},
     "oq.budget.journal": {"budget", "errors", "files"},
-    "oq.budget.score": {"onnx", "budget", "compare", "data", "errors", "ready", "session",
+    "oq.budget.score": {"onnx", "budget", "comparison", "data", "errors", "ready", "session",
         "target"},
-    "oq.budget.proxy": {"onnx", "budget", *{"cost", "data", "measure", "overrides", "rank"},
-        *{"ready", "refine", "session", "solve", "variants", "view"}},
-    "oq.budget.run": {"onnx", "budget", *{"cache", "compare", "config", "data", "errors"},
-        *{"judgement", "measure", "overrides", "page", "pipeline", "progress"},
-        *{"ready", "refine", "target"}},
+    "oq.budget.proxy": {"onnx", "budget", "calibration", "cost", "data", "overrides", "ranking",
+        "ready", "refine", "session", "solve", "view"},
+    "oq.budget.run": {"onnx", "budget", "calibration", "checks", "comparison", "config", "data",
+        "errors", "overrides", "page", "pipeline", "progress", "ready", "refine", "target"},
     "oq.doctor": {"session"},
-    "oq.demo": {"pipeline", "registry", "files", "compare"},
-    "oq.flags": {"typer", "yaml", *{"config", "errors", "overrides", "registry"}},
-    "oq.console": {"typer", "report"},
-    "oq.commands": set(),
-    "oq.commands.*": {"typer", *{"console", "errors", "flags", "progress"}, *{"cache", "demo"},
-        *{"config", "doctor", "explain", "export", "files", "outlook", "page", "pipeline", "plot"},
-        *{"rank", "ranking", "registry", "report"}},
-    "oq.cli": {"budget", "typer", "errors", "flags", "progress", "ranges", "session",
-        *{"commands", "compare", "console", "files", "pipeline", "provenance", "registry"},
-        "report"},
+    "oq.demo": {"comparison", "files", "pipeline", "registry"},
+    "oq.commands.flags": {"typer", "yaml", "config", "errors", "overrides", "registry"},
+    "oq.commands.console": {"typer", "report"},
+    "oq.commands.*": {"typer", "calibration", "checks", "commands", "config", "demo", "doctor",
+        "errors", "explain", "exporting", "files", "page", "pipeline", "plot", "progress",
+        "ranking", "registry", "report"},
+    "oq.cli": {"typer", "budget", "calibration", "commands", "comparison", "errors", "files",
+        "pipeline", "progress", "provenance", "registry", "report", "session"},
     "oq.__main__": {"cli"},
 }  # fmt: skip
 """Module -> what it imports besides the standard library: packages, and parts of oq by first name.
 
 A module that is not named and whose package has no ``.*`` row fails the test: give it a row.
+The file that makes a folder a package imports nothing.
 """
 
 
@@ -255,9 +235,10 @@ def part(name: str) -> str:
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_what_its_row_allows(module: str) -> None:
     row = module if module in MAY_IMPORT else module.rpartition(".")[0] + ".*"
-    assert row in MAY_IMPORT, f"{module} has no row in MAY_IMPORT"
+    package = MODULES[module].name == "__init__.py"
+    assert package or row in MAY_IMPORT, f"{module} has no row in MAY_IMPORT"
     found = {part(name) for name in imports(module, typing=True)} - set(sys.stdlib_module_names)
-    assert found - {""} <= MAY_IMPORT[row]
+    assert found - {""} <= MAY_IMPORT.get(row, set())
 
 
 def test_the_table_has_no_dead_rows() -> None:
@@ -287,9 +268,25 @@ def test_there_are_no_cycles_not_even_lazy_ones() -> None:
         ("openvino", {"oq.engines.openvino"}),
         ("onnx_graphsurgeon", {"oq.graph"}),
         ("matplotlib", {"oq.plot"}),
-        ("typer", {"oq.cli", "oq.console", "oq.flags", *(f"oq.commands.{c}" for c in COMMANDS)}),
+        (
+            "typer",
+            {
+                "oq.cli",
+                "oq.commands.console",
+                "oq.commands.flags",
+                *(f"oq.commands.{c}" for c in COMMANDS),
+            },
+        ),
         ("rich", {"oq.progress"}),
-        ("torch", {"oq.export", "oq.factory", "oq.refine.adaround", "oq.trace"}),
+        (
+            "torch",
+            {
+                "oq.exporting.export",
+                "oq.exporting.factory",
+                "oq.refine.adaround",
+                "oq.exporting.trace",
+            },
+        ),
     ],
 )
 def test_one_module_speaks_to_a_library(package: str, owners: set[str]) -> None:
@@ -312,7 +309,7 @@ def test_heavy_libraries_are_imported_when_they_are_used() -> None:
 
 
 def test_only_the_command_line_prints() -> None:
-    for module in set(MODULES) - {"oq.cli", "oq.console"}:
+    for module in set(MODULES) - {"oq.cli", "oq.commands.console"}:
         for node in ast.walk(tree(module)):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
@@ -359,8 +356,11 @@ OP_NAMES = (".op", ".op_type")
 
 def test_ops_are_named_in_tables_not_in_chains() -> None:
     """Comparing an op's name outside ops, targets and prepare is a question for review."""
-    allowed = {"oq.legal", "oq.predicates", "oq.graph", "oq.compare", "oq.tensorrt"}
-    allowed |= {"oq.obstacles", "oq.placement"}  # predicates and checks over Q/DQ graphs
+    allowed = {"oq.legal", "oq.predicates", "oq.graph", "oq.comparison.compare", "oq.tensorrt"}
+    allowed |= {
+        "oq.checks.obstacles",
+        "oq.checks.placement",
+    }  # predicates and checks over Q/DQ graphs
     for module in MODULES:
         if module in allowed or module.startswith(("oq.prepare", "oq.targets")):
             continue

@@ -12,7 +12,7 @@ from oq.report import to_json
 
 @pytest.mark.slow
 def test_the_whole_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oq.compare.LATENCY_SECONDS", 0.05)
+    monkeypatch.setattr("oq.comparison.compare.LATENCY_SECONDS", 0.05)
     told: list[str] = []
     rows = list(run_demo(tmp_path / "new" / "folder", told.append))
     models = ("residual", "separable", "transformer")

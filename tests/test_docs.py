@@ -31,8 +31,8 @@ import typer
 import oq
 from oq import cli, doctor, registry
 from oq.config import KEYS, read_config
+from oq.data.preprocess import read_preprocess
 from oq.pipeline import make_plan
-from oq.preprocess import read_preprocess
 from oq.refine.order import STEPS
 from tests import figures
 
@@ -150,7 +150,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for example in (ROOT / "examples").iterdir():
         shutil.copy(example, tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("oq.compare.LATENCY_SECONDS", 0.02)
+    monkeypatch.setattr("oq.comparison.compare.LATENCY_SECONDS", 0.02)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(registry, "_added", {kind: {} for kind in ("targets", "calibrators")})
     return tmp_path

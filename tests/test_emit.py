@@ -13,8 +13,8 @@ import pytest
 
 import oq
 from oq import registry
+from oq.calibration.collect import collect, tensors_to_calibrate
 from oq.calibrators.minmax import MinMax
-from oq.collect import collect, tensors_to_calibrate
 from oq.emit import emit
 from oq.files import load_model
 from oq.graph import Graph

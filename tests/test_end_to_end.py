@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 import oq
 from oq import registry
-from oq.compare import Verification
+from oq.comparison.compare import Verification
 from oq.report import weighted_layers
 from oq.session import optimized_ops
 from oq.spec import Array

@@ -21,8 +21,8 @@ from oq.errors import ModelError
 from oq.graph import Graph
 from oq.legal import ALWAYS, CHECKS, Finding, check
 from oq.spec import Array
+from tests.checks.test_placement import PLACEMENT
 from tests.graphs import Net
-from tests.test_placement import PLACEMENT
 
 SCALE = np.float32(0.1)
 U8, U128, S8 = np.uint8(0), np.uint8(128), np.int8(0)

@@ -8,7 +8,7 @@ import pytest
 
 import oq
 from oq import pipeline, registry
-from oq.judgement import judge
+from oq.checks.judgement import judge
 from oq.ops import INTEGER_KERNELS
 from oq.overrides import Mode
 from oq.prepare.order import QUANTIZED

@@ -6,9 +6,9 @@ import pytest
 
 import oq
 from oq import registry
+from oq.calibration.measure import measure
 from oq.errors import OptionError
 from oq.graph import Graph
-from oq.measure import measure
 from oq.overrides import Choice, Layer, Wishes, apply_layers, parse_layer
 from oq.pipeline import make_plan
 from oq.ready import make_methods

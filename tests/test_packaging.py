@@ -18,6 +18,9 @@ ROOT = Path(oq.__file__).parents[1]
 BESIDE = shutil.ignore_patterns(".git", "__pycache__", "build", "*.egg-info", ".*_cache", ".venv")
 """What lies beside the sources and is none of them."""
 
+PACKAGES = sorted(p.parent for p in (ROOT / "oq").rglob("__init__.py"))
+"""Every folder of ``oq/`` that is a package, itself included; targets and such lie beside it."""
+
 
 @pytest.fixture(scope="module")
 def project() -> dict[str, Any]:
@@ -26,8 +29,8 @@ def project() -> dict[str, Any]:
 
 def test_the_packages_are_the_folders(project: dict[str, Any]) -> None:
     tool = project["tool"]["setuptools"]
-    folders = {f"oq.{p.parent.name}" for p in (ROOT / "oq").glob("*/__init__.py")}
-    assert sorted(tool["packages"]) == sorted({"oq", *folders})
+    folders = {".".join(p.relative_to(ROOT).parts) for p in PACKAGES}
+    assert set(tool["packages"]) == folders | set(tool["package-dir"])
     for name, folder in tool["package-dir"].items():
         assert (ROOT / folder / "__init__.py").is_file()
         # What a checkout sees under the package's own folder is the same folder.
@@ -79,9 +82,9 @@ def test_the_wheel_holds_the_package_and_its_data(wheel: zipfile.ZipFile) -> Non
     names = set(wheel.namelist())
     wanted = {"oq/py.typed"}
     for folder, package in (
-        *((ROOT / "oq", "oq"), (ROOT / "targets", "oq/targets")),
+        (ROOT / "targets", "oq/targets"),
         *((ROOT / "calibrators", "oq/calibrators"), (ROOT / "models" / "bundled", "oq/bundled")),
-        *((p, f"oq/{p.name}") for p in (ROOT / "oq").iterdir() if (p / "__init__.py").is_file()),
+        *((p, p.relative_to(ROOT).as_posix()) for p in PACKAGES),
     ):
         wanted |= {f"{package}/{p.name}" for p in folder.glob("*.py")}
     bundled = ROOT / "models" / "bundled"

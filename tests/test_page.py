@@ -22,10 +22,10 @@ from oq.page.gather import names_of
 from oq.page.read import read_pictures
 from oq.page.tell import tell_run
 from oq.page.write import want_page
-from oq.ranking import read_ranking, write_table
+from oq.ranking.table import read_ranking, write_table
 from oq.report import to_json
 from tests.graphs import IMAGE, Net
-from tests.test_ranking import FOUND
+from tests.ranking.test_table import FOUND
 
 X = np.random.default_rng(0).normal(size=(32, 4, 8, 8)).astype(np.float32)
 NASTY = "<script>alert(1)</script>&\"'\x01\u2028]]>"

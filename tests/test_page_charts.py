@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from oq import registry
+from oq.comparison.layers import LayerError
 from oq.grid import fake_quantize, fit
-from oq.layers import LayerError
 from oq.page.around import draw_around
 from oq.page.bars import Bar, draw_bars
 from oq.page.channels import COLUMNS, describe_spread, draw_channels, gather_columns

@@ -93,12 +93,12 @@ def test_provenance_tells_how_the_file_was_made() -> None:
     assert kept["author"] == "someone"
     assert (kept["oq.version"], kept["oq.target"]) == (oq.__version__, "trt")
     assert kept["oq.samples"] == "18"
-    assert re.fullmatch(r"statistics sha256:[0-9a-f]{64}", kept["oq.data"])
+    assert re.fullmatch(r"statistics sha256:[0-9a-f]{64}", kept["oq.data.source"])
     assert re.fullmatch(r"r \d+\.\d dB", kept["oq.error"])
     assert (
-        kept["oq.data"]
+        kept["oq.data.source"]
         != {p.key: p.value for p in oq.quantize(model, "trt", X[:9]).model.metadata_props}[
-            "oq.data"
+            "oq.data.source"
         ]
     )
 
@@ -147,7 +147,7 @@ def test_a_fixed_batch(count: int, calibrated: int) -> None:
 def test_samples_are_drawn_by_the_seed() -> None:
     def fingerprint(seed: int) -> str:
         model = oq.quantize(network(), "ort", X, samples=5, seed=seed, verify=False).model
-        found: str = {p.key: p.value for p in model.metadata_props}["oq.data"]
+        found: str = {p.key: p.value for p in model.metadata_props}["oq.data.source"]
         return found
 
     assert oq.quantize(network(), "ort", X, samples=5, verify=False).report.samples == 5

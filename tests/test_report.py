@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from oq import pipeline
-from oq.compare import Latency, ReadingResult, Verification
-from oq.deviation import Classification, OutputError
+from oq.comparison.compare import Latency, ReadingResult, Verification
+from oq.comparison.deviation import Classification, OutputError
 from oq.engine import Kernels
 from oq.legal import Finding
 from oq.report import (

@@ -13,11 +13,12 @@ from typing import Any
 import onnx
 
 from oq.budget.strategy import Ranked
+from oq.calibration.measure import Job, Shared
 from oq.cost import macs
-from oq.data import Fitted
-from oq.measure import Job, Shared
+from oq.data.source import Fitted
 from oq.overrides import Wishes
-from oq.rank import Layer, find_layers
+from oq.ranking.rank import Layer, find_layers
+from oq.ranking.variants import TASK_VARIANTS, Variant, open_bench
 from oq.ready import (
     Ready,
     choose_target,
@@ -31,7 +32,6 @@ from oq.ready import (
 from oq.refine.settle import Settler
 from oq.session import Settings
 from oq.solve import Solution
-from oq.variants import TASK_VARIANTS, Variant, open_bench
 from oq.view import GraphView
 
 BATCH = 8

@@ -27,13 +27,13 @@ from oq.budget.proxy import make_ranker
 from oq.budget.score import Score, make_score
 from oq.budget.strategy import propose
 from oq.budget.trial import Trial, best_of
-from oq.cache import make_key
-from oq.compare import Verification
+from oq.calibration.cache import make_key
+from oq.calibration.measure import Shared
+from oq.checks.judgement import judge
+from oq.comparison.compare import Verification
 from oq.config import plain_options
-from oq.data import fingerprint, open_source
+from oq.data.source import fingerprint, open_source
 from oq.errors import OptionError
-from oq.judgement import judge
-from oq.measure import Shared
 from oq.overrides import Wishes
 from oq.page.write import want_page
 from oq.pipeline import Result, finish, quantize

@@ -7,8 +7,8 @@ from typing import Any
 
 import onnx
 
-from oq.compare import Verification, compare
-from oq.data import Fitted, open_source
+from oq.comparison.compare import Verification, compare
+from oq.data.source import Fitted, open_source
 from oq.errors import OptionError
 from oq.ready import inputs_of
 from oq.session import Settings

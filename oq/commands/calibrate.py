@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from oq.console import say
-from oq.errors import OptionError
-from oq.flags import (
+from oq.commands.console import say
+from oq.commands.flags import (
     AutoBatchOpt,
     JsonOpt,
     KeepOpt,
@@ -19,6 +18,7 @@ from oq.flags import (
     SetOpt,
     read_settings,
 )
+from oq.errors import OptionError
 from oq.progress import show_progress
 
 
@@ -47,7 +47,7 @@ def calibrate(
 
     An interrupted run goes on where it stopped; --merge joins caches made apart.
     """
-    from oq.cache import merge_caches, save_cache
+    from oq.calibration.cache import merge_caches, save_cache
     from oq.files import check_writable
 
     check_writable(cache)

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from oq.console import say
-from oq.flags import (
+from oq.commands.console import say
+from oq.commands.flags import (
     JsonOpt,
     KeepOpt,
     LayerOpt,
@@ -58,7 +58,7 @@ def check(
     Says which nodes will run in int8, and why the others will not; exits with 1 on errors.
     """
     from oq import pipeline
-    from oq.outlook import judgement_lines
+    from oq.checks.outlook import judgement_lines
 
     found = pipeline.judge(model, target, settings=read_settings(settings))
     say(found, judgement_lines(found), as_json)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from oq.console import say, warn
-from oq.flags import JsonOpt
+from oq.commands.console import say, warn
+from oq.commands.flags import JsonOpt
 
 
 def export(
@@ -18,8 +18,8 @@ def export(
     as_json: JsonOpt = False,
 ) -> None:
     """Export a torch model to ONNX, compared with torch."""
-    from oq.export import export as export_model
-    from oq.export import export_lines
+    from oq.exporting.export import export as export_model
+    from oq.exporting.export import export_lines
 
     report = export_model(factory, output, opset=opset)
     say(report, export_lines(report), as_json)

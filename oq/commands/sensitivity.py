@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from oq.console import say
-from oq.errors import OptionError
-from oq.flags import (
+from oq.commands.console import say
+from oq.commands.flags import (
     BatchOpt,
     CalibratorOpt,
     DataOpt,
@@ -20,6 +19,7 @@ from oq.flags import (
     TargetOpt,
     read_settings,
 )
+from oq.errors import OptionError
 from oq.progress import show_progress
 
 
@@ -49,8 +49,8 @@ def sensitivity(
     as_json: JsonOpt = False,
 ) -> None:
     """Rank the layers by the error that quantizing each causes."""
-    from oq import rank
-    from oq.ranking import ranking_lines, write_table
+    from oq.ranking import rank
+    from oq.ranking.table import ranking_lines, write_table
 
     _check(output, (".csv", ".json"))
     _check(plot, (".png", ".svg", ".pdf"))

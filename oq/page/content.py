@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from oq.compare import Verification
+from oq.comparison.compare import Verification
 from oq.legal import Finding
-from oq.rank import Ranking
+from oq.ranking.rank import Ranking
 from oq.refine.outcome import Outcome
 
 Runs = Literal["int8", "moved", "float"]

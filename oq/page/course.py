@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from oq.layers import LayerError
+from oq.comparison.layers import LayerError
 from oq.page.svg import Scale, cut, dot, drawing, path, short, text, y_axis
 
 LEFT, RIGHT = 30.0, 352.0

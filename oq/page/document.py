@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterable
 
-from oq.compare import Verification
+from oq.comparison.compare import Verification
 from oq.engine import DEFAULT
 from oq.page.content import Story
 from oq.page.each import draw_layers, targets_of

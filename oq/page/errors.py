@@ -8,7 +8,7 @@ from oq.page.course import draw_course
 from oq.page.each import owners, targets_of
 from oq.page.parts import card, fold, items, section, table
 from oq.page.svg import short
-from oq.rank import Ranking, Sensitivity
+from oq.ranking.rank import Ranking, Sensitivity
 
 LISTED = 15
 """Bars of a picture."""

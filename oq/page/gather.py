@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import onnx
 
+from oq.calibration.collect import Needs, collect
+from oq.calibration.measure import EVERYTHING, Measured, measure
 from oq.calibrator import Calibrator
-from oq.collect import Needs, collect
-from oq.data import Fitted
+from oq.checks.judgement import judge
+from oq.data.source import Fitted
 from oq.graph import Graph
-from oq.judgement import judge
-from oq.measure import EVERYTHING, Measured, measure
 from oq.page.constants import weights
 from oq.page.content import Evidence
 from oq.page.layout import edges, fates_of, layers

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from oq.forecast import Fate, Forecast
+from oq.checks.forecast import Fate, Forecast
 from oq.ops import SHAPE_OPS, facts
 from oq.page.content import Edge, Layer, Runs
 from oq.page.places import Place

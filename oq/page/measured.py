@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from oq import registry
+from oq.calibration.measure import Methods
+from oq.calibration.readers import weigh_readers
 from oq.calibrator import Calibrator, Readers
 from oq.grid import Grid, fit
-from oq.measure import Methods
 from oq.page.content import Activation, Choice
 from oq.page.places import Place
-from oq.readers import weigh_readers
 from oq.spec import Array, Own, Range, Site
 from oq.statistics import Statistics
 from oq.tally import Tally, coarsen, quantization_error, tally

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oq.comparison.layers import LayerError
 from oq.errors import OptionError
-from oq.layers import LayerError
 from oq.page.content import Activation, Choice, Weight
-from oq.rank import Ranking
-from oq.ranking import as_ranking
+from oq.ranking.rank import Ranking
+from oq.ranking.table import as_ranking
 
 _STORY = re.compile(r'<script type="application/json" id="story">(.*?)</script>', re.DOTALL)
 

@@ -8,15 +8,15 @@ import onnx
 
 import oq
 from oq.budget.outcome import Searched
-from oq.compare import Verification
-from oq.data import Fitted
+from oq.checks.outlook import general
+from oq.comparison.compare import Verification
+from oq.data.source import Fitted
 from oq.files import file_bytes, model_bytes
 from oq.ops import facts
-from oq.outlook import general
 from oq.page.content import Evidence, Layer, Runs, Story
 from oq.page.gather import of_file
 from oq.provenance import target_of
-from oq.rank import Ranking
+from oq.ranking.rank import Ranking
 from oq.ready import Model
 from oq.registry import target as find_target
 from oq.report import Report, weighted_layers

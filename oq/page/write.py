@@ -9,8 +9,8 @@ from oq.files import check_writable, write_text
 from oq.page.content import Evidence, Story
 from oq.page.document import write_page
 from oq.page.tell import tell_run
-from oq.rank import Ranking
-from oq.ranking import read_ranking
+from oq.ranking.rank import Ranking
+from oq.ranking.table import read_ranking
 from oq.report import Report, to_json
 
 ENDINGS = (".html", ".json")

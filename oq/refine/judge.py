@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from oq.deviation import sqnr_db
+from oq.comparison.deviation import sqnr_db
 from oq.ops import SCORING
 from oq.refine.subject import Feeds
 from oq.session import Session, Settings, expose

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from oq.data import Fitted, subset
+from oq.data.source import Fitted, subset
 from oq.errors import DataError
 from oq.ready import divide
 from oq.refine.judge import Judge

@@ -7,8 +7,8 @@ from pathlib import Path
 import onnx
 
 from oq import registry
-from oq.data import Fitted
-from oq.measure import Job, Measured, Methods, Shared, measure
+from oq.calibration.measure import Job, Measured, Methods, Shared, measure
+from oq.data.source import Fitted
 from oq.ready import Ready, needs_of
 from oq.solve import Solution, solve
 from oq.spec import Range

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import onnx
 
-from oq.data import Fitted
+from oq.data.source import Fitted
 from oq.emit import emit
 from oq.graph import Graph
 from oq.solve import Solution

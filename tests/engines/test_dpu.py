@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import oq
-from oq.compare import compare
+from oq.comparison.compare import compare
 from oq.engines.dpu import ENGINE
 from oq.errors import ModelError
 from oq.report import verification_lines

@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 
 from oq import registry
+from oq.calibration.collect import collect, tensors_to_calibrate
 from oq.calibrators.minmax import MinMax
-from oq.collect import collect, tensors_to_calibrate
 from oq.overrides import Wishes
 from oq.ready import make_ready
 from oq.refine.subject import Subject

@@ -1,0 +1,1 @@
+"""From batches to statistics: running the model, keeping them, and range files."""

@@ -1,0 +1,61 @@
+"""Checks of what becomes a float16 program, as Core ML's are: rows of :mod:`oq.legal`.
+
+Sources: coremltools 9.0, ``converters/mil/mil/passes/defs/optimize_quantization.py`` (sums are
+rescaled so that one operand's scale is 1), ``ops/defs/iOS17/quantization_ops.py``.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from oq.checks.placement import Found
+from oq.ops import facts
+from oq.qdq import constant, dequantized_by, pairs, quantizers_of, same_grid
+from oq.view import GraphView
+
+LARGEST = float(np.finfo(np.float16).max)
+SMALLEST = float(np.finfo(np.float16).smallest_normal)
+CODES = 127
+"""Largest code that a rescaled operand multiplies."""
+
+POOLS = frozenset({"AveragePool", "GlobalAveragePool"})
+
+
+def no_float16_scale(view: GraphView) -> Iterator[Found]:
+    """The program holds the scale as a normal float16, or it holds another one."""
+    for node in pairs(view):
+        scale = constant(view, node, 1)
+        if scale is None:
+            continue
+        real = scale.astype(np.float64)
+        off = ~((real >= SMALLEST) & (real <= LARGEST))
+        with np.errstate(over="ignore"):
+            off |= real.astype(np.float16).astype(np.float64) != real
+        if off.any():
+            worst = float(real[off].min()) if real.ndim else float(real)
+            yield node.name, f"scale {worst:.9g} is no normal float16 number"
+
+
+def sum_overflows(view: GraphView) -> Iterator[Found]:
+    """``127 * scale(x) / scale(y)`` is a float16 in the rescaled sum."""
+    for node in view.nodes:
+        if node.op not in {"Add", "Sub"}:
+            continue
+        ends = [dequantized_by(view, t) for t in node.inputs]
+        scales = [s for e in ends if e is not None and (s := constant(view, e, 1)) is not None]
+        if len(scales) == 2 and all(s.size == 1 for s in scales):
+            ratio = max(float(a.item() / b.item()) for a, b in (scales, scales[::-1]))
+            if CODES * ratio > LARGEST:
+                yield node.name, f"its operands' scales differ by a factor of {ratio:.0f}"
+
+
+def sides_differ(view: GraphView) -> Iterator[Found]:
+    """Pooling and what only moves values have one grid on both sides."""
+    for node in view.nodes:
+        row = facts(node.op)
+        if row is None or (row.kind != "copy" and node.op not in POOLS):
+            continue
+        above = dequantized_by(view, node.inputs[0])
+        for below in quantizers_of(view, node.outputs[0]) if above is not None else ():
+            if above is not None and not same_grid(view, above, below):
+                yield node.name, f"the grids of {above.name!r} and {below.name!r} around it differ"

@@ -1,0 +1,308 @@
+"""What a target will make of a Q/DQ file, node by node, from the file alone.
+
+The target's own rows are matched to the graph (:func:`oq.plan.claim`), with what DequantizeLinear
+makes of stored codes read as constants, so a pair between two links ends a chain as it does in the
+engine.  A match runs in integers when
+
+* its data inputs come from DequantizeLinear, directly or across ops that only move values,
+* its weight and, where the row says so, its constant operands are stored codes,
+* its output goes to a QuantizeLinear, where the row demands one, and to nobody else where the
+  target is exclusive,
+* and no obstacle of the engine stands in the way (:mod:`oq.checks.obstacles`).
+
+Else it runs in float, and the first of these that fails is the reason.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from oq.checks.plain import merge_quantizers, read_as_float
+from oq.cost import macs
+from oq.ops import SHAPE_OPS
+from oq.plan import claim, holds_floats, skip_reason
+from oq.predicates import data_inputs, weight_input
+from oq.qdq import (
+    DQ,
+    PAIR,
+    Q,
+    codes_dtype,
+    dequantized_by,
+    pairs,
+    quantizers_of,
+    same_grid,
+    stored,
+)
+from oq.target import Match, Output, Place, Target
+from oq.view import GraphView, NodeView
+
+Runs = Literal["int8", "float"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of one node.
+
+    ``kernel``: the ops it runs with as one kernel (``Conv+Relu``), "" for a node that only moves
+    values or that the target has no row for.  ``with_nodes``: the other nodes of that kernel.
+    ``macs``: per sample, None where a shape is not known.
+    """
+
+    node: str
+    op: str
+    runs: Runs
+    kernel: str
+    with_nodes: tuple[str, ...]
+    reason: str
+    macs: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The fate of every node that holds real values, in graph order, and totals.
+
+    ``kernels``: how many integer kernels compute, ``float_kernels``: how many nodes and fused
+    groups stay in float (nodes that only move values are in neither).  ``requantizations``:
+    DequantizeLinear -> QuantizeLinear with nothing but moves between and another grid behind.
+    ``boundaries``: QuantizeLinear and DequantizeLinear nodes that no kernel takes in, which are
+    the edges between integers and float, graph inputs and outputs included.
+    """
+
+    target: str
+    nodes: tuple[Fate, ...]
+    kernels: int
+    float_kernels: int
+    macs: int
+    integer_macs: int
+    requantizations: int
+    boundaries: int
+
+    @property
+    def share(self) -> float:
+        """Percent of the known MACs that run in integers; 0 where there are none."""
+        return 100 * self.integer_macs / self.macs if self.macs else 0.0
+
+
+def forecast(view: GraphView, target: Target) -> Forecast:
+    """What ``target``'s engine runs in integers, and why not the rest."""
+    view = merge_quantizers(view)
+    plain = read_as_float(view)
+    rows = (*target.rules, *target.engine.rules)
+    matches, refusals = claim(plain, replace(target, rules=rows), {}, True)
+    matches = [m for m in matches if m.anchor.op not in PAIR]
+    engine = _Engine(view, target, _moves(target))
+    reasons = {m.anchor.name: _why_float(engine, m) for m in matches}
+    owner = {n.name: m for m in matches for n in m.members}
+    said = {r.node: r.reason for r in refusals}
+    fates = tuple(_fates(plain, target, owner, reasons, said))
+    computing = [m for m in matches if not _moves_values(m)]
+    done = sum(reasons[m.anchor.name] is None for m in computing)
+    alone = sum(f.node not in owner for f in fates)
+    runs = {f.node: f.runs for f in fates}
+    return Forecast(
+        target=target.name,
+        nodes=fates,
+        kernels=done,
+        float_kernels=len(computing) - done + alone,
+        macs=sum(f.macs or 0 for f in fates),
+        integer_macs=sum(f.macs or 0 for f in fates if f.runs == "int8"),
+        requantizations=sum(1 for _ in _requantized(engine)),
+        boundaries=sum(1 for _ in _boundaries(view, runs)),
+    )
+
+
+def _fates(
+    plain: GraphView,
+    target: Target,
+    owner: Mapping[str, Match],
+    reasons: Mapping[str, str | None],
+    said: Mapping[str, str],
+) -> Iterator[Fate]:
+    for node in plain.nodes:
+        if node.op in PAIR or node.op in SHAPE_OPS or not holds_floats(plain, node):
+            continue
+        match = owner.get(node.name)
+        if match is None:
+            why = skip_reason(target, node, said)
+            yield Fate(node.name, node.op, "float", "", (), why, macs(plain, node))
+            continue
+        reason = reasons[match.anchor.name]
+        yield Fate(
+            node=node.name,
+            op=node.op,
+            runs="int8" if reason is None else "float",
+            kernel="" if _moves_values(match) else match.name,
+            with_nodes=tuple(n.name for n in match.members if n.name != node.name),
+            reason=reason or "",
+            macs=macs(plain, node),
+        )
+
+
+# -- what each match meets in the real graph ------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """The graph and who runs it.  ``moves``: ops across which a Q or DQ travels by itself."""
+
+    view: GraphView
+    target: Target
+    moves: frozenset[str]
+
+    def source(self, tensor: str) -> NodeView | None:
+        """The DequantizeLinear that ``tensor`` comes from, across moves."""
+        producer = self.view.producer(tensor)
+        while producer is not None and producer.op in self.moves:
+            tensor = producer.inputs[0]
+            producer = self.view.producer(tensor)
+        return dequantized_by(self.view, tensor)
+
+    def readers(self, tensor: str) -> tuple[NodeView, ...]:
+        """Who reads the values of ``tensor``, and not only its shape."""
+        return tuple(n for n in self.view.consumers(tensor) if n.op not in SHAPE_OPS)
+
+    def sinks(self, tensor: str) -> tuple[NodeView, ...]:
+        """The QuantizeLinear nodes that ``tensor`` goes to, across moves that only it feeds."""
+        found = quantizers_of(self.view, tensor)
+        readers = self.readers(tensor)
+        if found or len(readers) != 1 or readers[0].op not in self.moves:
+            return found
+        return self.sinks(readers[0].outputs[0])
+
+
+def _moves_values(match: Match) -> bool:
+    """Whether the row only moves values: on codes it is no kernel that computes."""
+    united = match.rule.output is Output.UNITED and not match.rule.inputs
+    return match.rule.output is Output.SAME or united
+
+
+def _moves(target: Target) -> frozenset[str]:
+    if target.engine.moves is not None:
+        return frozenset(target.engine.moves)
+    links = [r.ops[0] for r in target.rules if r.output is Output.SAME]
+    return frozenset(op for link in links for op in ((link,) if isinstance(link, str) else link))
+
+
+def _why_float(engine: _Engine, match: Match) -> str | None:
+    """None when ``match`` runs in integers, else the first reason why not."""
+    steps = (_input_is_float, _weight_is_float, _operand_is_float, _output_is_float)
+    for step in steps:
+        reason = step(engine, match)
+        if reason is not None:
+            return reason
+    sources = (engine.source(t) for t in data_inputs(match.anchor))
+    known = tuple(dq for dq in sources if dq is not None)
+    place = Place(engine.view, match, known, engine.sinks(match.output))
+    found = (obstacle(place) for obstacle in engine.target.engine.obstacles)
+    return next((r for r in found if r is not None), None)
+
+
+def _input_is_float(engine: _Engine, match: Match) -> str | None:
+    if _moves_values(match):
+        return _move_is_float(engine, match)
+    if not match.rule.inputs:
+        return None
+    for tensor in data_inputs(match.anchor):
+        if engine.view.is_constant(tensor):
+            continue
+        dq = engine.source(tensor)
+        if dq is None:
+            return f"its input {tensor!r} is float: no DequantizeLinear makes it"
+        dtype = codes_dtype(engine.view, dq)
+        if dtype not in engine.target.engine.codes:
+            return f"its input {tensor!r} is {dtype}, for which there is no kernel"
+    return None
+
+
+def _move_is_float(engine: _Engine, match: Match) -> str | None:
+    """A move runs on codes when a Q or DQ travels across it, or both sides have one grid."""
+    node = match.anchor
+    sources = [engine.source(t) for t in data_inputs(node)]
+    dq, sinks = sources[0], engine.sinks(node.outputs[0])
+    if match.rule.output is Output.UNITED:
+        known = [s for s in sources if s is not None]
+        ends = (*known, *sinks)
+        if not all(same_grid(engine.view, ends[0], end) for end in ends):
+            return "the grids around it differ"
+        return None if sinks or len(known) == len(sources) else "one of its inputs is float"
+    if node.op in engine.moves:
+        same = dq is None or all(same_grid(engine.view, dq, q) for q in sinks)
+        if (dq is not None or sinks) and same:
+            return None
+        return "its two sides have different grids" if not same else "it stands between float nodes"
+    if dq is None:
+        return f"its input {node.inputs[0]!r} is float: no DequantizeLinear makes it"
+    if not sinks:
+        return f"no QuantizeLinear reads its output {node.outputs[0]!r}"
+    same = all(same_grid(engine.view, dq, q) for q in sinks)
+    return None if same else "its two sides have different grids"
+
+
+def _weight_is_float(engine: _Engine, match: Match) -> str | None:
+    weight = weight_input(match.anchor)
+    dq = None if weight is None else dequantized_by(engine.view, weight)
+    if weight is None or (dq is None and not engine.view.is_constant(weight)):
+        return None  # two activations, which are inputs
+    if dq is None:
+        rounds = match.anchor.op in engine.target.engine.rounds
+        if rounds and engine.sinks(match.output):
+            return None
+        return f"its weight {weight!r} is float"
+    dtype = codes_dtype(engine.view, dq)
+    known = dtype in engine.target.engine.codes
+    return None if known else f"its weight is {dtype}, for which there is no kernel"
+
+
+def _operand_is_float(engine: _Engine, match: Match) -> str | None:
+    if not match.rule.constants:
+        return None
+    operands = [t for n in match.links for t in data_inputs(n) if engine.view.is_constant(t)]
+    return f"its constant operand {operands[0]!r} is float" if operands else None
+
+
+def _output_is_float(engine: _Engine, match: Match) -> str | None:
+    output = match.rule.output
+    sinks = engine.sinks(match.output)
+    codes = engine.target.engine.codes
+    odd = next((d for q in sinks if (d := codes_dtype(engine.view, q)) not in codes), None)
+    if odd is not None and output is not Output.FLOAT:
+        return f"its output is {odd}, for which there is no kernel"
+    if output is Output.FLOAT or _moves_values(match):
+        return None
+    readers = engine.readers(match.output)
+    edges = sum(n.reads(match.output) for n in readers) + engine.view.outputs.count(match.output)
+    if sinks and (edges == 1 or not engine.target.exclusive):
+        return None
+    if output is Output.WANTED and not sinks:
+        return None
+    if not sinks:
+        return f"no QuantizeLinear reads its output {match.output!r}"
+    ops = sorted(n.op for n in readers if n not in sinks)
+    others = ", ".join(ops) or ("a graph output" if len(sinks) == 1 else "a second QuantizeLinear")
+    return f"its output {match.output!r} is read by a QuantizeLinear and by {others}"
+
+
+# -- totals ---------------------------------------------------------------------------------------
+
+
+def _requantized(engine: _Engine) -> Iterator[NodeView]:
+    """QuantizeLinear nodes that only move codes to another grid."""
+    for node in pairs(engine.view):
+        above = engine.source(node.inputs[0]) if node.op == Q else None
+        if above is not None and not same_grid(engine.view, above, node):
+            yield node
+
+
+def _boundaries(view: GraphView, runs: Mapping[str, Runs]) -> Iterator[NodeView]:
+    """QuantizeLinear nodes behind float, DequantizeLinear nodes that float nodes read."""
+    for node in pairs(view):
+        if node.op == Q:
+            above = view.producer(node.inputs[0])
+            taken = above is not None and (above.op == DQ or runs.get(above.name) == "int8")
+            if not taken and not view.is_constant(node.inputs[0]):
+                yield node
+        elif not stored(view, node):
+            readers = view.consumers(node.outputs[0])
+            floats = any(n.op != Q and runs.get(n.name) != "int8" for n in readers)
+            if floats or node.outputs[0] in view.outputs:
+                yield node

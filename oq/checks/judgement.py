@@ -1,0 +1,90 @@
+"""A Q/DQ file of any tool, judged for a target: what is wrong, and what will run how."""
+
+from dataclasses import dataclass, replace
+
+import onnx
+
+from oq.checks.forecast import Forecast, forecast
+from oq.checks.subgraphs import bodies
+from oq.errors import ModelError
+from oq.graph import Graph
+from oq.legal import Finding, check
+from oq.prepare.infer_types import infer_types, infer_with_onnx
+from oq.prepare.order import QUANTIZED
+from oq.target import Target
+from oq.view import GraphView
+
+OUTERMOST = frozenset({"output-is-float"})
+"""Checks about the outputs of the model, which those of a body are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """``findings`` and the forecast of the main graph and of every body (If, Loop, Scan).
+
+    A name inside a body is preceded by the path to it: ``loop/body/conv``.
+    """
+
+    target: str
+    findings: tuple[Finding, ...]
+    forecast: Forecast
+
+
+def judge(model: onnx.ModelProto, target: Target) -> Judgement:
+    """What ``target`` will make of ``model``, whoever made it.
+
+    Raises:
+        ModelError: the model is not quantized at all.
+    """
+    inner = list(bodies(model))
+    if not any(_is_quantized(m.graph) for m in (model, *(b.model for b in inner))):
+        raise ModelError(
+            "the model holds no Q/DQ: it is a float model, and there is nothing to check"
+        )
+    view = _typed(model)
+    findings, whole = list(check(view, target)), forecast(view, target)
+    for body in inner:
+        view = _typed(body.model, runs=False)
+        findings += [
+            replace(f, node=f"{body.path}{f.node}")
+            for f in check(view, target)
+            if f.check not in OUTERMOST
+        ]
+        whole = _joined(whole, forecast(view, target), body.path)
+    return Judgement(target.name, tuple(findings), whole)
+
+
+def _is_quantized(graph: onnx.GraphProto) -> bool:
+    return any(n.op_type in QUANTIZED for n in graph.node)
+
+
+def _typed(model: onnx.ModelProto, *, runs: bool = True) -> GraphView:
+    """The graph with the types that can be inferred; a broken file keeps those it states."""
+    graph = Graph(model)
+    try:
+        if runs:
+            infer_types(graph)
+            return graph.view()
+    except ModelError:  # onnxruntime refuses the file; the checks say more of why
+        graph = Graph(model)
+    infer_with_onnx(graph)
+    return graph.view()
+
+
+def _joined(whole: Forecast, body: Forecast, path: str) -> Forecast:
+    nodes = (
+        replace(
+            fate, node=f"{path}{fate.node}", with_nodes=tuple(f"{path}{n}" for n in fate.with_nodes)
+        )
+        for fate in body.nodes
+    )
+    return Forecast(
+        target=whole.target,
+        nodes=(*whole.nodes, *nodes),
+        kernels=whole.kernels + body.kernels,
+        float_kernels=whole.float_kernels + body.float_kernels,
+        macs=whole.macs + body.macs,
+        integer_macs=whole.integer_macs + body.integer_macs,
+        requantizations=whole.requantizations + body.requantizations,
+        boundaries=whole.boundaries + body.boundaries,
+    )

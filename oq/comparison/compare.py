@@ -1,0 +1,254 @@
+"""Float model against quantized model: errors, accuracy, kernels, latency.
+
+Everything streams: one batch through the float model and through both readings of the quantized
+one, folded into running sums.  The literal reading (:mod:`oq.session`) and the float reference are
+onnxruntime's; the deployed reading, the kernels and the latency are those of an engine
+(:mod:`oq.engine`).
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+
+from oq.comparison.deviation import (
+    Classification,
+    CodeGap,
+    OutputError,
+    Steps,
+    Sums,
+    Votes,
+    is_classifier,
+)
+from oq.comparison.layers import LayerError
+from oq.comparison.metrics import Figure, Metric, Score
+from oq.engine import DEFAULT, Engine, Kernels, Loaded, find_engine
+from oq.errors import DataError
+from oq.session import Session, Settings
+from oq.spec import Array, Batch
+
+LATENCY_SECONDS = 1.0
+DIFFER_DB = 3.0
+"""Decibels.  Rounding in integer kernels stays 4 or more below quantization's own error; a removed
+Q/DQ pair (onnxruntime's double-QDQ remover) is an error of the same size as one pair makes."""
+
+ROUNDING_DB = 100.0
+"""Decibels.  Sums of float32 in another order stay 120 or more below the signal, and no grid of 16
+bits or less comes near that."""
+
+LATENCY_RUNS = (10, 200)
+
+COLLAPSE_DB = 3.0
+"""Decibels: at 0 the error of an output is as large as the output."""
+
+COLLAPSE_AGREEMENT = 50.0
+"""Percent of samples whose top-1 is still the float model's."""
+
+ENOUGH_VOTES = 8
+"""Samples: with fewer, agreement is chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingResult:
+    """What one reading of the quantized model gives, against the float model."""
+
+    outputs: tuple[OutputError, ...]
+    classes: tuple[Classification, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Median milliseconds per batch of ``batch`` samples, the two models run in turn."""
+
+    batch: int
+    float_ms: float
+    quantized_ms: float
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Everything measured.  ``gap``: deployed against literal reading, per output.  ``engine``:
+    what the deployed reading, the kernels and the latency are from.  ``codes``: the same gap in
+    steps, where the engine counts them.  ``simulated``: the engine computes as a device that is not
+    here."""
+
+    samples: int
+    deployed: ReadingResult
+    literal: ReadingResult
+    gap: tuple[OutputError, ...]
+    kernels: Kernels
+    latency: Latency | None
+    engine: str = DEFAULT
+    scores: tuple[Score, ...] = ()
+    layers: tuple[LayerError, ...] = ()
+    codes: tuple[CodeGap, ...] = ()
+    simulated: bool = False
+
+    @property
+    def collapse(self) -> tuple[str, ...]:
+        """What says that the quantized model no longer does its job; empty when it does.
+
+        An output's SQNR below :data:`COLLAPSE_DB`, or agreement with the float model's top-1 below
+        :data:`COLLAPSE_AGREEMENT` on :data:`ENOUGH_VOTES` samples or more, in either reading.
+        """
+        said: dict[str, list[str]] = {}
+        for name, reading in (("deployed", self.deployed), ("literal", self.literal)):
+            for text in _collapses(reading):
+                said.setdefault(text, []).append(name)
+        return tuple(f"{text} ({', '.join(names)})" for text, names in said.items())
+
+    @property
+    def readings_differ(self) -> bool:
+        """Whether fusion changes some output by half of quantization's own error power or more."""
+        return any(
+            g.sqnr_db < min(error.sqnr_db + DIFFER_DB, ROUNDING_DB)
+            for g, error in zip(self.gap, self.literal.outputs, strict=True)
+        )
+
+    @property
+    def drop(self) -> float | None:
+        """The largest loss of top-1 in points, over outputs and both readings; None without
+        labels."""
+        votes = [v for r in (self.deployed, self.literal) for v in r.classes]
+        drops = [
+            v.top1_float - v.top1 for v in votes if v.top1 is not None and v.top1_float is not None
+        ]
+        return max(drops, default=None)
+
+
+def compare(
+    float_model: onnx.ModelProto,
+    quantized: onnx.ModelProto,
+    batches: Iterable[Batch],
+    *,
+    settings: Settings | None = None,
+    engine: str = DEFAULT,
+    latency: bool = True,
+    progress: Callable[[int], None] | None = None,
+    figures: Sequence[Figure] = (),
+) -> Verification:
+    """Run both models over ``batches`` and compare their outputs, by ``figures`` too.
+
+    Raises:
+        OqError: there are no samples, no such ``engine``, or it is not installed.
+    """
+    runner = find_engine(engine)
+    timed = latency and runner.timed
+    settings = Settings() if settings is None else settings
+    deployed = runner.load(quantized, settings)
+    reference = Session(float_model, settings)
+    names = [o.name for o in reference.outputs]
+    readings: dict[str, Loaded] = {
+        "deployed": deployed,
+        "literal": Session(quantized, Settings(reading="literal")),
+    }
+    counts = _Counts(names, {(f, r): f.start() for f in figures for r in readings})
+    done, sample = 0, None
+    for batch in batches:
+        exact = reference.run(batch.feeds, names)
+        found = {r: s.run(batch.feeds, names) for r, s in readings.items()}
+        counts.add(exact, found, batch.labels)
+        counts.add_codes(found, runner.steps(deployed))
+        done += len(next(iter(batch.feeds.values())))
+        sample = batch if sample is None else sample
+        if progress is not None:
+            progress(done)
+    if sample is None:
+        raise DataError("there are no samples to verify on")
+    return Verification(
+        samples=done,
+        deployed=counts.result("deployed"),
+        literal=counts.result("literal"),
+        gap=counts.result("gap").outputs,
+        kernels=runner.count_kernels(quantized, deployed),
+        latency=measure_latency(float_model, quantized, sample.feeds, runner) if timed else None,
+        engine=engine,
+        scores=tuple(figure.score(metric, r) for (figure, r), metric in counts.metrics.items()),
+        codes=tuple(c.result(n) for n, c in counts.codes.items()),
+        simulated=not runner.timed,
+    )
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Everything that is summed over the batches, by reading and output."""
+
+    names: Sequence[str]
+    metrics: Mapping[tuple[Figure, str], Metric]
+    sums: dict[tuple[str, int], Sums] = field(default_factory=dict)
+    votes: dict[tuple[str, int], Votes] = field(default_factory=dict)
+    codes: dict[str, Steps] = field(default_factory=dict)
+
+    def add_codes(self, found: Mapping[str, Sequence[Array]], steps: Mapping[str, float]) -> None:
+        """Count the codes of the outputs whose ``steps`` are known."""
+        for name, step in steps.items():
+            i = self.names.index(name)
+            counter = self.codes.setdefault(name, Steps())
+            counter.add(found["deployed"][i], found["literal"][i], step)
+
+    def add(
+        self, exact: Sequence[Array], found: Mapping[str, Sequence[Array]], labels: Array | None
+    ) -> None:
+        for i, values in enumerate(exact):
+            for reading, results in found.items():
+                self.sums.setdefault((reading, i), Sums()).add(values, results[i])
+                if is_classifier(values):
+                    self.votes.setdefault((reading, i), Votes()).add(values, results[i], labels)
+            gap = self.sums.setdefault(("gap", i), Sums())
+            gap.add(found["literal"][i], found["deployed"][i])
+        for (_, reading), metric in self.metrics.items():
+            mine = dict(zip(self.names, found[reading], strict=True))
+            metric.update(dict(zip(self.names, exact, strict=True)), mine, labels)
+
+    def result(self, reading: str) -> ReadingResult:
+        errors = [self.sums[reading, i].result(name) for i, name in enumerate(self.names)]
+        votes = [v.result(self.names[i]) for (r, i), v in self.votes.items() if r == reading]
+        return ReadingResult(tuple(errors), tuple(votes))
+
+
+def _collapses(reading: ReadingResult) -> Iterable[str]:
+    for error in reading.outputs:
+        if error.sqnr_db < COLLAPSE_DB:
+            yield f"output {error.name!r} has an SQNR of {error.sqnr_db:.1f} dB"
+    for votes in reading.classes:
+        if votes.samples >= ENOUGH_VOTES and votes.agreement < COLLAPSE_AGREEMENT:
+            yield (
+                f"output {votes.output!r} agrees with the float model's top-1 on "
+                f"{votes.agreement:.0f} % of {votes.samples} samples"
+            )
+
+
+def measure_latency(
+    float_model: onnx.ModelProto,
+    quantized: onnx.ModelProto,
+    feeds: Mapping[str, Array],
+    engine: Engine | None = None,
+) -> Latency:
+    """Both models in turn on one batch in ``engine``, threads not spinning (two spinning sessions
+    in one process would slow each other down)."""
+    load = (find_engine(DEFAULT) if engine is None else engine).load
+    sessions = [load(m, Settings(spin=False)) for m in (float_model, quantized)]
+    times: tuple[list[float], list[float]] = ([], [])
+    for session in sessions:
+        session.run(feeds)
+    start = time.perf_counter()
+    while not _enough(times[0], time.perf_counter() - start):
+        for session, record in zip(sessions, times, strict=True):
+            before = time.perf_counter()
+            session.run(feeds)
+            record.append((time.perf_counter() - before) * 1e3)
+    ratios = [b / a for a, b in zip(*times, strict=True)]
+    batch = len(next(iter(feeds.values())))
+    return Latency(batch, _median(times[0]), _median(times[1]), _median(ratios))
+
+
+def _enough(runs: Sequence[float], seconds: float) -> bool:
+    least, most = LATENCY_RUNS
+    return len(runs) >= most or (len(runs) >= least and seconds > LATENCY_SECONDS)
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values))

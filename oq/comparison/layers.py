@@ -1,0 +1,257 @@
+"""Where the error is made: every tensor that a float model and its quantized version share.
+
+Tensors are matched by name (:mod:`oq.comparison.shared`), so files of any tool are judged as far as
+they keep names.  With f the float model's value of a tensor and q the quantized model's (literal
+reading),
+
+    SQNR = 10 log10(sum f^2 / sum (f - q)^2)
+
+holds all error made up to there; :mod:`oq.comparison.shares` says what the tensor's own layer adds,
+and what share of the output error that is.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import onnx
+
+from oq.comparison.deviation import sqnr_db
+from oq.comparison.shared import Shared, run_both, shared_tensors
+from oq.comparison.shares import estimate_shares, take_few
+from oq.errors import DataError
+from oq.graph import Graph
+from oq.session import infer
+from oq.spec import FLOAT_DTYPES, Array, Batch, TensorInfo
+from oq.view import GraphView
+
+Batches = Callable[[], Iterable[Batch]]
+"""Gives the same batches each time it is called."""
+
+PASS_BYTES = 256 * 10**6
+"""Of both models' tensors of one batch, per pass over the data."""
+
+REMEMBERED = 32
+"""Samples that :class:`Remembered` keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerError:
+    """One tensor.  Values in its own unit, shares in percent.
+
+    ``node``: the float model's node that computes it ("" for a graph input).  ``lo``, ``hi``:
+    extremes in the float model.  ``clipped``: the float model's values beyond the ends of the
+    tensor's grid by half a step or more; None when it has no grid.  ``added_db``: SQNR of what this
+    tensor's layer adds, ``sum f^2 / sum d^2`` (inf: nothing).  ``share``: of the output error, as
+    the module says.
+
+    ``alike`` False: the two models do not mean the same by the name, but values that differ by a
+    scale and a shift per channel (BatchNorm folded in one of them, equalization); such a tensor has
+    no ``added_db`` and no share.
+    """
+
+    tensor: str
+    node: str
+    sqnr_db: float
+    cosine: float
+    lo: float
+    hi: float
+    clipped: float | None
+    added_db: float | None = None
+    share: float | None = None
+    alike: bool = True
+
+
+@dataclass(slots=True)
+class Remembered:
+    """Batches that pass through once, the first :data:`REMEMBERED` samples of which are kept, so
+    that a model that turns out to have collapsed can be looked into."""
+
+    batches: Iterable[Batch]
+    kept: list[Batch] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Batch]:
+        room = REMEMBERED
+        for batch in self.batches:
+            if room > 0:
+                self.kept.append(batch)
+                room -= len(next(iter(batch.feeds.values())))
+            yield batch
+
+
+@dataclass(slots=True)
+class _Look:
+    """Running sums of one tensor; ``moments`` as :func:`_moments` gives them."""
+
+    lo: float = float("inf")
+    hi: float = float("-inf")
+    beyond: int = 0
+    count: int = 0
+    moments: Array = field(default_factory=lambda: np.zeros((7, 1)))
+
+    def add(self, exact: Array, found: Array, ends: tuple[float, float] | None) -> None:
+        if exact.size == 0 or exact.shape != found.shape:
+            return
+        self.lo, self.hi = min(self.lo, float(exact.min())), max(self.hi, float(exact.max()))
+        self.count += exact.size
+        if ends is not None and (float(exact.min()) < ends[0] or float(exact.max()) > ends[1]):
+            self.beyond += int(np.count_nonzero((exact < ends[0]) | (exact > ends[1])))
+        added = _moments(exact, found)
+        if added.shape[1] != self.moments.shape[1]:  # the first batch, or channels of free number
+            added, self.moments = (
+                (added, np.zeros(added.shape))
+                if not self.moments[0].any()
+                else (a.sum(axis=1, keepdims=True) for a in (added, self.moments))
+            )
+        self.moments = self.moments + added
+
+
+def compare_layers(
+    float_model: onnx.ModelProto,
+    quantized: onnx.ModelProto,
+    batches: Batches,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[LayerError, ...]:
+    """Every shared tensor of real values, that with the largest share of the output error first.
+
+    Memory depends on the size of a batch, not on the number of samples: tensors are taken in
+    several passes where one batch of all would pass :data:`PASS_BYTES`.
+
+    Raises:
+        DataError: there are no samples, or a model fails on one.
+    """
+    view = Graph(float_model).view()
+    shared, types = _real(float_model, shared_tensors(view, Graph(quantized).view()))
+    looks = {t.name: _Look() for t in shared}
+    first = next(iter(batches()), None)
+    if first is None:
+        raise DataError("there are no samples to compare layers on")
+    for group in _groups(shared, types, first):
+        done = 0
+        for batch, exact, found in run_both(float_model, quantized, group, batches()):
+            for tensor in group:
+                looks[tensor.name].add(exact[tensor.name], found[tensor.copy], tensor.ends)
+            done += len(next(iter(batch.feeds.values())))
+            if progress is not None:
+                progress(done)
+    rows = {t.name: _row(t, looks[t.name]) for t in shared if looks[t.name].count}
+    unlike = {n for n in rows if _means_something_else(n, view, rows, looks[n])}
+    usable = [t for t in shared if t.name in rows and t.name not in unlike]
+    added, errors = estimate_shares(float_model, quantized, usable, take_few(batches()), view)
+    total = sum(errors.values())
+    finished = [
+        replace(row, alike=False)
+        if name in unlike
+        else replace(row, added_db=added[name], share=100 * errors[name] / total if total else 0.0)
+        for name, row in rows.items()
+    ]
+    return tuple(sorted(finished, key=lambda r: (-(r.share or 0.0), not r.alike, r.sqnr_db)))
+
+
+def _real(
+    model: onnx.ModelProto, shared: Sequence[Shared]
+) -> tuple[list[Shared], dict[str, TensorInfo]]:
+    """Those of ``shared`` that hold real values, as onnxruntime infers types, and their types."""
+    computed = [t.name for t in shared if t.node]
+    types = infer(model, computed) if computed else {}
+    kept = [t for t in shared if not t.node or types[t.name].dtype in FLOAT_DTYPES]
+    return kept, types
+
+
+def _groups(
+    shared: Sequence[Shared], types: Mapping[str, TensorInfo], batch: Batch
+) -> Iterator[list[Shared]]:
+    """``shared`` in parts whose values of one batch, in both models, fit :data:`PASS_BYTES`."""
+    samples = len(next(iter(batch.feeds.values())))
+    group: list[Shared] = []
+    room = PASS_BYTES
+    for tensor in shared:
+        size = 2 * 4 * _elements(types.get(tensor.name), samples)
+        if group and size > room:
+            yield group
+            group, room = [], PASS_BYTES
+        group.append(tensor)
+        room -= size
+    if group:
+        yield group
+
+
+def _elements(info: TensorInfo | None, samples: int) -> int:
+    """Values of a tensor; an axis of unknown size counts as the batch."""
+    count = 1
+    for axis in info.shape if info is not None and info.shape is not None else ():
+        count *= axis if isinstance(axis, int) else samples
+    return count
+
+
+def _row(tensor: Shared, look: _Look) -> LayerError:
+    _, _, _, ff, qq, fq, dd = look.moments.sum(axis=1)
+    length = np.sqrt(ff * qq)
+    return LayerError(
+        tensor.name,
+        tensor.node,
+        sqnr_db(ff, dd),
+        min(1.0, fq / length) if length > 0 else float(ff == qq),
+        look.lo,
+        look.hi,
+        None if tensor.ends is None else 100.0 * look.beyond / look.count,
+    )
+
+
+# -- tensors of one name and two meanings ----------------------------------------------------
+
+UNLIKE_DB = 10.0
+"""Decibels below which a tensor is suspected, and which the two signs of innocence must gain."""
+
+
+def _moments(exact: Array, found: Array) -> Array:
+    """Per channel (axis 1): count, and sums of f, q, f^2, q^2, f q and (f - q)^2; axes (moment,
+    channel).  Values that are not finite on either side are left out."""
+    channels = exact.shape[1] if exact.ndim > 1 else 1
+    f, q = (
+        a.reshape(len(a) if exact.ndim else 1, channels, -1).astype(np.float64)
+        for a in (exact, found)
+    )
+    usable = np.isfinite(f) & np.isfinite(q)
+    if not usable.all():
+        f, q = np.where(usable, f, 0.0), np.where(usable, q, 0.0)
+    count = usable.sum(axis=(0, 2)).astype(np.float64)
+    d = f - q
+    products = [np.einsum("nci,nci->c", a, b) for a, b in ((f, f), (q, q), (f, q), (d, d))]
+    return np.stack([count, f.sum(axis=(0, 2)), q.sum(axis=(0, 2)), *products])
+
+
+def _means_something_else(
+    name: str, view: GraphView, rows: Mapping[str, LayerError], look: _Look
+) -> bool:
+    """Whether a poor SQNR comes from a scale and shift per channel that a later layer takes back.
+
+    Real damage is not taken back: nothing behind the tensor is much better than it.
+    """
+    own = rows[name].sqnr_db
+    if own >= UNLIKE_DB:
+        return False
+    behind = [rows[t].sqnr_db for t in _downstream(view, name) if t in rows]
+    if max(behind, default=own) < own + UNLIKE_DB:
+        return False
+    n, f, q, ff, qq, fq, _ = look.moments
+    n = np.maximum(n, 1.0)
+    spread_f, spread_q, common = ff - f * f / n, qq - q * q / n, fq - f * q / n
+    # f from q and not the other way round: a channel that was lost explains nothing
+    with np.errstate(divide="ignore", invalid="ignore"):
+        explained = np.where(spread_q > 0, common * common / spread_q, 0.0)
+    left = np.maximum(spread_f - explained, 0.0)
+    return sqnr_db(float(spread_f.sum()), float(left.sum())) >= own + UNLIKE_DB
+
+
+def _downstream(view: GraphView, tensor: str) -> set[str]:
+    """All tensors computed from ``tensor``."""
+    found: set[str] = set()
+    frontier = [tensor]
+    while frontier:
+        for node in view.consumers(frontier.pop()):
+            fresh = [t for t in node.outputs if t and t not in found]
+            found.update(fresh)
+            frontier += fresh
+    return found

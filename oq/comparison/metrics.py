@@ -1,0 +1,250 @@
+"""Figures of merit by name: built in, or the user's own callable.
+
+A metric sees both models' outputs of every batch and gives one number, or the pair (float model,
+quantized model) where each model has a number of its own:
+
+    def metric(float_outputs, quantized_outputs, labels):    # per batch; the mean is reported
+        return number                                        # or (number, number)
+
+    class Metric:                                            # for what is no mean over batches
+        def update(self, float_outputs, quantized_outputs, labels): ...
+        def value(self): return number                       # or (number, number)
+
+``float_outputs`` and ``quantized_outputs`` map output names to arrays with axes (sample, ...);
+``labels`` is an array (sample, ...) or None.  Larger is better.  Batches count by their samples.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from oq.comparison.deviation import Classification, Sums, Votes, is_classifier
+from oq.errors import DataError, OptionError
+from oq.spec import Array
+
+Outputs = Mapping[str, Array]
+Value = float | tuple[float, float]
+
+
+class Metric(Protocol):
+    """Something that is shown every batch and then has a value."""
+
+    def update(self, exact: Outputs, found: Outputs, labels: Array | None) -> None:
+        """Take in one batch: the float model's outputs, the quantized model's, and the labels."""
+
+    def value(self) -> Value:
+        """The number of all batches so far, or the pair (float model, quantized model)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What metric ``metric`` gives for one reading of the quantized model.
+
+    ``exact``: the float model's own value, None where the metric only compares the two.
+    """
+
+    metric: str
+    reading: str
+    value: float
+    exact: float | None = None
+
+    @property
+    def drop(self) -> float | None:
+        """By how much the quantized model is below the float one."""
+        return None if self.exact is None else self.exact - self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A metric that can be asked for: its name and what starts a fresh count."""
+
+    name: str
+    start: Callable[[], Metric]
+
+    def score(self, metric: Metric, reading: str) -> Score:
+        """The value of ``metric``, which :attr:`start` made.
+
+        Raises:
+            OptionError: the value is neither a number nor a pair of numbers.
+        """
+        exact, value = _as_pair(metric.value(), self.name)
+        return Score(self.name, reading, value, exact)
+
+
+def open_metric(name: str) -> Figure:
+    """The metric called ``name``: one of :data:`BUILT_IN`, or ``package.module:callable``.
+
+    A class is called without arguments to make each count; a function is averaged over batches.
+
+    Raises:
+        OptionError: there is no such metric, or it can be neither called nor updated.
+    """
+    if name in BUILT_IN:
+        return Figure(name, BUILT_IN[name])
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise OptionError(
+            f"--metric {name!r}: expected {', '.join(BUILT_IN)} or package.module:callable"
+        )
+    found = _import(module, attribute, name)
+    if isinstance(found, type):
+        if not (hasattr(found, "update") and hasattr(found, "value")):
+            raise OptionError(f"--metric {name!r}: class {attribute} needs update() and value()")
+        return Figure(name, cast(Callable[[], Metric], found))
+    if not callable(found):
+        raise OptionError(
+            f"--metric {name!r} is a {type(found).__name__}; expected a function or a class"
+        )
+    return Figure(name, lambda: _Mean(name, cast(Callable[..., Any], found)))
+
+
+def _import(module: str, attribute: str, name: str) -> object:
+    """The object, from a module that may lie in the working directory."""
+    here = str(Path.cwd())
+    added = here not in sys.path
+    if added:
+        sys.path.insert(0, here)
+    try:
+        found: object = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise OptionError(f"--metric {name!r}: {error}") from error
+    finally:
+        if added:
+            sys.path.remove(here)
+    return found
+
+
+@dataclass(slots=True)
+class _Mean:
+    """The mean over samples of what a function says of each batch."""
+
+    name: str
+    function: Callable[..., Any]
+    totals: Array = field(default_factory=lambda: np.zeros(2))
+    alone: bool = True
+    samples: int = 0
+
+    def update(self, exact: Outputs, found: Outputs, labels: Array | None) -> None:
+        first, second = _as_pair(self.function(exact, found, labels), self.name)
+        count = len(next(iter(exact.values())))
+        self.alone = first is None
+        self.totals += count * np.array([0.0 if first is None else first, second])
+        self.samples += count
+
+    def value(self) -> Value:
+        exact, found = (float(t) for t in self.totals / max(self.samples, 1))
+        return found if self.alone else (exact, found)
+
+
+def _as_pair(value: Any, name: str) -> tuple[float | None, float]:
+    try:
+        array = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        array = np.zeros(0)
+    if array.size not in (1, 2):
+        raise OptionError(
+            f"--metric {name!r} gave {value!r}; expected a number, or the pair (float model, "
+            "quantized model)"
+        )
+    numbers = [float(n) for n in array.reshape(-1)]
+    return (None, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+# -- built in --------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Top:
+    """Accuracy in percent against labels; without them, agreement with the float model."""
+
+    five: bool
+    votes: Votes = field(default_factory=Votes)
+
+    def update(self, exact: Outputs, found: Outputs, labels: Array | None) -> None:
+        name = next((n for n, v in exact.items() if is_classifier(v)), None)
+        if name is None:
+            raise DataError("--metric top1, top5: no output has axes (sample, class)")
+        self.votes.add(exact[name], found[name], labels)
+
+    def value(self) -> Value:
+        counted: Classification = self.votes.result("")
+        if self.five:
+            exact, found, agree = counted.top5_float, counted.top5, counted.agreement5
+        else:
+            exact, found, agree = counted.top1_float, counted.top1, counted.agreement
+        return agree if exact is None or found is None else (exact, found)
+
+
+@dataclass(slots=True)
+class _Likeness:
+    """Cosine or SQNR in dB of all outputs, that of the worst one."""
+
+    decibels: bool
+    sums: dict[str, Sums] = field(default_factory=dict)
+
+    def update(self, exact: Outputs, found: Outputs, labels: Array | None) -> None:
+        for name, values in exact.items():
+            self.sums.setdefault(name, Sums()).add(values, found[name])
+
+    def value(self) -> Value:
+        results = [s.result(n) for n, s in self.sums.items()]
+        return min(r.sqnr_db if self.decibels else r.cosine for r in results)
+
+
+@dataclass(slots=True)
+class MeanIou:
+    """Mean intersection over union in percent, over the classes that occur.
+
+    ``IoU_c = |predicted c and labelled c| / |predicted c or labelled c|``, counted over all pixels
+    of all samples (Everingham et al. 2010, the PASCAL VOC challenge).  The output has axes
+    (sample, class, height, width, ...), the labels (sample, height, width, ...); labels outside the
+    classes, such as VOC's 255, are ignored.  Without labels of that shape the float model's own
+    prediction stands in for them.
+    """
+
+    hits: dict[str, Array] = field(default_factory=dict)
+    labelled: bool = False
+
+    def update(self, exact: Outputs, found: Outputs, labels: Array | None) -> None:
+        name = next((n for n, v in exact.items() if v.ndim >= 3 and v.dtype.kind == "f"), None)
+        if name is None:
+            raise DataError("--metric miou: no output has axes (sample, class, height, width)")
+        classes = exact[name].shape[1]
+        reference, mine = exact[name].argmax(axis=1), found[name].argmax(axis=1)
+        self.labelled = labels is not None and labels.shape == reference.shape
+        wanted = labels if labels is not None and self.labelled else reference
+        self._count("float", reference, wanted, classes)
+        self._count("quantized", mine, wanted, classes)
+
+    def _count(self, side: str, predicted: Array, wanted: Array, classes: int) -> None:
+        counts = self.hits.setdefault(side, np.zeros((2, classes), np.int64))
+        usable = (wanted >= 0) & (wanted < classes)
+        p, w = predicted[usable], wanted[usable].astype(np.int64)
+        both = np.bincount(p[p == w], minlength=classes)
+        counts[0] += both
+        counts[1] += np.bincount(p, minlength=classes) + np.bincount(w, minlength=classes) - both
+
+    def value(self) -> Value:
+        exact, found = (_mean_ratio(self.hits[s]) for s in ("float", "quantized"))
+        return (exact, found) if self.labelled else found
+
+
+def _mean_ratio(counts: Array) -> float:
+    both, either = counts
+    occurs = either > 0
+    return float(100.0 * (both[occurs] / either[occurs]).mean()) if occurs.any() else 0.0
+
+
+BUILT_IN: Mapping[str, Callable[[], Metric]] = {
+    "top1": lambda: _Top(five=False),
+    "top5": lambda: _Top(five=True),
+    "cosine": lambda: _Likeness(decibels=False),
+    "sqnr": lambda: _Likeness(decibels=True),
+    "miou": MeanIou,
+}
+"""top1, top5 and miou in percent, sqnr in dB."""

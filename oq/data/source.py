@@ -1,0 +1,173 @@
+"""Calibration and evaluation data: whatever the user has, as batches that fit the model.
+
+    source = open_source("calib.npz", inputs)
+    for batch in source.batches(8):
+        ...
+
+Everything streams: no source is ever loaded whole, and memory depends on the batch alone.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oq.data.preprocess import Preprocess, list_presets, read_preprocess
+from oq.data.sampling import random_source, split, subset
+from oq.data.sources.arrays import make_table, open_npy
+from oq.data.sources.fit import fixed_batch
+from oq.data.sources.fitted import Fitted, Source, fingerprint
+from oq.data.sources.images import ImageTable, find_images, read_labels
+from oq.data.sources.items import (
+    REFERENCE,
+    import_callable,
+    name_input,
+    stream_callable,
+    stream_iterable,
+    stream_reader,
+    to_array,
+)
+from oq.data.sources.npz import open_npz, open_npz_folder
+from oq.data.sources.streams import Chosen, Items, Rows
+from oq.data.sources.testsets import find_sets, stream_sets
+from oq.errors import DataError, OptionError
+from oq.spec import TensorInfo
+
+__all__ = [
+    "Fitted",
+    "Source",
+    "fingerprint",
+    "fixed_batch",
+    "open_source",
+    "random_source",
+    "split",
+    "subset",
+]
+
+ACCEPTED = (
+    "an .npz, an .npy, a folder of images, of .npz or of test_data_set_*,"
+    " or package.module:callable"
+)
+
+
+def open_source(
+    data: object,
+    inputs: Sequence[TensorInfo],
+    *,
+    preprocess: Preprocess | str | Path | None = None,
+    labels: Path | None = None,
+) -> Fitted:
+    """The samples in ``data`` for a model with ``inputs``.
+
+    ``data`` is one of
+
+    * an ``.npz``: keys are input names, the first axis is samples, optionally ``labels``;
+    * an ``.npy``, for a model with one input;
+    * a folder of images (``preprocess``; ``labels`` a CSV ``file,label``), of ``.npz`` files, of
+      ONNX ``test_data_set_*`` folders, or one such folder;
+    * ``package.module:callable``, or a callable, giving an iterable of feeds, called anew each
+      time the data is read;
+    * an array, a dict of arrays (first axis is samples), an iterable of feeds (a list, a
+      generator, a torch DataLoader), an onnxruntime CalibrationDataReader;
+    * a source that was opened before.
+
+    ``preprocess`` also applies to uint8 images in arrays.  What can be read again at no cost is
+    checked against the model here, with its first batch; everything else while it is read.
+
+    Raises:
+        DataError: the data cannot be read or does not fit the model.
+        OptionError: ``preprocess`` or ``labels`` make no sense here.
+        MissingExtra: images without Pillow.
+    """
+    options = None if preprocess is None else read_preprocess(preprocess)
+    names = [info.name for info in inputs]
+    folder = Path(data) if isinstance(data, (str, os.PathLike)) else None
+    if labels is not None and (folder is None or not folder.is_dir()):
+        raise OptionError(
+            "labels: a CSV of labels goes with a folder of images; arrays have theirs under the"
+            " key 'labels'"
+        )
+    stream: Rows | Items | Chosen
+    if folder is not None and folder.is_dir():
+        stream, options = _open_folder(folder, names, options, labels)
+    elif isinstance(data, Fitted):
+        stream, options = data.stream, data.preprocess if options is None else options
+    elif isinstance(data, (str, os.PathLike)):
+        stream = _open_file(os.fspath(data), names)
+    else:
+        stream = _open_object(data, names)
+    source = Fitted(stream, tuple(inputs), options)
+    if stream.count is not None:
+        _check_first(source)
+    return source
+
+
+def _check_first(source: Fitted) -> None:
+    """Read the first batch, so that data of the wrong kind is refused before any work is done."""
+    for _ in source.batches(1):
+        return
+
+
+def _open_file(text: str, names: Sequence[str]) -> Rows | Items:
+    path = Path(text)
+    openers: dict[str, Callable[[], Rows]] = {
+        ".npz": lambda: Rows(open_npz(path, text, names)),
+        ".npy": lambda: Rows(open_npy(path, text, name_input(text, names))),
+    }
+    if path.is_file():
+        if path.suffix.lower() not in openers:
+            raise DataError(f"{text}: is a {path.suffix or 'nameless'} file; expected {ACCEPTED}")
+        return openers[path.suffix.lower()]()
+    if REFERENCE.fullmatch(text):
+        return stream_callable(import_callable(text), text, names)
+    raise DataError(f"{text}: no such file or folder; expected {ACCEPTED}")
+
+
+def _open_folder(
+    root: Path, names: Sequence[str], options: Preprocess | None, labels: Path | None
+) -> tuple[Rows | Items, Preprocess | None]:
+    """The stream of a folder by what it holds, and the preprocessing still to be applied."""
+    name = str(root)
+    sets, arrays, images = find_sets(root), sorted(root.glob("*.npz")), find_images(root)
+    kinds = {"test data sets": sets, ".npz files": arrays, "images": images}
+    found = [kind for kind, members in kinds.items() if members]
+    if len(found) != 1:
+        words = " and ".join(found) or "none of these"
+        raise DataError(
+            f"{name}: has {words}; expected a folder of images, of .npz files or of test_data_set_*"
+        )
+    if labels is not None and not images:
+        raise OptionError(
+            f"labels: a CSV of labels goes with a folder of images; {name} has {found[0]}"
+        )
+    if sets:
+        return stream_sets(root, sets, name, names), options
+    if arrays:
+        return Rows(open_npz_folder(root, name, names)), options
+    if options is None:
+        raise DataError(
+            f"{name}: a folder of images needs to know how the model was trained: --preprocess"
+            f" FILE.yaml, or one of {list_presets()}"
+        )
+    feed = name_input(name, names)
+    known = None if labels is None else read_labels(labels, images)
+    return Rows(ImageTable(name, root, images, feed, options, known)), None
+
+
+def _open_object(data: Any, names: Sequence[str]) -> Rows | Items:
+    """The stream of a Python object."""
+    kind = type(data).__name__
+    if isinstance(data, Mapping):
+        arrays = {str(key): to_array(value, f"{kind}: {key!r}") for key, value in data.items()}
+        return Rows(make_table(kind, arrays, names))
+    if isinstance(data, np.ndarray) or hasattr(data, "detach"):
+        return Rows(make_table(kind, {name_input(kind, names): to_array(data, kind)}, names))
+    if hasattr(data, "get_next"):
+        return stream_reader(data, names)
+    if isinstance(data, Iterable):
+        return stream_iterable(data, names)
+    if callable(data):
+        return stream_callable(data, getattr(data, "__name__", kind), names)
+    raise DataError(f"data is a {kind}; expected {ACCEPTED}, arrays, or an iterable of dicts")

@@ -1,0 +1,138 @@
+"""Arrays in memory, and an ``.npy`` file read through a memory map."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+
+from oq.data.sources.batches import chunk, pick_rows
+from oq.errors import DataError, one_line
+from oq.spec import Array, Batch
+
+LABELS = "labels"
+"""The key of the labels, unless the model has an input of that name."""
+
+_BLOCK = 1 << 20
+
+BROKEN_NPY = (EOFError, OSError, SyntaxError, TokenError, ValueError)
+"""What NumPy raises on a damaged ``.npy``: its header is parsed as a Python literal."""
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def hash_files(root: Path, files: Iterable[str]) -> str:
+    """SHA-256 over names below ``root`` and contents of ``files``, in their order."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file}\0{hash_file(root / file)}\n".encode())
+    return digest.hexdigest()
+
+
+def hash_arrays(arrays: Mapping[str, Array]) -> str:
+    """SHA-256 over names, types, shapes and values, in the order of the names."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}\0{array.dtype.str}{array.shape}\n".encode())
+        # In blocks of rows, so that a memory map or a transposed array is never copied whole.
+        rows = array if array.ndim else array[None]
+        step = max(1, _BLOCK * len(rows) // max(1, rows.nbytes))
+        for start in range(0, len(rows), step):
+            digest.update(rows[start : start + step].tobytes())
+    return digest.hexdigest()
+
+
+def check_rows(name: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """The number of samples that all arrays of ``name`` agree on.
+
+    Raises:
+        DataError: no arrays, an array without axes, counts that differ, or no samples.
+    """
+    if not shapes:
+        raise DataError(f"{name}: holds no arrays; expected one per model input")
+    for key, shape in shapes.items():
+        if not shape:
+            raise DataError(
+                f"{name}: array {key!r} is a single value; its first axis must be samples"
+            )
+    counts = {key: shape[0] for key, shape in shapes.items()}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{key!r} has {count}" for key, count in counts.items())
+        raise DataError(
+            f"{name}: the arrays differ in their number of samples (first axis): {found}"
+        )
+    count = next(iter(counts.values()))
+    if count == 0:
+        raise DataError(f"{name}: has no samples (the first axis has length 0)")
+    return count
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayTable:
+    """Arrays with axes (sample, ...); batches are views of them."""
+
+    name: str
+    count: int
+    arrays: Mapping[str, Array]
+    labels: Array | None = None
+    path: Path | None = None
+
+    def take(self, rows: Iterable[int], size: int) -> Iterator[Batch]:
+        for part in chunk(rows, size):
+            feeds = {name: pick_rows(array, part) for name, array in self.arrays.items()}
+            yield Batch(feeds, None if self.labels is None else pick_rows(self.labels, part))
+
+    def locate(self, row: int) -> str:
+        return f"sample {row}"
+
+    def digest(self) -> str:
+        if self.path is not None:
+            return hash_file(self.path)
+        labels = {} if self.labels is None else {LABELS: self.labels}
+        return hash_arrays({**self.arrays, **labels})
+
+
+def make_table(name: str, arrays: Mapping[str, Array], inputs: Iterable[str]) -> ArrayTable:
+    """A table of arrays in memory, the labels set apart.
+
+    Raises:
+        DataError: see `check_rows`; or an array of Python objects.
+    """
+    for key, array in arrays.items():
+        if array.dtype.hasobject:
+            raise DataError(f"{name}: array {key!r} holds Python objects; expected numbers")
+    count = check_rows(name, {key: array.shape for key, array in arrays.items()})
+    feeds = dict(arrays)
+    labels = None if LABELS in set(inputs) else feeds.pop(LABELS, None)
+    return ArrayTable(name, count, feeds, labels)
+
+
+def open_npy(path: Path, name: str, feed: str) -> ArrayTable:
+    """The rows of an ``.npy``, mapped into memory and read as they are needed.
+
+    Raises:
+        DataError: not an ``.npy``, truncated, of Python objects, or without samples.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except BROKEN_NPY as error:
+        # An array of length 0 cannot be mapped; it is told apart by reading it, which is free.
+        if "empty file" not in str(error):
+            raise DataError(
+                f"{name}: cannot be read as an .npy of numbers: {one_line(error)}"
+            ) from error
+        array = np.load(path, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise DataError(f"{name}: is an .npz by its content; rename it to end in .npz")
+    count = check_rows(name, {feed: array.shape})
+    return ArrayTable(name, count, {feed: array}, path=path)

@@ -1,0 +1,159 @@
+"""A source of batches that fit a model: the value every stage that needs data is given."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from oq.data.preprocess import Preprocess
+from oq.data.sources.batches import regroup, samples
+from oq.data.sources.fit import Place, fit_batch, fixed_batch
+from oq.data.sources.pixels import transform_batch
+from oq.data.sources.streams import Chosen, Items, Rows
+from oq.errors import DataError, OptionError
+from oq.spec import Batch, TensorInfo
+
+_log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """What the stages need: a name for messages, a count for progress, and batches."""
+
+    @property
+    def name(self) -> str:
+        """What the user gave."""
+
+    @property
+    def count(self) -> int | None:
+        """Number of samples, None when not known beforehand."""
+
+    def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
+        """Samples ``start..stop-1``; see `Fitted.batches`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The samples of ``stream``, every batch checked against the model's inputs.
+
+    ``preprocess`` is applied to feeds that hold uint8 images.
+    """
+
+    stream: Rows | Items | Chosen
+    inputs: tuple[TensorInfo, ...]
+    preprocess: Preprocess | None = None
+
+    @property
+    def name(self) -> str:
+        """What the user gave, for messages."""
+        return self.stream.name
+
+    @property
+    def count(self) -> int | None:
+        """Number of samples, `dropped` ones included; None when not known beforehand."""
+        return self.stream.count
+
+    @property
+    def fixed(self) -> int | None:
+        """The batch size the model demands, None when it takes any."""
+        return fixed_batch(self.inputs)
+
+    @property
+    def dropped(self) -> int | None:
+        """How many samples at the end do not fill a batch of the model's fixed size.
+
+        None when not known beforehand; the log says it when the end is reached.
+        """
+        if self.fixed is None:
+            return 0
+        return None if self.count is None else self.count % self.fixed
+
+    def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
+        """Samples ``start..stop-1`` in order, ``size`` at a time.
+
+        * A model with a fixed batch gets batches of exactly that size, whatever ``size`` says;
+          what is left over at the end is dropped, and a warning is logged.
+        * Otherwise rows (files, arrays, images) come in batches of ``size``, fewer at the end and
+          where the sample shape changes.
+        * Otherwise complete feeds (iterables, readers, test data sets) come as they are, whatever
+          ``size`` says, and are never cut: each belongs to the slice its first sample is in.
+
+        Raises:
+            DataError: a batch does not fit the model, or there are no samples at all.
+            OptionError: ``size`` below 1.
+        """
+        if size < 1:
+            raise OptionError(f"batch size is {size}; expected 1 or more")
+        return self._read(size, start, stop)
+
+    def _read(self, size: int, start: int, stop: int | None) -> Iterator[Batch]:
+        fixed = self.fixed
+        parts = self._fit(fixed if fixed is not None else size, start, stop)
+        given = dropped = 0
+        if fixed is None:
+            for batch in parts:
+                given += 1
+                yield batch
+        else:
+            groups = regroup(parts, fixed, exact=True)
+            while True:
+                try:
+                    batch = next(groups)
+                except StopIteration as end:
+                    dropped = end.value
+                    break
+                given += 1
+                yield batch
+        self._report(given, dropped, whole=start == 0 and stop is None)
+
+    def _report(self, given: int, dropped: int, whole: bool) -> None:
+        """Say what was left out, and refuse data that turned out to have nothing."""
+        if whole and not given:
+            found = f"only {dropped} samples, too few for" if dropped else "no samples for"
+            need = f"the model's fixed batch of {self.fixed}" if dropped else "the model"
+            raise DataError(f"{self.name}: has {found} {need}; expected at least one batch")
+        if dropped:
+            _log.warning(
+                "%s: %d samples do not fill the model's fixed batch of %s and are left out",
+                self.name,
+                dropped,
+                self.fixed,
+            )
+
+    def _fit(self, size: int, start: int, stop: int | None) -> Iterator[Batch]:
+        for first, batch in self.stream.read(size, start, stop):
+            place = Place(self.name, first, self.stream.locate)
+            ready = batch if self.preprocess is None else self._transform(batch, self.preprocess)
+            yield fit_batch(ready, self.inputs, place, regrouped=self.fixed is not None)
+
+    def _transform(self, batch: Batch, preprocess: Preprocess) -> Batch:
+        """``batch`` with its images preprocessed.
+
+        Raises:
+            DataError: there are none.
+        """
+        images = {
+            name: transform_batch(array, preprocess, f"{self.name}: {name!r}")
+            for name, array in batch.feeds.items()
+            if array.dtype.name == "uint8" and array.ndim == 4 and samples(batch) != 0
+        }
+        if not images:
+            found = ", ".join(f"{k!r}: {a.dtype.name} {a.shape}" for k, a in batch.feeds.items())
+            raise DataError(
+                f"{self.name}: preprocessing needs uint8 images with axes (sample, height, width,"
+                f" channel) or (sample, channel, height, width); found {found}"
+            )
+        return Batch({**batch.feeds, **images}, batch.labels)
+
+
+def fingerprint(source: Fitted) -> str:
+    """SHA-256 of what the samples are, in hexadecimal: the bytes of files, the values of arrays.
+
+    ``"unknown"`` for data that only Python code can give (generators, loaders, callables).
+    """
+    digest = source.stream.digest()
+    if digest is None:
+        return "unknown"
+    if source.preprocess is None:
+        return digest
+    return hashlib.sha256(f"{digest} {source.preprocess!r}".encode()).hexdigest()

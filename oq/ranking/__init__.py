@@ -1,0 +1,1 @@
+"""What quantizing each layer would cost (`oq sensitivity`)."""

@@ -1,0 +1,340 @@
+"""Which layers cost accuracy: each quantized alone, and all but each, from a single calibration.
+
+A **layer** is a kernel of the plan: a weighted op with what is fused into it, an Add, a pooling.
+Its sites are its constants (the weight side) and the grids of what it reads (the activation side);
+a grid that no kernel reads belongs to the kernel that computes it.  :mod:`oq.ranking.variants` says
+what the error of a part of the plan is.  All but one layer means the file that ``--keep-float`` for
+that layer would give.
+
+The list of layers to keep in float grows greedily from the head of the ranking until it takes away
+:data:`ENOUGH` of the whole model's error; every step of it is measured, since errors do not simply
+add up.
+"""
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+from oq.calibration.measure import Job, measure
+from oq.errors import ModelError
+from oq.ops import facts
+from oq.overrides import Choice, Mode, Wishes
+from oq.overrides import Layer as Wish
+from oq.plan import plan as decide
+from oq.progress import Watch
+from oq.ranking.variants import Bench, Effect, Part, Variant, open_bench
+from oq.ready import Model, choose_target, load, make_methods, make_ready, needs_of, open_samples
+from oq.session import Settings
+from oq.solve import solve
+from oq.spec import Group, Plan, Site, SiteKey, key
+from oq.target import Target
+from oq.view import GraphView
+
+SAMPLES = 64
+BATCH = 8
+
+ENOUGH = 0.5
+"""Share of the output error (a power) that the layers to keep in float must take away: 3 dB."""
+
+WINDOW = 4
+"""Layers of the ranking that are tried at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A kernel, called after its node with weights, else its first; ``output`` is what it makes."""
+
+    node: str
+    nodes: tuple[str, ...]
+    ops: tuple[str, ...]
+    parameters: tuple[Part, ...]
+    activations: tuple[Part, ...]
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """One layer.  All in decibels (inf: no error, None: it has no such sites) but ``share``.
+
+    ``sqnr_db``: of the outputs when only this layer is quantized; ``weights_db``,
+    ``activations_db``: when only its constants, only what it reads is.  ``local_db``: of the
+    layer's own output then.  ``without_db``: of the outputs when all but this layer is quantized.
+    ``share``: its error in percent of the sum over layers.  ``agreement``: percent of samples that
+    keep the float model's top-1 when only this layer is quantized.
+    """
+
+    rank: int
+    node: str
+    ops: tuple[str, ...]
+    share: float
+    sqnr_db: float
+    weights_db: float | None
+    activations_db: float | None
+    local_db: float
+    without_db: float
+    agreement: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The outputs when ``node`` and all before it in the list stay in float."""
+
+    node: str
+    sqnr_db: float
+    agreement: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """All layers, the worst first, and those worth keeping in float (``keep``: the nodes of
+    :attr:`kept`, for ``--keep-float``)."""
+
+    model: str
+    target: str
+    data: str
+    samples: int
+    sqnr_db: float
+    agreement: float | None
+    layers: tuple[Sensitivity, ...]
+    kept: tuple[Kept, ...]
+
+    @property
+    def keep(self) -> tuple[str, ...]:
+        """Node names to keep in float."""
+        return tuple(k.node for k in self.kept)
+
+
+def sensitivity(
+    model: Model,
+    target: str,
+    data: object,
+    *,
+    calibrator: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    calibrator_for: Sequence[Choice] = (),
+    weights: str | None = None,
+    samples: int | None = SAMPLES,
+    batch_size: int = BATCH,
+    preprocess: str | Path | None = None,
+    keep_float: Sequence[str] = (),
+    layers: Sequence[Wish] = (),
+    mode: Mode = "hybrid",
+    jobs: int = 1,
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> Ranking:
+    """Rank the layers of ``model`` by the error that quantizing each for ``target`` causes.
+
+    Options as for :func:`oq.quantize`; the same ``samples`` serve for calibration and comparison.
+    ``jobs`` processes share the work (0: one per core), and the result does not depend on it; with
+    more than one a script needs ``if __name__ == "__main__":``, since they are spawned.
+
+    Raises:
+        OqError: the model, the data or an option cannot be used.
+        ModelError: the target quantizes nothing in the model.
+    """
+    profile, rest = choose_target(target, settings if settings is not None else {})
+    wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
+    methods = make_methods(profile.calibrator if calibrator is None else calibrator, rest, wishes)
+    loaded = load(model)
+    source = open_samples(loaded, data, preprocess, None, seed)
+    if samples is not None and (source.count is None or source.count > samples):
+        source = open_samples(loaded, data, preprocess, samples, seed)
+    ready = make_ready(loaded, profile, wishes)
+    kernels = find_layers(ready.plan, ready.view)
+    if not kernels:
+        raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
+    needs = needs_of(ready, methods)
+    measured = measure(Job(ready.model, ready.view, needs, None, Settings()), source)
+    solution = solve(
+        ready.plan,
+        ready.view,
+        measured.statistics,
+        methods.default,
+        named=methods.named,
+        weights=profile.weight_range if weights is None else weights,
+        legalize=profile.legalize,
+    )
+    layout = Layout(ready.view, profile, ready.plan, wishes)
+    processes = jobs if jobs > 0 else (os.cpu_count() or 1)
+    batches = source.batches(batch_size)
+    with open_bench(ready.model, ready.plan, solution, batches, processes) as bench:
+        whole, rows, kept = rank(bench, layout, kernels, watch)
+    name = str(model) if isinstance(model, str | Path) else loaded.graph.name
+    error, agreement = decibels(whole.error), whole.agreement
+    return Ranking(name, target, source.name, measured.samples, error, agreement, rows, kept)
+
+
+def find_layers(plan: Plan, view: GraphView) -> tuple[Layer, ...]:
+    """The kernels of ``plan`` that have sites of their own, in graph order.
+
+    Kernels that only move values have none: their grids are those of the layers behind them.
+    """
+    groups = [g for g in plan.groups if not all(_copies(op) for op in g.ops)]
+    claimed = {n for g in groups for n in g.nodes}
+    found = []
+    for group in groups:
+        parts: dict[bool, list[Part]] = {True: [], False: []}
+        for site in plan.sites:
+            readers = _readers(site, view)
+            nodes = tuple(n for n in readers if n in group.nodes)
+            if nodes or (claimed.isdisjoint(readers) and _computes(group, site, view)):
+                part = Part(replace(site, consumers=nodes), key(site))
+                parts[site.role == "activation"].append(part)
+        if parts[True] or parts[False]:
+            output = view.node(group.nodes[-1]).outputs[0]
+            found.append(
+                Layer(
+                    _anchor(group),
+                    group.nodes,
+                    group.ops,
+                    tuple(parts[False]),
+                    tuple(parts[True]),
+                    output,
+                )
+            )
+    return tuple(found)
+
+
+def _computes(group: Group, site: Site, view: GraphView) -> bool:
+    producer = view.producer(site.tensor)
+    return producer is not None and producer.name in group.nodes
+
+
+def _anchor(group: Group) -> str:
+    """The node that has weights, else the first."""
+    pairs = zip(group.nodes, group.ops, strict=True)
+    weighted = (n for n, op in pairs if (row := facts(op)) is not None and row.weight is not None)
+    return next(weighted, group.nodes[0])
+
+
+def _copies(op: str) -> bool:
+    row = facts(op)
+    return row is not None and row.kind == "copy"
+
+
+def _readers(site: Site, view: GraphView) -> tuple[str, ...]:
+    return site.consumers if site.consumers else tuple(n.name for n in view.consumers(site.tensor))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the parts of a plan are made from: the graph, the target, the whole plan, and the
+    user's wishes, which hold for every part."""
+
+    view: GraphView
+    target: Target
+    plan: Plan
+    wishes: Wishes = field(default_factory=Wishes)
+
+    def without(self, layers: Iterable[Layer]) -> tuple[Part, ...]:
+        """The sites that ``--keep-float`` for every one of ``layers`` leaves, on the whole plan's
+        grids.
+
+        A site that only such a plan has (the grid behind an op that moved another's before) is left
+        out, since nothing was measured for it.
+        """
+        kept = (*self.wishes.keep_float, *(escape(layer.node) for layer in layers))
+        wishes = replace(self.wishes, keep_float=kept)
+        naive = wishes.mode == "naive"
+        sites = decide(self.view, self.target, wishes.kept, only=wishes.only, naive=naive).sites
+        found = ((site, self._origin(site)) for site in sites)
+        return tuple(Part(site, origin) for site, origin in found if origin is not None)
+
+    def _origin(self, site: Site) -> SiteKey | None:
+        alike = [s for s in self.plan.sites if (s.tensor, s.role) == (site.tensor, site.role)]
+        mine = set(site.consumers)
+        near = [s for s in alike if not s.consumers or not mine or mine & set(s.consumers)]
+        return next((key(s) for s in (*near, *alike)), None)
+
+
+def rank(
+    bench: Bench, layout: Layout, layers: Sequence[Layer], watch: Watch | None = None
+) -> tuple[Effect, tuple[Sensitivity, ...], tuple[Kept, ...]]:
+    """(the whole plan's effect, the layers with the worst first, those to keep in float)."""
+    variants = [Variant(layout.without(()))]
+    slots = []
+    for layer in layers:
+        alone = Variant((*layer.parameters, *layer.activations), layer.output)
+        rest = Variant(layout.without([layer]))
+        sides = [Variant(p) for p in (layer.parameters, layer.activations) if p]
+        both = sides if len(sides) == 2 else []
+        slots.append(len(variants))
+        variants += [alone, rest, *both]
+    total = len(variants)
+
+    def count(done: int) -> None:
+        if watch is not None:
+            watch("layers", done, total)
+
+    effects = bench.run(variants, count)
+    everything = sum(effects[i].error for i in slots)
+    order = sorted(range(len(layers)), key=lambda i: -effects[slots[i]].error)
+    rows = [
+        _row(place + 1, layers[i], effects[slots[i] : slots[i] + 4], everything)
+        for place, i in enumerate(order)
+    ]
+    kept = _choose(bench, layout, [layers[i] for i in order], effects[0], watch)
+    return effects[0], tuple(rows), kept
+
+
+def _row(place: int, layer: Layer, effects: Sequence[Effect], everything: float) -> Sensitivity:
+    alone, rest = effects[:2]
+    weights = activations = None
+    if layer.parameters and layer.activations:
+        weights, activations = (decibels(e.error) for e in effects[2:4])
+    elif layer.parameters:
+        weights = decibels(alone.error)
+    else:
+        activations = decibels(alone.error)
+    ratio = alone.error / everything if everything > 0 else 0.0
+    return Sensitivity(
+        place,
+        layer.node,
+        layer.ops,
+        100.0 * (1.0 if math.isnan(ratio) else ratio),
+        decibels(alone.error),
+        weights,
+        activations,
+        decibels(alone.local if alone.local is not None else 0.0),
+        decibels(rest.error),
+        alone.agreement,
+    )
+
+
+def _choose(
+    bench: Bench,
+    layout: Layout,
+    ranked: Sequence[Layer],
+    whole: Effect,
+    watch: Watch | None = None,
+) -> tuple[Kept, ...]:
+    """Greedily, from the worst on: of the next :data:`WINDOW` layers the one that helps most, until
+    :data:`ENOUGH` of the error is gone.  Layers that do not help beside those chosen, because their
+    errors cancel others, are passed over."""
+    chosen: list[Layer] = []
+    kept: list[Kept] = []
+    waiting, error = list(ranked), whole.error
+    while waiting and error > (1 - ENOUGH) * whole.error:
+        window = waiting[:WINDOW]
+        tried = bench.run([Variant(layout.without([*chosen, one])) for one in window])
+        best = min(range(len(window)), key=lambda i: tried[i].error)
+        if tried[best].error < error:
+            error = tried[best].error
+            chosen.append(window[best])
+            waiting.remove(window[best])
+            kept.append(Kept(window[best].node, decibels(error), tried[best].agreement))
+        else:
+            waiting = waiting[WINDOW:]
+        if watch is not None:
+            watch("keep", len(ranked) - len(waiting), len(ranked))
+    return tuple(kept)
+
+
+def decibels(error: float) -> float:
+    """``-10 log10(error)``: the SQNR of an error power relative to the signal's; inf for none."""
+    return math.inf if error == 0 else -10 * math.log10(error)

@@ -1,0 +1,244 @@
+"""Parts of a plan, tried out: what each does to the outputs, shared among processes.
+
+A **variant** is the float model with some of the plan's sites.  Grids are solved once, for the
+whole plan; a variant only leaves sites out.  Its error is the mean over the outputs of
+
+    sum (x - y)^2 / sum x^2
+
+with x the float model's output and y the variant's, in the literal reading; as -10 log10 it is an
+SQNR in decibels.  Sessions run on one thread and sums go batch after batch, so the numbers do not
+depend on how many processes share the work.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from oq.comparison.deviation import Votes, is_classifier
+from oq.emit import emit
+from oq.errors import DataError
+from oq.files import load_model, model_bytes, save_model
+from oq.graph import Graph
+from oq.session import Session, Settings, custom_ops, expose, use_custom_ops
+from oq.solve import Solution
+from oq.spec import Array, Batch, Plan, Site, SiteKey, key
+
+TASK_VARIANTS = 8
+"""Variants evaluated side by side, which share the float model's runs."""
+
+TASK_BYTES = 256 * 10**6
+"""Of the models of one task."""
+
+SETTINGS = Settings(reading="literal", threads=1, spin=False)
+
+Done = Callable[[int], None]
+"""Called with the number of variants done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A site, perhaps for fewer readers than in the plan, and the plan's own key for its grid."""
+
+    site: Site
+    origin: SiteKey
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Some of a plan's sites; ``local`` is a tensor to compare besides the outputs."""
+
+    parts: tuple[Part, ...]
+    local: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a variant does: ``error`` at the outputs, as the module says; ``local``, the same of its
+    local tensor; ``agreement``, percent of samples with the float model's top-1 (None: no classes).
+    """
+
+    error: float
+    local: float | None = None
+    agreement: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where variants are evaluated: ``pool`` None means in this process."""
+
+    worker: "_Worker"
+    pool: Executor | None
+
+    def run(self, variants: Sequence[Variant], done: Done | None = None) -> list[Effect]:
+        """The effect of each variant, in their order.
+
+        Raises:
+            DataError: the model fails on a batch.
+        """
+        size = min(TASK_VARIANTS, max(1, TASK_BYTES // max(1, self.worker.bytes)))
+        tasks = [variants[i : i + size] for i in range(0, len(variants), size)]
+        parts = map(self.worker.run, tasks) if self.pool is None else self.pool.map(_run, tasks)
+        found: list[Effect] = []
+        for part in parts:
+            found += part
+            if done is not None:
+                done(len(found))
+        return found
+
+
+@contextmanager
+def open_bench(
+    model: onnx.ModelProto,
+    plan: Plan,
+    solution: Solution,
+    batches: Iterable[Batch],
+    jobs: int = 1,
+) -> Iterator[Bench]:
+    """A place to evaluate variants of ``model`` (the prepared float model that ``plan`` is for).
+
+    The model and the batches lie on disk meanwhile.  With ``jobs`` above 1 that many processes are
+    started afresh (spawned), so a script that asks for them needs ``if __name__ == "__main__":``.
+
+    Raises:
+        DataError: there are no samples.
+    """
+    with tempfile.TemporaryDirectory(prefix="oq-") as name:
+        folder = Path(name)
+        save_model(model, folder / "model.onnx")
+        count = 0
+        for batch in batches:
+            feeds: dict[str, Any] = {f"feed_{n}": v for n, v in batch.feeds.items()}
+            np.savez(folder / f"{count}.npz", **feeds)
+            count += 1
+        if count == 0:
+            raise DataError("there are no samples to try variants on")
+        worker = _Worker(folder, plan, solution, count)
+        if jobs <= 1:
+            yield Bench(worker, None)
+            return
+        context, known = get_context("spawn"), (folder, plan, solution, count, custom_ops())
+        with ProcessPoolExecutor(jobs, context, initializer=_start, initargs=known) as pool:
+            yield Bench(worker, pool)
+
+
+_here: list["_Worker"] = []
+"""In a process of the pool: its worker."""
+
+
+def _start(
+    folder: Path, plan: Plan, solution: Solution, count: int, libraries: Sequence[Path]
+) -> None:
+    use_custom_ops(libraries)
+    _here.append(_Worker(folder, plan, solution, count))
+
+
+def _run(variants: Sequence[Variant]) -> list[Effect]:
+    return _here[0].run(variants)
+
+
+@dataclass(slots=True)
+class _Error:
+    """Running sums of one tensor of one variant.
+
+    einsum and not BLAS, whose order of summation depends on the number of threads.
+    """
+
+    signal: float = 0.0
+    noise: float = 0.0
+    broken: bool = False
+
+    def add(self, exact: Array, found: Array) -> None:
+        x = exact.astype(np.float64).reshape(-1)
+        y = found.astype(np.float64).reshape(-1)
+        usable = np.isfinite(x)
+        if not usable.all():
+            x, y = x[usable], y[usable]
+        self.broken = self.broken or not np.isfinite(y).all()
+        d = x - y
+        self.signal += float(np.einsum("i,i->", x, x))
+        self.noise += float(np.einsum("i,i->", d, d))
+
+    def value(self) -> float:
+        """Noise over signal; inf where the variant has NaN or infinities of its own."""
+        if self.broken:
+            return math.inf
+        if self.noise == 0:
+            return 0.0
+        return self.noise / self.signal if self.signal > 0 else math.inf
+
+
+@dataclass(slots=True)
+class _Worker:
+    """The model, the batches, and how to make and run variants."""
+
+    folder: Path
+    plan: Plan
+    solution: Solution
+    count: int
+    model: onnx.ModelProto = field(init=False)
+    bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.model = load_model(self.folder / "model.onnx")
+        self.bytes = model_bytes(self.model)
+
+    def run(self, variants: Sequence[Variant]) -> list[Effect]:
+        outputs = [o.name for o in self.model.graph.output]
+        local = {v.local for v in variants if v.local is not None} - set(outputs)
+        wanted = [*outputs, *sorted(local)]
+        reference = Session(expose(self.model, wanted), SETTINGS)
+        names = [
+            [*outputs, v.local] if v.local is not None and v.local not in outputs else outputs
+            for v in variants
+        ]
+        sessions = [
+            Session(expose(self._build(v), n), SETTINGS)
+            for v, n in zip(variants, names, strict=True)
+        ]
+        errors = [{n: _Error() for n in ns} for ns in names]
+        votes: list[dict[str, Votes]] = [{} for _ in variants]
+        for feeds in self._feeds():
+            exact = dict(zip(wanted, reference.run(feeds, wanted), strict=True))
+            for i, session in enumerate(sessions):
+                found = dict(zip(names[i], session.run(feeds, names[i]), strict=True))
+                for name, error in errors[i].items():
+                    error.add(exact[name], found[name])
+                for name in outputs:
+                    if is_classifier(exact[name]):
+                        vote = votes[i].setdefault(name, Votes())
+                        vote.add(exact[name], found[name], None)
+        return [
+            _effect(outputs, v.local, e, w) for v, e, w in zip(variants, errors, votes, strict=True)
+        ]
+
+    def _build(self, variant: Variant) -> onnx.ModelProto:
+        graph = Graph(self.model)
+        grids = {key(p.site): self.solution.grids[p.origin] for p in variant.parts}
+        plan = replace(self.plan, sites=tuple(p.site for p in variant.parts))
+        emit(graph, plan, replace(self.solution, grids=grids))
+        return graph.to_model()
+
+    def _feeds(self) -> Iterator[dict[str, Array]]:
+        for i in range(self.count):
+            with np.load(self.folder / f"{i}.npz") as archive:
+                yield {n.removeprefix("feed_"): archive[n] for n in archive.files}
+
+
+def _effect(
+    outputs: Sequence[str], local: str | None, errors: dict[str, _Error], votes: dict[str, Votes]
+) -> Effect:
+    agreements = [v.result(n).agreement for n, v in votes.items()]
+    return Effect(
+        sum(errors[o].value() for o in outputs) / len(outputs),
+        None if local is None else errors[local].value(),
+        min(agreements, default=None),
+    )

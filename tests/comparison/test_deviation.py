@@ -1,0 +1,33 @@
+"""Running sums: where nothing can be compared, nothing is called equal."""
+
+import math
+
+import numpy as np
+
+from oq.comparison.deviation import Sums, Votes
+
+
+def test_an_output_of_nothing_but_nan_is_not_equal() -> None:
+    sums = Sums()
+    sums.add(np.ones((2, 3), np.float32), np.full((2, 3), np.nan, np.float32))
+    found = sums.result("y")
+    assert (found.sqnr_db, found.cosine, found.nonfinite) == (-math.inf, 0.0, 6)
+
+
+def test_sums_do_not_depend_on_how_samples_are_cut() -> None:
+    random = np.random.default_rng(0)
+    x, y = (random.normal(size=(10, 4)).astype(np.float32) for _ in range(2))
+    whole, parts = Sums(), Sums()
+    whole.add(x, y)
+    for i in range(0, 10, 3):
+        parts.add(x[i : i + 3], y[i : i + 3])
+    assert math.isclose(whole.result("y").sqnr_db, parts.result("y").sqnr_db, rel_tol=1e-12)
+    assert whole.result("y").max_abs == parts.result("y").max_abs
+
+
+def test_labels_per_pixel_are_no_classes() -> None:
+    votes = Votes()
+    scores = np.eye(3, dtype=np.float32)
+    votes.add(scores, scores, np.zeros((3, 2, 2), np.int64))
+    found = votes.result("y")
+    assert (found.agreement, found.top1) == (100.0, None)
