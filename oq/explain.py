@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from oq.errors import OptionError
-from oq.ops import facts
+from oq.ops import only_moves
 from oq.report import WIDTH, item, skip_lines, weighted_layers
-from oq.spec import Fixed, Group, Own, Plan, Product, QuantSpec, Share, Site
+from oq.spec import Fixed, Own, Plan, Product, QuantSpec, Share, Site
 from oq.view import GraphView
 
 
@@ -22,9 +22,9 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     yield ""
     yield "kernels"
     for group in plan.groups:
-        if not _only_moves(group):
+        if not all(map(only_moves, group.ops)):
             yield from hang(group.rule, ", ".join(group.nodes))
-    moves = [g for g in plan.groups if _only_moves(g)]
+    moves = [g for g in plan.groups if all(map(only_moves, g.ops))]
     if moves:
         yield ""
         yield "moved without a kernel, on the grid of their input"
@@ -124,12 +124,6 @@ def _about_tensor(plan: Plan, name: str) -> Iterable[str]:
             yield f"tensor {name} is quantized: {describe(site.spec)}"
             yield f"  {_readers(site)}"
             yield f"  asked for by rule {site.rule} of target {plan.target}"
-
-
-def _only_moves(group: Group) -> bool:
-    """Whether no node of ``group`` computes."""
-    rows = [facts(op) for op in group.ops]
-    return all(row is not None and row.kind == "copy" for row in rows)
 
 
 def describe(spec: QuantSpec) -> str:

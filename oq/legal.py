@@ -30,7 +30,7 @@ from oq.dpu.checks import (
     several_scales,
     split_kernel,
 )
-from oq.ops import facts, weight_axis
+from oq.ops import facts, has_weight, weight_axis
 from oq.qdq import DQ, Q, above_pair, constant, pairs
 from oq.spec import Array
 from oq.target import Target
@@ -217,8 +217,7 @@ def split_fusion(view: GraphView) -> Iterator[Found]:
     for node in view.nodes:
         row = facts(node.op)
         above = above_pair(view, node.inputs[0]) if row and row.kind == "activation" else None
-        facts_above = None if above is None else facts(above.op)
-        if above is not None and facts_above is not None and facts_above.weight is not None:
+        if above is not None and has_weight(above.op):
             yield node.name, f"a Q/DQ pair stands between {above.op} {above.name!r} and it"
 
 

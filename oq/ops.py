@@ -10,7 +10,7 @@ The taxonomy, after google/qwix's ``odml_ops``:
 An op without a row is left in float, and the plan says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -114,6 +114,25 @@ TRANSPOSED_WEIGHT: Mapping[str, tuple[str, int]] = {"Gemm": ("transB", 0)}
 def facts(op: str) -> OpFacts | None:
     """The row of ``op``, or None when oq knows nothing of it."""
     return OPS.get(op)
+
+
+def only_moves(op: str) -> bool:
+    """Whether ``op`` only moves values: a copy op."""
+    row = facts(op)
+    return row is not None and row.kind == "copy"
+
+
+def has_weight(op: str) -> bool:
+    """Whether ``op`` has a slot for a weight."""
+    row = facts(op)
+    return row is not None and row.weight is not None
+
+
+def anchor(nodes: Sequence[str], ops: Sequence[str]) -> str:
+    """The one of ``nodes`` that their kernel is called after: that with a weight, else the first;
+    ``ops`` are theirs."""
+    weighted = (node for node, op in zip(nodes, ops, strict=True) if has_weight(op))
+    return next(weighted, nodes[0])
 
 
 def weight_axis(op: str, attributes: Mapping[str, Any], rank: int) -> int | None:

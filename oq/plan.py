@@ -17,12 +17,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from oq.errors import OptionError
-from oq.ops import BODIES, SHAPE_OPS, weight_axis
+from oq.ops import BODIES, SHAPE_OPS, only_moves, weight_axis
 from oq.predicates import (
     bias_input,
     constant_is_not_finite,
     data_inputs,
-    is_copy,
     is_never_negative,
     weight_input,
 )
@@ -109,7 +108,7 @@ def _unchosen(view: GraphView, only: Iterable[str] | None) -> dict[str, str]:
     chosen = {
         n.name
         for n in view.nodes
-        if is_copy(n) or any(fnmatch.fnmatchcase(t, g) for t in (n.name, n.op) for g in globs)
+        if only_moves(n.op) or any(fnmatch.fnmatchcase(t, g) for t in (n.name, n.op) for g in globs)
     }
     return {n.name: NOT_CHOSEN for n in view.nodes if n.name not in chosen}
 

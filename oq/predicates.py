@@ -200,12 +200,6 @@ def _distances(view: GraphView, tensor: str) -> dict[str, int]:
     return seen
 
 
-def is_copy(node: NodeView) -> bool:
-    """Whether ``node`` only moves values."""
-    row = facts(node.op)
-    return row is not None and row.kind == "copy"
-
-
 def data_inputs(node: NodeView) -> tuple[str, ...]:
     """The tensors at the data slots of ``node``."""
     row = facts(node.op)

@@ -15,9 +15,9 @@ from oq.data.source import Fitted, open_source, random_source, split, subset
 from oq.errors import DataError, ModelError, OptionError
 from oq.files import load_model
 from oq.graph import Graph
+from oq.ops import only_moves
 from oq.overrides import Wishes, apply_layers, least_opset
 from oq.plan import plan as decide
-from oq.predicates import is_copy
 from oq.prepare.infer_types import read_type
 from oq.prepare.order import prepare
 from oq.spec import Own, Plan, Range, TensorInfo, measured_at
@@ -159,7 +159,7 @@ def _range_of(view: GraphView, tensor: str, given: Mapping[str, Range]) -> Range
     source: str | None = tensor
     while source is not None and source not in given:
         producer = view.producer(source)
-        source = producer.inputs[0] if producer is not None and is_copy(producer) else None
+        source = producer.inputs[0] if producer is not None and only_moves(producer.op) else None
     if source is not None:
         return given[source]
     return _copy_below(view, tensor, given)
@@ -168,7 +168,7 @@ def _range_of(view: GraphView, tensor: str, given: Mapping[str, Range]) -> Range
 def _copy_below(view: GraphView, tensor: str, given: Mapping[str, Range]) -> Range | None:
     if tensor in given:
         return given[tensor]
-    copies = [n.outputs[0] for n in view.consumers(tensor) if is_copy(n)]
+    copies = [n.outputs[0] for n in view.consumers(tensor) if only_moves(n.op)]
     return next((r for t in copies if (r := _copy_below(view, t, given)) is not None), None)
 
 

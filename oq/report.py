@@ -13,7 +13,7 @@ from oq.comparison.compare import Verification
 from oq.comparison.deviation import Classification, OutputError
 from oq.comparison.layers import LayerError
 from oq.legal import Finding
-from oq.ops import facts
+from oq.ops import has_weight
 from oq.refine.outcome import Outcome
 from oq.spec import Plan, Skip
 
@@ -80,10 +80,6 @@ def _is_spec(value: Any) -> bool:
 
 def weighted_layers(plan: Plan) -> tuple[int, int]:
     """(quantized, all) nodes with weights: what a reader means by layers."""
-
-    def has_weight(op: str) -> bool:
-        row = facts(op)
-        return row is not None and row.weight is not None
 
     inside = sum(has_weight(op) for group in plan.groups for op in group.ops)
     outside = sum(has_weight(skip.op) for skip in plan.skips)

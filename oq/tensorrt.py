@@ -7,8 +7,8 @@ no other source is named.  Those about speed are heuristics: ``--mode naive`` pa
 import math
 from collections.abc import Iterable
 
-from oq.ops import facts
-from oq.predicates import data_inputs, is_copy, weight_input
+from oq.ops import facts, only_moves
+from oq.predicates import data_inputs, weight_input
 from oq.spec import Shape
 from oq.target import Match
 from oq.view import GraphView, NodeView
@@ -172,7 +172,7 @@ def _moved(view: GraphView, tensor: str) -> list[str]:
     """``tensor`` and what only moves its values."""
     found = [tensor]
     for here in found:
-        found += [t for n in view.consumers(here) if is_copy(n) for t in n.outputs]
+        found += [t for n in view.consumers(here) if only_moves(n.op) for t in n.outputs]
     return found
 
 
@@ -190,7 +190,7 @@ def _joins_a_kernel(view: GraphView, node: NodeView) -> bool:
 
 def _is_first(view: GraphView, node: NodeView) -> bool:
     tensor = node.inputs[0]
-    while (producer := view.producer(tensor)) is not None and is_copy(producer):
+    while (producer := view.producer(tensor)) is not None and only_moves(producer.op):
         tensor = producer.inputs[0]
     return producer is None
 

@@ -153,7 +153,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.calibration.measure": {"onnx", *VALUES, "calibration", "calibrator", "data", "session",
         "statistics", "view"},
     "oq.ready": {"onnx", "torch", *GRAPHS, "calibration", "data", "exporting", "files", "graph",
-        "overrides", "plan", "predicates", "prepare", "registry", "target"},
+        "overrides", "plan", "prepare", "registry", "target"},
     "oq.config": {"yaml", "errors", "overrides"},
     "oq.remarks": {"data", "ready"},
     "oq.provenance": {"onnx", "calibration", "comparison", "ready"},

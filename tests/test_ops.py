@@ -10,9 +10,21 @@ from oq.ops import (
     OPS,
     SHAPE_OPS,
     TRANSPOSED_WEIGHT,
+    anchor,
     facts,
+    only_moves,
     weight_axis,
 )
+
+
+def test_a_kernel_is_called_after_its_node_with_a_weight() -> None:
+    assert anchor(("m", "c", "r"), ("Mul", "Conv", "Relu")) == "c"
+    assert anchor(("a", "r"), ("Add", "Relu")) == "a"
+
+
+@pytest.mark.parametrize(("op", "moves"), [("MaxPool", True), ("Add", False), ("Nonsense", False)])
+def test_what_only_moves_is_a_copy_op(op: str, moves: bool) -> None:
+    assert only_moves(op) is moves
 
 
 def test_rows_are_sorted_so_that_a_new_one_has_one_place() -> None:

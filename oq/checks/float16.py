@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from oq.checks.placement import Found
-from oq.ops import facts
+from oq.ops import only_moves
 from oq.qdq import constant, dequantized_by, pairs, quantizers_of, same_grid
 from oq.view import GraphView
 
@@ -52,8 +52,7 @@ def sum_overflows(view: GraphView) -> Iterator[Found]:
 def sides_differ(view: GraphView) -> Iterator[Found]:
     """Pooling and what only moves values have one grid on both sides."""
     for node in view.nodes:
-        row = facts(node.op)
-        if row is None or (row.kind != "copy" and node.op not in POOLS):
+        if not only_moves(node.op) and node.op not in POOLS:
             continue
         above = dequantized_by(view, node.inputs[0])
         for below in quantizers_of(view, node.outputs[0]) if above is not None else ():

@@ -4,7 +4,7 @@ they say.  Rows of :mod:`oq.legal`; sources are the targets' pages named there a
 
 from collections.abc import Iterator
 
-from oq.ops import facts
+from oq.ops import has_weight
 from oq.predicates import weight_input
 from oq.qdq import (
     DQ,
@@ -137,8 +137,7 @@ def _layer(view: GraphView, tensor: str) -> NodeView | None:
     if producer is not None and producer.op == "BatchNormalization":
         tensor = producer.inputs[0]
         producer = view.producer(tensor)
-    row = None if producer is None else facts(producer.op)
-    is_layer = row is not None and row.weight is not None and view.edges(tensor) == 1
+    is_layer = producer is not None and has_weight(producer.op) and view.edges(tensor) == 1
     return producer if is_layer else None
 
 

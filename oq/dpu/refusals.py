@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from oq.dpu.kernels import is_hard_sigmoid
 from oq.dpu.limits import DEVICES, Limits, Shape, beyond
 from oq.dpu.places import CLIP, FUSED_BOUNDS, SLOPED, bounds_of
-from oq.ops import facts
+from oq.ops import facts, only_moves
 from oq.target import Match, Predicate
 from oq.view import GraphView, NodeView
 
@@ -67,8 +67,7 @@ def input_is_constant(view: GraphView, match: Match) -> str | None:
 def mean_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
     """Means are over whole windows of at most 512 values."""
     node = match.anchor
-    row = facts(node.op)
-    if row is not None and row.kind == "copy":
+    if only_moves(node.op):
         return None  # MaxPool
     if node.attributes.get("ceil_mode"):
         return f"the windows of {node.name!r} pass the edge of the image (ceil_mode)"

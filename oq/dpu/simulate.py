@@ -20,7 +20,7 @@ from oq.dpu.kernels import KERNELS, Call, Value
 from oq.dpu.scales import position_of
 from oq.errors import ModelError
 from oq.graph import Graph
-from oq.ops import SHAPE_OPS, facts
+from oq.ops import SHAPE_OPS, only_moves
 from oq.predicates import weight_input
 from oq.session import Session, Settings
 from oq.spec import Array
@@ -97,7 +97,7 @@ class Simulator:
             return self._alone.run(node, values)
         row = KERNELS.get(node.op)
         if row is None:
-            if isinstance(inputs[0], Exact) and _only_moves(node, inputs):
+            if isinstance(inputs[0], Exact) and _moves_codes(node, inputs):
                 codes = self._alone.run(node, {**values, node.inputs[0]: inputs[0].numerator})
                 return [inputs[0].with_codes(c) for c in codes]
             reason: str | Exact = NO_KERNEL.format(op=node.op)
@@ -169,15 +169,14 @@ def _lacks_grid(inputs: Sequence[Value], slot: int) -> bool:
     return slot < len(inputs) and inputs[slot] is not None and not isinstance(inputs[slot], Exact)
 
 
-def _only_moves(node: NodeView, inputs: Sequence[Value]) -> bool:
+def _moves_codes(node: NodeView, inputs: Sequence[Value]) -> bool:
     """Whether ``node`` moves codes: a copy op, nearest Resize among them, that adds zeros only."""
-    row = facts(node.op)
     if node.op in NEAREST:
         return bool(node.attributes.get("mode", "nearest") == "nearest")
     value = inputs[2] if node.op in PADDED and len(inputs) > 2 else None
     if value is not None and np.count_nonzero(_real(value)):
         return False
-    return row is not None and row.kind == "copy"
+    return only_moves(node.op)
 
 
 PADDED, NEAREST = frozenset({"Pad"}), frozenset({"Resize"})
@@ -185,9 +184,8 @@ PADDED, NEAREST = frozenset({"Pad"}), frozenset({"Resize"})
 
 def _is_float_work(node: NodeView, inputs: Sequence[Value]) -> bool:
     """Whether a node without fixed-point inputs computes on real values."""
-    row = facts(node.op)
     floating = any(isinstance(v, np.ndarray) and v.dtype.kind == "f" for v in inputs)
-    return floating and node.op not in SHAPE_OPS and (row is None or row.kind != "copy")
+    return floating and node.op not in SHAPE_OPS and not only_moves(node.op)
 
 
 def _why_float(node: NodeView) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from oq.checks.forecast import Fate, Forecast
-from oq.ops import SHAPE_OPS, facts
+from oq.ops import SHAPE_OPS, anchor, only_moves
 from oq.page.content import Edge, Layer, Runs
 from oq.page.places import Place
 from oq.spec import Group, Skip
@@ -47,8 +47,9 @@ def layers(
     for node in view.nodes:
         group = owner.get(node.name)
         if group is not None and group.nodes not in found:
-            runs: Runs = "moved" if all(map(_copies, group.ops)) else "int8"
-            found[group.nodes] = Layer(_anchor(group), group.nodes, group.ops, runs)
+            runs: Runs = "moved" if all(map(only_moves, group.ops)) else "int8"
+            name = anchor(group.nodes, group.ops)
+            found[group.nodes] = Layer(name, group.nodes, group.ops, runs)
         elif group is None and node.op not in SHAPE_OPS:
             reason = reasons.get(node.name, "no row of the target takes it")
             found[(node.name,)] = Layer(node.name, (node.name,), (node.op,), "float", reason)
@@ -126,15 +127,3 @@ class _Grids:
                     return f"{grid.qtype.dtype}, {grid.scale.size} scales"
                 return f"{grid.qtype.dtype}, scale {float(grid.scale):.3g}"
         return ""
-
-
-def _anchor(group: Group) -> str:
-    """The node that has weights, else the first."""
-    pairs = zip(group.nodes, group.ops, strict=True)
-    weighted = (n for n, op in pairs if (row := facts(op)) is not None and row.weight is not None)
-    return next(weighted, group.nodes[0])
-
-
-def _copies(op: str) -> bool:
-    row = facts(op)
-    return row is not None and row.kind == "copy"

@@ -12,7 +12,7 @@ from oq.checks.outlook import general
 from oq.comparison.compare import Verification
 from oq.data.source import Fitted
 from oq.files import file_bytes, model_bytes
-from oq.ops import facts
+from oq.ops import has_weight
 from oq.page.content import Evidence, Layer, Runs, Story
 from oq.page.gather import of_file
 from oq.provenance import target_of
@@ -143,12 +143,7 @@ def _left(skips: Iterable[tuple[str, str, str]]) -> Left:
 
 def _weighted(layers: Iterable[Layer]) -> tuple[int, int]:
     """(in integers, all) nodes with weights."""
-    runs = [
-        layer.runs
-        for layer in layers
-        for op in layer.ops
-        if (row := facts(op)) is not None and row.weight is not None
-    ]
+    runs = [layer.runs for layer in layers for op in layer.ops if has_weight(op)]
     return sum(r != "float" for r in runs), len(runs)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from oq.calibration.measure import Job, measure
 from oq.errors import ModelError
-from oq.ops import facts
+from oq.ops import anchor, only_moves
 from oq.overrides import Choice, Mode, Wishes
 from oq.overrides import Layer as Wish
 from oq.plan import plan as decide
@@ -174,7 +174,7 @@ def find_layers(plan: Plan, view: GraphView) -> tuple[Layer, ...]:
 
     Kernels that only move values have none: their grids are those of the layers behind them.
     """
-    groups = [g for g in plan.groups if not all(_copies(op) for op in g.ops)]
+    groups = [g for g in plan.groups if not all(map(only_moves, g.ops))]
     claimed = {n for g in groups for n in g.nodes}
     found = []
     for group in groups:
@@ -189,7 +189,7 @@ def find_layers(plan: Plan, view: GraphView) -> tuple[Layer, ...]:
             output = view.node(group.nodes[-1]).outputs[0]
             found.append(
                 Layer(
-                    _anchor(group),
+                    anchor(group.nodes, group.ops),
                     group.nodes,
                     group.ops,
                     tuple(parts[False]),
@@ -203,18 +203,6 @@ def find_layers(plan: Plan, view: GraphView) -> tuple[Layer, ...]:
 def _computes(group: Group, site: Site, view: GraphView) -> bool:
     producer = view.producer(site.tensor)
     return producer is not None and producer.name in group.nodes
-
-
-def _anchor(group: Group) -> str:
-    """The node that has weights, else the first."""
-    pairs = zip(group.nodes, group.ops, strict=True)
-    weighted = (n for n, op in pairs if (row := facts(op)) is not None and row.weight is not None)
-    return next(weighted, group.nodes[0])
-
-
-def _copies(op: str) -> bool:
-    row = facts(op)
-    return row is not None and row.kind == "copy"
 
 
 def _readers(site: Site, view: GraphView) -> tuple[str, ...]:
