@@ -17,7 +17,7 @@ from oq.files import load_model
 from oq.graph import Graph
 from oq.ops import only_moves
 from oq.overrides import Wishes, apply_layers, least_opset
-from oq.plan import plan as decide
+from oq.plan import plan as make_plan
 from oq.prepare.infer_types import read_type
 from oq.prepare.order import prepare
 from oq.spec import Own, Plan, Range, TensorInfo, measured_at
@@ -105,11 +105,14 @@ def make_ready(model: onnx.ModelProto, profile: Target, wishes: Wishes) -> Ready
     layers = wishes.all_layers
     graph = prepare(model, least_opset(profile, layers), profile.passes).graph
     view = graph.view()
+    plan = apply_layers(decide(view, profile, wishes), view, profile, layers)
+    return Ready(profile, graph, graph.to_model(), view, plan)
+
+
+def decide(view: GraphView, profile: Target, wishes: Wishes) -> Plan:
+    """The plan of ``view`` within ``wishes``, before single layers get other grids."""
     naive = wishes.mode == "naive"
-    decided = decide(view, profile, wishes.kept, only=wishes.only, naive=naive)
-    return Ready(
-        profile, graph, graph.to_model(), view, apply_layers(decided, view, profile, layers)
-    )
+    return make_plan(view, profile, wishes.kept, only=wishes.only, naive=naive)
 
 
 def open_samples(

@@ -89,7 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.comparison.layers": {"numpy", "onnx", *VALUES, "comparison", "graph", "session", "view"},
     "oq.ranking.variants": {"numpy", "onnx", *VALUES, "comparison", "emit", "files", "graph",
         "session", "solve"},
-    "oq.ranking.rank": {*GRAPHS, "calibration", "overrides", "plan", "progress", "ranking",
+    "oq.ranking.rank": {*GRAPHS, "calibration", "overrides", "progress", "ranking",
         "ready", "session", "solve", "target"},
     "oq.ranking.table": {"errors", "files", "ranking", "report"},
     "oq.plot": {"matplotlib", "comparison", "errors", "files", "page", "ranking"},

@@ -24,10 +24,18 @@ from oq.errors import ModelError
 from oq.ops import anchor, only_moves
 from oq.overrides import Choice, Mode, Wishes
 from oq.overrides import Layer as Wish
-from oq.plan import plan as decide
 from oq.progress import Watch
 from oq.ranking.variants import Bench, Effect, Part, Variant, open_bench
-from oq.ready import Model, choose_target, load, make_methods, make_ready, needs_of, open_samples
+from oq.ready import (
+    Model,
+    choose_target,
+    decide,
+    load,
+    make_methods,
+    make_ready,
+    needs_of,
+    open_samples,
+)
 from oq.session import Settings
 from oq.solve import solve
 from oq.spec import Group, Plan, Site, SiteKey, key
@@ -228,8 +236,7 @@ class Layout:
         """
         kept = (*self.wishes.keep_float, *(escape(layer.node) for layer in layers))
         wishes = replace(self.wishes, keep_float=kept)
-        naive = wishes.mode == "naive"
-        sites = decide(self.view, self.target, wishes.kept, only=wishes.only, naive=naive).sites
+        sites = decide(self.view, self.target, wishes).sites
         found = ((site, self._origin(site)) for site in sites)
         return tuple(Part(site, origin) for site, origin in found if origin is not None)
 
