@@ -90,7 +90,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.ranking.variants": {"numpy", "onnx", *VALUES, "comparison", "emit", "files", "graph",
         "session", "solve"},
     "oq.ranking.rank": {*GRAPHS, "calibration", "overrides", "progress", "ranking",
-        "ready", "session", "solve", "target"},
+        "ready", "refine", "session", "target"},
     "oq.ranking.table": {"errors", "files", "ranking", "report"},
     "oq.plot": {"matplotlib", "comparison", "errors", "files", "page", "ranking"},
     # the page: values, what gathers them, charts, writing

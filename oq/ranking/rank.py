@@ -19,7 +19,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from oq.calibration.measure import Job, measure
+from oq.calibration.measure import Job
 from oq.errors import ModelError
 from oq.ops import anchor, only_moves
 from oq.overrides import Choice, Mode, Wishes
@@ -36,8 +36,8 @@ from oq.ready import (
     needs_of,
     open_samples,
 )
+from oq.refine.settle import Settler
 from oq.session import Settings
-from oq.solve import solve
 from oq.spec import Group, Plan, Site, SiteKey, key
 from oq.target import Target
 from oq.view import GraphView
@@ -156,17 +156,11 @@ def sensitivity(
     kernels = find_layers(ready.plan, ready.view)
     if not kernels:
         raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
-    needs = needs_of(ready, methods)
-    measured = measure(Job(ready.model, ready.view, needs, None, Settings()), source)
-    solution = solve(
-        ready.plan,
-        ready.view,
-        measured.statistics,
-        methods.default,
-        named=methods.named,
-        weights=profile.weight_range if weights is None else weights,
-        legalize=profile.legalize,
-    )
+    job = Job(ready.model, ready.view, needs_of(ready, methods), None, Settings())
+    how = profile.weight_range if weights is None else weights
+    settler = Settler(ready, methods, job, {}, how, calibrator is not None)
+    measured = settler.measure(source, None)
+    solution = settler.solve(measured.statistics)
     layout = Layout(ready.view, profile, ready.plan, wishes)
     processes = jobs if jobs > 0 else (os.cpu_count() or 1)
     batches = source.batches(batch_size)
