@@ -74,6 +74,16 @@ class Wishes:
         return (*short, *(w for w in self.layers if not w.keeps_float))
 
 
+def make_wishes(
+    keep_float: Iterable[str] = (),
+    calibrator_for: Iterable[Choice] = (),
+    layers: Iterable[Layer] = (),
+    mode: Mode = "hybrid",
+) -> Wishes:
+    """:class:`Wishes` from the keywords of :func:`oq.quantize`."""
+    return Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
+
+
 def parse_layer(text: str) -> Layer:
     """``GLOB:key=value[,key=value]`` as a :class:`Layer`.
 

@@ -23,7 +23,7 @@ from oq.data.source import Fitted, open_source, subset
 from oq.engine import DEFAULT
 from oq.errors import OptionError
 from oq.files import model_bytes, save_model, write_text
-from oq.overrides import Choice, Layer, Mode, Wishes
+from oq.overrides import Choice, Layer, Mode, make_wishes
 from oq.page.gather import Run, of_run, with_pictures
 from oq.page.tell import Compared, tell_comparison
 from oq.page.write import Pending, want_page
@@ -124,7 +124,7 @@ def quantize(
     wanted = want_page(report, ranking)
     clock = Clock()
     profile, rest = choose_target(target, settings or {})
-    wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
+    wishes = make_wishes(keep_float, calibrator_for, layers, mode)
     used_calibrator = calibrator or profile.calibrator
     methods = make_methods(used_calibrator, rest, wishes)
     steps = choose_steps(refine, profile.refine)
@@ -231,7 +231,7 @@ def calibrate(
     """
     loaded = load(model)
     source = open_samples(loaded, data, preprocess, samples, seed)
-    ready = make_ready(loaded, own_target(target, settings), Wishes(tuple(keep_float)))
+    ready = make_ready(loaded, own_target(target, settings), make_wishes(keep_float))
     job = Job(
         ready.model,
         ready.view,

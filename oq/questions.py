@@ -7,7 +7,7 @@ from oq.checks.judgement import Judgement
 from oq.checks.judgement import judge as judge_model
 from oq.explain import why_lines
 from oq.legal import Finding
-from oq.overrides import Layer, Mode, Wishes
+from oq.overrides import Layer, Mode, make_wishes
 from oq.ready import Model, load, make_ready, own_target
 from oq.spec import Plan
 
@@ -22,7 +22,7 @@ def make_plan(
     settings: Mapping[str, Any] | None = None,
 ) -> Plan:
     """What ``target`` would quantize in ``model``, and why not the rest; needs no data."""
-    wishes = Wishes(tuple(keep_float), (), tuple(layers), mode)
+    wishes = make_wishes(keep_float, layers=layers, mode=mode)
     return make_ready(load(model), own_target(target, settings), wishes).plan
 
 
@@ -41,7 +41,7 @@ def explain(
     Raises:
         OptionError: the graph has no such tensor or node.
     """
-    wishes = Wishes(tuple(keep_float), (), tuple(layers), mode)
+    wishes = make_wishes(keep_float, layers=layers, mode=mode)
     ready = make_ready(load(model), own_target(target, settings), wishes)
     return tuple(why_lines(ready.plan, name, ready.view))
 

@@ -34,7 +34,7 @@ from oq.comparison.compare import Verification
 from oq.config import plain_options
 from oq.data.source import fingerprint, open_source
 from oq.errors import OptionError
-from oq.overrides import Wishes
+from oq.overrides import Wishes, make_wishes
 from oq.page.write import want_page
 from oq.pipeline import Result, finish, quantize
 from oq.progress import Watch
@@ -256,13 +256,8 @@ class _Run:
     @property
     def wishes(self) -> Wishes:
         """The user's own."""
-        own = self.options
-        return Wishes(
-            tuple(own.get("keep_float", ())),
-            tuple(own.get("calibrator_for", ())),
-            tuple(own.get("layers", ())),
-            own.get("mode", "hybrid"),
-        )
+        asked = ("keep_float", "calibrator_for", "layers", "mode")
+        return make_wishes(**{k: self.options[k] for k in asked if k in self.options})
 
     def tell(self, stage: str, done: int) -> None:
         """Whoever watches."""

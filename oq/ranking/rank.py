@@ -22,7 +22,7 @@ from typing import Any
 from oq.calibration.measure import Job
 from oq.errors import ModelError
 from oq.ops import anchor, only_moves
-from oq.overrides import Choice, Mode, Wishes
+from oq.overrides import Choice, Mode, Wishes, make_wishes
 from oq.overrides import Layer as Wish
 from oq.progress import Watch
 from oq.ranking.variants import Bench, Effect, Part, Variant, open_bench
@@ -146,7 +146,7 @@ def sensitivity(
         ModelError: the target quantizes nothing in the model.
     """
     profile, rest = choose_target(target, settings if settings is not None else {})
-    wishes = Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
+    wishes = make_wishes(keep_float, calibrator_for, layers, mode)
     methods = make_methods(profile.calibrator if calibrator is None else calibrator, rest, wishes)
     loaded = load(model)
     source = open_samples(loaded, data, preprocess, None, seed)
