@@ -19,7 +19,7 @@ from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import Remembered, compare_layers
 from oq.comparison.metrics import open_metric
 from oq.config import plain_options, write_config
-from oq.data.source import Fitted, open_source, subset
+from oq.data.source import Fitted, has_labels, open_source, subset
 from oq.engine import DEFAULT
 from oq.errors import OptionError
 from oq.files import model_bytes, save_model, write_text
@@ -287,8 +287,11 @@ def verify(
     source = open_source(data, inputs_of(exact), preprocess=preprocess, labels=labels)
     if samples is not None:
         source = subset(source, samples, seed)
-    if need_labels:
-        _insist_on_labels(source)
+    if need_labels and not has_labels(source):
+        raise OptionError(
+            f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
+            "--labels FILE.csv with a folder of images"
+        )
     seen = Remembered(source.batches(batch_size))
     found = compare(
         exact,
@@ -311,14 +314,6 @@ def verify(
         given = Compared(float_model, quantized, target, source, batch_size, blame)
         wanted.write(tell_comparison(given, exact, rounded, found, wanted.ranking))
     return found
-
-
-def _insist_on_labels(source: Fitted) -> None:
-    if all(b.labels is None for b in source.batches(1, stop=1)):
-        raise OptionError(
-            f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
-            "--labels FILE.csv with a folder of images"
-        )
 
 
 def next_step(target: Target, output: Path) -> str:

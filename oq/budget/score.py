@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 
 from oq.comparison.compare import Verification, compare
-from oq.data.source import Fitted, open_source
+from oq.data.source import Fitted, has_labels, open_source
 from oq.errors import OptionError
 from oq.ready import inputs_of
 from oq.session import Settings
@@ -85,7 +85,7 @@ def make_score(
     if eval_data is not None:
         preprocess = options.get("preprocess")
         source = open_source(eval_data, inputs_of(exact), preprocess=preprocess, labels=labels)
-        if all(b.labels is None for b in source.batches(1, stop=1)):
+        if not has_labels(source):
             raise OptionError(
                 f"--eval-data {source.name} has no labels, which --max-drop needs: key 'labels' in "
                 "an .npz, or --labels FILE.csv with a folder of images; without --eval-data, "

@@ -18,7 +18,7 @@ from oq.data.preprocess import Preprocess, list_presets, read_preprocess
 from oq.data.sampling import random_source, split, subset
 from oq.data.sources.arrays import make_table, open_npy
 from oq.data.sources.fit import fixed_batch
-from oq.data.sources.fitted import Fitted, Source, fingerprint
+from oq.data.sources.fitted import Fitted, Source, fingerprint, has_labels
 from oq.data.sources.images import ImageTable, find_images, read_labels
 from oq.data.sources.items import (
     REFERENCE,
@@ -40,6 +40,7 @@ __all__ = [
     "Source",
     "fingerprint",
     "fixed_batch",
+    "has_labels",
     "open_source",
     "random_source",
     "split",

@@ -157,3 +157,8 @@ def fingerprint(source: Fitted) -> str:
     if source.preprocess is None:
         return digest
     return hashlib.sha256(f"{digest} {source.preprocess!r}".encode()).hexdigest()
+
+
+def has_labels(source: Fitted) -> bool:
+    """Whether the first sample has a label."""
+    return any(batch.labels is not None for batch in source.batches(1, stop=1))
