@@ -21,6 +21,7 @@ import onnxruntime as ort
 
 from oq.errors import DataError, ModelError, OptionError, one_line
 from oq.files import loadable
+from oq.protos import bodies_of, reads_of
 from oq.spec import Array, Shape, TensorInfo
 
 Reading = Literal["deployed", "literal"]
@@ -201,7 +202,7 @@ def cut(
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             nodes.append(node)
-            needed.update(_reads(node))
+            needed.update(reads_of(node))
     inputs = [i for i in graph.input if i.name in needed]
     for name in sorted(needed & set(given)):
         kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(given[name]))
@@ -218,16 +219,6 @@ def cut(
         graph.ClearField(member)
         getattr(graph, member).extend(held)
     return kept
-
-
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """What ``node`` and its subgraphs read."""
-    yield from node.input
-    for attribute in node.attribute:
-        for inner in (attribute.g, *attribute.graphs):
-            for member in inner.node:
-                yield from _reads(member)
-            yield from (o.name for o in inner.output)
 
 
 def infer(model: onnx.ModelProto, tensors: Sequence[str]) -> dict[str, TensorInfo]:
@@ -249,9 +240,8 @@ def optimized_ops(model: onnx.ModelProto, settings: Settings | None = None) -> C
 def _count_ops(graph: onnx.GraphProto) -> Counter[str]:
     found = Counter(node.op_type for node in graph.node)
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                found += _count_ops(attribute.g)
+        for _, body in bodies_of(node):
+            found += _count_ops(body)
     return found
 
 

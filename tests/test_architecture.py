@@ -58,10 +58,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tally"},
     # models
     "oq.files": {"onnx", "google", "errors"},
+    "oq.protos": {"onnx"},
     "oq.shell": {"onnx", "spec"},
     "oq.graph": {"numpy", "onnx", "onnx_graphsurgeon", *VALUES, "shell", "view"},
     "oq.prepare.*": {"numpy", "onnx", *GRAPHS, "graph", "prepare", "session"},
-    "oq.session": {"numpy", "onnx", "onnxruntime", *VALUES, "files"},
+    "oq.session": {"numpy", "onnx", "onnxruntime", *VALUES, "files", "protos"},
     # engines
     "oq.engine": {"onnx", *VALUES, "session"},
     "oq.engines.*": {"onnx", "openvino", *VALUES, "dpu", "engine", "files", "ops", "session"},
@@ -73,8 +74,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.solve": {"numpy", *VALUES, "calibration", "calibrator", "grid", "statistics", "target",
         "view", "weights"},
     "oq.refine.*": {"numpy", "onnx", "torch", *GRAPHS, "calibration", "comparison", "data",
-        "emit", "graph", "grid", "predicates", "ready", "refine", "registry", "session", "solve",
-        "statistics"},
+        "emit", "graph", "grid", "predicates", "protos", "ready", "refine", "registry", "session",
+        "solve", "statistics"},
     "oq.calibration.sanity": {*VALUES, "comparison", "ops", "plan", "statistics"},
     "oq.calibration.cache": {"numpy", "onnx", *VALUES, "calibration", "files", "statistics"},
     "oq.calibration.ranges": {"numpy", *VALUES, "files"},
@@ -131,7 +132,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.legal": {"numpy", *RULES, "checks", "dpu", "qdq"},
     "oq.checks.plain": {"numpy", *GRAPHS, "qdq"},
     "oq.checks.forecast": {*RULES, "checks", "cost", "plan", "predicates", "qdq"},
-    "oq.checks.subgraphs": {"onnx"},
+    "oq.checks.subgraphs": {"onnx", "protos"},
     "oq.checks.judgement": {"onnx", *VALUES, "checks", "graph", "legal", "prepare", "target",
         "view"},
     # data

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import onnx
 
+from oq.protos import bodies_of, captured_by
+
 
 @dataclass(frozen=True, slots=True)
 class Body:
@@ -24,19 +26,14 @@ def bodies(model: onnx.ModelProto) -> Iterator[Body]:
 
 
 def _inside(model: onnx.ModelProto, graph: onnx.GraphProto, prefix: str) -> Iterator[Body]:
-    inner = [
-        (node, attribute)
-        for node in graph.node
-        for attribute in node.attribute
-        if attribute.type == onnx.AttributeProto.GRAPH
-    ]
+    inner = [(node, *found) for node in graph.node for found in bodies_of(node)]
     if not inner:
         return
     types = {v.name: v for v in (*graph.input, *graph.value_info, *graph.output)}
     constants = {t.name: t for t in graph.initializer}
-    for node, attribute in inner:
-        path = f"{prefix}{node.name or node.op_type}/{attribute.name}/"
-        body = _alone(model, attribute.g, types, constants)
+    for node, attribute, graph_inside in inner:
+        path = f"{prefix}{node.name or node.op_type}/{attribute}/"
+        body = _alone(model, graph_inside, types, constants)
         yield Body(path, body)
         yield from _inside(model, body.graph, path)
 
@@ -50,21 +47,9 @@ def _alone(
     body = onnx.ModelProto(ir_version=model.ir_version)
     body.opset_import.extend(model.opset_import)
     body.graph.CopyFrom(graph)
-    for name in _captured(graph):
+    for name in captured_by(graph):
         if name in constants:
             body.graph.initializer.append(constants[name])
         else:
             body.graph.input.append(types.get(name, onnx.ValueInfoProto(name=name)))
     return body
-
-
-def _captured(graph: onnx.GraphProto) -> list[str]:
-    """Names that ``graph`` and its subgraphs read and do not define."""
-    defined = {v.name for v in graph.input} | {t.name for t in graph.initializer}
-    defined |= {t for n in graph.node for t in n.output}
-    reads = [t for n in graph.node for t in n.input] + [v.name for v in graph.output]
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                reads += _captured(attribute.g)
-    return [name for name in dict.fromkeys(reads) if name and name not in defined]

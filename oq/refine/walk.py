@@ -7,13 +7,14 @@ drops what nothing reads any more.  The batches are spread over the cores, as in
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from oq.protos import reads_of
 from oq.session import Session, Settings
 from oq.spec import Array
 
@@ -34,7 +35,7 @@ class Walk:
         self._maker = {t: i for i, n in enumerate(self._nodes) for t in n.output if t}
         self._readers: dict[str, set[int]] = {}
         for i, node in enumerate(self._nodes):
-            for tensor in _reads(node):
+            for tensor in reads_of(node):
                 self._readers.setdefault(tensor, set()).add(i)
         self._done: set[int] = set()
         names = samples[0] if samples else {}
@@ -71,7 +72,7 @@ class Walk:
         self._done.update(piece)
         made = [t for n in nodes for t in n.output if t]
         kept = [t for t in made if t == tensor or self._is_read_later(t)]
-        reads = dict.fromkeys(t for n in nodes for t in _reads(n))
+        reads = dict.fromkeys(t for n in nodes for t in reads_of(n))
         fed = [t for t in reads if t in self._here]
         session = Session(self._extract(nodes, fed, kept, reads), PIECE)
         count = len(next(iter(self._here.values())))
@@ -97,7 +98,7 @@ class Walk:
             node = self._maker[name]
             if node not in needed:
                 needed.add(node)
-                open_.extend(_reads(self._nodes[node]))
+                open_.extend(reads_of(self._nodes[node]))
         return needed
 
     def _is_read_later(self, tensor: str) -> bool:
@@ -126,14 +127,3 @@ class Walk:
         return helper.make_model(
             graph, opset_imports=self._model.opset_import, ir_version=self._model.ir_version
         )
-
-
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """What ``node`` reads, its subgraphs included."""
-    yield from (t for t in node.input if t)
-    for attribute in node.attribute:
-        for inner in (attribute.g, *attribute.graphs):
-            own = {t.name for t in (*inner.input, *inner.initializer)}
-            own |= {t for n in inner.node for t in n.output}
-            found = [t for n in inner.node for t in _reads(n)] + [o.name for o in inner.output]
-            yield from (t for t in found if t not in own)

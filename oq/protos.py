@@ -1,0 +1,30 @@
+"""What nodes of an ONNX file read, the bodies of If, Loop and Scan included."""
+
+from collections.abc import Iterator
+
+import onnx
+
+
+def bodies_of(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
+    """(attribute, graph) for every graph that hangs on ``node``."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.name, attribute.g
+
+
+def reads_of(node: onnx.NodeProto) -> Iterator[str]:
+    """The tensors that ``node`` reads, those its bodies take from around them included."""
+    yield from (name for name in node.input if name)
+    for _, body in bodies_of(node):
+        yield from captured_by(body)
+
+
+def captured_by(body: onnx.GraphProto) -> list[str]:
+    """The tensors that ``body`` and the graphs in it read and do not define."""
+    defined = {v.name for v in body.input} | {t.name for t in body.initializer}
+    defined |= {t for n in body.node for t in n.output}
+    reads = [t for n in body.node for t in n.input] + [v.name for v in body.output]
+    for node in body.node:
+        for _, inner in bodies_of(node):
+            reads += captured_by(inner)
+    return [name for name in dict.fromkeys(reads) if name and name not in defined]
