@@ -58,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tally"},
     # models
     "oq.files": {"onnx", "google", "errors"},
+    "oq.imports": set(),
     "oq.protos": {"onnx"},
     "oq.shell": {"onnx", "spec"},
     "oq.graph": {"numpy", "onnx", "onnx_graphsurgeon", *VALUES, "shell", "view"},
@@ -83,7 +84,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.half": {"numpy", "onnx", *VALUES, "graph", "view"},
     # what was lost, and where
     "oq.comparison.deviation": {"numpy", *VALUES},
-    "oq.comparison.metrics": {"numpy", *VALUES, "comparison"},
+    "oq.comparison.metrics": {"numpy", *VALUES, "comparison", "imports"},
     "oq.comparison.compare": {"numpy", "onnx", *VALUES, "comparison", "engine", "session"},
     "oq.comparison.shared": {"numpy", "onnx", *VALUES, "qdq", "session", "view"},
     "oq.comparison.shares": {"numpy", "onnx", *VALUES, "comparison", "session", "view"},
@@ -141,10 +142,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.data.sampling": {"numpy", *VALUES, "data"},
     "oq.data.source": {"numpy", *VALUES, "data"},
     # export
-    "oq.exporting.factory": {"torch", "errors"},
+    "oq.exporting.factory": {"torch", "errors", "imports"},
     "oq.exporting.trace": {"torch", "onnx_ir", "onnxscript", "errors", "exporting"},
     "oq.exporting.export": {"numpy", "onnx", "torch", "onnxscript", *VALUES, "exporting",
-        "files", "session"},
+        "files", "imports", "session"},
     # outside
     "oq.report": {*VALUES, "budget", "comparison", "legal", "ops", "refine"},
     "oq.explain": {*GRAPHS, "report"},

@@ -15,16 +15,15 @@ quantized model) where each model has a number of its own:
 """
 
 import importlib
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from oq.comparison.deviation import Classification, Sums, Votes, is_classifier
 from oq.errors import DataError, OptionError
+from oq.imports import current_folder_importable
 from oq.spec import Array
 
 Outputs = Mapping[str, Array]
@@ -105,17 +104,11 @@ def open_metric(name: str) -> Figure:
 
 def _import(module: str, attribute: str, name: str) -> object:
     """The object, from a module that may lie in the working directory."""
-    here = str(Path.cwd())
-    added = here not in sys.path
-    if added:
-        sys.path.insert(0, here)
     try:
-        found: object = getattr(importlib.import_module(module), attribute)
+        with current_folder_importable():
+            found: object = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise OptionError(f"--metric {name!r}: {error}") from error
-    finally:
-        if added:
-            sys.path.remove(here)
     return found
 
 

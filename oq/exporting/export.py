@@ -17,9 +17,10 @@ import numpy as np
 import onnx
 
 from oq.errors import MissingExtra, ModelError, OptionError
-from oq.exporting.factory import Source, build, current_folder_importable, describe
+from oq.exporting.factory import Source, build, describe
 from oq.exporting.trace import evaluating, quiet, trace
 from oq.files import load_model
+from oq.imports import current_folder_importable
 from oq.spec import Array, Shape, TensorInfo
 
 if TYPE_CHECKING:

@@ -8,12 +8,13 @@ import contextlib
 import importlib
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oq.errors import OptionError
+from oq.imports import current_folder_importable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -67,19 +68,6 @@ def build(factory: str | Callable[[], object], seed: int) -> Source:
         examples = given if given is not None else _find_examples(name, function, module)
     args, kwargs = _as_arguments(name, examples)
     return Source(name, module, args, kwargs)
-
-
-@contextlib.contextmanager
-def current_folder_importable() -> Iterator[None]:
-    """Put the current folder first on the import path, as ``python -m`` does and a script not."""
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        # The user's import may have taken it off already.
-        with contextlib.suppress(ValueError):
-            sys.path.remove(folder)
 
 
 def resolve(factory: str | Callable[[], object]) -> tuple[str, Callable[[], object]]:
