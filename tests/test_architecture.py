@@ -138,7 +138,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "view"},
     # data
     "oq.data.preprocess": {"numpy", "yaml", *VALUES},
-    "oq.data.sources.*": {"numpy", "onnx", "google", "PIL", *VALUES, "data"},
+    "oq.data.sources.*": {"numpy", "onnx", "google", "PIL", *VALUES, "data", "imports"},
     "oq.data.sampling": {"numpy", *VALUES, "data"},
     "oq.data.source": {"numpy", *VALUES, "data"},
     # export

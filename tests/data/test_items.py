@@ -1,5 +1,6 @@
 """Complete feeds: test data sets, iterables, readers, loaders, callables, and every message."""
 
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -177,6 +178,17 @@ def test_callables_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     }.items():
         with pytest.raises(DataError, match=message):
             open_source(reference, [X])
+
+
+def test_a_callable_may_lie_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "calib_here.py").write_text(
+        "import numpy as np\ndef give():\n    yield {'x': np.ones((2, 2), np.float32)}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p not in {"", str(tmp_path)}])
+    assert concat(list(open_source("calib_here:give", [X]).batches(1))).shape == (2, 2)
 
 
 @pytest.mark.parametrize(

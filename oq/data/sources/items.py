@@ -13,6 +13,7 @@ from oq.data.sources.arrays import LABELS, hash_arrays
 from oq.data.sources.batches import samples
 from oq.data.sources.streams import Items
 from oq.errors import DataError, one_line
+from oq.imports import current_folder_importable
 from oq.spec import Array, Batch
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -186,14 +187,15 @@ def stream_callable(make: Callable[[], Any], name: str, inputs: Sequence[str]) -
 
 
 def import_callable(reference: str) -> Callable[[], Any]:
-    """The object ``package.module:callable`` names.
+    """The object ``package.module:callable`` names; the module may lie in the current folder.
 
     Raises:
         DataError: the module cannot be imported, or has no such callable.
     """
     module_name, _, path = reference.partition(":")
     try:
-        found: Any = importlib.import_module(module_name)
+        with current_folder_importable():
+            found: Any = importlib.import_module(module_name)
     except Exception as error:
         raise DataError(
             f"{reference}: importing {module_name} raised {type(error).__name__}: {one_line(error)}"
