@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from oq.errors import OptionError
-from oq.files import replacing
+from oq.files import write_text
 from oq.ranking.rank import Kept, Ranking, Sensitivity
 from oq.report import to_json
 
@@ -79,8 +79,7 @@ def write_table(found: Ranking, path: Path) -> None:
         text = json.dumps(to_json(found), indent=2) + "\n"
     else:
         text = "".join(_csv(found))
-    with replacing(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def read_ranking(path: Path) -> Ranking:
