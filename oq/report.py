@@ -142,7 +142,7 @@ def _refinement(outcome: Outcome) -> str:
     note = f"; {outcome.note}" if outcome.note else ""
     return (
         f"{outcome.step}: {'kept' if outcome.kept else 'dropped'}, output SQNR "
-        f"{_db(outcome.before_db)} -> {_db(outcome.after_db)} dB in {outcome.seconds:.1f} s{note}"
+        f"{db(outcome.before_db)} -> {db(outcome.after_db)} dB in {outcome.seconds:.1f} s{note}"
     )
 
 
@@ -242,7 +242,7 @@ def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
     elif found.readings_differ:
         worst = min(found.gap, key=lambda g: g.sqnr_db)
         yield from item(
-            f"the two readings differ: {worst.name!r} by {_db(worst.sqnr_db)} dB, as much as "
+            f"the two readings differ: {worst.name!r} by {db(worst.sqnr_db)} dB, as much as "
             f"quantization itself; what {found.engine} runs is not what the Q/DQ say"
         )
     for gap in found.codes:
@@ -296,13 +296,12 @@ def layer_lines(rows: Sequence[LayerError]) -> Iterable[str]:
     yield "  share %  SQNR dB  added dB   cosine  clipped %    lowest   highest"
     for tensor in rows[:LISTED]:
         share = f"{tensor.share:.1f}" if tensor.share is not None else "unlike"
-        added = _db(tensor.added_db) if tensor.added_db is not None else ""
         clipped = f"{tensor.clipped:.2f}" if tensor.clipped is not None else ""
         yield (
-            f"  {share:>7} {_db(tensor.sqnr_db):>8} {added:>9} {tensor.cosine:>8.5f} "
+            f"  {share:>7} {db(tensor.sqnr_db):>8} {db(tensor.added_db):>9} {tensor.cosine:>8.5f} "
             f"{clipped:>10} {tensor.lo:>9.3g} {tensor.hi:>9.3g}"
         )
-        yield f"    {_cut(tensor.tensor, 76)}"
+        yield f"    {cut(tensor.tensor, 76)}"
     if len(rows) > LISTED:
         yield f"  and {len(rows) - LISTED} more (--json lists all)"
     if any(not tensor.alike for tensor in rows):
@@ -314,7 +313,7 @@ def layer_lines(rows: Sequence[LayerError]) -> Iterable[str]:
 
 def _error_line(reading: str, error: OutputError) -> str:
     return (
-        f"  {_cut(error.name, 22):<22} {reading:<9} {_db(error.sqnr_db):>7} {error.max_abs:>9.3g} "
+        f"  {cut(error.name, 22):<22} {reading:<9} {db(error.sqnr_db):>7} {error.max_abs:>9.3g} "
         f"{error.mean_abs:>9.3g} {error.cosine:>8.5f}"
     )
 
@@ -328,11 +327,15 @@ def _votes(votes: Classification) -> str:
     return text
 
 
-def _db(value: float) -> str:
+def db(value: float | None) -> str:
+    """Decibels with one decimal: "equal" for inf, "" for None."""
+    if value is None:
+        return ""
     return f"{value:.1f}" if math.isfinite(value) else ("equal" if value > 0 else "-inf")
 
 
-def _cut(text: str, width: int) -> str:
+def cut(text: str, width: int) -> str:
+    """The end of ``text``, where all of it is wider than ``width``."""
     return text if len(text) <= width else "..." + text[-(width - 3) :]
 
 

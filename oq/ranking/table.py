@@ -14,7 +14,7 @@ from typing import Any
 from oq.errors import OptionError
 from oq.files import write_text
 from oq.ranking.rank import Kept, Ranking, Sensitivity
-from oq.report import to_json
+from oq.report import cut, db, to_json
 
 LISTED = 20
 NAME = 30
@@ -23,7 +23,7 @@ NAME = 30
 def ranking_lines(found: Ranking, flags: Sequence[str] = ()) -> Iterable[str]:
     """The worst layers, the list to keep in float with what it brings, and the command for it, with
     the further ``flags`` of the run."""
-    whole = _db(found.sqnr_db)
+    whole = db(found.sqnr_db)
     agree = "" if found.agreement is None else f", top-1 agrees on {found.agreement:.1f} %"
     yield f"sensitivity of {found.model} for {found.target}, {found.samples:,} samples"
     yield f"all layers quantized: SQNR {whole} dB at the outputs{agree}"
@@ -35,8 +35,8 @@ def ranking_lines(found: Ranking, flags: Sequence[str] = ()) -> Iterable[str]:
     )
     for row in found.layers[:LISTED]:
         numbers = (row.sqnr_db, row.weights_db, row.activations_db, row.local_db, row.without_db)
-        columns = " ".join(f"{_db(n):>6}" for n in numbers)
-        yield f"  {_cut(row.node):<{NAME}} {row.share:>7.1f} {columns}"
+        columns = " ".join(f"{db(n):>6}" for n in numbers)
+        yield f"  {cut(row.node, NAME):<{NAME}} {row.share:>7.1f} {columns}"
     if len(found.layers) > LISTED:
         yield f"  and {len(found.layers) - LISTED} more (-o TABLE.csv or --json lists all)"
     yield ""
@@ -50,12 +50,12 @@ def _keep_lines(found: Ranking, flags: Sequence[str]) -> Iterable[str]:
     last = found.kept[-1]
     yield (
         f"{len(found.kept)} of {len(found.layers)} layers kept in float raise the SQNR from "
-        f"{_db(found.sqnr_db)} to {_db(last.sqnr_db)} dB:"
+        f"{db(found.sqnr_db)} to {db(last.sqnr_db)} dB:"
     )
     for step in found.kept:
         agree = "" if step.agreement is None else f", top-1 agrees on {step.agreement:.1f} %"
         yield f"  {step.node}"
-        yield f"      SQNR {_db(step.sqnr_db)} dB{agree}"
+        yield f"      SQNR {db(step.sqnr_db)} dB{agree}"
     yield ""
     yield "next:"
     yield command(found, flags)
@@ -132,13 +132,3 @@ def _csv(found: Ranking) -> Iterable[str]:
         cells = ["+".join(v) if isinstance(v, tuple) else v for v in values]
         rows.writerow([*cells, int(row.node in kept)])
     yield held.getvalue()
-
-
-def _db(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.1f}" if math.isfinite(value) else ("equal" if value > 0 else "-inf")
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= NAME else "..." + text[-(NAME - 3) :]
