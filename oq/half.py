@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 
 from oq.graph import Graph
+from oq.qdq import DQ, PAIR, constant
 from oq.view import GraphView, NodeView
 
 NAMED = 5
@@ -26,8 +27,7 @@ NAMED = 5
 
 LARGEST = float(np.finfo(np.float16).max)
 
-_DQ = "DequantizeLinear"
-_PAIR = frozenset({"QuantizeLinear", _DQ})
+
 _SINGLE, _HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
 
@@ -109,12 +109,12 @@ def _dequantized_peaks(view: GraphView) -> dict[str, float]:
     """The largest value that each DequantizeLinear can write."""
     found = {}
     for node in view.nodes:
-        scale = node.inputs[1] if node.op in _PAIR and len(node.inputs) > 1 else ""
-        if node.op == _DQ and view.is_constant(scale):
+        scale = constant(view, node, 1) if node.op == DQ else None
+        if scale is not None:
             info = view.tensors.get(node.inputs[0])
             dtype = np.dtype(np.int8 if info is None or info.dtype is None else info.dtype)
             top = float(np.iinfo(dtype).max) if dtype.kind in "iu" else float(448)
-            found[node.outputs[0]] = float(view.constants[scale].max()) * top
+            found[node.outputs[0]] = float(scale.max()) * top
     return found
 
 
@@ -156,7 +156,7 @@ def _outputs_follow(view: GraphView, node: NodeView) -> tuple[bool, ...]:
     read = {_formal(inputs, i) for i, t in enumerate(node.inputs) if t and _is_single(view, t)}
     read = {kind for kind in read if _allowed(schema, kind)}
     outputs = list(schema.outputs)
-    by_scale = node.op in _PAIR and not node.attributes.get("output_dtype")
+    by_scale = node.op in PAIR and not node.attributes.get("output_dtype")
     return tuple(by_scale or _formal(outputs, i) in read for i in range(len(node.outputs)))
 
 

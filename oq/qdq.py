@@ -46,6 +46,12 @@ def before_pair(view: GraphView, tensor: str) -> str | None:
     return q.inputs[0] if q is not None and q.op == Q else None
 
 
+def past_pair(view: GraphView, tensor: str) -> str:
+    """The float tensor that the Q/DQ pair ending in ``tensor`` rounds; without one ``tensor``."""
+    source = before_pair(view, tensor)
+    return tensor if source is None else source
+
+
 def stored(view: GraphView, dq: NodeView) -> bool:
     """Whether ``dq`` dequantizes what is in the file: integer codes, or a float constant whose
     QuantizeLinear is still to be folded."""

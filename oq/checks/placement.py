@@ -16,6 +16,7 @@ from oq.qdq import (
     constant,
     dequantized_by,
     pairs,
+    past_pair,
     quantizers_of,
     same_grid,
     stored,
@@ -131,8 +132,7 @@ def int8_across_a_move(view: GraphView) -> Iterator[Found]:
 def _layer(view: GraphView, tensor: str) -> NodeView | None:
     """The weighted layer that ``tensor`` comes from, through a pair or a BatchNormalization, when
     nothing else reads what it computes."""
-    source = before_pair(view, tensor)
-    tensor = tensor if source is None else source
+    tensor = past_pair(view, tensor)
     producer = view.producer(tensor)
     if producer is not None and producer.op == "BatchNormalization":
         tensor = producer.inputs[0]

@@ -7,16 +7,13 @@ be int32 as well.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from oq.dpu.places import DQ, FUSED, Q, find_places, is_fused
+from oq.dpu.places import FUSED, find_places, is_fused
 from oq.dpu.positions import LAYERS, breaches
 from oq.dpu.scales import position_of
 from oq.predicates import weight_input
-from oq.spec import Array
+from oq.qdq import before_pair, constant, dequantized_by, pairs, quantizers_of
 from oq.view import GraphView, NodeView
 
-PAIR = frozenset({Q, DQ})
 CODES: Mapping[str, int] = {"int8": 0, "uint8": 128, "int32": 0}
 """Type of the codes -> the zero point it must have."""
 
@@ -27,24 +24,24 @@ Found = tuple[str, str]
 
 def not_power_of_two(view: GraphView) -> Iterator[Found]:
     """Scales are powers of two: the hardware shifts."""
-    for node in _pairs(view):
-        scale = _constant(view, node, 1)
+    for node in pairs(view):
+        scale = constant(view, node, 1)
         if scale is not None and scale.size == 1 and position_of(scale) is None:
             yield node.name, f"scale {float(scale.reshape(-1)[0]):.6g} is no power of two"
 
 
 def several_scales(view: GraphView) -> Iterator[Found]:
     """One scale per tensor, of weights too."""
-    for node in _pairs(view):
-        scale = _constant(view, node, 1)
+    for node in pairs(view):
+        scale = constant(view, node, 1)
         if scale is not None and scale.size > 1:
             yield node.name, f"{scale.size} scales where the DPU takes one"
 
 
 def not_int8(view: GraphView) -> Iterator[Found]:
     """Codes are int8 around 0 (or uint8 around 128)."""
-    for node in _pairs(view):
-        zero = _constant(view, node, 2)
+    for node in pairs(view):
+        zero = constant(view, node, 2)
         if zero is None:
             continue
         wanted = CODES.get(zero.dtype.name)
@@ -65,12 +62,12 @@ def illegal_positions(view: GraphView) -> Iterator[Found]:
 def split_kernel(view: GraphView) -> Iterator[Found]:
     """No pair between a layer and an activation that is fused into it."""
     for node in view.nodes:
-        dq = view.producer(node.inputs[0]) if node.op in FUSED else None
-        q = view.producer(dq.inputs[0]) if dq is not None and dq.op == DQ else None
-        above = view.producer(q.inputs[0]) if q is not None and q.op == Q else None
-        if above is None or q is None or above.op not in BEFORE_ACTIVATION:
+        dq = dequantized_by(view, node.inputs[0]) if node.op in FUSED else None
+        source = None if dq is None else before_pair(view, node.inputs[0])
+        above = None if source is None else view.producer(source)
+        if dq is None or source is None or above is None or above.op not in BEFORE_ACTIVATION:
             continue
-        alone = all(view.edges(t) == 1 for t in (q.inputs[0], q.outputs[0], node.inputs[0]))
+        alone = all(view.edges(t) == 1 for t in (source, dq.inputs[0], node.inputs[0]))
         if alone and is_fused(view, node) and _reads_codes(view, above):
             yield node.name, f"a Q/DQ pair stands between {above.op} {above.name!r} and it"
 
@@ -84,16 +81,16 @@ class _Grids:
 
     def read(self, tensor: str, _node: str) -> str | None:
         """The grid of the DequantizeLinear that makes ``tensor``."""
-        node = self.view.producer(tensor)
-        return self._note(node) if node is not None and node.op == DQ else None
+        node = dequantized_by(self.view, tensor)
+        return None if node is None else self._note(node)
 
     def written(self, tensor: str) -> str | None:
         """The grid of a QuantizeLinear that reads ``tensor``."""
-        nodes = [n for n in self.view.consumers(tensor) if n.op == Q]
+        nodes = quantizers_of(self.view, tensor)
         return self._note(nodes[0]) if nodes else None
 
     def _note(self, node: NodeView) -> str | None:
-        scale = _constant(self.view, node, 1)
+        scale = constant(self.view, node, 1)
         position = None if scale is None else position_of(scale)
         if position is None:
             return None
@@ -105,13 +102,4 @@ def _reads_codes(view: GraphView, node: NodeView) -> bool:
     """Whether data and weight of ``node`` come from DequantizeLinear nodes."""
     weight = weight_input(node)
     tensors = (node.inputs[0], *(() if weight is None else (weight,)))
-    return all((p := view.producer(t)) is not None and p.op == DQ for t in tensors)
-
-
-def _pairs(view: GraphView) -> Iterator[NodeView]:
-    return (n for n in view.nodes if n.op in PAIR)
-
-
-def _constant(view: GraphView, node: NodeView, slot: int) -> Array | None:
-    name = node.inputs[slot] if slot < len(node.inputs) else ""
-    return np.asarray(view.constants[name]) if name and view.is_constant(name) else None
+    return all(dequantized_by(view, t) is not None for t in tensors)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from oq.dpu.kernels import is_hard_sigmoid
 from oq.ops import facts
 from oq.predicates import bias_input, data_inputs, weight_input
+from oq.qdq import past_pair
 from oq.view import GraphView, NodeView
 
-Q, DQ = "QuantizeLinear", "DequantizeLinear"
 SLOPED = frozenset({"LeakyRelu", "PRelu"})
 FUSED = frozenset({"Clip", "Relu", *SLOPED})
 """Activations that a kernel applies before it rounds."""
@@ -125,16 +125,9 @@ def _is_swish(view: GraphView, node: NodeView) -> bool:
     """``Mul(x, HardSigmoid(x))``, with or without pairs between."""
     if node.op != PRODUCT or len(node.inputs) != 2:
         return False
-    ends = [_above_pair(view, t) for t in node.inputs]
+    ends = [past_pair(view, t) for t in node.inputs]
     for gate, other in (ends, ends[::-1]):
         producer = view.producer(gate)
         if producer is not None and producer.op == GATE and is_hard_sigmoid(producer.attributes):
-            return _above_pair(view, producer.inputs[0]) == other
+            return past_pair(view, producer.inputs[0]) == other
     return False
-
-
-def _above_pair(view: GraphView, tensor: str) -> str:
-    """The tensor that a Q/DQ pair ending in ``tensor`` quantizes, or ``tensor`` itself."""
-    dq = view.producer(tensor)
-    q = view.producer(dq.inputs[0]) if dq is not None and dq.op == DQ else None
-    return q.inputs[0] if q is not None and q.op == Q else tensor
