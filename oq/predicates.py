@@ -179,22 +179,23 @@ def _clips_at_zero(view: GraphView, node: NodeView) -> bool:
 
 def branch_lengths(view: GraphView, first: str, second: str) -> tuple[int, int] | None:
     """Nodes from the lowest common ancestor of two tensors to each of them; None without one."""
-    near, far = _distances(view, first), _distances(view, second)
-    common = [(near[t] + far[t], near[t], far[t]) for t in near if t in far]
+    near, far = distances(view, first), distances(view, second)
+    both = [t for t in near if t in far and not view.is_constant(t)]
+    common = [(near[t] + far[t], near[t], far[t]) for t in both]
     if not common:
         return None
     _, mine, other = min(common)
     return mine, other
 
 
-def _distances(view: GraphView, tensor: str) -> dict[str, int]:
-    """Nodes between each ancestor tensor and ``tensor``, along the shortest way."""
+def distances(view: GraphView, tensor: str) -> dict[str, int]:
+    """Nodes between each tensor that ``tensor`` is computed from and itself, the shortest way."""
     seen, queue = {tensor: 0}, deque([tensor])
     while queue:
         here = queue.popleft()
         producer = view.producer(here)
         for source in () if producer is None else producer.inputs:
-            if source and source not in seen and not view.is_constant(source):
+            if source and source not in seen:
                 seen[source] = seen[here] + 1
                 queue.append(source)
     return seen

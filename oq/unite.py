@@ -10,7 +10,7 @@ different ones cost a kernel.)
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from oq.predicates import data_inputs
+from oq.predicates import data_inputs, distances
 from oq.spec import Fixed, Own, QType, Share, Site
 from oq.target import Match
 from oq.view import GraphView
@@ -37,7 +37,8 @@ def unite(
     by_tensor = {s.tensor: s for s in sites}
     specs: dict[str, Own | Share] = {}
     for joins in _classes([_join(c, by_tensor) for c in concats]):
-        ordered = sorted(joins, key=lambda j: -_size_above(view, j.output))
+        # by how many tensors each is computed from: an order that no renaming changes
+        ordered = sorted(joins, key=lambda j: -len(distances(view, j.output)))
         family = tuple(dict.fromkeys(r for j in ordered for r in j.roots))
         qtypes = {_qtype(by_tensor[r]) for r in family}
         qtype = qtypes.pop() if len(qtypes) == 1 else mixed
@@ -46,17 +47,6 @@ def unite(
         specs[keeper] = Own(qtype, over=() if over == (keeper,) else over)
         specs |= {other: Share(keeper) for other in family if other != keeper}
     return [replace(s, spec=specs.get(s.tensor, s.spec)) for s in sites]
-
-
-def _size_above(view: GraphView, tensor: str) -> int:
-    """How many tensors ``tensor`` is computed from: an order that no renaming changes."""
-    seen, queue = {tensor}, [tensor]
-    while queue:
-        producer = view.producer(queue.pop())
-        new = [] if producer is None else [t for t in producer.inputs if t and t not in seen]
-        seen.update(new)
-        queue += new
-    return len(seen)
 
 
 def _join(concat: Match, sites: Mapping[str, Site]) -> _Join:
