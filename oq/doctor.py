@@ -3,14 +3,13 @@
 The first thing to look at, and to show, when something does not work.
 """
 
-import os
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import oq
-from oq.session import providers
+from oq.session import cores, providers
 
 CORE = (
     *("onnx", "onnxruntime", "numpy", "ml_dtypes"),
@@ -69,18 +68,11 @@ def diagnose() -> Diagnosis:
         oq=oq.__version__,
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
-        threads=_cores(),
+        threads=cores(),
         packages={name: _version(name) for name in CORE},
         providers=providers(),
         extras=extras,
     )
-
-
-def _cores() -> int:
-    """Cores this process may use, where the system tells; else all there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:

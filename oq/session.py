@@ -7,9 +7,11 @@ Two readings of a Q/DQ graph, both offered here:
   what the ONNX specification says.  This is the meaning that other targets implement.
 """
 
+import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +51,17 @@ class Settings:
     provider: str = "cpu"
     threads: int = 0
     spin: bool = True
+
+
+SERIAL = Settings(reading="literal", threads=1)
+"""The literal reading in one thread: for runs side by side, with the same sums on any machine."""
+
+
+def cores() -> int:
+    """Cores this process may use, where the system tells; else all there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 _custom_ops: list[str] = []
@@ -139,6 +152,17 @@ class Session:
                 ) from error
             raise
         return values
+
+    def run_all(
+        self, batches: Iterable[Mapping[str, Array]], outputs: Sequence[str]
+    ) -> list[list[Array]]:
+        """The ``outputs`` for every batch, spread over the cores: for a session of one thread.
+
+        Raises:
+            DataError: the model fails on a batch.
+        """
+        with ThreadPoolExecutor(cores()) as pool:
+            return list(pool.map(lambda feeds: self.run(feeds, outputs), batches))
 
 
 _FLOAT8 = frozenset(

@@ -10,6 +10,7 @@ import pytest
 from oq.errors import DataError, ModelError, OptionError
 from oq.grid import fake_quantize, fit, quantize
 from oq.session import (
+    SERIAL,
     Session,
     Settings,
     custom_ops,
@@ -53,6 +54,14 @@ def quantized_matmul() -> tuple[onnx.ModelProto, Array]:
         },
     )
     return model, fake_quantize(weight, grid)
+
+
+def test_batches_side_by_side_are_batches_one_after_the_other() -> None:
+    session = Session(expose(small(CHAIN, {}), ["b", "y"]), SERIAL)
+    batches = [{"x": normal(n, 3, seed=n)} for n in range(1, 9)]
+    for batch, found in zip(batches, session.run_all(batches, ["y", "b"]), strict=True):
+        for one, other in zip(found, session.run(batch, ["y", "b"]), strict=True):
+            assert np.array_equal(one, other)
 
 
 def test_the_literal_reading_is_the_specification_and_the_deployed_one_fuses() -> None:

@@ -6,7 +6,6 @@ synchronization, and folding a batch into statistics runs beside inference.  At 
 core is in memory.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from dataclasses import dataclass, replace
 import onnx
 
 from oq.errors import DataError
-from oq.session import Session, Settings, expose
+from oq.session import Session, Settings, cores, expose
 from oq.spec import Array, Batch, Plan, measured_at
 from oq.statistics import EMPTY, Accumulator, Need, Statistics, merge
 from oq.view import GraphView
@@ -59,7 +58,7 @@ def collect(
     needs = tensors if isinstance(tensors, Mapping) else dict.fromkeys(tensors, frozenset())
     settings = Settings() if settings is None else settings
     feed = _Feed(iter(batches), progress, first)
-    workers = (settings.threads or os.cpu_count() or 1) if settings.provider == "cpu" else 1
+    workers = (settings.threads or cores()) if settings.provider == "cpu" else 1
     runner = _Runner(model, tuple(needs), replace(settings, threads=1) if workers > 1 else settings)
     merged = dict.fromkeys(needs, EMPTY)
     while not feed.exhausted:

@@ -4,7 +4,6 @@ Tensors are calibrated in groups, one pass over the data each, when the activati
 would pass ``max_memory``; without that limit everything comes from a single pass.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -18,7 +17,7 @@ from oq.calibration.collect import Needs, Progress, batch_size, collect
 from oq.calibrator import Calibrator
 from oq.data.source import Fitted, fingerprint
 from oq.errors import DataError, OptionError
-from oq.session import Settings
+from oq.session import Settings, cores
 from oq.statistics import Need, Statistics, merge_all
 from oq.view import GraphView
 
@@ -204,15 +203,15 @@ def _groups(job: Job, source: Fitted) -> Sequence[tuple[str, ...]]:
     limit = job.max_memory * 10**6
     samples = next((batch_size(b) for b in source.batches(fitting_batch(job), stop=1)), 1)
     samples = max(samples, fitting_batch(job)) if source.fixed is None else samples
-    cores = job.settings.threads or os.cpu_count() or 1
+    workers = job.settings.threads or cores()
     groups: list[list[str]] = [[]]
     room = limit
     for tensor in job.needs:
-        size = tensor_bytes(job.view, tensor, samples) * cores
+        size = tensor_bytes(job.view, tensor, samples) * workers
         if size > limit:
             raise OptionError(
                 f"--max-memory: tensor {tensor!r} alone takes {size / 1e6:.0f} MB for a batch of "
-                f"{samples} on {cores} cores; allow more, or lower --batch-size"
+                f"{samples} on {workers} cores; allow more, or lower --batch-size"
             )
         if size > room and groups[-1]:
             groups.append([])

@@ -12,7 +12,6 @@ add up.
 """
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from glob import escape
@@ -37,7 +36,7 @@ from oq.ready import (
     open_samples,
 )
 from oq.refine.settle import Settler
-from oq.session import Settings
+from oq.session import Settings, cores
 from oq.spec import Group, Plan, Site, SiteKey, key
 from oq.target import Target
 from oq.view import GraphView
@@ -162,7 +161,7 @@ def sensitivity(
     measured = settler.measure(source, None)
     solution = settler.solve(measured.statistics)
     layout = Layout(ready.view, profile, ready.plan, wishes)
-    processes = jobs if jobs > 0 else (os.cpu_count() or 1)
+    processes = jobs if jobs > 0 else cores()
     batches = source.batches(batch_size)
     with open_bench(ready.model, ready.plan, solution, batches, processes) as bench:
         whole, rows, kept = rank(bench, layout, kernels, watch)

@@ -28,7 +28,7 @@ from oq.emit import emit
 from oq.errors import DataError
 from oq.files import load_model, model_bytes, save_model
 from oq.graph import Graph
-from oq.session import Session, Settings, custom_ops, expose, use_custom_ops
+from oq.session import SERIAL, Session, custom_ops, expose, use_custom_ops
 from oq.solve import Solution
 from oq.spec import Array, Batch, Plan, Site, SiteKey, key
 
@@ -37,8 +37,6 @@ TASK_VARIANTS = 8
 
 TASK_BYTES = 256 * 10**6
 """Of the models of one task."""
-
-SETTINGS = Settings(reading="literal", threads=1, spin=False)
 
 Done = Callable[[int], None]
 """Called with the number of variants done."""
@@ -195,14 +193,13 @@ class _Worker:
         outputs = [o.name for o in self.model.graph.output]
         local = {v.local for v in variants if v.local is not None} - set(outputs)
         wanted = [*outputs, *sorted(local)]
-        reference = Session(expose(self.model, wanted), SETTINGS)
+        reference = Session(expose(self.model, wanted), SERIAL)
         names = [
             [*outputs, v.local] if v.local is not None and v.local not in outputs else outputs
             for v in variants
         ]
         sessions = [
-            Session(expose(self._build(v), n), SETTINGS)
-            for v, n in zip(variants, names, strict=True)
+            Session(expose(self._build(v), n), SERIAL) for v, n in zip(variants, names, strict=True)
         ]
         errors = [{n: _Error() for n in ns} for ns in names]
         votes: list[dict[str, Votes]] = [{} for _ in variants]

@@ -1,13 +1,12 @@
 """The extremes of every channel of some tensors over all calibration samples."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
 
-from oq.session import Session, Settings, expose
+from oq.session import Session, Settings, cores, expose
 from oq.spec import Array
 
 Feeds = Mapping[str, Array]
@@ -27,7 +26,7 @@ def channel_extremes(
         return [_ends(v, axes[t]) for t, v in zip(names, session.run(feeds, names), strict=True)]
 
     found: dict[str, tuple[Array, Array]] = {}
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for group in _groups(samples):
             for ends in pool.map(work, group):
                 for name, (lo, hi) in zip(names, ends, strict=True):

@@ -6,8 +6,6 @@ few dozen samples with probabilities near 0 and 1 say little.  Both models run a
 specification reads (:mod:`oq.session`: literal).
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,11 +14,9 @@ import onnx
 from oq.comparison.deviation import sqnr_db
 from oq.ops import SCORING
 from oq.refine.subject import Feeds
-from oq.session import Session, Settings, expose
+from oq.session import SERIAL, Session, expose
 from oq.spec import Array
 from oq.view import GraphView
-
-LITERAL = Settings(reading="literal", threads=1)
 
 HIGHEST_DB = 150.0
 """What equality counts as in an average."""
@@ -57,9 +53,8 @@ class Judge:
         return float(np.mean(figures))
 
     def _run(self, model: onnx.ModelProto) -> list[list[Array]]:
-        session = Session(expose(model, self.tensors), LITERAL)
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            return list(pool.map(lambda feeds: session.run(feeds, self.tensors), self.samples))
+        session = Session(expose(model, self.tensors), SERIAL)
+        return session.run_all(self.samples, self.tensors)
 
 
 def judged(view: GraphView) -> tuple[str, ...]:

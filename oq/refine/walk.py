@@ -6,22 +6,18 @@ a walk keeps what later nodes still read, runs the nodes up to the tensor that i
 drops what nothing reads any more.  The batches are spread over the cores, as in calibration.
 """
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from oq.protos import reads_of
-from oq.session import Session, Settings
+from oq.session import SERIAL, Session
 from oq.spec import Array
 
 Values = tuple[Array, ...]
 """A tensor, one array per batch."""
-
-PIECE = Settings(reading="literal", threads=1)
 
 
 class Walk:
@@ -74,14 +70,10 @@ class Walk:
         kept = [t for t in made if t == tensor or self._is_read_later(t)]
         reads = dict.fromkeys(t for n in nodes for t in reads_of(n))
         fed = [t for t in reads if t in self._here]
-        session = Session(self._extract(nodes, fed, kept, reads), PIECE)
+        session = Session(self._extract(nodes, fed, kept, reads), SERIAL)
         count = len(next(iter(self._here.values())))
-
-        def work(batch: int) -> list[Array]:
-            return session.run({t: self._here[t][batch] for t in fed}, kept)
-
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            found = list(pool.map(work, range(count)))
+        batches = ({t: self._here[t][batch] for t in fed} for batch in range(count))
+        found = session.run_all(batches, kept)
         for slot, name in enumerate(kept):
             self._here[name] = tuple(values[slot] for values in found)
         for name in [t for t in self._here if t != tensor and not self._is_read_later(t)]:
