@@ -31,6 +31,7 @@ from oq.progress import Clock, Counter, Watch
 from oq.provenance import provenance, stamp
 from oq.questions import check, explain, judge, make_plan
 from oq.ready import (
+    BATCH,
     Model,
     Ready,
     choose_target,
@@ -54,8 +55,6 @@ from oq.session import Settings
 from oq.spec import Range
 from oq.target import Target
 from oq.written import write_graph
-
-BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)

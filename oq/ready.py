@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 Model: TypeAlias = "str | Path | onnx.ModelProto | nn.Module"
 """A file, a model in memory, or a torch module, which is exported first (`oq.exporting`)."""
 
+BATCH = 8
+"""Samples that are run at a time where the user says nothing."""
+
 HELD_BACK = 8
 """Every eighth calibration sample is kept out of calibration, to verify on."""
 

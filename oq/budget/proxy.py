@@ -20,6 +20,7 @@ from oq.overrides import Wishes
 from oq.ranking.rank import Layer, find_layers
 from oq.ranking.variants import TASK_VARIANTS, Variant, open_bench
 from oq.ready import (
+    BATCH,
     Ready,
     choose_target,
     divide,
@@ -33,8 +34,6 @@ from oq.refine.settle import Settler
 from oq.session import Settings
 from oq.solve import Solution
 from oq.view import GraphView
-
-BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)

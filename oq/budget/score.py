@@ -10,11 +10,9 @@ import onnx
 from oq.comparison.compare import Verification, compare
 from oq.data.source import Fitted, has_labels, open_source
 from oq.errors import OptionError
-from oq.ready import inputs_of
+from oq.ready import BATCH, inputs_of
 from oq.session import Settings
 from oq.target import Target
-
-BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from oq.overrides import Layer as Wish
 from oq.progress import Watch
 from oq.ranking.variants import Bench, Effect, Part, Variant, open_bench
 from oq.ready import (
+    BATCH,
     Model,
     choose_target,
     decide,
@@ -42,7 +43,6 @@ from oq.target import Target
 from oq.view import GraphView
 
 SAMPLES = 64
-BATCH = 8
 
 ENOUGH = 0.5
 """Share of the output error (a power) that the layers to keep in float must take away: 3 dB."""

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from oq.ready import BATCH
 from oq.refine.chains import Chain, find_chains, input_reach, scale_first, scale_second
 from oq.refine.extremes import channel_extremes
 from oq.refine.step import Change
@@ -85,9 +86,6 @@ def all_samples(subject: Subject) -> Iterator[Feeds]:
         yield from subject.samples
     else:
         yield from (b.feeds for b in subject.source.batches(BATCH))
-
-
-BATCH = 8
 
 
 def _per_channel(subject: Subject, chain: Chain) -> bool:

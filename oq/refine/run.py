@@ -14,7 +14,7 @@ from math import prod
 
 from oq.data.source import Fitted, subset
 from oq.errors import DataError
-from oq.ready import divide
+from oq.ready import BATCH, divide
 from oq.refine.judge import Judge
 from oq.refine.order import STEPS
 from oq.refine.outcome import Outcome
@@ -29,8 +29,6 @@ SAMPLES_FROM, SAMPLES_TO = 16, 128
 
 MEMORY = 52 * 10**6
 """Bytes that the largest tensor of these samples may take: the work of a step grows with it."""
-
-BATCH = 8
 
 Again = Callable[[Subject, str | None], Solution]
 """The grids of a subject whose float model is new, by a calibrator if one is named."""
