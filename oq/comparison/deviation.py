@@ -86,6 +86,45 @@ class Sums:
         return OutputError(name, self.max_abs, mean, db, min(1.0, cosine), self.nonfinite)
 
 
+@dataclass(slots=True)
+class Noise:
+    """Running sums of a reference's power and of an error's, in float64.
+
+    Values that are not finite in the reference count for nothing, those that only the other has for
+    infinite noise.
+    """
+
+    signal: float = 0.0
+    noise: float = 0.0
+
+    def add(self, reference: Array, found: Array) -> None:
+        x = reference.astype(np.float64).reshape(-1)
+        y = found.astype(np.float64).reshape(-1)
+        usable = np.isfinite(x)
+        if not usable.all():
+            x, y = x[usable], y[usable]
+        self.signal += power(x)
+        self.noise += power(x - y) if np.isfinite(y).all() else math.inf
+
+    @property
+    def ratio(self) -> float:
+        """Noise over signal; 0 without noise, inf without signal."""
+        if self.noise == 0:
+            return 0.0
+        return self.noise / self.signal if self.signal > 0 else math.inf
+
+
+def power(values: Array) -> float:
+    """Sum of squares of the finite ``values``, in float64.
+
+    einsum and not BLAS, whose order of summation depends on the number of threads.
+    """
+    flat = values.astype(np.float64, copy=False).reshape(-1)
+    usable = np.isfinite(flat)
+    finite = flat if usable.all() else flat[usable]
+    return float(np.einsum("i,i->", finite, finite))
+
+
 def sqnr_db(signal: float, noise: float) -> float:
     """``10 log10(signal / noise)``; inf without noise, -inf without signal."""
     if noise == 0:

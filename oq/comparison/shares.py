@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from oq.comparison.deviation import sqnr_db
+from oq.comparison.deviation import power, sqnr_db
 from oq.comparison.shared import LITERAL, Shared, run_both
 from oq.session import Session, cut
 from oq.spec import Array, Batch
@@ -41,7 +41,7 @@ class _Disturbance:
     def add(self, exact: Array, fresh: Array, given: Mapping[str, Array]) -> None:
         """``fresh`` is what the float layer makes of the quantized model's values, ``given`` what
         the quantized model's layer made, the copy first."""
-        self.signal += _power(exact)
+        self.signal += power(exact)
         for i, (name, value) in enumerate(given.items()):
             d = np.zeros(exact.shape)
             if value.shape == exact.shape == fresh.shape:
@@ -49,7 +49,7 @@ class _Disturbance:
                     d = value.astype(np.float64) - fresh
                 d[~np.isfinite(d)] = 0.0
             if i == 0:
-                self.noise += _power(d)
+                self.noise += power(d)
             self.values.setdefault(name, []).append((exact + d).astype(exact.dtype))
 
 
@@ -115,7 +115,7 @@ def _at_the_outputs(
     reference = Session(model, LITERAL)
     outputs = [o.name for o in reference.outputs]
     exact = [dict(zip(outputs, reference.run(b.feeds, outputs), strict=True)) for b in batches]
-    power = {o: sum(_power(e[o]) for e in exact) for o in outputs}
+    signal = {o: sum(power(e[o]) for e in exact) for o in outputs}
     found: dict[str, float] = {}
     for tensor in shared:
         values = added[tensor.name].values
@@ -131,8 +131,8 @@ def _at_the_outputs(
                 feeds = _wanted(rest, {**batch.feeds, **given})
                 changed |= zip(reached, rest.run(feeds, reached), strict=True)
             for o in outputs:
-                noise[o] += _power(e[o].astype(np.float64) - changed[o])
-        ratios = [noise[o] / power[o] for o in outputs if power[o]]
+                noise[o] += power(e[o].astype(np.float64) - changed[o])
+        ratios = [noise[o] / signal[o] for o in outputs if signal[o]]
         found[tensor.name] = sum(ratios) / len(outputs)
     return found
 
@@ -153,13 +153,6 @@ def _cut(
 
 def _names(tensor: str) -> tuple[str, str]:
     return f"{tensor}:given", f"{tensor}:raw"
-
-
-def _power(values: Array) -> float:
-    """Sum of squares of the finite values."""
-    flat = values.astype(np.float64, copy=False).reshape(-1)
-    finite = flat[np.isfinite(flat)]
-    return float(np.einsum("i,i->", finite, finite))
 
 
 def _wanted(session: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:

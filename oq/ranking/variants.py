@@ -10,7 +10,6 @@ SQNR in decibels.  Sessions run on one thread and sums go batch after batch, so 
 depend on how many processes share the work.
 """
 
-import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from oq.comparison.deviation import Votes, is_classifier
+from oq.comparison.deviation import Noise, Votes, is_classifier
 from oq.emit import emit
 from oq.errors import DataError
 from oq.files import load_model, model_bytes, save_model
@@ -144,37 +143,6 @@ def _run(variants: Sequence[Variant]) -> list[Effect]:
 
 
 @dataclass(slots=True)
-class _Error:
-    """Running sums of one tensor of one variant.
-
-    einsum and not BLAS, whose order of summation depends on the number of threads.
-    """
-
-    signal: float = 0.0
-    noise: float = 0.0
-    broken: bool = False
-
-    def add(self, exact: Array, found: Array) -> None:
-        x = exact.astype(np.float64).reshape(-1)
-        y = found.astype(np.float64).reshape(-1)
-        usable = np.isfinite(x)
-        if not usable.all():
-            x, y = x[usable], y[usable]
-        self.broken = self.broken or not np.isfinite(y).all()
-        d = x - y
-        self.signal += float(np.einsum("i,i->", x, x))
-        self.noise += float(np.einsum("i,i->", d, d))
-
-    def value(self) -> float:
-        """Noise over signal; inf where the variant has NaN or infinities of its own."""
-        if self.broken:
-            return math.inf
-        if self.noise == 0:
-            return 0.0
-        return self.noise / self.signal if self.signal > 0 else math.inf
-
-
-@dataclass(slots=True)
 class _Worker:
     """The model, the batches, and how to make and run variants."""
 
@@ -201,7 +169,7 @@ class _Worker:
         sessions = [
             Session(expose(self._build(v), n), SERIAL) for v, n in zip(variants, names, strict=True)
         ]
-        errors = [{n: _Error() for n in ns} for ns in names]
+        errors = [{n: Noise() for n in ns} for ns in names]
         votes: list[dict[str, Votes]] = [{} for _ in variants]
         for feeds in self._feeds():
             exact = dict(zip(wanted, reference.run(feeds, wanted), strict=True))
@@ -231,11 +199,11 @@ class _Worker:
 
 
 def _effect(
-    outputs: Sequence[str], local: str | None, errors: dict[str, _Error], votes: dict[str, Votes]
+    outputs: Sequence[str], local: str | None, errors: dict[str, Noise], votes: dict[str, Votes]
 ) -> Effect:
     agreements = [v.result(n).agreement for n, v in votes.items()]
     return Effect(
-        sum(errors[o].value() for o in outputs) / len(outputs),
-        None if local is None else errors[local].value(),
+        sum(errors[o].ratio for o in outputs) / len(outputs),
+        None if local is None else errors[local].ratio,
         min(agreements, default=None),
     )

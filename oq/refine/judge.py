@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from oq.comparison.deviation import sqnr_db
+from oq.comparison.deviation import Noise, sqnr_db
 from oq.ops import SCORING
 from oq.refine.subject import Feeds
 from oq.session import SERIAL, Session, expose
@@ -42,14 +42,10 @@ class Judge:
         found = self._run(quantized)
         figures = []
         for slot, _ in enumerate(self.tensors):
-            signal = noise = 0.0
+            sums = Noise()
             for exact, other in zip(self._exact, found, strict=True):
-                known = np.isfinite(exact[slot])
-                x = exact[slot][known].astype(np.float64)
-                y = other[slot][known].astype(np.float64)
-                signal += float((x * x).sum())
-                noise += float(((x - y) ** 2).sum()) if np.isfinite(y).all() else float("inf")
-            figures.append(min(sqnr_db(signal, noise), HIGHEST_DB))
+                sums.add(exact[slot], other[slot])
+            figures.append(min(sqnr_db(sums.signal, sums.noise), HIGHEST_DB))
         return float(np.mean(figures))
 
     def _run(self, model: onnx.ModelProto) -> list[list[Array]]:

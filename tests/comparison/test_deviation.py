@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from oq.comparison.deviation import Sums, Votes
+from oq.comparison.deviation import Noise, Sums, Votes
 
 
 def test_an_output_of_nothing_but_nan_is_not_equal() -> None:
@@ -23,6 +23,19 @@ def test_sums_do_not_depend_on_how_samples_are_cut() -> None:
         parts.add(x[i : i + 3], y[i : i + 3])
     assert math.isclose(whole.result("y").sqnr_db, parts.result("y").sqnr_db, rel_tol=1e-12)
     assert whole.result("y").max_abs == parts.result("y").max_abs
+
+
+def test_noise_counts_what_the_reference_holds_and_what_only_the_other_breaks() -> None:
+    sums = Noise()
+    sums.add(np.array([1.0, np.nan, 2.0], np.float32), np.array([1.5, np.inf, 2.0], np.float32))
+    assert (sums.signal, sums.noise, sums.ratio) == (5.0, 0.25, 0.05)
+    sums.add(np.ones(2, np.float32), np.array([1.0, np.nan], np.float32))
+    assert sums.ratio == math.inf
+    silent = Noise()
+    silent.add(np.zeros(3, np.float32), np.zeros(3, np.float32))
+    assert silent.ratio == 0.0
+    silent.add(np.zeros(3, np.float32), np.ones(3, np.float32))
+    assert silent.ratio == math.inf
 
 
 def test_labels_per_pixel_are_no_classes() -> None:
