@@ -60,7 +60,7 @@ _ROWS: Mapping[str, Callable[[GraphView, NodeView], int | None]] = {
 
 def _sizes(view: GraphView, tensor: str) -> Sizes | None:
     """The lengths of the axes of ``tensor``, free ones as 1; None when its rank is not known."""
-    info = view.tensors.get(tensor)
-    if info is not None and info.shape is not None:
-        return tuple(s if isinstance(s, int) else 1 for s in info.shape)
+    shape = view.shape(tensor)
+    if shape is not None:
+        return tuple(s if isinstance(s, int) else 1 for s in shape)
     return view.constants[tensor].shape if view.is_constant(tensor) else None

@@ -95,13 +95,13 @@ def bad_axis(view: GraphView) -> Iterator[Found]:
         scale = constant(view, node, 1)
         if scale is None or scale.ndim != 1 or scale.size == 1:
             continue
-        info = view.tensors.get(node.inputs[0])
-        if info is None or info.shape is None:
+        shape = view.shape(node.inputs[0])
+        if shape is None:
             continue
         axis = int(node.attributes.get("axis", 1))
-        size = info.shape[axis] if -len(info.shape) <= axis < len(info.shape) else None
+        size = shape[axis] if -len(shape) <= axis < len(shape) else None
         if size is None or (isinstance(size, int) and size != scale.size):
-            yield node.name, f"{scale.size} scales along axis {axis} of shape {list(info.shape)}"
+            yield node.name, f"{scale.size} scales along axis {axis} of shape {list(shape)}"
 
 
 def lonely(view: GraphView) -> Iterator[Found]:

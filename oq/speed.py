@@ -52,9 +52,9 @@ def window_of_few_channels(view: GraphView, match: Match) -> str | None:
 
 def average_of_a_part(view: GraphView, match: Match) -> str | None:
     """An AveragePool whose window is smaller than the image: one gather per value, in float."""
-    info = view.tensors.get(match.anchor.inputs[0])
     window = match.anchor.attributes.get("kernel_shape")
-    if window is None or (info is not None and list((info.shape or ())[2:]) == list(window)):
+    image = (view.shape(match.anchor.inputs[0]) or ())[2:]
+    if window is None or list(image) == list(window):
         return None
     return f"in int8 it is slower: it averages windows of {' x '.join(map(str, window))}"
 

@@ -244,16 +244,13 @@ def _is_small(view: GraphView, node: NodeView, weight: tuple[int, ...], axes: in
 
 def _shape(view: GraphView, tensor: str) -> Shape:
     """What is known of the shape: () where nothing is."""
-    info = view.tensors.get(tensor)
-    return () if info is None or info.shape is None else info.shape
+    return view.shape(tensor) or ()
 
 
 def _sizes(view: GraphView, tensor: str | None) -> tuple[int, ...] | None:
     """The shape of a constant, without loading it."""
-    info = None if tensor is None or not view.is_constant(tensor) else view.tensors.get(tensor)
-    if info is None or info.shape is None:
-        return None
-    return tuple(s for s in info.shape if isinstance(s, int))
+    shape = view.shape(tensor) if tensor is not None and view.is_constant(tensor) else None
+    return None if shape is None else tuple(s for s in shape if isinstance(s, int))
 
 
 def _spell(shape: Shape) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from oq.spec import FLOAT_DTYPES, Array, TensorInfo
+from oq.spec import FLOAT_DTYPES, Array, Shape, TensorInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,12 @@ class GraphView:
         info = self.tensors.get(tensor)
         return info is not None and info.dtype in FLOAT_DTYPES
 
+    def shape(self, tensor: str) -> Shape | None:
+        """The lengths of the axes of ``tensor``, or None when not even their number is known."""
+        info = self.tensors.get(tensor)
+        return None if info is None else info.shape
+
     def rank(self, tensor: str) -> int | None:
         """Number of axes, or None when it is not known."""
-        info = self.tensors.get(tensor)
-        return None if info is None or info.shape is None else len(info.shape)
+        shape = self.shape(tensor)
+        return None if shape is None else len(shape)

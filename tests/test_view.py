@@ -59,6 +59,8 @@ def test_types_and_constants() -> None:
     assert not view.is_float("i") and not view.is_float("t") and not view.is_float("absent")
     assert view.rank("x") == 2 and view.rank("w") == 1
     assert view.rank("t") is None and view.rank("absent") is None
+    assert view.shape("x") == ("n", 3) and view.shape("w") == (3,)
+    assert view.shape("t") is None and view.shape("absent") is None
     assert view.is_constant("w") and not view.is_constant("x")
     assert view.constants["w"].tolist() == [1, 2, 3]
     assert list(view.constants) == ["w"] and len(view.constants) == 1

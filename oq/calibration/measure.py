@@ -234,10 +234,10 @@ def fitting_batch(job: Job) -> int:
 def tensor_bytes(view: GraphView, tensor: str, samples: int) -> int:
     """Bytes of a float32 ``tensor`` for ``samples`` samples; a dynamic axis behind the first counts
     as 1, an unknown shape as nothing."""
-    info = view.tensors.get(tensor)
-    if info is None or info.shape is None:
+    shape = view.shape(tensor)
+    if shape is None:
         return 0
-    sizes = [s if isinstance(s, int) else 1 for s in info.shape]
-    if info.shape and not isinstance(info.shape[0], int):
+    sizes = [s if isinstance(s, int) else 1 for s in shape]
+    if shape and not isinstance(shape[0], int):
         sizes[0] = samples
     return 4 * prod(sizes)

@@ -38,14 +38,8 @@ def read_as_float(view: GraphView) -> GraphView:
     folded = {n.outputs[0]: n for n in view.nodes if n.op == DQ and stored(view, n)}
     tensors = dict(view.tensors)
     for node in pairs(view):
-        shape = next(
-            (
-                i.shape
-                for t in (node.outputs[0], node.inputs[0])
-                if (i := view.tensors.get(t)) is not None and i.shape is not None
-            ),
-            None,
-        )
+        shapes = [view.shape(t) for t in (node.outputs[0], node.inputs[0])]
+        shape = next((s for s in shapes if s is not None), None)
         tensors[node.outputs[0]] = TensorInfo(node.outputs[0], "float32", shape)
     nodes = tuple(n for n in view.nodes if n.outputs[:1] and n.outputs[0] not in folded)
     constants = _Stored(view, folded)

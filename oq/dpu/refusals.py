@@ -76,8 +76,7 @@ def mean_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
         "count_include_pad"
     ):
         return f"{node.name!r} averages fewer values at the edge (count_include_pad = 0)"
-    info = view.tensors.get(node.inputs[0])
-    image = () if info is None or info.shape is None else info.shape[2:]
+    image = (view.shape(node.inputs[0]) or ())[2:]
     count = 1
     for side in node.attributes.get("kernel_shape", image):
         count *= side if isinstance(side, int) else 1

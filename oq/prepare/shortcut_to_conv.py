@@ -120,7 +120,7 @@ def _values(view: GraphView, node: NodeView, slot: int, default: Array) -> Array
 
 
 def _channels(view: GraphView, tensor: str) -> int | None:
-    info = view.tensors.get(tensor)
-    if info is None or info.shape is None or len(info.shape) != 4:
+    shape = view.shape(tensor)
+    if shape is None or len(shape) != 4:
         return None
-    return info.shape[1] if isinstance(info.shape[1], int) else None
+    return shape[1] if isinstance(shape[1], int) else None

@@ -139,10 +139,10 @@ def feeds_of(source: Fitted) -> tuple[Feeds, ...]:
 
 def _bytes(view: GraphView, tensor: str) -> int:
     """Bytes of one sample of a float32 ``tensor``; dynamic axes count as 1."""
-    info = view.tensors[tensor]
-    if info.shape is None or view.is_constant(tensor):
+    shape = view.shape(tensor)
+    if shape is None or view.is_constant(tensor):
         return 0
-    return 4 * prod(s if isinstance(s, int) else 1 for s in info.shape[1:])
+    return 4 * prod(s if isinstance(s, int) else 1 for s in shape[1:])
 
 
 def _undone(name: str, why: str) -> Outcome:
