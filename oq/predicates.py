@@ -171,10 +171,8 @@ def is_never_negative(view: GraphView, tensor: str) -> bool:
 
 
 def _clips_at_zero(view: GraphView, node: NodeView) -> bool:
-    least = _at(node, 1) if node.op == "Clip" else None
-    return (
-        least is not None and view.is_constant(least) and bool((view.constants[least] >= 0).all())
-    )
+    least = clip_bounds(view, node)[0] if node.op == "Clip" else None
+    return least is not None and least >= 0
 
 
 def branch_lengths(view: GraphView, first: str, second: str) -> tuple[int, int] | None:
@@ -199,6 +197,17 @@ def distances(view: GraphView, tensor: str) -> dict[str, int]:
                 seen[source] = seen[here] + 1
                 queue.append(source)
     return seen
+
+
+def clip_bounds(view: GraphView, node: NodeView) -> tuple[float | None, float | None]:
+    """The constant bounds of a Clip node, attributes or inputs; None where there is none."""
+    found: list[float | None] = []
+    for slot, name in ((1, "min"), (2, "max")):
+        tensor = _at(node, slot)
+        value = view.constants[tensor] if tensor is not None and view.is_constant(tensor) else None
+        value = node.attributes.get(name) if value is None else value.reshape(-1)[0]
+        found.append(None if value is None else float(value))
+    return found[0], found[1]
 
 
 def data_inputs(node: NodeView) -> tuple[str, ...]:

@@ -124,7 +124,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.dpu.lost": {"numpy", *RULES},
     "oq.dpu.places": {*GRAPHS, "dpu", "predicates", "qdq"},
     "oq.dpu.positions": {"dpu"},
-    "oq.dpu.refusals": {*RULES, "dpu"},
+    "oq.dpu.refusals": {*RULES, "dpu", "predicates"},
     "oq.dpu.scales": {"numpy", "spec"},
     "oq.dpu.simulate": {"numpy", "onnx", *GRAPHS, "dpu", "graph", "predicates", "session"},
     "oq.guard": {"graph", "legal", "ops", "qdq", "view"},

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from oq.dpu.kernels import is_hard_sigmoid
 from oq.ops import facts
-from oq.predicates import bias_input, data_inputs, weight_input
+from oq.predicates import bias_input, clip_bounds, data_inputs, weight_input
 from oq.qdq import past_pair
 from oq.view import GraphView, NodeView
 
@@ -97,23 +97,12 @@ def _joins(view: GraphView, node: NodeView) -> bool:
 
 def is_relu6(view: GraphView, node: NodeView) -> bool:
     """Whether ``node`` is a Clip to [0, 6]."""
-    return node.op == CLIP and bounds_of(view, node) == (0.0, 6.0)
+    return node.op == CLIP and clip_bounds(view, node) == (0.0, 6.0)
 
 
 def is_fused(view: GraphView, node: NodeView) -> bool:
     """Whether a kernel applies ``node`` before it rounds; of Clips those to [0, 6] and [0, 1]."""
-    return node.op in FUSED and (node.op != CLIP or bounds_of(view, node) in FUSED_BOUNDS)
-
-
-def bounds_of(view: GraphView, node: NodeView) -> tuple[float | None, float | None]:
-    """The constant bounds of a Clip node, attributes or inputs; None where there is none."""
-    found: list[float | None] = []
-    for slot, name in ((1, "min"), (2, "max")):
-        tensor = node.inputs[slot] if slot < len(node.inputs) else ""
-        value = view.constants[tensor] if tensor and view.is_constant(tensor) else None
-        value = node.attributes.get(name) if value is None else value.reshape(-1)[0]
-        found.append(None if value is None else float(value))
-    return found[0], found[1]
+    return node.op in FUSED and (node.op != CLIP or clip_bounds(view, node) in FUSED_BOUNDS)
 
 
 def _is_other_gate(node: NodeView) -> bool:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from oq.dpu.kernels import is_hard_sigmoid
 from oq.dpu.limits import DEVICES, Limits, Shape, beyond
-from oq.dpu.places import CLIP, FUSED_BOUNDS, SLOPED, bounds_of
+from oq.dpu.places import CLIP, FUSED_BOUNDS, SLOPED
 from oq.ops import facts, only_moves
+from oq.predicates import clip_bounds
 from oq.target import Match, Predicate
 from oq.view import GraphView, NodeView
 
@@ -22,7 +23,7 @@ LARGEST_MEAN = 512
 def clip_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
     """The DPU clips to [0, 6] and [0, 1]."""
     for node in match.links:
-        if node.op == CLIP and (found := bounds_of(view, node)) not in FUSED_BOUNDS:
+        if node.op == CLIP and (found := clip_bounds(view, node)) not in FUSED_BOUNDS:
             return f"{node.name!r} clips to {list(found)}, and the DPU to [0, 6] or [0, 1]"
     return None
 
