@@ -114,7 +114,7 @@ may move too: its codes are made from the float weight afterwards."""
 @dataclass(frozen=True, slots=True)
 class Place:
     """A match in a Q/DQ graph: the DequantizeLinear nodes its data come from and the
-    QuantizeLinear nodes its output goes to, both across ops that the engine moves them over."""
+    QuantizeLinear nodes its output goes to, both across ops that the runtime moves them over."""
 
     view: GraphView
     match: Match
@@ -127,7 +127,7 @@ Obstacle = Callable[[Place], str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class Runtime:
     """What runs the files: how it treats a Q/DQ graph of any tool, for :mod:`oq.checks.forecast`.
 
     ``codes``: integer types its kernels read.  ``rules``: rows that it runs in integers and that
@@ -190,7 +190,7 @@ class Target:
     next_step: str = ""
     block: int | None = None
     high_precision: Literal["float32", "float16"] = "float32"
-    engine: Engine = Engine()
+    runtime: Runtime = Runtime()
     verified_in: str = "onnxruntime"
 
 

@@ -31,7 +31,7 @@ from oq.predicates import (
     weight_is_not_constant,
 )
 from oq.spec import INT8, INT8_NARROW, UINT8_POSITIVE, Fixed
-from oq.target import Engine, OpRule, Output, Target
+from oq.target import OpRule, Output, Runtime, Target
 
 SIGNED = replace(INT8, scale="float16")
 POSITIVE = replace(UINT8_POSITIVE, scale="float16")
@@ -108,7 +108,7 @@ TARGET = Target(
         "sides",
         "sum-in-float16",
     ),
-    engine=Engine(moves=()),
+    runtime=Runtime(moves=()),
     next_step=(
         "build an ML program of {output}: quantize/dequantize for its Q/DQ pairs, "
         "constexpr_blockwise_shift_scale (iOS18) for its weights"

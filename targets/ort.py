@@ -35,7 +35,7 @@ from oq.predicates import (
 )
 from oq.spec import INT8_AFFINE, INT8_NARROW, INT16, UINT8, UINT16, Fixed
 from oq.speed import average_of_a_part, both_come_in_float, window_of_few_channels
-from oq.target import Engine, OpRule, Output, Target, as_is
+from oq.target import OpRule, Output, Runtime, Target, as_is
 
 RELU = ("Relu", "Clip")
 COPY = (
@@ -76,7 +76,7 @@ def on_arm(target: Target) -> Target:
         summary="onnxruntime CPU on ARM: int8 affine activations, int8 weights",
         activations=INT8_AFFINE,
         checks=tuple(c for c in target.checks if c not in ON_X86),
-        engine=replace(target.engine, obstacles=FUSION),
+        runtime=replace(target.runtime, obstacles=FUSION),
         rules=tuple(_arm_row(r) for r in target.rules),
     )
 
@@ -183,7 +183,7 @@ TARGET = Target(
         "weight-only",
         *ON_X86,
     ),
-    engine=Engine(
+    runtime=Runtime(
         # attention products and Softmax run in integers where another tool asks for it
         rules=(
             OpRule(("MatMul",), output=Output.WANTED, unless=(data_is_not_float,)),

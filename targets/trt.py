@@ -45,7 +45,7 @@ from oq.predicates import (
     weight_is_not_constant,
 )
 from oq.spec import FLOAT8, INT4, INT8, INT8_NARROW
-from oq.target import Engine, OpRule, Output, Target, as_is
+from oq.target import OpRule, Output, Runtime, Target, as_is
 from oq.tensorrt import (
     BLOCK,
     convolution_is_not_for_fp8,
@@ -233,7 +233,7 @@ TARGET = Target(
         "half",
         "only-qdq",
     ),
-    engine=Engine(
+    runtime=Runtime(
         codes=("int8", "float8_e4m3fn"),
         # what other tools quantize: elementwise ops and pooling write int8 when they read it
         rules=(

@@ -2,13 +2,13 @@
 
 The target's own rows are matched to the graph (:func:`oq.plan.claim`), with what DequantizeLinear
 makes of stored codes read as constants, so a pair between two links ends a chain as it does in the
-engine.  A match runs in integers when
+runtime.  A match runs in integers when
 
 * its data inputs come from DequantizeLinear, directly or across ops that only move values,
 * its weight and, where the row says so, its constant operands are stored codes,
 * its output goes to a QuantizeLinear, where the row demands one, and to nobody else where the
   target is exclusive,
-* and no obstacle of the engine stands in the way (:mod:`oq.checks.obstacles`).
+* and no obstacle of the runtime stands in the way (:mod:`oq.checks.obstacles`).
 
 Else it runs in float, and the first of these that fails is the reason.
 """
@@ -84,14 +84,14 @@ class Forecast:
 
 
 def forecast(view: GraphView, target: Target) -> Forecast:
-    """What ``target``'s engine runs in integers, and why not the rest."""
+    """What ``target``'s runtime runs in integers, and why not the rest."""
     view = merge_quantizers(view)
     plain = read_as_float(view)
-    rows = (*target.rules, *target.engine.rules)
+    rows = (*target.rules, *target.runtime.rules)
     matches, refusals = claim(plain, replace(target, rules=rows), {}, True)
     matches = [m for m in matches if m.anchor.op not in PAIR]
-    engine = _Engine(view, target, _moves(target))
-    reasons = {m.anchor.name: _why_float(engine, m) for m in matches}
+    reading = _Reading(view, target, _moves(target))
+    reasons = {m.anchor.name: _why_float(reading, m) for m in matches}
     owner = {n.name: m for m in matches for n in m.members}
     said = {r.node: r.reason for r in refusals}
     fates = tuple(_fates(plain, target, owner, reasons, said))
@@ -106,7 +106,7 @@ def forecast(view: GraphView, target: Target) -> Forecast:
         float_kernels=len(computing) - done + alone,
         macs=sum(f.macs or 0 for f in fates),
         integer_macs=sum(f.macs or 0 for f in fates if f.runs == "int8"),
-        requantizations=sum(1 for _ in _requantized(engine)),
+        requantizations=sum(1 for _ in _requantized(reading)),
         boundaries=sum(1 for _ in _boundaries(view, runs)),
     )
 
@@ -142,7 +142,7 @@ def _fates(
 
 
 @dataclass(frozen=True, slots=True)
-class _Engine:
+class _Reading:
     """The graph and who runs it.  ``moves``: ops across which a Q or DQ travels by itself."""
 
     view: GraphView
@@ -177,56 +177,56 @@ def _moves_values(match: Match) -> bool:
 
 
 def _moves(target: Target) -> frozenset[str]:
-    if target.engine.moves is not None:
-        return frozenset(target.engine.moves)
+    if target.runtime.moves is not None:
+        return frozenset(target.runtime.moves)
     links = [r.ops[0] for r in target.rules if r.output is Output.SAME]
     return frozenset(op for link in links for op in ((link,) if isinstance(link, str) else link))
 
 
-def _why_float(engine: _Engine, match: Match) -> str | None:
+def _why_float(reading: _Reading, match: Match) -> str | None:
     """None when ``match`` runs in integers, else the first reason why not."""
     steps = (_input_is_float, _weight_is_float, _operand_is_float, _output_is_float)
     for step in steps:
-        reason = step(engine, match)
+        reason = step(reading, match)
         if reason is not None:
             return reason
-    sources = (engine.source(t) for t in data_inputs(match.anchor))
+    sources = (reading.source(t) for t in data_inputs(match.anchor))
     known = tuple(dq for dq in sources if dq is not None)
-    place = Place(engine.view, match, known, engine.sinks(match.output))
-    found = (obstacle(place) for obstacle in engine.target.engine.obstacles)
+    place = Place(reading.view, match, known, reading.sinks(match.output))
+    found = (obstacle(place) for obstacle in reading.target.runtime.obstacles)
     return next((r for r in found if r is not None), None)
 
 
-def _input_is_float(engine: _Engine, match: Match) -> str | None:
+def _input_is_float(reading: _Reading, match: Match) -> str | None:
     if _moves_values(match):
-        return _move_is_float(engine, match)
+        return _move_is_float(reading, match)
     if not match.rule.inputs:
         return None
     for tensor in data_inputs(match.anchor):
-        if engine.view.is_constant(tensor):
+        if reading.view.is_constant(tensor):
             continue
-        dq = engine.source(tensor)
+        dq = reading.source(tensor)
         if dq is None:
             return f"its input {tensor!r} is float: no DequantizeLinear makes it"
-        dtype = codes_dtype(engine.view, dq)
-        if dtype not in engine.target.engine.codes:
+        dtype = codes_dtype(reading.view, dq)
+        if dtype not in reading.target.runtime.codes:
             return f"its input {tensor!r} is {dtype}, for which there is no kernel"
     return None
 
 
-def _move_is_float(engine: _Engine, match: Match) -> str | None:
+def _move_is_float(reading: _Reading, match: Match) -> str | None:
     """A move runs on codes when a Q or DQ travels across it, or both sides have one grid."""
     node = match.anchor
-    sources = [engine.source(t) for t in data_inputs(node)]
-    dq, sinks = sources[0], engine.sinks(node.outputs[0])
+    sources = [reading.source(t) for t in data_inputs(node)]
+    dq, sinks = sources[0], reading.sinks(node.outputs[0])
     if match.rule.output is Output.UNITED:
         known = [s for s in sources if s is not None]
         ends = (*known, *sinks)
-        if not all(same_grid(engine.view, ends[0], end) for end in ends):
+        if not all(same_grid(reading.view, ends[0], end) for end in ends):
             return "the grids around it differ"
         return None if sinks or len(known) == len(sources) else "one of its inputs is float"
-    if node.op in engine.moves:
-        same = dq is None or all(same_grid(engine.view, dq, q) for q in sinks)
+    if node.op in reading.moves:
+        same = dq is None or all(same_grid(reading.view, dq, q) for q in sinks)
         if (dq is not None or sinks) and same:
             return None
         return "its two sides have different grids" if not same else "it stands between float nodes"
@@ -234,44 +234,44 @@ def _move_is_float(engine: _Engine, match: Match) -> str | None:
         return f"its input {node.inputs[0]!r} is float: no DequantizeLinear makes it"
     if not sinks:
         return f"no QuantizeLinear reads its output {node.outputs[0]!r}"
-    same = all(same_grid(engine.view, dq, q) for q in sinks)
+    same = all(same_grid(reading.view, dq, q) for q in sinks)
     return None if same else "its two sides have different grids"
 
 
-def _weight_is_float(engine: _Engine, match: Match) -> str | None:
+def _weight_is_float(reading: _Reading, match: Match) -> str | None:
     weight = weight_input(match.anchor)
-    dq = None if weight is None else dequantized_by(engine.view, weight)
-    if weight is None or (dq is None and not engine.view.is_constant(weight)):
+    dq = None if weight is None else dequantized_by(reading.view, weight)
+    if weight is None or (dq is None and not reading.view.is_constant(weight)):
         return None  # two activations, which are inputs
     if dq is None:
-        rounds = match.anchor.op in engine.target.engine.rounds
-        if rounds and engine.sinks(match.output):
+        rounds = match.anchor.op in reading.target.runtime.rounds
+        if rounds and reading.sinks(match.output):
             return None
         return f"its weight {weight!r} is float"
-    dtype = codes_dtype(engine.view, dq)
-    known = dtype in engine.target.engine.codes
+    dtype = codes_dtype(reading.view, dq)
+    known = dtype in reading.target.runtime.codes
     return None if known else f"its weight is {dtype}, for which there is no kernel"
 
 
-def _operand_is_float(engine: _Engine, match: Match) -> str | None:
+def _operand_is_float(reading: _Reading, match: Match) -> str | None:
     if not match.rule.constants:
         return None
-    operands = [t for n in match.links for t in data_inputs(n) if engine.view.is_constant(t)]
+    operands = [t for n in match.links for t in data_inputs(n) if reading.view.is_constant(t)]
     return f"its constant operand {operands[0]!r} is float" if operands else None
 
 
-def _output_is_float(engine: _Engine, match: Match) -> str | None:
+def _output_is_float(reading: _Reading, match: Match) -> str | None:
     output = match.rule.output
-    sinks = engine.sinks(match.output)
-    codes = engine.target.engine.codes
-    odd = next((d for q in sinks if (d := codes_dtype(engine.view, q)) not in codes), None)
+    sinks = reading.sinks(match.output)
+    codes = reading.target.runtime.codes
+    odd = next((d for q in sinks if (d := codes_dtype(reading.view, q)) not in codes), None)
     if odd is not None and output is not Output.FLOAT:
         return f"its output is {odd}, for which there is no kernel"
     if output is Output.FLOAT or _moves_values(match):
         return None
-    readers = engine.readers(match.output)
-    edges = sum(n.reads(match.output) for n in readers) + engine.view.outputs.count(match.output)
-    if sinks and (edges == 1 or not engine.target.exclusive):
+    readers = reading.readers(match.output)
+    edges = sum(n.reads(match.output) for n in readers) + reading.view.outputs.count(match.output)
+    if sinks and (edges == 1 or not reading.target.exclusive):
         return None
     if output is Output.WANTED and not sinks:
         return None
@@ -285,11 +285,11 @@ def _output_is_float(engine: _Engine, match: Match) -> str | None:
 # -- totals ---------------------------------------------------------------------------------------
 
 
-def _requantized(engine: _Engine) -> Iterator[NodeView]:
+def _requantized(reading: _Reading) -> Iterator[NodeView]:
     """QuantizeLinear nodes that only move codes to another grid."""
-    for node in pairs(engine.view):
-        above = engine.source(node.inputs[0]) if node.op == Q else None
-        if above is not None and not same_grid(engine.view, above, node):
+    for node in pairs(reading.view):
+        above = reading.source(node.inputs[0]) if node.op == Q else None
+        if above is not None and not same_grid(reading.view, above, node):
             yield node
 
 

@@ -1,4 +1,4 @@
-"""Why a kernel runs in float although its neighbourhood is quantized: facts of the engines.
+"""Why a kernel runs in float although its neighbourhood is quantized: facts of the runtimes.
 
 Each looks at one match in a Q/DQ graph and returns None or a sentence; the counterpart of
 :mod:`oq.predicates`, which looks at float graphs before anything is placed.
