@@ -17,7 +17,7 @@ from oq.calibration.measure import Job, Shared
 from oq.cost import macs
 from oq.data.source import Fitted
 from oq.overrides import Wishes
-from oq.ranking.rank import Layer, find_layers
+from oq.ranking.rank import Candidate, find_candidates
 from oq.ranking.variants import TASK_VARIANTS, Variant, open_bench
 from oq.ready import (
     BATCH,
@@ -47,7 +47,9 @@ class Ranker:
     def rank(self, known: Mapping[str, Ranked]) -> Iterator[Ranked]:
         """Every layer that is not ``known``, scored, :data:`TASK_VARIANTS` at a time."""
         ready = self.ready
-        new = [layer for layer in find_layers(ready.plan, ready.view) if layer.node not in known]
+        new = [
+            layer for layer in find_candidates(ready.plan, ready.view) if layer.node not in known
+        ]
         if not new:
             return
         batches = self.held.batches(BATCH)
@@ -61,7 +63,7 @@ class Ranker:
 
     def in_graph_order(self, known: Mapping[str, Ranked]) -> tuple[Ranked, ...]:
         """The ``known`` layers of the plan; where no shape tells MACs, each counts 1."""
-        layers = find_layers(self.ready.plan, self.ready.view)
+        layers = find_candidates(self.ready.plan, self.ready.view)
         found = tuple(known[layer.node] for layer in layers)
         if any(one.macs for one in found):
             return found
@@ -103,5 +105,5 @@ def make_ranker(
     return Ranker(ready, solution, used if held is None else held)
 
 
-def _macs(layer: Layer, view: GraphView) -> int:
+def _macs(layer: Candidate, view: GraphView) -> int:
     return sum(macs(view, view.node(name)) or 0 for name in layer.nodes)

@@ -21,8 +21,7 @@ from typing import Any
 from oq.calibration.measure import Job
 from oq.errors import ModelError
 from oq.ops import anchor, only_moves
-from oq.overrides import Choice, Mode, Wishes, make_wishes
-from oq.overrides import Layer as Wish
+from oq.overrides import Choice, Layer, Mode, Wishes, make_wishes
 from oq.progress import Watch
 from oq.ranking.variants import Bench, Effect, Part, Variant, open_bench
 from oq.ready import (
@@ -52,7 +51,7 @@ WINDOW = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class Candidate:
     """A kernel, called after its node with weights, else its first; ``output`` is what it makes."""
 
     node: str
@@ -128,7 +127,7 @@ def sensitivity(
     batch_size: int = BATCH,
     preprocess: str | Path | None = None,
     keep_float: Sequence[str] = (),
-    layers: Sequence[Wish] = (),
+    layers: Sequence[Layer] = (),
     mode: Mode = "hybrid",
     jobs: int = 1,
     seed: int = 0,
@@ -152,7 +151,7 @@ def sensitivity(
     if samples is not None and (source.count is None or source.count > samples):
         source = open_samples(loaded, data, preprocess, samples, seed)
     ready = make_ready(loaded, profile, wishes)
-    kernels = find_layers(ready.plan, ready.view)
+    kernels = find_candidates(ready.plan, ready.view)
     if not kernels:
         raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
     job = Job(ready.model, ready.view, needs_of(ready, methods), None, Settings())
@@ -170,7 +169,7 @@ def sensitivity(
     return Ranking(name, target, source.name, measured.samples, error, agreement, rows, kept)
 
 
-def find_layers(plan: Plan, view: GraphView) -> tuple[Layer, ...]:
+def find_candidates(plan: Plan, view: GraphView) -> tuple[Candidate, ...]:
     """The kernels of ``plan`` that have sites of their own, in graph order.
 
     Kernels that only move values have none: their grids are those of the layers behind them.
@@ -189,7 +188,7 @@ def find_layers(plan: Plan, view: GraphView) -> tuple[Layer, ...]:
         if parts[True] or parts[False]:
             output = view.node(group.nodes[-1]).outputs[0]
             found.append(
-                Layer(
+                Candidate(
                     anchor(group.nodes, group.ops),
                     group.nodes,
                     group.ops,
@@ -220,7 +219,7 @@ class Layout:
     plan: Plan
     wishes: Wishes = field(default_factory=Wishes)
 
-    def without(self, layers: Iterable[Layer]) -> tuple[Part, ...]:
+    def without(self, layers: Iterable[Candidate]) -> tuple[Part, ...]:
         """The sites that ``--keep-float`` for every one of ``layers`` leaves, on the whole plan's
         grids.
 
@@ -241,7 +240,7 @@ class Layout:
 
 
 def rank(
-    bench: Bench, layout: Layout, layers: Sequence[Layer], watch: Watch | None = None
+    bench: Bench, layout: Layout, layers: Sequence[Candidate], watch: Watch | None = None
 ) -> tuple[Effect, tuple[Sensitivity, ...], tuple[Kept, ...]]:
     """(the whole plan's effect, the layers with the worst first, those to keep in float)."""
     variants = [Variant(layout.without(()))]
@@ -270,7 +269,7 @@ def rank(
     return effects[0], tuple(rows), kept
 
 
-def _row(place: int, layer: Layer, effects: Sequence[Effect], everything: float) -> Sensitivity:
+def _row(place: int, layer: Candidate, effects: Sequence[Effect], everything: float) -> Sensitivity:
     alone, rest = effects[:2]
     weights = activations = None
     if layer.parameters and layer.activations:
@@ -297,14 +296,14 @@ def _row(place: int, layer: Layer, effects: Sequence[Effect], everything: float)
 def _choose(
     bench: Bench,
     layout: Layout,
-    ranked: Sequence[Layer],
+    ranked: Sequence[Candidate],
     whole: Effect,
     watch: Watch | None = None,
 ) -> tuple[Kept, ...]:
     """Greedily, from the worst on: of the next :data:`WINDOW` layers the one that helps most, until
     :data:`ENOUGH` of the error is gone.  Layers that do not help beside those chosen, because their
     errors cancel others, are passed over."""
-    chosen: list[Layer] = []
+    chosen: list[Candidate] = []
     kept: list[Kept] = []
     waiting, error = list(ranked), whole.error
     while waiting and error > (1 - ENOUGH) * whole.error:

@@ -10,7 +10,7 @@ import oq
 from oq import registry
 from oq.errors import DataError, ModelError
 from oq.overrides import Wishes
-from oq.ranking.rank import Layout, Ranking, Sensitivity, decibels, find_layers, sensitivity
+from oq.ranking.rank import Layout, Ranking, Sensitivity, decibels, find_candidates, sensitivity
 from oq.ready import make_ready
 from tests.damaged import X, damaged, sqnr
 from tests.graphs import Net
@@ -103,7 +103,7 @@ def test_progress_is_told_in_variants() -> None:
 def test_every_site_belongs_to_a_layer() -> None:
     for target in TARGETS:
         ready = make_ready(damaged(), registry.target(target), Wishes())
-        layers = find_layers(ready.plan, ready.view)
+        layers = find_candidates(ready.plan, ready.view)
         owned = {p.origin for layer in layers for p in (*layer.parameters, *layer.activations)}
         assert owned == {(s.tensor, s.consumers) for s in ready.plan.sites}
         everything = Layout(ready.view, ready.target, ready.plan)
@@ -116,7 +116,7 @@ def test_a_tensor_with_two_readers_is_quantized_for_one_of_them() -> None:
     x = net.input("x")
     net.node("Add", [net.conv(x, "a"), net.conv(x, "b")], "y")
     ready = make_ready(net.model("y"), registry.target("ort"), Wishes())
-    layers = {layer.node: layer for layer in find_layers(ready.plan, ready.view)}
+    layers = {layer.node: layer for layer in find_candidates(ready.plan, ready.view)}
     (part,) = layers["n_a"].activations
     assert (part.site.tensor, part.site.consumers) == ("x", ("n_a",))
     layout = Layout(ready.view, ready.target, ready.plan)
