@@ -1,8 +1,11 @@
-"""What nodes of an ONNX file read, the bodies of If, Loop and Scan included."""
+"""What nodes of an ONNX file read, the bodies of If, Loop and Scan included, and nodes alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import onnx
+from onnx import helper
 
 
 def bodies_of(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
@@ -28,3 +31,33 @@ def captured_by(body: onnx.GraphProto) -> list[str]:
         for _, inner in bodies_of(node):
             reads += captured_by(inner)
     return [name for name in dict.fromkeys(reads) if name and name not in defined]
+
+
+def declare(name: str, dtype: Any) -> onnx.ValueInfoProto:
+    """A graph input of NumPy type ``dtype`` and any shape."""
+    return helper.make_tensor_value_info(
+        name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None
+    )
+
+
+def make_piece(
+    model: onnx.ModelProto,
+    nodes: Sequence[onnx.NodeProto],
+    given: Mapping[str, Any],
+    outputs: Iterable[str],
+    constants: Sequence[onnx.TensorProto] = (),
+) -> onnx.ModelProto:
+    """``nodes`` of ``model`` as a model: it computes ``outputs`` from ``given``: name -> dtype."""
+    graph = helper.make_graph(
+        nodes,
+        "piece",
+        [declare(name, dtype) for name, dtype in given.items()],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
+        constants,
+    )
+    return helper.make_model(
+        graph,
+        functions=model.functions,
+        opset_imports=model.opset_import,
+        ir_version=model.ir_version,
+    )

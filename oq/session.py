@@ -23,7 +23,7 @@ import onnxruntime as ort
 
 from oq.errors import DataError, ModelError, OptionError, one_line
 from oq.files import loadable
-from oq.protos import bodies_of, reads_of
+from oq.protos import bodies_of, declare, reads_of
 from oq.spec import Array, Shape, TensorInfo
 
 Reading = Literal["deployed", "literal"]
@@ -228,9 +228,7 @@ def cut(
             nodes.append(node)
             needed.update(reads_of(node))
     inputs = [i for i in graph.input if i.name in needed]
-    for name in sorted(needed & set(given)):
-        kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(given[name]))
-        inputs.append(onnx.helper.make_tensor_value_info(name, kind, None))
+    inputs += [declare(name, given[name]) for name in sorted(needed & set(given))]
     constants = [t for t in graph.initializer if t.name in needed]
     wanted = expose(kept, outputs).graph.output
     for member, values in (

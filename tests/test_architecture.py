@@ -59,7 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # models
     "oq.files": {"onnx", "google", "errors"},
     "oq.imports": set(),
-    "oq.protos": {"onnx"},
+    "oq.protos": {"numpy", "onnx"},
     "oq.shell": {"onnx", "spec"},
     "oq.graph": {"numpy", "onnx", "onnx_graphsurgeon", *VALUES, "shell", "view"},
     "oq.prepare.*": {"numpy", "onnx", *GRAPHS, "graph", "prepare", "session"},
@@ -126,7 +126,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.dpu.positions": {"dpu"},
     "oq.dpu.refusals": {*RULES, "dpu", "predicates"},
     "oq.dpu.scales": {"numpy", "spec"},
-    "oq.dpu.simulate": {"numpy", "onnx", *GRAPHS, "dpu", "graph", "predicates", "session"},
+    "oq.dpu.simulate": {"numpy", "onnx", *GRAPHS, "dpu", "graph", "predicates", "protos",
+        "session"},
     "oq.guard": {"graph", "legal", "ops", "qdq", "view"},
     "oq.checks.placement": {*GRAPHS, "predicates", "qdq"},
     "oq.checks.float16": {"numpy", *GRAPHS, "checks", "qdq"},

@@ -1,9 +1,11 @@
 """What a node with bodies reads: what they take from outside, at any depth, and nothing else."""
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from oq.protos import bodies_of, captured_by, reads_of
+from oq.protos import bodies_of, captured_by, make_piece, reads_of
+from oq.session import run
 
 
 def body(
@@ -48,3 +50,15 @@ def test_a_node_reads_its_inputs_and_what_its_bodies_capture() -> None:
 def test_bodies_are_named_by_their_attributes() -> None:
     assert [name for name, _ in bodies_of(NODE)] == ["else_branch", "then_branch"]
     assert not list(bodies_of(helper.make_node("Clip", ["x", "", "top"], ["y"], a=[1, 2])))
+
+
+def test_nodes_alone_compute_from_what_they_are_given() -> None:
+    nodes = [helper.make_node("Add", ["x", "c"], ["s"]), helper.make_node("Abs", ["s"], ["y"])]
+    opsets = [helper.make_opsetid("", 17)]
+    graph = helper.make_graph(nodes, "whole", [], [])
+    whole = helper.make_model(graph, ir_version=8, opset_imports=opsets)
+    constant = helper.make_tensor("c", TensorProto.FLOAT, (1,), [-3.0])
+    piece = make_piece(whole, nodes, {"x": np.float32}, ["s", "y"], [constant])
+    assert piece.ir_version == 8 and piece.opset_import == whole.opset_import
+    found = run(piece, {"x": np.array([1.0, 4.0], np.float32)})
+    assert found["s"].tolist() == [-2.0, 1.0] and found["y"].tolist() == [2.0, 1.0]

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
 
 from oq.dpu.exact import DPU, Arithmetic, Exact, hold, rounded
 from oq.dpu.kernels import KERNELS, Call, Value
@@ -22,6 +21,7 @@ from oq.errors import ModelError
 from oq.graph import Graph
 from oq.ops import SHAPE_OPS, only_moves
 from oq.predicates import weight_input
+from oq.protos import make_piece
 from oq.session import Session, Settings
 from oq.spec import Array
 from oq.view import GraphView, NodeView
@@ -221,19 +221,8 @@ class _Alone:
         feeds = {t: _real(values[t]) for t in names}
         slot = (node.name, *(str(v.dtype) for v in feeds.values()))
         if slot not in self.sessions:
-            self.sessions[slot] = Session(self._model(node, feeds), Settings(reading="literal"))
+            proto = self.protos[node.name]
+            given = {t: v.dtype for t, v in feeds.items()}
+            piece = make_piece(self.model, [proto], given, filter(None, proto.output))
+            self.sessions[slot] = Session(piece, Settings(reading="literal"))
         return self.sessions[slot].run(feeds)
-
-    def _model(self, node: NodeView, feeds: Mapping[str, Array]) -> onnx.ModelProto:
-        proto = self.protos[node.name]
-        inputs = [
-            helper.make_tensor_value_info(t, helper.np_dtype_to_tensor_dtype(v.dtype), None)
-            for t, v in feeds.items()
-        ]
-        outputs = [onnx.ValueInfoProto(name=t) for t in proto.output if t]
-        return helper.make_model(
-            helper.make_graph([proto], "node", inputs, outputs),
-            functions=self.model.functions,
-            opset_imports=self.model.opset_import,
-            ir_version=self.model.ir_version,
-        )

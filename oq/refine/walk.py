@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
-from oq.protos import reads_of
+from oq.protos import make_piece, reads_of
 from oq.session import SERIAL, Session
 from oq.spec import Array
 
@@ -70,7 +70,9 @@ class Walk:
         kept = [t for t in made if t == tensor or self._is_read_later(t)]
         reads = dict.fromkeys(t for n in nodes for t in reads_of(n))
         fed = [t for t in reads if t in self._here]
-        session = Session(self._extract(nodes, fed, kept, reads), SERIAL)
+        given = {t: self._here[t][0].dtype for t in fed}
+        constants = [self._constants[t] for t in reads if t in self._constants]
+        session = Session(make_piece(self._model, nodes, given, kept, constants), SERIAL)
         count = len(next(iter(self._here.values())))
         batches = ({t: self._here[t][batch] for t in fed} for batch in range(count))
         found = session.run_all(batches, kept)
@@ -95,27 +97,3 @@ class Walk:
 
     def _is_read_later(self, tensor: str) -> bool:
         return not self._readers.get(tensor, set()) <= self._done
-
-    def _extract(
-        self,
-        nodes: Sequence[onnx.NodeProto],
-        fed: Sequence[str],
-        kept: Sequence[str],
-        reads: Mapping[str, None],
-    ) -> onnx.ModelProto:
-        inputs = [
-            helper.make_tensor_value_info(
-                t, helper.np_dtype_to_tensor_dtype(self._here[t][0].dtype), None
-            )
-            for t in fed
-        ]
-        graph = helper.make_graph(
-            nodes,
-            "piece",
-            inputs,
-            [onnx.ValueInfoProto(name=t) for t in kept],
-            [self._constants[t] for t in reads if t in self._constants],
-        )
-        return helper.make_model(
-            graph, opset_imports=self._model.opset_import, ir_version=self._model.ir_version
-        )
