@@ -149,13 +149,7 @@ def _go_on(job: Job, source: Fitted, begun: Cache, path: Path) -> Measured:
         save_cache(cache, path)
         return cache
 
-    done = 0
-
-    def count(samples: int) -> None:
-        nonlocal done
-        done = samples
-        if job.progress is not None:
-            job.progress(begun.samples + samples)
+    count = _Count(job.progress, begun.samples)
 
     def save(samples: int, statistics: Mapping[str, Statistics]) -> None:
         keep(samples, statistics, complete=False)
@@ -174,26 +168,33 @@ def _go_on(job: Job, source: Fitted, begun: Cache, path: Path) -> Measured:
     statistics = collect(
         job.model, job.needs, batches, job.settings, count, save, first=begun.samples
     )
-    finished = keep(done, statistics, True)
+    finished = keep(count.done, statistics, True)
     return Measured(finished.statistics, finished.samples)
+
+
+@dataclass(slots=True)
+class _Count:
+    """Called with the samples ``done`` so far, which come on top of those ``before``."""
+
+    progress: Progress | None
+    before: int
+    done: int = 0
+
+    def __call__(self, samples: int) -> None:
+        self.done = samples
+        if self.progress is not None:
+            self.progress(self.before + samples)
 
 
 def _from_samples(job: Job, source: Fitted, start: int = 0) -> Measured:
     """Of the samples from ``start`` on, a pass per group."""
     statistics: dict[str, Statistics] = {}
-    done = 0
-
-    def count(samples: int) -> None:
-        nonlocal done
-        done = samples
-        if job.progress is not None:
-            job.progress(start + samples)
-
+    count = _Count(job.progress, start)
     for group in _groups(job, source):
         needs = {t: job.needs[t] for t in group}
         batches = source.batches(fitting_batch(job), start=start)
         statistics |= collect(job.model, needs, batches, job.settings, count, first=start)
-    return Measured(statistics, done)
+    return Measured(statistics, count.done)
 
 
 def _groups(job: Job, source: Fitted) -> Sequence[tuple[str, ...]]:
