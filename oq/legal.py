@@ -31,7 +31,7 @@ from oq.dpu.checks import (
     split_kernel,
 )
 from oq.ops import facts, has_weight, weight_axis
-from oq.qdq import DQ, Q, above_pair, constant, pairs
+from oq.qdq import DQ, Q, above_pair, constant, dequantized_by, pairs, scales
 from oq.spec import Array
 from oq.target import Target
 from oq.view import GraphView, NodeView
@@ -91,12 +91,9 @@ def bad_scale(view: GraphView) -> Iterator[Found]:
 
 def bad_axis(view: GraphView) -> Iterator[Found]:
     """A per-channel scale names an axis of its own length."""
-    for node in pairs(view):
-        scale = constant(view, node, 1)
-        if scale is None or scale.ndim != 1 or scale.size == 1:
-            continue
+    for node, scale in scales(view):
         shape = view.shape(node.inputs[0])
-        if shape is None:
+        if shape is None or scale.ndim != 1 or scale.size == 1:
             continue
         axis = int(node.attributes.get("axis", 1))
         size = shape[axis] if -len(shape) <= axis < len(shape) else None
@@ -278,8 +275,8 @@ def wrong_bias_scale(view: GraphView) -> Iterator[Found]:
         if row is None or row.bias is None or len(node.inputs) <= row.bias:
             continue
         slots = (row.data[0], row.weight, row.bias)
-        scales = [_scale_of(view, node.inputs[s]) for s in slots if s is not None]
-        data, weight, bias = (*scales, None, None, None)[:3]
+        found = [_scale_of(view, node.inputs[s]) for s in slots if s is not None]
+        data, weight, bias = (*found, None, None, None)[:3]
         if data is None or weight is None or bias is None:
             continue
         product = data.astype(np.float64) * weight.astype(np.float64)
@@ -289,13 +286,12 @@ def wrong_bias_scale(view: GraphView) -> Iterator[Found]:
 
 
 def _reads_codes(view: GraphView, node: NodeView) -> bool:
-    producer = view.producer(node.inputs[0]) if node.inputs and node.inputs[0] else None
-    return producer is not None and producer.op == DQ
+    return bool(node.inputs) and dequantized_by(view, node.inputs[0]) is not None
 
 
 def _scale_of(view: GraphView, tensor: str) -> Array | None:
-    producer = view.producer(tensor)
-    return constant(view, producer, 1) if producer is not None and producer.op == DQ else None
+    dq = dequantized_by(view, tensor)
+    return None if dq is None else constant(view, dq, 1)
 
 
 def _table(rows: Iterable[Check]) -> Mapping[str, Check]:

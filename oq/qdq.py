@@ -16,6 +16,14 @@ def pairs(view: GraphView) -> Iterator[NodeView]:
     return (n for n in view.nodes if n.op in PAIR)
 
 
+def scales(view: GraphView) -> Iterator[tuple[NodeView, Array]]:
+    """Every node of a pair whose scale is a constant, with that scale."""
+    for node in pairs(view):
+        scale = constant(view, node, 1)
+        if scale is not None:
+            yield node, scale
+
+
 def constant(view: GraphView, node: NodeView, slot: int) -> Array | None:
     """The constant at input ``slot`` of ``node``; None where there is none."""
     name = node.inputs[slot] if slot < len(node.inputs) else ""

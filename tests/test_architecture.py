@@ -118,7 +118,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.dpu.factors": set(),
     "oq.dpu.windows": {"numpy", "spec"},
     "oq.dpu.kernels": {"numpy", "dpu", "spec"},
-    "oq.dpu.checks": {*GRAPHS, "dpu", "predicates", "qdq"},
+    "oq.dpu.checks": {*GRAPHS, "checks", "dpu", "predicates", "qdq"},
     "oq.dpu.legalize": {"numpy", *RULES, "dpu", "grid"},
     "oq.dpu.limits": set(),
     "oq.dpu.lost": {"numpy", *RULES},

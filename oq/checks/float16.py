@@ -10,7 +10,7 @@ import numpy as np
 
 from oq.checks.placement import Found
 from oq.ops import only_moves
-from oq.qdq import constant, dequantized_by, pairs, quantizers_of, same_grid
+from oq.qdq import constant, dequantized_by, quantizers_of, same_grid, scales
 from oq.view import GraphView
 
 LARGEST = float(np.finfo(np.float16).max)
@@ -23,10 +23,7 @@ POOLS = frozenset({"AveragePool", "GlobalAveragePool"})
 
 def no_float16_scale(view: GraphView) -> Iterator[Found]:
     """The program holds the scale as a normal float16, or it holds another one."""
-    for node in pairs(view):
-        scale = constant(view, node, 1)
-        if scale is None:
-            continue
+    for node, scale in scales(view):
         real = scale.astype(np.float64)
         off = ~((real >= SMALLEST) & (real <= LARGEST))
         with np.errstate(over="ignore"):
@@ -42,9 +39,9 @@ def sum_overflows(view: GraphView) -> Iterator[Found]:
         if node.op not in {"Add", "Sub"}:
             continue
         ends = [dequantized_by(view, t) for t in node.inputs]
-        scales = [s for e in ends if e is not None and (s := constant(view, e, 1)) is not None]
-        if len(scales) == 2 and all(s.size == 1 for s in scales):
-            ratio = max(float(a.item() / b.item()) for a, b in (scales, scales[::-1]))
+        two = [s for e in ends if e is not None and (s := constant(view, e, 1)) is not None]
+        if len(two) == 2 and all(s.size == 1 for s in two):
+            ratio = max(float(a.item() / b.item()) for a, b in (two, two[::-1]))
             if CODES * ratio > LARGEST:
                 yield node.name, f"its operands' scales differ by a factor of {ratio:.0f}"
 

@@ -7,11 +7,12 @@ be int32 as well.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from oq.checks.placement import Found
 from oq.dpu.places import FUSED, find_places, is_fused
 from oq.dpu.positions import LAYERS, breaches
 from oq.dpu.scales import position_of
 from oq.predicates import weight_input
-from oq.qdq import before_pair, constant, dequantized_by, pairs, quantizers_of
+from oq.qdq import before_pair, constant, dequantized_by, pairs, quantizers_of, scales
 from oq.view import GraphView, NodeView
 
 CODES: Mapping[str, int] = {"int8": 0, "uint8": 128, "int32": 0}
@@ -19,22 +20,18 @@ CODES: Mapping[str, int] = {"int8": 0, "uint8": 128, "int32": 0}
 
 BEFORE_ACTIVATION = LAYERS | {"Add", "AveragePool", "GlobalAveragePool", "MaxPool"}
 
-Found = tuple[str, str]
-
 
 def not_power_of_two(view: GraphView) -> Iterator[Found]:
     """Scales are powers of two: the hardware shifts."""
-    for node in pairs(view):
-        scale = constant(view, node, 1)
-        if scale is not None and scale.size == 1 and position_of(scale) is None:
+    for node, scale in scales(view):
+        if scale.size == 1 and position_of(scale) is None:
             yield node.name, f"scale {float(scale.reshape(-1)[0]):.6g} is no power of two"
 
 
 def several_scales(view: GraphView) -> Iterator[Found]:
     """One scale per tensor, of weights too."""
-    for node in pairs(view):
-        scale = constant(view, node, 1)
-        if scale is not None and scale.size > 1:
+    for node, scale in scales(view):
+        if scale.size > 1:
             yield node.name, f"{scale.size} scales where the DPU takes one"
 
 
