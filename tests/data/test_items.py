@@ -14,19 +14,8 @@ from hypothesis import strategies as st
 
 from oq.data.source import fingerprint, open_source
 from oq.errors import DataError
-from oq.spec import Array, Batch, TensorInfo
-
-X = TensorInfo("x", "float32", ("n", 2))
-Y = TensorInfo("y", "int64", ("n",))
-COUNT = 13
-XS = np.arange(COUNT * 2, dtype=np.float32).reshape(COUNT, 2)
-YS = np.arange(COUNT, dtype=np.int64) * 10
-LABELS = np.arange(COUNT, dtype=np.int64) + 100
-
-
-def concat(batches: list[Batch], name: str = "x") -> Array:
-    """The samples of all batches."""
-    return np.concatenate([batch.feeds[name] for batch in batches]) if batches else XS[:0]
+from oq.spec import Array, TensorInfo
+from tests.data.samples import LABELS, XS, YS, X, Y, concat
 
 
 @settings(max_examples=40, deadline=None)

@@ -3,7 +3,6 @@
 import logging
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from PIL import Image
 
 from oq.data.preprocess import PRESETS
 from oq.data.source import (
-    Fitted,
     fingerprint,
     fixed_batch,
     open_source,
@@ -25,36 +23,8 @@ from oq.data.source import (
 )
 from oq.data.sources.batches import regroup
 from oq.errors import DataError, OptionError
-from oq.spec import Array, Batch, Shape, TensorInfo
-
-
-def info(shape: Shape | None, dtype: str | None = "float32", name: str = "x") -> TensorInfo:
-    return TensorInfo(name, dtype, shape)
-
-
-X = info(("n", 2))
-FIXED = info((4, 2))
-
-
-def rows(count: int) -> Array:
-    """Row i holds 2i and 2i + 1; axes (sample, 2)."""
-    return np.arange(count * 2, dtype=np.float32).reshape(count, 2)
-
-
-def collect(source: Fitted, size: int = 3, start: int = 0, stop: int | None = None) -> list[int]:
-    """The numbers of the samples a source of `rows` gives."""
-    found: list[int] = []
-    for batch in source.batches(size, start, stop):
-        found += [int(row[0]) // 2 for row in batch.feeds["x"]]
-    return found
-
-
-def items(sizes: list[int]) -> list[dict[str, Array]]:
-    """Complete feeds of these many samples, numbered through."""
-    ends = np.cumsum([0, *sizes])
-    whole = rows(int(ends[-1]))
-    return [{"x": whole[a:b]} for a, b in pairwise(ends)]
-
+from oq.spec import Batch, TensorInfo
+from tests.data.samples import FIXED, X, collect, info, items, rows
 
 # ---- fitting
 

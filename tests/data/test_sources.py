@@ -14,20 +14,9 @@ from PIL import Image
 
 from oq.data.source import open_source
 from oq.errors import DataError, OptionError
-from oq.spec import Array, Batch, TensorInfo
+from oq.spec import Array, TensorInfo
+from tests.data.samples import COUNT, LABELS, XS, YS, X, Y, concat
 from tests.real import CIFAR, needs_real
-
-X = TensorInfo("x", "float32", ("n", 2))
-Y = TensorInfo("y", "int64", ("n",))
-COUNT = 13
-XS = np.arange(COUNT * 2, dtype=np.float32).reshape(COUNT, 2)
-YS = np.arange(COUNT, dtype=np.int64) * 10
-LABELS = np.arange(COUNT, dtype=np.int64) + 100
-
-
-def concat(batches: list[Batch], name: str = "x") -> Array:
-    """The samples of all batches."""
-    return np.concatenate([batch.feeds[name] for batch in batches]) if batches else XS[:0]
 
 
 def save_npz(path: Path, **arrays: Any) -> Path:
