@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import onnx
 import pytest
 
 import oq
-from oq import cli
+from tests.command import Oq, commands
 from tests.graphs import Net
 
 ROOT = Path(oq.__file__).parents[1]
@@ -28,32 +26,11 @@ MODEL, CALIB, EVAL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    code: int
-    out: str
-    err: str
-
-
-Oq = Callable[..., Run]
-
-
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Oq:
     """``oq ARGS`` in this process, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*args: str | Path) -> Run:
-        monkeypatch.setattr(sys, "argv", ["oq", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return Run(code, captured.out, captured.err)
-
-    return call
+    return commands(monkeypatch, capsys)
 
 
 def shell(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:

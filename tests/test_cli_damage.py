@@ -2,28 +2,15 @@
 
 import csv
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-from oq import cli
+from tests.command import Oq, commands
 from tests.damaged import X, damaged
 from tests.graphs import Net
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    code: int
-    out: str
-    err: str
-
-
-Oq = Callable[..., Run]
 
 
 @pytest.fixture
@@ -32,18 +19,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     onnx.save(damaged(), "net.onnx")
     np.savez("data.npz", x=X)
-
-    def call(*args: str) -> Run:
-        monkeypatch.setattr(sys, "argv", ["oq", *args])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return Run(code, captured.out, captured.err)
-
-    return call
+    return commands(monkeypatch, capsys)
 
 
 RANK = ("sensitivity", "net.onnx", "-t", "trt", "-d", "data.npz", "-j", "1")

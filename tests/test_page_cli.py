@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import CALIB, EVAL, MODEL, Oq
+from tests.command import Oq
+from tests.test_cli import CALIB, EVAL, MODEL
 from tests.test_cli import run as run
 
 REPORT = "report.html"

@@ -1,7 +1,6 @@
 """The search on a model with a layer that no int8 grid holds: met, missed, killed, resumed."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ import onnx
 import pytest
 
 import oq
-from oq import cli
 from oq.errors import OptionError
 from oq.pipeline import Result
+from tests.command import commands
 from tests.graphs import Net
 from tests.small import reference
 
@@ -243,16 +242,12 @@ Cli = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    oq = commands(monkeypatch, capsys)
+    whole = ("quantize", "net.onnx", "-t", "ort", "-d", "data.npz", "-o", "out.onnx")
+
     def call(*args: str) -> tuple[int, str, str]:
-        whole = ["oq", "quantize", "net.onnx", "-t", "ort", "-d", "data.npz", "-o", "out.onnx"]
-        monkeypatch.setattr(sys, "argv", [*whole, "--refine", "none", *args])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        found = oq(*whole, "--refine", "none", *args)
+        return found.code, found.out, found.err
 
     return call
 
