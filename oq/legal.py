@@ -117,7 +117,7 @@ def lonely(view: GraphView) -> Iterator[Found]:
 def zero_point_missing(view: GraphView) -> Iterator[Found]:
     """Without a zero point ONNX means uint8 and TensorRT int8."""
     for node in pairs(view):
-        if len(node.inputs) < 3 or not node.inputs[2]:
+        if not node.input(2):
             yield node.name, "it has no zero point, which tools read in different ways"
 
 
@@ -237,7 +237,7 @@ def quantized_anyway(view: GraphView) -> Iterator[Found]:
         row = facts(node.op)
         if row is None or row.bias is None or row.weight is None or not _reads_codes(view, node):
             continue
-        weight = node.inputs[row.weight] if len(node.inputs) > row.weight else ""
+        weight = node.input(row.weight)
         readers = view.consumers(node.outputs[0])
         behind = [
             r for n in readers if n.op in {"Relu", "Clip"} for r in view.consumers(n.outputs[0])

@@ -107,7 +107,7 @@ def pad_is_not_zero(view: GraphView, match: Match) -> str | None:
     node = match.anchor
     if node.attributes.get("mode", "constant") != "constant":
         return None
-    value = node.inputs[2] if len(node.inputs) > 2 else ""
+    value = node.input(2)
     if not value or (view.is_constant(value) and not view.constants[value].any()):
         return None
     return f"{node.name!r} pads with a value other than 0, which its input's grid may not hold"
@@ -216,7 +216,7 @@ def data_inputs(node: NodeView) -> tuple[str, ...]:
     if row is None:
         return ()
     slots = row.data or range(len(node.inputs))
-    return tuple(node.inputs[s] for s in slots if s < len(node.inputs) and node.inputs[s])
+    return tuple(tensor for s in slots if (tensor := node.input(s)))
 
 
 def weight_input(node: NodeView) -> str | None:
@@ -238,6 +238,4 @@ def other_operand(match: Match, link: int) -> str | None:
 
 
 def _at(node: NodeView, slot: int | None) -> str | None:
-    if slot is None or slot >= len(node.inputs):
-        return None
-    return node.inputs[slot] or None
+    return None if slot is None else node.input(slot) or None

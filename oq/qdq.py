@@ -26,7 +26,7 @@ def scales(view: GraphView) -> Iterator[tuple[NodeView, Array]]:
 
 def constant(view: GraphView, node: NodeView, slot: int) -> Array | None:
     """The constant at input ``slot`` of ``node``; None where there is none."""
-    name = node.inputs[slot] if slot < len(node.inputs) else ""
+    name = node.input(slot)
     return view.constants[name] if name and view.is_constant(name) else None
 
 

@@ -26,6 +26,10 @@ class NodeView:
     attributes: Mapping[str, Any] = field(compare=False)
     captured: tuple[str, ...] = ()
 
+    def input(self, slot: int) -> str:
+        """The tensor at input ``slot``, "" where the node has none."""
+        return self.inputs[slot] if slot < len(self.inputs) else ""
+
     def reads(self, tensor: str) -> int:
         """How many of the node's edges read ``tensor``, those of its subgraphs included."""
         return self.inputs.count(tensor) + self.captured.count(tensor)

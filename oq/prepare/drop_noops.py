@@ -34,14 +34,14 @@ def _is_noop(view: GraphView, node: NodeView) -> bool:
     if node.op == "Dropout":
         return not _is_training(view, node) and _mask_is_unused(view, node)
     if node.op == "Pad":
-        pads = node.inputs[1] if len(node.inputs) > 1 else ""
+        pads = node.input(1)
         return bool(pads) and view.is_constant(pads) and not view.constants[pads].any()
     return False
 
 
 def _is_training(view: GraphView, node: NodeView) -> bool:
     """Dropout drops only when its third input is a true constant (opset 12), or not known."""
-    flag = node.inputs[2] if len(node.inputs) > 2 else ""
+    flag = node.input(2)
     return bool(flag) and (not view.is_constant(flag) or bool(view.constants[flag].any()))
 
 

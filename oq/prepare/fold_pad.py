@@ -41,13 +41,13 @@ def _refuse(view: GraphView, pad: NodeView) -> str | None:
     if pad.attributes.get("mode", "constant") != "constant":
         return f"its mode is {pad.attributes['mode']}"
     for slot, what in ((1, "amounts"), (2, "value"), (3, "axes")):
-        tensor = pad.inputs[slot] if slot < len(pad.inputs) else ""
+        tensor = pad.input(slot)
         if tensor and not view.is_constant(tensor):
             return f"its {what} {tensor!r} are computed at run time"
-    value = pad.inputs[2] if len(pad.inputs) > 2 else ""
+    value = pad.input(2)
     if value and view.constants[value].any():
         return "it pads with a value other than 0"
-    if len(pad.inputs) > 3 and pad.inputs[3]:
+    if pad.input(3):
         return "it names its axes"
     amounts = _amounts(view, pad)
     if amounts[:, :2].any():

@@ -55,7 +55,7 @@ def _axes(view: GraphView, node: NodeView) -> list[int] | None:
     """The axes, an attribute up to opset 17 and an input since; None when not constant."""
     if "axes" in node.attributes:
         return [int(a) for a in node.attributes["axes"]]
-    name = node.inputs[1] if len(node.inputs) > 1 else ""
+    name = node.input(1)
     if not name or not view.is_constant(name):
         return None
     return [int(a) for a in view.constants[name]]

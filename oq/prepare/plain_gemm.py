@@ -59,7 +59,7 @@ def _from_matmul(graph: Graph, matmul: NodeView) -> bool:
 
 def _from_gemm(graph: Graph, gemm: NodeView) -> bool:
     view, weight = graph.view(), gemm.inputs[1]
-    bias = gemm.inputs[2] if len(gemm.inputs) > 2 else ""
+    bias = gemm.input(2)
     if not _is_matrix(view, weight) or view.is_constant(gemm.inputs[0]):
         return False
     alpha, beta = (float(gemm.attributes.get(name, 1.0)) for name in ("alpha", "beta"))

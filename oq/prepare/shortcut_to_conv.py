@@ -76,10 +76,10 @@ def _pads(view: GraphView, pad: NodeView) -> tuple[int, int] | None:
         return None
     if any(t and not view.is_constant(t) for t in pad.inputs[1:]):
         return None
-    value = pad.inputs[2] if len(pad.inputs) > 2 else ""
+    value = pad.input(2)
     if value and view.constants[value].any():
         return None
-    axes = view.constants[pad.inputs[3]] if len(pad.inputs) > 3 and pad.inputs[3] else range(4)
+    axes = view.constants[pad.inputs[3]] if pad.input(3) else range(4)
     amounts = np.zeros((2, 4), np.int64)
     amounts[:, [int(a) % 4 for a in axes]] = view.constants[pad.inputs[1]].reshape(2, -1)
     channels = amounts[:, 1].copy()
@@ -115,7 +115,7 @@ def _steps(view: GraphView, node: NodeView) -> tuple[int, int] | None:
 
 
 def _values(view: GraphView, node: NodeView, slot: int, default: Array) -> Array:
-    name = node.inputs[slot] if slot < len(node.inputs) else ""
+    name = node.input(slot)
     return view.constants[name] if name else default
 
 

@@ -77,7 +77,7 @@ def _kernel(view: GraphView, node: NodeView) -> tuple[int, ...] | None:
     """The kernel's sizes by spatial axis; None where there is none or it is not known."""
     if "kernel_shape" in node.attributes:
         return tuple(int(k) for k in node.attributes["kernel_shape"])
-    weight = node.inputs[1] if len(node.inputs) > 1 else ""
+    weight = node.input(1)
     if "strides" not in DEFAULTS[node.op] or not view.is_constant(weight):
         return None
     return tuple(int(k) for k in view.constants[weight].shape[2:])
