@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from oq.page.svg import escape
+from oq.page.svg import escape, of_kind
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    return f"<p{_kind(kind)}>{escape(text)}</p>"
+    return f"<p{of_kind(kind)}>{escape(text)}</p>"
 
 
 def heading(level: int, text: str) -> str:
@@ -40,7 +40,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[
     def cells(tag: str, row: Sequence[str]) -> str:
         kinds = ("n" if i in right else ("wide" if tag == "td" else "") for i in range(len(row)))
         return "".join(
-            f"<{tag}{_kind(k)}>{escape(c)}</{tag}>" for k, c in zip(kinds, row, strict=True)
+            f"<{tag}{of_kind(k)}>{escape(c)}</{tag}>" for k, c in zip(kinds, row, strict=True)
         )
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
@@ -57,7 +57,3 @@ def items(rows: Iterable[str]) -> str:
     """A list of texts."""
     inside = "".join(f"<li>{escape(r)}</li>" for r in rows)
     return f"<ul>{inside}</ul>" if inside else ""
-
-
-def _kind(kind: str) -> str:
-    return f' class="{kind}"' if kind else ""

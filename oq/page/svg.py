@@ -104,11 +104,11 @@ def drawing(height: float, label: str, *parts: str) -> str:
 def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
     """``words``, the baseline at ``y``."""
     end = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text x="{at(x)}" y="{at(y)}"{_kind(kind)}{end}>{escape(words)}</text>'
+    return f'<text x="{at(x)}" y="{at(y)}"{of_kind(kind)}{end}>{escape(words)}</text>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return f'<line x1="{at(x1)}" y1="{at(y1)}" x2="{at(x2)}" y2="{at(y2)}"{_kind(kind)}/>'
+    return f'<line x1="{at(x1)}" y1="{at(y1)}" x2="{at(x2)}" y2="{at(y2)}"{of_kind(kind)}/>'
 
 
 def box(x: float, y: float, width: float, height: float, kind: str, round_by: float = 0) -> str:
@@ -116,21 +116,21 @@ def box(x: float, y: float, width: float, height: float, kind: str, round_by: fl
     corner = f' rx="{at(round_by)}"' if round_by else ""
     return (
         f'<rect x="{at(x)}" y="{at(y)}" width="{at(max(width, 0))}" height="{at(max(height, 0))}"'
-        f"{corner}{_kind(kind)}/>"
+        f"{corner}{of_kind(kind)}/>"
     )
 
 
 def dot(x: float, y: float, radius: float, kind: str, words: str = "") -> str:
     """A disc; ``words`` are shown by a pointer that rests on it."""
     inside = f"<title>{escape(words)}</title>" if words else ""
-    return f'<circle cx="{at(x)}" cy="{at(y)}" r="{at(radius)}"{_kind(kind)}>{inside}</circle>'
+    return f'<circle cx="{at(x)}" cy="{at(y)}" r="{at(radius)}"{of_kind(kind)}>{inside}</circle>'
 
 
 def path(points: Points, kind: str, closed: bool = False) -> str:
     """Straight lines from point to point; nothing for no points."""
     where = " ".join(f"{at(x)} {at(y)}" for x, y in points)
     end = "Z" if closed else ""
-    return f'<path d="M{where}{end}"{_kind(kind)}/>' if where else ""
+    return f'<path d="M{where}{end}"{of_kind(kind)}/>' if where else ""
 
 
 def group(words: str, *parts: str) -> str:
@@ -149,7 +149,7 @@ def blocks(corners: Iterable[tuple[float, float, float, float]], kind: str) -> s
         f"M{at(left)} {at(top)}H{at(right)}V{at(bottom)}H{at(left)}Z"
         for left, top, right, bottom in corners
     )
-    return f'<path d="{where}"{_kind(kind)}/>' if where else ""
+    return f'<path d="{where}"{of_kind(kind)}/>' if where else ""
 
 
 def x_axis(scale: Scale, y: float, most: int = 5) -> str:
@@ -173,5 +173,6 @@ def y_axis(scale: Scale, left: float, right: float, most: int = 5) -> str:
     return "".join(parts)
 
 
-def _kind(kind: str) -> str:
+def of_kind(kind: str) -> str:
+    """The attribute that gives an element the class ``kind``, "" for none."""
     return f' class="{kind}"' if kind else ""
