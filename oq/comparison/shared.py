@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from oq.qdq import DQ, PAIR, Q
+from oq.qdq import DQ, PAIR, constant, dequantized_by, quantizers_of
 from oq.session import Session, Settings, expose
 from oq.spec import Array, Batch
 from oq.view import GraphView, NodeView
@@ -60,12 +60,11 @@ def shared_tensors(exact: GraphView, rounded: GraphView) -> tuple[Shared, ...]:
 
 def _copy(view: GraphView, tensor: str) -> NodeView | None:
     """The DequantizeLinear that gives the quantized copy of ``tensor``."""
-    producer = view.producer(tensor)
-    if producer is not None and producer.op == DQ:
+    producer = dequantized_by(view, tensor)
+    if producer is not None:
         return producer
-    for reader in view.consumers(tensor):
-        if reader.op == Q:
-            return next((n for n in view.consumers(reader.outputs[0]) if n.op == DQ), None)
+    for reader in quantizers_of(view, tensor):
+        return next((n for n in view.consumers(reader.outputs[0]) if n.op == DQ), None)
     return None
 
 
@@ -85,10 +84,8 @@ def _raw_readers(exact: GraphView, rounded: GraphView, tensor: str, copy: str) -
 
 def _ends(view: GraphView, node: NodeView) -> tuple[float, float] | None:
     """The real values of the first and the last code of a per-tensor grid, half a step further."""
-    if len(node.inputs) < 3 or not all(view.is_constant(t) for t in node.inputs[1:3]):
-        return None
-    scale, zero = (view.constants[t] for t in node.inputs[1:3])
-    if zero.dtype.kind not in "iu" or scale.size != 1:
+    scale, zero = constant(view, node, 1), constant(view, node, 2)
+    if scale is None or zero is None or zero.dtype.kind not in "iu" or scale.size != 1:
         return None
     limits, step, origin = np.iinfo(zero.dtype), float(scale.item()), int(zero.item())
     return (limits.min - origin - 0.5) * step, (limits.max - origin + 0.5) * step
