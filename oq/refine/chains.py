@@ -84,9 +84,8 @@ def _to_inputs(layer: Layer, weight: Array, by: Array) -> Array:
         into = 1 - layer.weight_axis
         repeats = weight.shape[into] // len(by)  # Flatten keeps the positions of a channel together
         return along(np.repeat(by, repeats), into, 2)
-    group = int(str(layer.attributes.get("group", 1)))
     outs, width = weight.shape[0], weight.shape[1]
-    per_output = np.repeat(by.reshape(group, width), outs // group, axis=0)
+    per_output = np.repeat(by.reshape(layer.group, width), outs // layer.group, axis=0)
     return per_output.reshape(outs, width, *(1,) * (weight.ndim - 2))
 
 
@@ -132,8 +131,7 @@ def _fits(view: GraphView, first: Layer, second: Layer) -> bool:
     shape = view.constants[second.weight].shape
     if len(shape) == 2:
         return bool(shape[1 - second.weight_axis] % channels == 0)
-    group = int(str(second.attributes.get("group", 1)))
-    return second.weight_axis == 0 and shape[1] * group == channels
+    return second.weight_axis == 0 and shape[1] * second.group == channels
 
 
 def _numbers(values: object) -> tuple[int, ...]:

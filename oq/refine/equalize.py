@@ -64,7 +64,7 @@ def factors(
     room = np.full(reach.shape, LARGEST)
     room[live] = np.minimum(np.maximum(chain.bound / reach[live], 1.0), LARGEST)
     if _per_channel(subject, chain):
-        grouped = int(str(chain.second.attributes.get("group", 1))) == len(reach) > 1
+        grouped = chain.second.group == len(reach) > 1
         ratio = np.where(live, reach.max(where=live, initial=0.0) / np.where(live, reach, 1.0), 1.0)
         wanted = ratio ** (1.0 if grouped else SHARE)
     else:

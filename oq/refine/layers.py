@@ -32,6 +32,11 @@ class Layer:
     weight_axis: int
     attributes: Mapping[str, object]
 
+    @property
+    def group(self) -> int:
+        """Into how many parts a convolution divides its channels."""
+        return int(str(self.attributes.get("group", 1)))
+
 
 def find_layers(view: GraphView, plan: Plan) -> Iterator[Layer]:
     """Every layer of ``plan`` with a quantized constant weight, in the order they run."""

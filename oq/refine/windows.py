@@ -37,8 +37,7 @@ def rows_of(layer: Layer, weight: Array) -> Array:
     """``weight`` with axes (group, output channel of the group, weight)."""
     if weight.ndim == 2:
         return (weight if layer.weight_axis == 0 else weight.T)[None]
-    group = int(str(layer.attributes.get("group", 1)))
-    return weight.reshape(group, weight.shape[0] // group, -1)
+    return weight.reshape(layer.group, weight.shape[0] // layer.group, -1)
 
 
 def weight_of(layer: Layer, rows: Array, like: Array) -> Array:
@@ -76,8 +75,7 @@ def _unfold(
     first, *places = np.unravel_index(_draw(random, int(np.prod(sizes)), share), sizes)
     spots: tuple[Any, ...] = (first, slice(None), *places)
     rows = windows[spots]  # axes (row, channel, kernel...)
-    group = int(str(layer.attributes.get("group", 1)))
-    return np.ascontiguousarray(rows.reshape(len(rows), group, -1).transpose(1, 0, 2))
+    return np.ascontiguousarray(rows.reshape(len(rows), layer.group, -1).transpose(1, 0, 2))
 
 
 def _draw(random: np.random.Generator, count: int, wanted: int) -> Array:
