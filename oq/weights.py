@@ -65,11 +65,12 @@ def _divided(
 ) -> tuple[Array, tuple[int, ...] | None]:
     """``values``, ``axis`` split in two where there are blocks, and the axes to sum over."""
     if block is None or axis is None:
-        return values, _others(values, axis)
+        return values, None if axis is None else other_axes(values, axis)
     shape = values.shape
     split = (*shape[:axis], shape[axis] // block, block, *shape[axis + 1 :])
     return values.reshape(split), (axis + 1,)
 
 
-def _others(values: Array, axis: int | None) -> tuple[int, ...] | None:
-    return None if axis is None else tuple(i for i in range(values.ndim) if i != axis)
+def other_axes(values: Array, axis: int) -> tuple[int, ...]:
+    """All axes of ``values`` but ``axis``, which may count from the end."""
+    return tuple(i for i in range(values.ndim) if i != axis % values.ndim)

@@ -76,7 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "view", "weights"},
     "oq.refine.*": {"numpy", "onnx", "torch", *GRAPHS, "calibration", "comparison", "data",
         "emit", "graph", "grid", "predicates", "protos", "ready", "refine", "registry", "session",
-        "solve", "statistics"},
+        "solve", "statistics", "weights"},
     "oq.calibration.sanity": {*VALUES, "comparison", "ops", "plan", "statistics"},
     "oq.calibration.cache": {"numpy", "onnx", *VALUES, "calibration", "files", "statistics"},
     "oq.calibration.ranges": {"numpy", *VALUES, "files"},

@@ -19,6 +19,7 @@ from oq.predicates import clip_bounds
 from oq.refine.layers import Layer, along, find_layers
 from oq.spec import Array, Plan
 from oq.view import GraphView
+from oq.weights import other_axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,7 @@ def input_sums(chain: Chain, weight: Array, shift: Array) -> Array:
     """What adding ``shift[c]`` to every value of input channel c adds to each output channel."""
     layer = chain.second
     product = (weight * _to_inputs(layer, weight, shift)).astype(np.float64)
-    over = tuple(i for i in range(weight.ndim) if i != layer.weight_axis)
-    return np.asarray(product.sum(axis=over))
+    return np.asarray(product.sum(axis=other_axes(weight, layer.weight_axis)))
 
 
 def input_reach(chain: Chain, weight: Array, channels: int) -> Array:

@@ -28,6 +28,7 @@ from oq.refine.extremes import channel_extremes
 from oq.refine.step import Change
 from oq.refine.subject import Feeds, Subject
 from oq.spec import Array, Own
+from oq.weights import other_axes
 
 SHARE = 0.5
 LARGEST = 64.0
@@ -68,7 +69,7 @@ def factors(
         ratio = np.where(live, reach.max(where=live, initial=0.0) / np.where(live, reach, 1.0), 1.0)
         wanted = ratio ** (1.0 if grouped else SHARE)
     else:
-        over = tuple(i for i in range(front.ndim) if i != chain.first.weight_axis)
+        over = other_axes(front, chain.first.weight_axis)
         r1 = np.abs(front).max(axis=over).astype(np.float64)
         r2 = input_reach(chain, behind, len(reach))
         both = (r1 > 0) & (r2 > 0)

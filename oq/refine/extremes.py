@@ -8,6 +8,7 @@ import onnx
 
 from oq.session import Session, Settings, cores, expose
 from oq.spec import Array
+from oq.weights import other_axes
 
 Feeds = Mapping[str, Array]
 
@@ -36,7 +37,7 @@ def channel_extremes(
 
 
 def _ends(values: Array, axis: int) -> tuple[Array, Array]:
-    over = tuple(i for i in range(values.ndim) if i != axis % values.ndim)
+    over = other_axes(values, axis)
     return values.min(axis=over), values.max(axis=over)
 
 

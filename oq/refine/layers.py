@@ -9,6 +9,7 @@ from oq.ops import ADDING, facts, output_axis, weight_axis
 from oq.predicates import bias_input
 from oq.spec import Array, Plan, SiteKey, key
 from oq.view import GraphView, NodeView
+from oq.weights import other_axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,7 @@ def find_layers(view: GraphView, plan: Plan) -> Iterator[Layer]:
 
 def per_channel(values: Array, axis: int) -> Array:
     """The mean of ``values`` (any axes, float64) over all axes but ``axis``: (channels,)."""
-    over = tuple(i for i in range(values.ndim) if i != axis % values.ndim)
-    return np.asarray(values.mean(axis=over, dtype=np.float64))
+    return np.asarray(values.mean(axis=other_axes(values, axis), dtype=np.float64))
 
 
 def along(channels: Array, axis: int, rank: int) -> Array:
