@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from oq.ops import BOUNDED, HOMOGENEOUS, POOLING, RESHAPING
-from oq.predicates import clip_bounds
 from oq.refine.layers import Layer, along, find_layers
 from oq.spec import Array, Plan
-from oq.view import GraphView
+from oq.view import GraphView, NodeView
 from oq.weights import other_axes
 
 
@@ -111,10 +110,10 @@ def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain
             acted, floor = True, HOMOGENEOUS[node.op]
             channels = node.outputs[0]
         elif not acted and node.op in BOUNDED and channels == tensor:
-            low, high = clip_bounds(view, node)
-            if low != 0 or any(t and not view.is_constant(t) for t in node.inputs[1:]):
+            limits = _limits(view, node)
+            if limits is None or limits[0] != 0:
                 return None
-            acted, floor, bound = True, True, float("inf") if high is None else high
+            acted, floor, bound = True, True, limits[1]
             channels = node.outputs[0]
         elif node.op in POOLING:
             padded = padded or any(_numbers(node.attributes.get("pads", ()) or ()))
@@ -131,7 +130,19 @@ def _fits(view: GraphView, first: Layer, second: Layer) -> bool:
     shape = view.constants[second.weight].shape
     if len(shape) == 2:
         return bool(shape[1 - second.weight_axis] % channels == 0)
-    return second.weight_axis == 0 and shape[1] * second.group == channels
+    group = int(str(second.attributes.get("group", 1)))
+    return second.weight_axis == 0 and shape[1] * group == channels
+
+
+def _limits(view: GraphView, node: NodeView) -> tuple[float, float] | None:
+    """The bounds of a Clip, None where they are not constants."""
+    found = []
+    for slot, free in ((1, -np.inf), (2, np.inf)):
+        name = node.inputs[slot] if slot < len(node.inputs) else ""
+        if name and not view.is_constant(name):
+            return None
+        found.append(float(view.constants[name]) if name else free)
+    return found[0], found[1]
 
 
 def _numbers(values: object) -> tuple[int, ...]:
