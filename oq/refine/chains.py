@@ -111,10 +111,10 @@ def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain
             acted, floor = True, HOMOGENEOUS[node.op]
             channels = node.outputs[0]
         elif not acted and node.op in BOUNDED and channels == tensor:
-            limits = _limits(view, node)
-            if limits is None or limits[0] != 0:
+            bounds = limits(view, node)
+            if bounds is None or bounds[0] != 0:
                 return None
-            acted, floor, bound = True, True, limits[1]
+            acted, floor, bound = True, True, bounds[1]
             channels = node.outputs[0]
         elif node.op in POOLING:
             padded = padded or any(_numbers(node.attributes.get("pads", ()) or ()))
@@ -135,7 +135,7 @@ def _fits(view: GraphView, first: Layer, second: Layer) -> bool:
     return second.weight_axis == 0 and shape[1] * group == channels
 
 
-def _limits(view: GraphView, node: NodeView) -> tuple[float, float] | None:
+def limits(view: GraphView, node: NodeView) -> tuple[float, float] | None:
     """The bounds of a Clip, None where they are not constants."""
     found = []
     for slot, free in ((1, -np.inf), (2, np.inf)):

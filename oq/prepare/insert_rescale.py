@@ -1,0 +1,104 @@
+"""``Conv -> Clip`` with uneven channels -> ``Conv -> depthwise 1x1 Conv -> Clip``.
+
+Where weights have one scale per tensor, a channel with small weights gets few codes, or none.
+Behind a ReLU such sizes can be traded with the next layer (:mod:`oq.refine.equalize`); behind a
+Clip they cannot, since its bound is one for all channels.  A depthwise convolution of its own in
+between takes them back:
+
+    w'[c] = w[c] * 2**k[c],   b' = 0;    s[c] = 2**-k[c],   b[c]        k[c] = floor(log2(R / r[c]))
+
+with r[c] the largest magnitude in channel c and R that of the tensor.  Powers of two are exact in
+float32, and ``s`` is exact on an int8 grid, so this is a scale per channel for hardware that has
+none; its price is 1 multiply-accumulate per value.  The bias has its place behind the products it
+would have to be scaled with.  :mod:`oq.refine.rescale` chooses k from data later.
+"""
+
+import numpy as np
+
+from oq.graph import Graph
+from oq.ops import BOUNDED
+from oq.prepare.outcome import Outcome
+from oq.spec import Array
+from oq.view import GraphView, NodeView
+
+MOST = 6
+"""Largest k: 2**-6 .. 1 are 1 .. 64 on the grid of step 2**-6."""
+
+SMALL = 1 / 8
+"""A channel that reaches no more of the tensor's largest weight has lost three of seven bits."""
+
+SHARE = 0.25
+"""Of small channels that make a layer worth a kernel of its own."""
+
+DEAD = 1e-6
+"""What a BatchNorm folded into a dead channel leaves, against the largest weight."""
+
+
+def insert_rescale(graph: Graph) -> Outcome:
+    """Put a depthwise convolution behind every uneven Conv in front of a Clip."""
+    view = graph.view()
+    changed = 0
+    for conv in view.nodes:
+        if conv.op == "Conv" and _fits(view, conv):
+            _insert(graph, view, conv)
+            changed += 1
+    if changed:
+        graph.cleanup()
+    return Outcome(changed)
+
+
+def uneven(weight: Array) -> bool:
+    """Whether a share of the channels (axis 0) that live uses a small part of the one grid."""
+    reach = np.abs(weight).max(axis=tuple(range(1, weight.ndim)))
+    live = reach > DEAD * reach.max(initial=0.0)
+    return bool(live.any() and np.mean(reach[live] < SMALL * reach.max()) >= SHARE)
+
+
+def _fits(view: GraphView, conv: NodeView) -> bool:
+    output = conv.outputs[0]
+    readers = view.consumers(output)
+    if len(readers) != 1 or view.edges(output) != 1 or readers[0].op not in BOUNDED:
+        return False
+    if not all(view.is_constant(t) for t in conv.inputs[1:] if t):
+        return False
+    weight = view.constants[conv.inputs[1]]
+    return weight.ndim == 4 and weight.dtype == np.float32 and uneven(weight)
+
+
+def _insert(graph: Graph, view: GraphView, conv: NodeView) -> None:
+    output, weight = conv.outputs[0], view.constants[conv.inputs[1]]
+    reach = np.abs(weight).max(axis=(1, 2, 3)).astype(np.float64)
+    live = reach > DEAD * reach.max()
+    steps = np.floor(np.log2(reach.max() / np.where(live, reach, reach.max())))
+    by = np.exp2(np.minimum(steps, MOST)).astype(np.float32)
+    bias = conv.inputs[2] if len(conv.inputs) > 2 and conv.inputs[2] else None
+    values = np.zeros(len(weight), np.float32) if bias is None else view.constants[bias]
+    new = graph.split_output(output, f"{output}_scaled")
+    graph.set_input(
+        conv.name, 1, graph.add_constant(f"{conv.inputs[1]}_scaled", _times(weight, by))
+    )
+    graph.set_input(conv.name, 2, graph.add_constant(f"{conv.name}_bias", np.zeros_like(values)))
+    rescaled = graph.add_node(
+        "Conv",
+        (
+            new,
+            graph.add_constant(f"{conv.name}_scale", (1 / by).reshape(-1, 1, 1, 1)),
+            graph.add_constant(f"{conv.name}_rescaled_bias", values),
+        ),
+        f"{output}_rescaled",
+        name=f"{conv.name}_rescale",
+        attributes={
+            "group": len(weight),
+            "kernel_shape": [1, 1],
+            "strides": [1, 1],
+            "pads": [0, 0, 0, 0],
+            "dilations": [1, 1],
+        },
+        like=output,
+        dtype="float32",
+    )
+    graph.give_output(output, rescaled)
+
+
+def _times(weight: Array, by: Array) -> Array:
+    return np.asarray(weight * by.reshape(-1, 1, 1, 1))
