@@ -24,8 +24,8 @@ from oq.view import GraphView, NodeView
 MOST = 6
 """Largest k: 2**-6 .. 1 are 1 .. 64 on the grid of step 2**-6."""
 
-SMALL = 1 / 8
-"""A channel that reaches no more of the tensor's largest weight has lost three of seven bits."""
+SMALL = 1 / 4
+"""A channel that reaches no more of the tensor's largest weight has lost two of seven bits."""
 
 SHARE = 0.25
 """Of small channels that make a layer worth a kernel of its own."""

@@ -69,12 +69,22 @@ def input_sums(chain: Chain, weight: Array, shift: Array) -> Array:
 
 def input_reach(chain: Chain, weight: Array, channels: int) -> Array:
     """``max |w|`` over the weights that read each of ``channels`` input channels."""
-    sizes = np.abs(weight).astype(np.float64)
-    numbers = _to_inputs(chain.second, weight, np.arange(channels, dtype=np.float64))
-    numbers = np.broadcast_to(numbers, weight.shape).astype(np.int64)
     found = np.zeros(channels)
-    np.maximum.at(found, numbers.reshape(-1), sizes.reshape(-1))
+    sizes = np.abs(weight).astype(np.float64).reshape(-1)
+    np.maximum.at(found, _readers(chain, weight, channels), sizes)
     return found
+
+
+def input_squares(chain: Chain, weight: Array, channels: int) -> Array:
+    """``sum w**2`` over the weights that read each of ``channels`` input channels."""
+    squares = weight.astype(np.float64).reshape(-1) ** 2
+    return np.bincount(_readers(chain, weight, channels), squares, minlength=channels)
+
+
+def _readers(chain: Chain, weight: Array, channels: int) -> Array:
+    """The input channel that each weight, in C order, reads."""
+    numbers = _to_inputs(chain.second, weight, np.arange(channels, dtype=np.float64))
+    return np.broadcast_to(numbers, weight.shape).astype(np.int64).reshape(-1)
 
 
 def _to_inputs(layer: Layer, weight: Array, by: Array) -> Array:

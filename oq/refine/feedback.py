@@ -97,13 +97,13 @@ def _round_layer(
         windows -= means
     moments = (windows.transpose(0, 2, 1) @ windows).astype(np.float64) / max(windows.shape[1], 1)
     if missing is not None:
-        rows = rows + _made_up(moments, means[:, 0].astype(np.float64), missing, rows.shape[:2])
+        rows = rows + make_up(moments, means[:, 0].astype(np.float64), missing, rows.shape[:2])
     scale = np.broadcast_to(grid.scale, weight.shape[layer.weight_axis]).astype(np.float64)
     found = method(rows, moments, scale.reshape(rows.shape[:2]), grid.qtype.qmin, grid.qtype.qmax)
     return weight_of(layer, found, weight)
 
 
-def _made_up(moments: Array, means: Array, missing: Array, channels: tuple[int, int]) -> Array:
+def make_up(moments: Array, means: Array, missing: Array, channels: tuple[int, int]) -> Array:
     """The change of the weights that adds ``missing`` to each output at the least error.
 
     A bias is the weight of an input that is always 1; rounded first, its error e moves the others

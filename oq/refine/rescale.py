@@ -14,8 +14,10 @@ With W the reach of w1 and T that of z, each channel takes the largest k that st
 
     k[c] = floor(min(log2(W / max|w[c]|), log2(T / need[c])))
 
-and the ratio T / W is searched for the least error, in shares of the variance of each channel.  z
-needs to reach only as far as a Clip behind lets pass, so its range is not measured but given.
+and the ratio T / W is searched for the least error in what the next layer makes of y: each channel
+counts by the squares of the weights that read it, or, where that layer is depthwise or unknown, by
+the inverse of its variance.  z needs to reach only as far as a Clip behind lets pass, so its range
+is not measured but given.
 
 The bias is divided too.  ``b`` lies on a grid that reaches its largest value; what that leaves of
 each bias comes back through the bias of the first convolution, on a grid as much finer.
@@ -31,12 +33,13 @@ import numpy as np
 
 from oq.grid import fake_quantize, fit
 from oq.ops import BOUNDED
-from oq.refine.chains import Chain, find_chains, limits, scale_second
+from oq.refine.chains import Chain, find_chains, input_squares, limits, scale_second
 from oq.refine.layers import Layer, along, find_layers
 from oq.refine.step import Change
 from oq.refine.subject import Subject
 from oq.refine.walk import Values, Walk
 from oq.spec import Array, QType, Range, key
+from oq.view import GraphView
 from oq.weights import channel_range
 
 MOST = 6
@@ -54,7 +57,7 @@ class Pair:
     """``first`` feeds only ``second``, which scales its channels one by one.
 
     ``between`` is the tensor z; ``lo`` and ``hi`` are what a Clip behind lets pass; ``chain`` leads
-    on to a depthwise layer that alone reads what the Clip bounds.
+    on to the layer that alone reads y.
     """
 
     first: Layer
@@ -63,6 +66,12 @@ class Pair:
     lo: float
     hi: float
     chain: Chain | None
+
+    @property
+    def grows(self) -> Chain | None:
+        """The chain, where the next layer can undo any scaling of y."""
+        fits = self.chain is not None and np.isfinite(self.chain.bound)
+        return self.chain if fits and self.chain and _is_depthwise(self.chain.second) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +89,13 @@ class Function:
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """Of each channel (channels,): largest weight, how far z must reach, E|x|**2 over the windows
-    that the weights meet, and the variance of what leaves the Clip."""
+    that the weights meet, the variance of what leaves the Clip, and how much its error counts."""
 
     weight: Array
     need: Array
     window: Array
     variance: Array
+    counts: Array
 
     @property
     def live(self) -> Array:
@@ -109,14 +119,16 @@ def rescale(subject: Subject) -> Change:
         does, products = _does(subject, pair, now, walk.at(pair.between))
         reach, highest, variance = _seen(pair, does, products)
         up = _room(pair, does, highest)
-        if pair.chain is not None:
-            behind = pair.chain.second
-            now[behind.weight] = scale_second(pair.chain, _now(subject, now, behind.weight), 1 / up)
+        if pair.grows is not None:
+            behind = pair.grows.second
+            now[behind.weight] = scale_second(pair.grows, _now(subject, now, behind.weight), 1 / up)
             grown[behind.node] = up
         does = does.grown(up)
         matters = np.maximum(np.abs(pair.lo - does.bias), np.abs(pair.hi - does.bias))
         need = np.minimum(reach * up, matters)
-        sizes = Sizes(_reach(does.weight), need, windows, variance * up**2)
+        variance = variance * up**2
+        counts = _counts(subject, pair, variance)
+        sizes = Sizes(_reach(does.weight), need, windows, variance, counts)
         by, span = choose(sizes, types[pair.first.weight], types[pair.between])
         now |= _divided(pair, does, by, types[str(pair.second.bias)])
         ranges[pair.between] = Range(np.asarray(-span), np.asarray(span))
@@ -131,7 +143,7 @@ def find_pairs(subject: Subject) -> Iterator[Pair]:
     for first in layers.values():
         between = view.node(first.node).outputs[0]
         readers = view.consumers(between)
-        if first.op != "Conv" or len(readers) != 1 or view.edges(between) != 1:
+        if len(readers) != 1 or view.edges(between) != 1 or not _is_convolution(view, first):
             continue
         second = layers.get(readers[0].name)
         if second is None or not _is_scaling(view.constants[second.weight], second):
@@ -143,10 +155,7 @@ def find_pairs(subject: Subject) -> Iterator[Pair]:
         behind = view.consumers(view.node(second.node).outputs[0])
         bounds = limits(view, behind[0]) if behind and behind[0].op in BOUNDED else None
         lo, hi = bounds or (-np.inf, np.inf)
-        chain = chains.get(second.node)
-        if chain is not None and not (np.isfinite(chain.bound) and _is_depthwise(chain.second)):
-            chain = None
-        yield Pair(first, second, between, lo, hi, chain)
+        yield Pair(first, second, between, lo, hi, chains.get(second.node))
 
 
 def choose(sizes: Sizes, weights: QType, values: QType) -> tuple[Array, float]:
@@ -157,17 +166,23 @@ def choose(sizes: Sizes, weights: QType, values: QType) -> tuple[Array, float]:
         return best
     small = np.log2(np.maximum(sizes.weight, DEAD * sizes.weight.max()))
     need = np.where(live, np.log2(np.maximum(sizes.need, DEAD)), -np.inf)
-    for ratio in RATIOS:
-        k = np.floor(np.minimum(-small, ratio - need))
-        k = np.clip(k - max(k.min(), k[live].max() - MOST), 0, MOST)
+    for k in _candidates(small, need, live):
         by = np.exp2(k)
         coarse = _step((sizes.weight * by).max(), weights)
         step = _step((sizes.need * by)[live].max(), values)
         error = (coarse**2 * sizes.window + step**2) / (12 * by**2)
-        cost = float(np.minimum(error / np.where(live, sizes.variance, 1.0), 1.0)[live].mean())
+        cost = float((np.minimum(error, sizes.variance) * sizes.counts)[live].sum())
         if cost < least:
             best, least = (by, step * values.qmax), cost
     return best
+
+
+def _candidates(small: Array, need: Array, live: Array) -> Iterator[Array]:
+    """The k of every ratio; where they differ too much, cut off at either end."""
+    for ratio in RATIOS:
+        k = np.floor(np.minimum(-small, ratio - need))
+        for base in np.arange(k.min(), max(k.min(), k[live].max() - MOST) + 1):
+            yield np.clip(k - base, 0, MOST)
 
 
 def _step(reach: float, qtype: QType) -> float:
@@ -215,13 +230,21 @@ def _seen(pair: Pair, does: Function, products: Values) -> tuple[Array, Array, A
 
 def _room(pair: Pair, does: Function, highest: Array) -> Array:
     """The powers of two by which channels may grow: below the bound, and no weight the largest."""
-    if pair.chain is None:
+    if pair.grows is None:
         return np.ones(len(highest))
     size = _reach(does.weight)
     with np.errstate(divide="ignore"):
-        free = np.minimum(pair.chain.bound / highest, size.max() / size)
+        free = np.minimum(pair.grows.bound / highest, size.max() / size)
     grows = np.isfinite(free) & (highest > DEAD) & (size > DEAD) & (free >= 1)
     return np.asarray(np.exp2(np.clip(np.floor(np.log2(np.where(grows, free, 1.0))), 0, MOST)))
+
+
+def _counts(subject: Subject, pair: Pair, variance: Array) -> Array:
+    """By how much an error of each channel of y counts."""
+    if pair.chain is None or _is_depthwise(pair.chain.second):
+        return 1 / np.maximum(variance, DEAD**2)
+    weight = subject.constant(pair.chain.second.weight)
+    return input_squares(pair.chain, weight, len(variance))
 
 
 def _divided(pair: Pair, does: Function, by: Array, qtype: QType) -> dict[str, Array]:
@@ -257,4 +280,8 @@ def _is_scaling(weight: Array, layer: Layer) -> bool:
 
 
 def _is_depthwise(layer: Layer) -> bool:
-    return layer.op == "Conv" and int(str(layer.attributes.get("group", 1))) > 1
+    return layer.weight_axis == 0 and int(str(layer.attributes.get("group", 1))) > 1
+
+
+def _is_convolution(view: GraphView, layer: Layer) -> bool:
+    return layer.weight_axis == 0 and view.constants[layer.weight].ndim > 2
