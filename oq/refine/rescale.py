@@ -1,18 +1,18 @@
 """Sizes of channels traded between a convolution and the depthwise 1x1 convolution behind it.
 
 Where hardware has one scale per tensor, ``Conv -> depthwise 1x1 Conv`` gives its channels scales of
-their own (:mod:`oq.prepare.insert_rescale`): with any k[c],
+their own (:mod:`oq.prepare.insert_rescale`): with any s[c],
 
-    w1[c] = w[c] * 2**k[c],   s[c] = 2**-k[c],   z = w1 * x,   y = s z + b
+    w1[c] = w[c] / s[c],   z = w1 * x,   y = s z + b
 
 is the same function.  Rounding the weights and rounding z leave in channel c of y the error
 
-    4**-k[c] * (step(w1)**2 * E|x|**2 + step(z)**2) / 12
+    s[c]**2 * (step(w1)**2 * E|x|**2 + step(z)**2) / 12
 
-where both steps follow from the largest channel: large k[c] serve channel c at the cost of all.
-With W the reach of w1 and T that of z, each channel takes the largest k that stays within both,
+where both steps follow from the largest channel: small s[c] serve channel c at the cost of all.
+With W the reach of w1 and T that of z, each channel takes the least s that stays within both,
 
-    k[c] = floor(min(log2(W / max|w[c]|), log2(T / need[c])))
+    1 / s[c] <= min(W / max|w[c]|, T / need[c])
 
 and the ratio T / W is searched for the least error in what the next layer makes of y: each channel
 counts by the squares of the weights that read it, or, where that layer is depthwise or unknown, by
@@ -23,7 +23,7 @@ The bias is divided too.  ``b`` lies on a grid that reaches its largest value; w
 each bias comes back through the bias of the first convolution, on a grid as much finer.
 
 Where the next layer is depthwise and reads nothing else, channels are first scaled up to what the
-Clip lets pass, and its weights down, as in :mod:`oq.refine.equalize`, by powers of two as well.
+Clip lets pass, and its weights down, as in :mod:`oq.refine.equalize`, by powers of two.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,6 +33,7 @@ import numpy as np
 
 from oq.grid import fake_quantize, fit
 from oq.ops import BOUNDED
+from oq.prepare.insert_rescale import nearest_scale
 from oq.refine.chains import Chain, find_chains, input_squares, limits, scale_second
 from oq.refine.layers import Layer, along, find_layers
 from oq.refine.step import Change
@@ -43,10 +44,10 @@ from oq.view import GraphView
 from oq.weights import channel_range
 
 MOST = 6
-"""Largest difference of two k: the codes of ``s`` then are 1 .. 64."""
+"""Octaves between the scales of two channels, and of a channel's growth."""
 
 DEAD = 1e-6
-"""Channels whose weights or outputs stay below this: any k serves them."""
+"""Channels whose weights or outputs stay below this: any scale serves them."""
 
 RATIOS = np.arange(-16.0, 16.0, 0.5)
 """log2(T / W) that are tried."""
@@ -159,15 +160,15 @@ def find_pairs(subject: Subject) -> Iterator[Pair]:
 
 
 def choose(sizes: Sizes, weights: QType, values: QType) -> tuple[Array, float]:
-    """(``2**k``, shape (channels,); the reach of z) with the least error."""
+    """(1 / s, shape (channels,); the reach of z) with the least error."""
     live = sizes.live
-    best, least = (np.ones(len(live)), float(sizes.need.max(initial=DEAD))), np.inf
+    best = 1 / nearest_scale(np.ones(len(live))), float(sizes.need.max(initial=DEAD))
+    least = np.inf
     if not live.any():
         return best
     small = np.log2(np.maximum(sizes.weight, DEAD * sizes.weight.max()))
     need = np.where(live, np.log2(np.maximum(sizes.need, DEAD)), -np.inf)
-    for k in _candidates(small, need, live):
-        by = np.exp2(k)
+    for by in _candidates(small, need, live):
         coarse = _step((sizes.weight * by).max(), weights)
         step = _step((sizes.need * by)[live].max(), values)
         error = (coarse**2 * sizes.window + step**2) / (12 * by**2)
@@ -178,11 +179,13 @@ def choose(sizes: Sizes, weights: QType, values: QType) -> tuple[Array, float]:
 
 
 def _candidates(small: Array, need: Array, live: Array) -> Iterator[Array]:
-    """The k of every ratio; where they differ too much, cut off at either end."""
+    """1 / s for every ratio; where they differ too much, cut off at either end.  Quarters of an
+    octave, since steps that are powers of two fit some sizes better than others."""
     for ratio in RATIOS:
-        k = np.floor(np.minimum(-small, ratio - need))
-        for base in np.arange(k.min(), max(k.min(), k[live].max() - MOST) + 1):
-            yield np.clip(k - base, 0, MOST)
+        room = np.minimum(-small, ratio - need)
+        top = max(room.min(), room[live].max() - MOST)
+        for base in np.arange(room.min() - 1, top + 1, 0.25):
+            yield 1 / nearest_scale(np.exp2(room - base))
 
 
 def _step(reach: float, qtype: QType) -> float:
@@ -248,7 +251,7 @@ def _counts(subject: Subject, pair: Pair, variance: Array) -> Array:
 
 
 def _divided(pair: Pair, does: Function, by: Array, qtype: QType) -> dict[str, Array]:
-    """The constants of ``pair``: ``by`` = 2**k into the first, the rest into the second."""
+    """The constants of ``pair``: ``by`` = 1 / s into the first, the rest into the second."""
     bias = does.bias.astype(np.float32)
     outer = fake_quantize(bias, fit(channel_range(bias, None), qtype))
     inner = (does.bias - outer) * by

@@ -28,10 +28,10 @@ def test_the_outputs_stay(bias: bool) -> None:
     assert insert_rescale(graph).changed == 1
     after = graph.to_model()
     assert ops(after) == ["Conv", "Conv", "Clip"]
-    assert_same_outputs(before, after)
+    assert_same_outputs(before, after, rtol=1e-5, atol=1e-5)
 
 
-def test_the_scales_are_powers_of_two_and_even_the_channels_out() -> None:
+def test_the_scales_are_odd_and_even_the_channels_out() -> None:
     sizes = np.asarray([8, 1, 0.3, 0.2], np.float32).reshape(-1, 1, 1, 1)
     graph = Graph(model_of(normal(4, 3, 3, 3) * sizes))
     insert_rescale(graph)
@@ -39,9 +39,9 @@ def test_the_scales_are_powers_of_two_and_even_the_channels_out() -> None:
     first, second = (n for n in view.nodes if n.op == "Conv")
     weight, scale = view.constants[first.inputs[1]], view.constants[second.inputs[1]]
     assert second.attributes["group"] == 4 and scale.shape == (4, 1, 1, 1)
-    assert set(np.log2(scale.reshape(-1))) <= {-float(k) for k in range(7)}
+    assert set(scale.reshape(-1) * 128) <= {127, 63, 31, 15, 7, 3, 1}
     reach = np.abs(weight).max(axis=(1, 2, 3))
-    assert (reach > reach.max() / 2.01).all()  # it was about 1/40 of it
+    assert (reach > reach.max() / 2.2).all()  # it was about 1/40 of it
     assert not view.constants[first.inputs[2]].any()
 
 
@@ -72,11 +72,11 @@ def test_other_surroundings_stay(body: str) -> None:
     assert insert_rescale(graph).changed == 0
 
 
-def test_dead_channels_keep_their_weights() -> None:
+def test_dead_channels_stay_dead() -> None:
     sizes = SIZES * np.asarray([1, 1, 1, DEAD], np.float32).reshape(-1, 1, 1, 1)
     weight = normal(4, 3, 3, 3) * sizes
     graph = Graph(model_of(weight))
     assert insert_rescale(graph).changed == 1
     view = graph.view()
     found = view.constants[next(n for n in view.nodes if n.op == "Conv").inputs[1]]
-    np.testing.assert_array_equal(found[3], weight[3])
+    np.testing.assert_allclose(found[3], weight[3], rtol=0.02)

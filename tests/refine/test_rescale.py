@@ -51,13 +51,13 @@ def test_the_function_stays() -> None:
     assert after.known == change.ranges and len(change.ranges) == 2
 
 
-def test_scales_are_powers_of_two_within_seven_bits() -> None:
+def test_scales_are_odd_multiples_of_a_128th() -> None:
     before = subject(clipped(), "dpu")
     change = rescale(before)
     for pair in find_pairs(before):
-        exponents = np.log2(change.constants[pair.second.weight].reshape(-1))
-        np.testing.assert_array_equal(exponents, np.rint(exponents))
-        assert exponents.max() - exponents.min() <= MOST
+        codes = change.constants[pair.second.weight].reshape(-1) * 128
+        np.testing.assert_array_equal(codes % 2, 1)
+        assert 1 <= codes.min() <= codes.max() <= 127
 
 
 def test_the_outer_bias_lies_on_its_grid_and_the_inner_one_is_what_is_left() -> None:
@@ -83,24 +83,25 @@ def error_of(by: Array, sizes: Sizes, qmax: int) -> float:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_choice_is_near_the_best_of_all(seed: int) -> None:
-    """Against every combination of exponents of four channels: the least error but for a third."""
+    """Against every combination for four channels: at most twice the least error."""
     random = np.random.default_rng(seed)
     weight, window = np.exp2(random.normal(0, 2, 4)), np.exp2(random.normal(0, 1, 4))
     need = 3 * weight * np.sqrt(window)
     variance = weight**2 * window
     sizes = Sizes(weight, need, window, variance, 1 / variance)
     by, reach = choose(sizes, POWER_OF_TWO, POWER_OF_TWO)
-    every = (np.exp2(np.asarray(k, float)) for k in itertools.product(range(MOST + 1), repeat=4))
-    best = min(error_of(k, sizes, 127) for k in every)
-    plain = error_of(np.ones(4), sizes, 127)
-    assert error_of(by, sizes, 127) <= 4 / 3 * best <= 4 / 3 * plain
+    codes = (127, 63, 31, 15, 7, 3, 1)
+    every = (128 / np.asarray(c, float) for c in itertools.product(codes, repeat=4))
+    best = min(error_of(by, sizes, 127) for by in every)
+    plain = error_of(np.full(4, 128 / 127), sizes, 127)
+    assert error_of(by, sizes, 127) <= min(2 * best, plain)
     assert reach >= (need * by).max() * 0.999
 
 
 def test_channels_that_never_change_do_not_count() -> None:
     sizes = Sizes(*(np.asarray(v, float) for v in ([1, 500], [1, 0], [1, 0], [1, 0], [1, 1])))
     by, _ = choose(sizes, INT8, INT8)
-    assert by[0] / by[1] == 2**MOST
+    assert by[0] / by[1] > 2**MOST
 
 
 def test_it_saves_the_channels_beside_one_that_dwarfs_them() -> None:
