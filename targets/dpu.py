@@ -11,6 +11,9 @@ The rules, from Quark (``npu_cnn_quantizer``, ``refine``, ``simulate_dpu``) and 
   positions are in :mod:`oq.dpu.positions`, solved before weights are rounded.
 * LeakyReLU's slope is 26/256 in the edge DPU, which ``0.1`` becomes; ``--set device=npu`` takes
   every k/256 and states no limits on sizes.
+* There is one scale per tensor, and a bias of 8 bits.  Convolutions of uneven channels in front of
+  a ReLU6 get a depthwise 1x1 convolution that scales them (:mod:`oq.prepare.insert_rescale`),
+  which makes room for a second bias too; ``--set rescale=off`` leaves the graph as it was.
 * The hardware's mean is ``sum * N / 2**M`` (0.984 of the true one for 3x3).  AMD's quantizer
   writes that factor into the graph as a Mul; whether the compiler takes it out again is documented
   nowhere, and if it does not, the factor applies twice.  So here the file holds the plain pool,
@@ -98,8 +101,13 @@ def for_device(target: Target, device: str) -> Target:
 
 def for_npu(target: Target) -> Target:
     """``target`` for Ryzen AI, whose limits are not public and which takes slopes of k/256."""
-    passes = tuple(p for p in target.passes if p != "round_edge_slope")
-    return replace(target, rules=rules((), slope_is_no_256th), passes=(*passes, "round_slopes"))
+    passes = (*without(target, "round_edge_slope").passes, "round_slopes")
+    return replace(target, rules=rules((), slope_is_no_256th), passes=passes)
+
+
+def without(target: Target, name: str) -> Target:
+    """``target`` without the prepare pass ``name``."""
+    return replace(target, passes=tuple(p for p in target.passes if p != name))
 
 
 POWER_OF_TWO = replace(INT8, scale="power_of_two")
@@ -113,10 +121,10 @@ TARGET = Target(
     exclusive=True,
     per_channel=False,
     calibrator="mse",
-    refine=("bias", "equalize", "round"),
+    refine=("bias", "rescale", "equalize", "round"),
     weight_range="mse",
     verified_in="dpu",
-    passes=("write_attributes", "round_edge_slope"),
+    passes=("insert_rescale", "write_attributes", "round_edge_slope"),
     legalize=(legalize, report_lost_channels),
     rules=rules((EXCEEDS["DPUCZDX8G"],), slope_is_not_in_hardware),
     options={
@@ -125,6 +133,10 @@ TARGET = Target(
             "DPUCVDX8H": lambda target: for_device(target, "DPUCVDX8H"),
             "DPUCAHX8H": lambda target: for_device(target, "DPUCAHX8H"),
             "npu": for_npu,
+        },
+        "rescale": {
+            "on": lambda target: target,
+            "off": lambda target: without(target, "insert_rescale"),
         },
         "sigmoid": {
             "float": lambda target: target,

@@ -1,13 +1,14 @@
 """Output channels that one scale per tensor leaves without weights: why a model collapses.
 
 A channel is lost when none of its weights reaches half a step, so that all its codes are 0, and
-starved when none passes :data:`FEW` steps.  Depthwise layers behind folded BatchNorms have channels
-that differ by factors of hundreds (Nagel et al. 2019, "Data-Free Quantization Through Weight
-Equalization and Bias Correction", figure 2).
+starved when none passes :data:`FEW` steps and not all of them lie on one.  Depthwise layers behind
+folded BatchNorms have channels that differ by factors of hundreds (Nagel et al. 2019, "Data-Free
+Quantization Through Weight Equalization and Bias Correction", figure 2).
 """
 
 import numpy as np
 
+from oq.grid import fake_quantize
 from oq.ops import weight_axis
 from oq.spec import Plan, key
 from oq.target import Grids, Legalized
@@ -31,8 +32,10 @@ def report_lost_channels(plan: Plan, view: GraphView, grids: Grids) -> Legalized
         grid = grids[key(site)]
         if axis is None or values.ndim < 2 or grid.scale.size > 1:
             continue
-        largest = values.max(axis=tuple(i for i in range(values.ndim) if i != axis))
-        starved = int(np.count_nonzero((largest > 0) & (largest < FEW * grid.scale)))
+        over = tuple(i for i in range(values.ndim) if i != axis)
+        largest = values.max(axis=over)
+        inexact = (fake_quantize(values, grid) != values).any(axis=over)
+        starved = int(np.count_nonzero(inexact & (largest > 0) & (largest < FEW * grid.scale)))
         if starved >= SHARE * largest.size:
             found.append((starved / largest.size, f"{site.tensor!r} {starved} of {largest.size}"))
     if not found:

@@ -20,6 +20,7 @@ from oq.prepare.fold_constants import fold_constants
 from oq.prepare.fold_pad import fold_pad
 from oq.prepare.harden_sigmoid import harden_sigmoid
 from oq.prepare.infer_types import infer_types
+from oq.prepare.insert_rescale import insert_rescale
 from oq.prepare.mean_to_pool import mean_to_pool
 from oq.prepare.outcome import Outcome
 from oq.prepare.plain_gemm import plain_gemm
@@ -42,6 +43,7 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
 
 BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
     "harden_sigmoid": harden_sigmoid,
+    "insert_rescale": insert_rescale,
     "round_edge_slope": round_edge_slope,
     "round_slopes": round_slopes,
     "write_attributes": write_attributes,

@@ -11,16 +11,18 @@ give.  (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization a
 Correction", arXiv:1906.04721, section 4.2, the empirical form of appendix D.)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from oq.grid import fake_quantize
+from oq.grid import Grid, fake_quantize, fit
 from oq.refine.layers import Layer, along, find_layers, per_channel
 from oq.refine.step import Change
 from oq.refine.subject import Subject
 from oq.refine.walk import Values, Walk
-from oq.spec import Array
+from oq.spec import Array, SiteKey
+from oq.weights import channel_range
 
 
 def correct_bias(subject: Subject) -> Change:
@@ -30,6 +32,7 @@ def correct_bias(subject: Subject) -> Change:
     for tensor, values in subject.constants.items():
         rounded.set_constant(tensor, values)
     biases: dict[str, Array] = {}
+    grids: dict[SiteKey, Grid] = {}
     without: list[str] = []
     for layer in find_layers(subject.view, subject.plan):
         grid = subject.solution.grids[layer.site]
@@ -37,12 +40,17 @@ def correct_bias(subject: Subject) -> Change:
         if layer.bias is None:
             without.append(f"{layer.node!r}: {layer.why}")
             continue
-        error = output_error(layer, exact, rounded)
-        biases[layer.bias] = shifted(subject.constant(layer.bias), error)
+        bias, coarse = subject.constant(layer.bias), coarse_grid(subject, layer)
+        if coarse is None:
+            biases[layer.bias] = shifted(bias, output_error(layer, exact, rounded))
+        else:
+            found = round_bias(layer, exact, rounded, bias, coarse)
+            biases[layer.bias] = found.values
+            grids |= found.grids
     note = f"{len(biases)} layers corrected"
     if without:
         note += f", {len(without)} not ({without[0]})"
-    return Change(biases, note)
+    return Change(biases, note, grids)
 
 
 def output_error(layer: Layer, exact: Walk, rounded: Walk) -> Array:
@@ -57,6 +65,44 @@ def output_error(layer: Layer, exact: Walk, rounded: Walk) -> Array:
     error = np.where(np.isfinite(error), error, 0.0)  # infinite values say nothing of the mean
     rounded.put(tensor, tuple(_add(found, error, layer.axis)))
     return error
+
+
+def coarse_grid(subject: Subject, layer: Layer) -> Grid | None:
+    """The grid of the bias where its steps are no finer than a weight's: int8 on the DPU."""
+    grid = None if layer.bias_site is None else subject.solution.grids[layer.bias_site]
+    return None if grid is None or grid.qtype.dtype == "int32" else grid
+
+
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """A bias on a grid of its own: its ``values``, the mean error (channels,) that is ``left``,
+    and its grid where it outgrew the one it had."""
+
+    values: Array
+    left: Array
+    grids: Mapping[SiteKey, Grid]
+
+
+def round_bias(layer: Layer, exact: Walk, rounded: Walk, bias: Array, grid: Grid) -> Rounded:
+    """``bias`` corrected as above, and on its grid.
+
+    Layers behind see what the rounded bias leaves: what it could not take back is theirs to mend.
+    """
+    if layer.bias is None or layer.bias_site is None:
+        raise ValueError(f"{layer.node} has no bias with a grid")
+    rounded.set_constant(layer.bias, bias)
+    wanted = mean(exact.at(exact.output(layer.last)), layer.axis)
+    error = wanted - mean(rounded.preview(rounded.output(layer.last)), layer.axis)
+    best = shifted(bias, np.where(np.isfinite(error), error, 0.0))
+    grids = {}
+    reach = channel_range(best, grid.axis)
+    if (reach.hi > grid.scale * grid.qtype.qmax).any() or (
+        reach.lo < grid.scale * grid.qtype.qmin
+    ).any():
+        grid = grids[layer.bias_site] = fit(reach, grid.qtype, grid.axis)
+    found = fake_quantize(best, grid)
+    rounded.set_constant(layer.bias, found)
+    return Rounded(found, (best.astype(np.float64) - found).reshape(-1), grids)
 
 
 def mean(values: Values, axis: int) -> Array:

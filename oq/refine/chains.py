@@ -69,12 +69,22 @@ def input_sums(chain: Chain, weight: Array, shift: Array) -> Array:
 
 def input_reach(chain: Chain, weight: Array, channels: int) -> Array:
     """``max |w|`` over the weights that read each of ``channels`` input channels."""
-    sizes = np.abs(weight).astype(np.float64)
-    numbers = _to_inputs(chain.second, weight, np.arange(channels, dtype=np.float64))
-    numbers = np.broadcast_to(numbers, weight.shape).astype(np.int64)
     found = np.zeros(channels)
-    np.maximum.at(found, numbers.reshape(-1), sizes.reshape(-1))
+    sizes = np.abs(weight).astype(np.float64).reshape(-1)
+    np.maximum.at(found, _readers(chain, weight, channels), sizes)
     return found
+
+
+def input_squares(chain: Chain, weight: Array, channels: int) -> Array:
+    """``sum w**2`` over the weights that read each of ``channels`` input channels."""
+    squares = weight.astype(np.float64).reshape(-1) ** 2
+    return np.bincount(_readers(chain, weight, channels), squares, minlength=channels)
+
+
+def _readers(chain: Chain, weight: Array, channels: int) -> Array:
+    """The input channel that each weight, in C order, reads."""
+    numbers = _to_inputs(chain.second, weight, np.arange(channels, dtype=np.float64))
+    return np.broadcast_to(numbers, weight.shape).astype(np.int64).reshape(-1)
 
 
 def _to_inputs(layer: Layer, weight: Array, by: Array) -> Array:
@@ -110,10 +120,10 @@ def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain
             acted, floor = True, HOMOGENEOUS[node.op]
             channels = node.outputs[0]
         elif not acted and node.op in BOUNDED and channels == tensor:
-            limits = _limits(view, node)
-            if limits is None or limits[0] != 0:
+            bounds = limits(view, node)
+            if bounds is None or bounds[0] != 0:
                 return None
-            acted, floor, bound = True, True, limits[1]
+            acted, floor, bound = True, True, bounds[1]
             channels = node.outputs[0]
         elif node.op in POOLING:
             padded = padded or any(_numbers(node.attributes.get("pads", ()) or ()))
@@ -134,7 +144,7 @@ def _fits(view: GraphView, first: Layer, second: Layer) -> bool:
     return second.weight_axis == 0 and shape[1] * group == channels
 
 
-def _limits(view: GraphView, node: NodeView) -> tuple[float, float] | None:
+def limits(view: GraphView, node: NodeView) -> tuple[float, float] | None:
     """The bounds of a Clip, None where they are not constants."""
     found = []
     for slot, free in ((1, -np.inf), (2, np.inf)):

@@ -17,13 +17,13 @@ from collections.abc import Callable
 import numpy as np
 
 from oq.grid import Grid, fake_quantize
-from oq.refine.bias import output_error, shifted
+from oq.refine.bias import coarse_grid, output_error, round_bias, shifted
 from oq.refine.layers import Layer, find_layers
 from oq.refine.step import Change
 from oq.refine.subject import Subject
 from oq.refine.walk import Walk
 from oq.refine.windows import draw_windows, rows_of, weight_of, why_not
-from oq.spec import Array
+from oq.spec import Array, SiteKey
 
 DAMPING = 0.01
 """Share of the mean second moment that is added to each, so that H has an inverse."""
@@ -49,45 +49,75 @@ def round_layers(subject: Subject, method: Method) -> Change:
     exact = Walk(subject.model, subject.samples)
     rounded = Walk(subject.simulated(), subject.samples)
     changed: dict[str, Array] = {}
+    grids: dict[SiteKey, Grid] = {}
     nearest: list[str] = []
     for layer in find_layers(subject.view, subject.plan):
         grid = subject.solution.grids[layer.site]
-        weight = subject.constant(layer.weight)
+        weight = changed.get(layer.weight, subject.constant(layer.weight))
+        bias = None if layer.bias is None else subject.view.constants[layer.bias]
+        coarse = coarse_grid(subject, layer)
         reason = why_not(layer, weight)
         if not grid.qtype.uniform or grid.block is not None:
             reason = "its weight has float codes, or scales of blocks"
-        if layer.weight in changed:
-            weight = changed[layer.weight]
-        elif reason is not None:
+        missing = None
+        if bias is not None and coarse is not None:
+            settled = round_bias(layer, exact, rounded, bias, coarse)
+            bias, missing = settled.values, settled.left
+            grids |= settled.grids
+            coarse = next(iter(settled.grids.values()), coarse)
+        if reason is not None and layer.weight not in changed:
             nearest.append(f"{layer.node!r}: {reason}")
             weight = fake_quantize(weight, grid)
-        else:
-            weight = _round_layer(layer, weight, grid, rounded, method)
+        elif layer.weight not in changed:
+            weight = _round_layer(layer, weight, grid, rounded, method, missing)
             changed[layer.weight] = weight
         rounded.set_constant(layer.weight, weight)
-        if layer.bias is not None:
-            error = output_error(layer, exact, rounded)
-            changed[layer.bias] = shifted(subject.view.constants[layer.bias], error)
+        if layer.bias is None or bias is None:
+            continue
+        if coarse is None:
+            changed[layer.bias] = shifted(bias, output_error(layer, exact, rounded))
+        else:
+            settled = round_bias(layer, exact, rounded, bias, coarse)
+            changed[layer.bias] = settled.values
+            grids |= settled.grids
     note = f"{len(changed)} constants"
     if nearest:
         note += f"; {len(nearest)} layers to the nearest ({nearest[0]})"
-    return Change(changed, note)
+    return Change(changed, note, grids)
 
 
-def _no_codes(grid: Grid) -> str | None:
-    if grid.block is not None or "int" not in grid.qtype.dtype:
-        return "its codes are in blocks or not integers"
-    return None
-
-
-def _round_layer(layer: Layer, weight: Array, grid: Grid, rounded: Walk, method: Method) -> Array:
+def _round_layer(
+    layer: Layer, weight: Array, grid: Grid, rounded: Walk, method: Method, missing: Array | None
+) -> Array:
+    """``weight`` on its grid; ``missing`` (channels,) is what its bias leaves for it to make up."""
     rows = rows_of(layer, weight).astype(np.float64)
     windows = draw_windows(layer, rounded.at(rounded.input(layer.node)), weight)
-    windows -= windows.mean(axis=1, keepdims=True)
+    means = windows.mean(axis=1, keepdims=True)
+    if missing is None:
+        windows -= means
     moments = (windows.transpose(0, 2, 1) @ windows).astype(np.float64) / max(windows.shape[1], 1)
+    if missing is not None:
+        rows = rows + make_up(moments, means[:, 0].astype(np.float64), missing, rows.shape[:2])
     scale = np.broadcast_to(grid.scale, weight.shape[layer.weight_axis]).astype(np.float64)
     found = method(rows, moments, scale.reshape(rows.shape[:2]), grid.qtype.qmin, grid.qtype.qmax)
     return weight_of(layer, found, weight)
+
+
+def make_up(moments: Array, means: Array, missing: Array, channels: tuple[int, int]) -> Array:
+    """The change of the weights that adds ``missing`` to each output at the least error.
+
+    A bias is the weight of an input that is always 1; rounded first, its error e moves the others
+    by ``-e H^-1 E[x]``, the minimum of ``d^T H d + 2 e d^T E[x]``.
+    """
+    direction = np.linalg.solve(_damped(moments), means[:, :, None])[:, None, :, 0]
+    return np.asarray(missing.reshape(channels)[:, :, None] * direction)
+
+
+def _damped(moments: Array) -> Array:
+    """``moments`` (group, weight, weight) with an inverse."""
+    size = np.einsum("gii->gi", moments)
+    damping = DAMPING * size.mean(axis=1) + np.finfo(np.float32).tiny
+    return np.asarray(moments + damping[:, None, None] * np.eye(moments.shape[1]))
 
 
 def feedback(rows: Array, moments: Array, scale: Array, lowest: int, highest: int) -> Array:
@@ -100,9 +130,7 @@ def feedback(rows: Array, moments: Array, scale: Array, lowest: int, highest: in
     order = np.argsort(-size, axis=1, kind="stable")
     h = np.take_along_axis(moments, order[:, :, None], 1)
     h = np.take_along_axis(h, order[:, None, :], 2)
-    damping = DAMPING * size.mean(axis=1) + np.finfo(np.float32).tiny
-    h = h + damping[:, None, None] * np.eye(width)
-    upper = np.linalg.cholesky(np.linalg.inv(h)).transpose(0, 2, 1)
+    upper = np.linalg.cholesky(np.linalg.inv(_damped(h))).transpose(0, 2, 1)
     left = np.take_along_axis(rows, order[:, None, :], 2)
     codes, errors = np.empty_like(left), np.empty_like(left)
     for start in range(0, width, BLOCK):

@@ -18,8 +18,8 @@ class Layer:
 
     ``last`` is the node behind which the bias is in: the node itself, or the Add of a constant
     that follows a MatMul.  ``bias`` is None where there is no constant that may be changed, and
-    ``why`` then says so.  ``axis`` is the channel axis of the output, negative from the end,
-    ``weight_axis`` that of the weight.
+    ``why`` then says so; ``bias_site`` is the bias's own grid where it has one.  ``axis`` is the
+    channel axis of the output, negative from the end, ``weight_axis`` that of the weight.
     """
 
     node: str
@@ -28,6 +28,7 @@ class Layer:
     weight: str
     site: SiteKey
     bias: str | None
+    bias_site: SiteKey | None
     why: str
     axis: int
     weight_axis: int
@@ -56,8 +57,9 @@ def find_layers(view: GraphView, plan: Plan) -> Iterator[Layer]:
         if along is None:
             continue
         last, bias, why = _bias(view, node, shape[along])
+        own = sites.get((bias, node.name)) if bias is not None else None
         yield Layer(
-            *(node.name, node.op, last, weight, site, bias, why, axis, along), node.attributes
+            *(node.name, node.op, last, weight, site, bias, own, why, axis, along), node.attributes
         )
 
 

@@ -12,6 +12,7 @@ from oq.refine.adaround import learn_rounding
 from oq.refine.bias import correct_bias
 from oq.refine.equalize import equalize
 from oq.refine.feedback import round_with_feedback
+from oq.refine.rescale import rescale
 from oq.refine.step import Change, Step
 from oq.refine.subject import Subject
 
@@ -31,6 +32,9 @@ STEPS: Mapping[str, Step] = {
     ),
     "absorb": Step(
         "least values of channels moved into the bias of the next layer", absorb, early=True
+    ),
+    "rescale": Step(
+        "scales of channels in depthwise 1x1 convolutions set by data", rescale, early=True
     ),
     "equalize": Step("channels between two layers brought to one size", equalize, early=True),
     "round": Step(

@@ -71,7 +71,7 @@ def improve(
             denied[name] = "the calibrator is given"
 
     def again(changed: Subject, calibrator: str | None) -> Solution:
-        return settler.again(changed.model, changed.view, calibrated, calibrator)
+        return settler.again(changed, calibrated, calibrator)
 
     subject = replace(subject, samples=samples, source=calibrated)
     allowed = [n for n in names if n not in denied]
@@ -112,15 +112,16 @@ def _try(
     """``subject`` with ``step`` (``subject`` itself if it has nothing to do), and its remark."""
     if not step.early:
         change = step.apply(subject)
-        return subject.put(change.constants), change.note
+        return subject.put(change.constants, change.grids), change.note
     plain = replace(subject, constants=subject.early)
     change = step.apply(plain)
     if not change.constants and step.calibrator is None:
         return subject, change.note
-    tried = plain.remade(change.constants)
+    tried = plain.remade(change.constants, change.ranges)
     tried = replace(tried, solution=again(tried, calibrator))
     for name in late:
-        tried = tried.put(STEPS[name].apply(tried).constants)
+        late_change = STEPS[name].apply(tried)
+        tried = tried.put(late_change.constants, late_change.grids)
     return tried, change.note
 
 

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import onnx
-
 from oq import registry
 from oq.calibration.measure import Job, Measured, Methods, Shared, measure
 from oq.data.source import Fitted
 from oq.ready import Ready, needs_of
+from oq.refine.subject import Subject
 from oq.solve import Solution, solve
 from oq.spec import Range
 from oq.statistics import Statistics
@@ -37,21 +36,25 @@ class Settler:
 
     def solve(self, statistics: Mapping[str, Statistics]) -> Solution:
         """The grids of the run itself."""
-        return self._solve(self.ready.view, self.methods, statistics)
+        return self._solve(self.ready.view, self.methods, statistics, self.known)
 
-    def again(
-        self, model: onnx.ModelProto, view: GraphView, source: Fitted, calibrator: str | None
-    ) -> Solution:
-        """The grids of ``model``, whose plan is that of the run; by ``calibrator`` if named."""
+    def again(self, subject: Subject, source: Fitted, calibrator: str | None) -> Solution:
+        """The grids of ``subject``, whose plan is that of the run; by ``calibrator`` if named."""
         methods = self.methods
         if calibrator is not None:
             methods = replace(methods, default=registry.calibrator(calibrator))
-        needs = needs_of(replace(self.ready, model=model, view=view), methods)
-        job = replace(self.job, model=model, view=view, needs=needs, progress=None)
-        return self._solve(view, methods, measure(job, source).statistics)
+        ready = replace(self.ready, model=subject.model, view=subject.view)
+        needs = needs_of(ready, methods)
+        job = replace(self.job, model=subject.model, view=subject.view, needs=needs, progress=None)
+        statistics = measure(job, source).statistics
+        return self._solve(subject.view, methods, statistics, {**self.known, **subject.known})
 
     def _solve(
-        self, view: GraphView, methods: Methods, statistics: Mapping[str, Statistics]
+        self,
+        view: GraphView,
+        methods: Methods,
+        statistics: Mapping[str, Statistics],
+        known: Mapping[str, Range],
     ) -> Solution:
         return solve(
             self.ready.plan,
@@ -59,7 +62,7 @@ class Settler:
             statistics,
             methods.default,
             named=methods.named,
-            known=self.known,
+            known=known,
             weights=self.weights,
             legalize=self.ready.target.legalize,
         )

@@ -1,18 +1,25 @@
 """What a refinement step is: a pure function from a subject to constants that replace its own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from oq.grid import Grid
 from oq.refine.subject import Subject
-from oq.spec import Array
+from oq.spec import Array, Range, SiteKey
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """New values for constants of the float model, by name, and a remark for the report."""
+    """New values for constants of the float model, by name, and a remark for the report.
+
+    ``grids`` are those of biases that outgrew theirs; ``ranges`` are those that an early step
+    knows better than any calibrator.
+    """
 
     constants: Mapping[str, Array]
     note: str = ""
+    grids: Mapping[SiteKey, Grid] = field(default_factory=dict)
+    ranges: Mapping[str, Range] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

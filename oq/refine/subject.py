@@ -8,8 +8,9 @@ import onnx
 from oq.data.source import Fitted
 from oq.emit import emit
 from oq.graph import Graph
+from oq.grid import Grid
 from oq.solve import Solution
-from oq.spec import Array, Plan
+from oq.spec import Array, Plan, Range, SiteKey
 from oq.view import GraphView
 
 Feeds = Mapping[str, Array]
@@ -22,8 +23,8 @@ class Subject:
 
     ``model`` is the float model and ``view`` its picture.  ``early`` are the constants in which
     it differs from the prepared model: the function is the same.  ``constants`` are all that steps
-    have replaced so far, those included.  ``samples`` are the
-    batches a step may learn from, ``source`` all that were calibrated on.
+    have replaced so far, those included.  ``samples`` are the batches a step may learn from,
+    ``source`` all that were calibrated on.  ``known`` are ranges that follow from early steps.
     """
 
     model: onnx.ModelProto
@@ -34,24 +35,37 @@ class Subject:
     source: Fitted | None = None
     constants: Mapping[str, Array] = field(default_factory=dict)
     early: Mapping[str, Array] = field(default_factory=dict)
+    known: Mapping[str, Range] = field(default_factory=dict)
 
     def constant(self, tensor: str) -> Array:
         """The values of a constant, as they are now."""
         found = self.constants.get(tensor)
         return self.view.constants[tensor] if found is None else found
 
-    def put(self, constants: Mapping[str, Array]) -> "Subject":
-        """With ``constants`` in place of those of the same names."""
-        return replace(self, constants={**self.constants, **constants})
+    def put(
+        self, constants: Mapping[str, Array], grids: Mapping[SiteKey, Grid] | None = None
+    ) -> "Subject":
+        """With ``constants`` and ``grids`` in place of those of the same names."""
+        solution = self.solution
+        if grids:
+            solution = replace(solution, grids={**solution.grids, **grids})
+        return replace(self, constants={**self.constants, **constants}, solution=solution)
 
-    def remade(self, constants: Mapping[str, Array]) -> "Subject":
+    def remade(
+        self, constants: Mapping[str, Array], ranges: Mapping[str, Range] | None = None
+    ) -> "Subject":
         """With another float model of the same function; what later steps did is forgotten."""
         graph = Graph(self.model)
         for tensor, values in constants.items():
             graph.set_constant(tensor, values)
         early = {**self.early, **constants}
         return replace(
-            self, model=graph.to_model(), view=graph.view(), constants=early, early=early
+            self,
+            model=graph.to_model(),
+            view=graph.view(),
+            constants=early,
+            early=early,
+            known={**self.known, **(ranges or {})},
         )
 
     def simulated(self) -> onnx.ModelProto:

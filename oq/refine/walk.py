@@ -51,6 +51,10 @@ class Walk:
             self._run(tensor)
         return self._here[tensor]
 
+    def preview(self, tensor: str) -> Values:
+        """The values that ``tensor`` would have with the constants of now; nothing moves on."""
+        return self._compute(sorted(self._ancestors(tensor)), [tensor])[tensor]
+
     def put(self, tensor: str, values: Values) -> None:
         """Let whoever reads ``tensor`` from now on find ``values``."""
         self._here[tensor] = values
@@ -64,10 +68,16 @@ class Walk:
 
     def _run(self, tensor: str) -> None:
         piece = sorted(self._ancestors(tensor))
-        nodes = [self._nodes[i] for i in piece]
         self._done.update(piece)
-        made = [t for n in nodes for t in n.output if t]
+        made = [t for i in piece for t in self._nodes[i].output if t]
         kept = [t for t in made if t == tensor or self._is_read_later(t)]
+        self._here |= self._compute(piece, kept)
+        for name in [t for t in self._here if t != tensor and not self._is_read_later(t)]:
+            del self._here[name]
+
+    def _compute(self, piece: Sequence[int], kept: Sequence[str]) -> dict[str, Values]:
+        """The tensors ``kept`` of the nodes ``piece``, from what is here."""
+        nodes = [self._nodes[i] for i in piece]
         reads = dict.fromkeys(t for n in nodes for t in reads_of(n))
         fed = [t for t in reads if t in self._here]
         given = {t: self._here[t][0].dtype for t in fed}
@@ -76,10 +86,7 @@ class Walk:
         count = len(next(iter(self._here.values())))
         batches = ({t: self._here[t][batch] for t in fed} for batch in range(count))
         found = session.run_all(batches, kept)
-        for slot, name in enumerate(kept):
-            self._here[name] = tuple(values[slot] for values in found)
-        for name in [t for t in self._here if t != tensor and not self._is_read_later(t)]:
-            del self._here[name]
+        return {t: tuple(values[slot] for values in found) for slot, t in enumerate(kept)}
 
     def _ancestors(self, tensor: str) -> set[int]:
         """The nodes between what is here and ``tensor``."""

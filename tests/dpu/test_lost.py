@@ -18,3 +18,13 @@ def test_channels_far_below_the_largest(small: float, said: bool) -> None:
     data = np.random.default_rng(0).normal(size=(8, 4, 8, 8)).astype(np.float32)
     notes = " ".join(oq.quantize(model, "dpu", data, verify=False).report.notes)
     assert ("1 layers have output channels" in notes and "'w' 1 of 4" in notes) == said
+
+
+def test_small_channels_that_lie_on_the_grid_lose_nothing() -> None:
+    net = Net()
+    weight = np.full((4, 4, 1, 1), 0.5, np.float32)
+    weight[2] = 2.0**-7
+    model = net.model(net.node("Conv", [net.input("x"), net.constant("w", weight)], "c"))
+    data = np.random.default_rng(0).normal(size=(8, 4, 8, 8)).astype(np.float32)
+    report = oq.quantize(model, "dpu", data, verify=False, refine="none").report
+    assert "output channels" not in " ".join(report.notes)

@@ -13,6 +13,7 @@ from oq.ready import make_ready
 from oq.refine.subject import Subject
 from oq.solve import solve
 from oq.spec import Array, Batch
+from oq.target import Target
 from tests.graphs import CHANNELS, Net
 
 
@@ -66,9 +67,9 @@ NETS: dict[str, Callable[[], onnx.ModelProto]] = {
 }
 
 
-def subject(model: onnx.ModelProto, target: str = "ort", count: int = 3) -> Subject:
+def subject(model: onnx.ModelProto, target: str | Target = "ort", count: int = 3) -> Subject:
     """``model`` between solve and emit, with min-max ranges of its samples."""
-    profile = registry.target(target)
+    profile = registry.target(target) if isinstance(target, str) else target
     ready = make_ready(model, profile, Wishes())
     samples = batches(count)
     wanted = tensors_to_calibrate(ready.plan, ready.view)

@@ -7,9 +7,11 @@ import pytest
 
 from oq.emit import emit
 from oq.graph import Graph
-from oq.refine.bias import correct_bias
+from oq.grid import Grid, fake_quantize
+from oq.refine.bias import coarse_grid, correct_bias, round_bias
 from oq.refine.layers import find_layers
 from oq.refine.subject import Subject
+from oq.refine.walk import Walk
 from oq.session import Session, Settings, expose
 from oq.spec import Array
 from tests.refine.nets import NETS, separable, subject
@@ -78,3 +80,25 @@ def test_correction_changes_nothing_but_float32_biases_of_the_same_shape() -> No
     for name, values in correct_bias(found).constants.items():
         assert values.dtype == np.float32
         assert values.shape == found.view.constants[name].shape
+
+
+def test_a_bias_that_outgrows_its_grid_gets_a_wider_one() -> None:
+    """The DPU's int8 bias: a weight rounded to nothing leaves its mean to the bias."""
+    found = subject(NETS["separable"](), "dpu")
+    layer = next(x for x in find_layers(found.view, found.plan) if x.bias is not None)
+    grid = coarse_grid(found, layer)
+    assert grid is not None
+    exact, rounded = (Walk(found.model, found.samples) for _ in range(2))
+    far = found.constant(str(layer.bias)) - 300 * grid.scale
+    settled = round_bias(layer, exact, rounded, far.astype(np.float32), grid)
+    np.testing.assert_allclose(
+        settled.values, found.constant(str(layer.bias)), atol=float(grid.scale)
+    )
+    assert not settled.grids  # corrected, it fits again
+    narrow = Grid(grid.qtype, grid.scale / 64, grid.zero_point, grid.axis)
+    exact, rounded = (Walk(found.model, found.samples) for _ in range(2))
+    settled = round_bias(layer, exact, rounded, found.constant(str(layer.bias)), narrow)
+    (wider,) = settled.grids.values()
+    assert wider.scale > narrow.scale
+    np.testing.assert_array_equal(fake_quantize(settled.values, wider), settled.values)
+    assert np.abs(settled.left).max() <= wider.scale

@@ -1,10 +1,13 @@
 """Rounding with feedback: on the grid, and nearer in what the layer computes."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+import onnx
 import pytest
 
 from oq.grid import fake_quantize
-from oq.refine.feedback import feedback, round_with_feedback
+from oq.refine.feedback import DAMPING, feedback, make_up, round_with_feedback
 from oq.refine.layers import find_layers
 from oq.refine.windows import draw_windows, rows_of, weight_of, why_not
 from oq.session import Session, Settings, expose
@@ -70,3 +73,34 @@ def test_windows_times_rows_are_the_layer(name: str) -> None:
         if layer.bias is not None and layer.last == layer.node:
             wanted = wanted - found.constant(layer.bias)
         np.testing.assert_allclose(product, wanted, atol=2e-5)
+
+
+def test_what_a_bias_leaves_is_made_up_at_the_least_error() -> None:
+    """Least squares over the windows and a column of ones whose weight is fixed, by NumPy."""
+    random = np.random.default_rng(8)
+    x = random.normal(0.7, 1, (400, 5)) @ random.normal(size=(5, 5))
+    missing = np.asarray([0.4, -0.2])
+    moments, means = (x.T @ x / 400)[None], x.mean(axis=0)[None]
+    found = make_up(moments, means, missing, (1, 2))
+    ridge = np.sqrt(400 * DAMPING * np.trace(moments[0]) / 5) * np.eye(5)
+    for row, left in zip(found[0], missing, strict=True):
+        target = np.concatenate([np.full(400, left), np.zeros(5)])
+        wanted, *_ = np.linalg.lstsq(np.concatenate([x, ridge]), target, rcond=None)
+        np.testing.assert_allclose(row, wanted, rtol=1e-6)
+
+
+def test_a_coarse_bias_costs_little_of_the_mean() -> None:
+    """The DPU's int8 biases: means after feedback err less than after rounding to the nearest."""
+    found = subject(relu_chain(), "dpu", count=6)
+    change = round_with_feedback(found)
+    errors = {}
+    for name, constants in (("round", dict(change.constants)), ("nearest", {})):
+        model = found.put(constants, change.grids if constants else None).quantized()
+        wanted = outputs(found.model, found.samples)
+        errors[name] = np.abs((outputs(model, found.samples) - wanted).mean(axis=0)).mean()
+    assert errors["round"] < 0.5 * errors["nearest"]
+
+
+def outputs(model: onnx.ModelProto, samples: Sequence[Mapping[str, Array]]) -> Array:
+    session = Session(model, Settings(reading="literal"))
+    return np.concatenate([session.run(s, ["y"])[0] for s in samples])

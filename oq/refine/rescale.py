@@ -1,0 +1,290 @@
+"""Sizes of channels traded between a convolution and the depthwise 1x1 convolution behind it.
+
+Where hardware has one scale per tensor, ``Conv -> depthwise 1x1 Conv`` gives its channels scales of
+their own (:mod:`oq.prepare.insert_rescale`): with any s[c],
+
+    w1[c] = w[c] / s[c],   z = w1 * x,   y = s z + b
+
+is the same function.  Rounding the weights and rounding z leave in channel c of y the error
+
+    s[c]**2 * (step(w1)**2 * E|x|**2 + step(z)**2) / 12
+
+where both steps follow from the largest channel: small s[c] serve channel c at the cost of all.
+With W the reach of w1 and T that of z, each channel takes the least s that stays within both,
+
+    1 / s[c] <= min(W / max|w[c]|, T / need[c])
+
+and the ratio T / W is searched for the least error in what the next layer makes of y: each channel
+counts by the squares of the weights that read it, or, where that layer is depthwise or unknown, by
+the inverse of its variance.  z needs to reach only as far as a Clip behind lets pass, so its range
+is not measured but given.
+
+The bias is divided too.  ``b`` lies on a grid that reaches its largest value; what that leaves of
+each bias comes back through the bias of the first convolution, on a grid as much finer.
+
+Where the next layer is depthwise and reads nothing else, channels are first scaled up to what the
+Clip lets pass, and its weights down, as in :mod:`oq.refine.equalize`, by powers of two.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from oq.grid import fake_quantize, fit
+from oq.ops import BOUNDED
+from oq.prepare.insert_rescale import nearest_scale
+from oq.refine.chains import Chain, find_chains, input_squares, limits, scale_second
+from oq.refine.layers import Layer, along, find_layers
+from oq.refine.step import Change
+from oq.refine.subject import Subject
+from oq.refine.walk import Values, Walk
+from oq.spec import Array, QType, Range, key
+from oq.view import GraphView
+from oq.weights import channel_range
+
+MOST = 6
+"""Octaves between the scales of two channels, and of a channel's growth."""
+
+DEAD = 1e-6
+"""Channels whose weights or outputs stay below this: any scale serves them."""
+
+RATIOS = np.arange(-16.0, 16.0, 0.5)
+"""log2(T / W) that are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """``first`` feeds only ``second``, which scales its channels one by one.
+
+    ``between`` is the tensor z; ``lo`` and ``hi`` are what a Clip behind lets pass; ``chain`` leads
+    on to the layer that alone reads y.
+    """
+
+    first: Layer
+    second: Layer
+    between: str
+    lo: float
+    hi: float
+    chain: Chain | None
+
+    @property
+    def grows(self) -> Chain | None:
+        """The chain, where the next layer can undo any scaling of y."""
+        fits = self.chain is not None and np.isfinite(self.chain.bound)
+        return self.chain if fits and self.chain and _is_depthwise(self.chain.second) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """What a pair computes, ``y = clip(w * x + b)``: w as the weight of ``first``, b (channels,)"""
+
+    weight: Array
+    bias: Array
+
+    def grown(self, by: Array) -> "Function":
+        """With every channel ``by`` (channels,) times as large."""
+        return Function(self.weight * along(by, 0, self.weight.ndim), self.bias * by)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Of each channel (channels,): largest weight, how far z must reach, E|x|**2 over the windows
+    that the weights meet, the variance of what leaves the Clip, and how much its error counts."""
+
+    weight: Array
+    need: Array
+    window: Array
+    variance: Array
+    counts: Array
+
+    @property
+    def live(self) -> Array:
+        """Which channels ever change."""
+        return (self.weight > DEAD) & (self.variance > DEAD**2) & (self.need > DEAD)
+
+
+def rescale(subject: Subject) -> Change:
+    """New weights, scales and biases of every pair, and the ranges between them."""
+    pairs = tuple(find_pairs(subject))
+    if not pairs:
+        return Change({}, "no layer with one scale is followed by a depthwise 1x1 convolution")
+    types = {s.tensor: subject.solution.grids[key(s)].qtype for s in subject.plan.sites}
+    walk = Walk(subject.model, subject.samples)
+    now: dict[str, Array] = {}
+    ranges: dict[str, Range] = {}
+    grown: dict[str, Array] = {}
+    for pair in pairs:
+        windows = _windows(subject, pair.first, walk.at(walk.input(pair.first.node)))
+        windows = windows * grown.get(pair.first.node, np.ones(1)) ** 2
+        does, products = _does(subject, pair, now, walk.at(pair.between))
+        reach, highest, variance = _seen(pair, does, products)
+        up = _room(pair, does, highest)
+        if pair.grows is not None:
+            behind = pair.grows.second
+            now[behind.weight] = scale_second(pair.grows, _now(subject, now, behind.weight), 1 / up)
+            grown[behind.node] = up
+        does = does.grown(up)
+        matters = np.maximum(np.abs(pair.lo - does.bias), np.abs(pair.hi - does.bias))
+        need = np.minimum(reach * up, matters)
+        variance = variance * up**2
+        counts = _counts(subject, pair, variance)
+        sizes = Sizes(_reach(does.weight), need, windows, variance, counts)
+        by, span = choose(sizes, types[pair.first.weight], types[pair.between])
+        now |= _divided(pair, does, by, types[str(pair.second.bias)])
+        ranges[pair.between] = Range(np.asarray(-span), np.asarray(span))
+    return Change(now, f"{len(pairs)} layers", ranges=ranges)
+
+
+def find_pairs(subject: Subject) -> Iterator[Pair]:
+    """Every pair whose weights have one scale per tensor, in the order they run."""
+    view = subject.view
+    layers = {layer.node: layer for layer in find_layers(view, subject.plan)}
+    chains = {c.first.node: c for c in find_chains(view, subject.plan)}
+    for first in layers.values():
+        between = view.node(first.node).outputs[0]
+        readers = view.consumers(between)
+        if len(readers) != 1 or view.edges(between) != 1 or not _is_convolution(view, first):
+            continue
+        second = layers.get(readers[0].name)
+        if second is None or not _is_scaling(view.constants[second.weight], second):
+            continue
+        if first.bias is None or second.bias is None or second.bias_site is None:
+            continue
+        if subject.solution.grids[first.site].axis is not None:
+            continue
+        behind = view.consumers(view.node(second.node).outputs[0])
+        bounds = limits(view, behind[0]) if behind and behind[0].op in BOUNDED else None
+        lo, hi = bounds or (-np.inf, np.inf)
+        yield Pair(first, second, between, lo, hi, chains.get(second.node))
+
+
+def choose(sizes: Sizes, weights: QType, values: QType) -> tuple[Array, float]:
+    """(1 / s, shape (channels,); the reach of z) with the least error."""
+    live = sizes.live
+    best = 1 / nearest_scale(np.ones(len(live))), float(sizes.need.max(initial=DEAD))
+    least = np.inf
+    if not live.any():
+        return best
+    small = np.log2(np.maximum(sizes.weight, DEAD * sizes.weight.max()))
+    need = np.where(live, np.log2(np.maximum(sizes.need, DEAD)), -np.inf)
+    for by in _candidates(small, need, live):
+        coarse = _step((sizes.weight * by).max(), weights)
+        step = _step((sizes.need * by)[live].max(), values)
+        error = (coarse**2 * sizes.window + step**2) / (12 * by**2)
+        cost = float((np.minimum(error, sizes.variance) * sizes.counts)[live].sum())
+        if cost < least:
+            best, least = (by, step * values.qmax), cost
+    return best
+
+
+def _candidates(small: Array, need: Array, live: Array) -> Iterator[Array]:
+    """1 / s for every ratio; where they differ too much, cut off at either end.  Quarters of an
+    octave, since steps that are powers of two fit some sizes better than others."""
+    for ratio in RATIOS:
+        room = np.minimum(-small, ratio - need)
+        top = max(room.min(), room[live].max() - MOST)
+        for base in np.arange(room.min() - 1, top + 1, 0.25):
+            yield 1 / nearest_scale(np.exp2(room - base))
+
+
+def _step(reach: float, qtype: QType) -> float:
+    return float(fit(Range(np.asarray(-reach), np.asarray(reach)), qtype).scale)
+
+
+def _now(subject: Subject, now: Mapping[str, Array], tensor: str) -> Array:
+    found = now.get(tensor)
+    return subject.constant(tensor) if found is None else found
+
+
+def _does(
+    subject: Subject, pair: Pair, now: Mapping[str, Array], between: Values
+) -> tuple[Function, Values]:
+    """The function of ``pair`` as ``now`` has it, and its products ``w * x`` on the samples."""
+
+    def read(tensor: str | None) -> Array:
+        return _now(subject, now, str(tensor)).astype(np.float64)
+
+    scale, inner = read(pair.second.weight).reshape(-1), read(pair.first.bias)
+    weight = read(pair.first.weight)
+    does = Function(weight * along(scale, 0, weight.ndim), inner * scale + read(pair.second.bias))
+    old = subject.constant(str(pair.first.bias))  # what the samples were computed with
+    axis = pair.first.axis
+    products = tuple(
+        (z - along(old, axis, z.ndim)) * along(scale.astype(z.dtype), axis, z.ndim) for z in between
+    )
+    return does, products
+
+
+def _seen(pair: Pair, does: Function, products: Values) -> tuple[Array, Array, Array]:
+    """Per channel: the reach of the products, and the highest value and the variance of y."""
+    over = tuple(i for i in range(products[0].ndim) if i != pair.first.axis % products[0].ndim)
+    bias = along(does.bias.astype(np.float32), pair.first.axis, products[0].ndim)
+    reach, highest, sums, squares, count = (np.zeros(len(does.bias)) for _ in range(5))
+    for product in products:
+        reach = np.maximum(reach, np.abs(product).max(axis=over))
+        y = np.clip(product + bias, pair.lo, pair.hi)
+        highest = np.maximum(highest, y.max(axis=over))
+        sums = sums + y.sum(axis=over, dtype=np.float64)
+        squares = squares + np.square(y).sum(axis=over, dtype=np.float64)
+        count = count + y.size / len(reach)
+    return reach, highest, np.maximum(squares / count - (sums / count) ** 2, 0.0)
+
+
+def _room(pair: Pair, does: Function, highest: Array) -> Array:
+    """The powers of two by which channels may grow: below the bound, and no weight the largest."""
+    if pair.grows is None:
+        return np.ones(len(highest))
+    size = _reach(does.weight)
+    with np.errstate(divide="ignore"):
+        free = np.minimum(pair.grows.bound / highest, size.max() / size)
+    grows = np.isfinite(free) & (highest > DEAD) & (size > DEAD) & (free >= 1)
+    return np.asarray(np.exp2(np.clip(np.floor(np.log2(np.where(grows, free, 1.0))), 0, MOST)))
+
+
+def _counts(subject: Subject, pair: Pair, variance: Array) -> Array:
+    """By how much an error of each channel of y counts."""
+    if pair.chain is None or _is_depthwise(pair.chain.second):
+        return 1 / np.maximum(variance, DEAD**2)
+    weight = subject.constant(pair.chain.second.weight)
+    return input_squares(pair.chain, weight, len(variance))
+
+
+def _divided(pair: Pair, does: Function, by: Array, qtype: QType) -> dict[str, Array]:
+    """The constants of ``pair``: ``by`` = 1 / s into the first, the rest into the second."""
+    bias = does.bias.astype(np.float32)
+    outer = fake_quantize(bias, fit(channel_range(bias, None), qtype))
+    inner = (does.bias - outer) * by
+    return {
+        pair.first.weight: (does.weight * along(by, 0, does.weight.ndim)).astype(np.float32),
+        str(pair.first.bias): inner.astype(np.float32),
+        pair.second.weight: (1 / by).astype(np.float32).reshape(-1, *(1,) * (does.weight.ndim - 1)),
+        str(pair.second.bias): outer,
+    }
+
+
+def _windows(subject: Subject, layer: Layer, values: Values) -> Array:
+    """E|x|**2 over the windows that each output channel of ``layer`` meets; (channels,)."""
+    weight = subject.constant(layer.weight)
+    over = tuple(i for i in range(values[0].ndim) if i != 1)
+    squares = sum(np.square(v).sum(axis=over, dtype=np.float64) for v in values)
+    mean = np.asarray(squares) / (sum(v.size for v in values) / values[0].shape[1])
+    groups = int(str(layer.attributes.get("group", 1)))
+    per_group = mean.reshape(groups, -1).sum(axis=1) * np.prod(weight.shape[2:])
+    return np.repeat(per_group, len(weight) // groups)
+
+
+def _reach(weight: Array) -> Array:
+    return np.asarray(np.abs(weight).max(axis=tuple(range(1, weight.ndim))))
+
+
+def _is_scaling(weight: Array, layer: Layer) -> bool:
+    return _is_depthwise(layer) and weight.size == len(weight) and weight.ndim > 2
+
+
+def _is_depthwise(layer: Layer) -> bool:
+    return layer.weight_axis == 0 and int(str(layer.attributes.get("group", 1))) > 1
+
+
+def _is_convolution(view: GraphView, layer: Layer) -> bool:
+    return layer.weight_axis == 0 and view.constants[layer.weight].ndim > 2
