@@ -6,7 +6,8 @@ layer that reads them; no tensor between has another reader.  Scaling channel c 
     W1[c] *= t[c],   b1[c] *= t[c],   W2[.., c] /= t[c]
 
 then changes nothing, since the activation is positively homogeneous (Relu, LeakyRelu), or clips at
-bounds that the scaled channel does not reach (:class:`Chain`, ``bound``).
+bounds that the scaled channel does not reach (:class:`Chain`, ``bound``).  A layer without a bias
+has no ``b1`` to scale.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oq.ops import BOUNDED, HOMOGENEOUS, POOLING, RESHAPING
-from oq.refine.layers import Layer, along, find_layers
+from oq.refine.layers import NO_BIAS, Layer, along, find_layers
 from oq.spec import Array, Plan
 from oq.view import GraphView, NodeView
 
@@ -41,8 +42,8 @@ def find_chains(view: GraphView, plan: Plan) -> Iterator[Chain]:
     """Every chain between two quantized layers, in the order they run."""
     layers = {layer.node: layer for layer in find_layers(view, plan)}
     for layer in layers.values():
-        if layer.bias is None or not _own(view, layer):
-            continue
+        if (layer.bias is None and layer.why != NO_BIAS) or not _own(view, layer):
+            continue  # a bias that cannot be scaled
         found = _follow(view, layer, layers)
         if found is not None and _own(view, found.second):
             yield found
