@@ -11,6 +11,8 @@ one-op models for what their optimized graph holds:
 * Ops that only move values run on integers when both sides have one grid.
 * What would run slower in integers stays in float (:mod:`oq.speed`): a first layer's window over
   few channels, an average over windows, an Add between products and LayerNormalization.
+* Behind MatMulIntegerToFloat an Add is a pass of its own over the floats (1 to 8 % of a block of
+  two layers), so a MatMul without a bias is not given one.
 * Softmax in int8 has a step of 1/256 and makes ties of small probabilities, so it stays float.
 """
 
@@ -110,7 +112,12 @@ TARGET = Target(
     weights=INT8_NARROW,
     min_opset=13,
     exclusive=True,
-    refine=("bias", "ranges", "round"),  # weights have a scale per channel: equalize adds nothing
+    refine=(
+        "smooth",
+        "bias",
+        "ranges",
+        "round",
+    ),  # weights have a scale per channel: equalize adds nothing
     options={
         "platform": {"x86": as_is, "arm": on_arm},
         "attention": {"float": as_is, "int8": attention_in_int8},

@@ -10,7 +10,6 @@ from oq.predicates import bias_input
 from oq.spec import Array, Plan, SiteKey, key
 from oq.view import GraphView, NodeView
 
-
 NO_BIAS = "it has no bias"
 
 
