@@ -112,12 +112,8 @@ TARGET = Target(
     weights=INT8_NARROW,
     min_opset=13,
     exclusive=True,
-    refine=(
-        "smooth",
-        "bias",
-        "ranges",
-        "round",
-    ),  # weights have a scale per channel: equalize adds nothing
+    # no equalize: weights have a scale per channel, so it adds nothing
+    refine=("smooth", "bias", "ranges", "round"),
     options={
         "platform": {"x86": as_is, "arm": on_arm},
         "attention": {"float": as_is, "int8": attention_in_int8},

@@ -33,8 +33,8 @@ SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Fan:
-    """``tensor`` (.., channel) and its ``readers``; ``makers`` are the constants that scale it, with
-    their channel axes."""
+    """``tensor`` (.., channel) and its ``readers``; ``makers`` are the constants that scale it,
+    with their channel axes."""
 
     tensor: str
     makers: tuple[tuple[str, int], ...]
