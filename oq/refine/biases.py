@@ -17,11 +17,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from oq.errors import OptionError
 from oq.graph import Graph
 from oq.ready import Ready, plan_graph
 from oq.refine.layers import NO_BIAS, Layer, facts_bias, find_layers
 from oq.refine.subject import Subject
-from oq.spec import Own, Plan, SiteKey, key
+from oq.spec import Own, Plan, QuantSpec, SiteKey, key
 
 
 def give_biases(ready: Ready) -> tuple[Ready, frozenset[str]]:
@@ -72,9 +73,12 @@ def _given(
             graph.set_input(layer.node, slot, bias)
         else:
             adds.add(_add_behind(graph, layer, bias))
-    made = plan_graph(graph, ready.target, ready.wishes)
+    try:
+        made = plan_graph(graph, ready.target, ready.wishes)
+    except OptionError:  # the user speaks of layers that would not be there any more
+        return None
     inside = {n for g in made.plan.groups for n in g.nodes[1:]}
-    if not adds <= inside or _keys(made.plan, given) != _keys(ready.plan, set()):
+    if not adds <= inside or _specs(made.plan, given) != _specs(ready.plan, set()):
         return None
     if any(s.tensor in given and isinstance(s.spec, Own) for s in made.plan.sites):
         return None
@@ -98,5 +102,5 @@ def _add_behind(graph: Graph, layer: Layer, bias: str) -> str:
     return "" if producer is None else producer.name
 
 
-def _keys(plan: Plan, but: set[str]) -> set[SiteKey]:
-    return {key(s) for s in plan.sites if s.tensor not in but}
+def _specs(plan: Plan, but: set[str]) -> dict[SiteKey, QuantSpec]:
+    return {key(s): s.spec for s in plan.sites if s.tensor not in but}

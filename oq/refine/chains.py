@@ -103,7 +103,7 @@ def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain
         node = view.consumers(tensor)[0]
         if node.name in layers:
             second = layers[node.name]
-            if not _fits(view, layer, second) or tensor != node.inputs[0]:
+            if not _fits(view, layer, channels, second, tensor) or tensor != node.inputs[0]:
                 return None
             pads = second.attributes.get("pads", ()) or ()
             padded = padded or any(_numbers(pads)) or "auto_pad" in second.attributes
@@ -126,14 +126,18 @@ def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain
     return None
 
 
-def _fits(view: GraphView, first: Layer, second: Layer) -> bool:
-    """Whether the channels of ``first`` are the input channels of ``second``, alone or in rows."""
+def _fits(view: GraphView, first: Layer, made: str, second: Layer, read: str) -> bool:
+    """Whether the channels that ``first`` has ``made`` are the input channels of ``second`` in the
+    tensor that it has ``read``, alone or in rows."""
     channels = view.constants[first.weight].shape[first.weight_axis]
     shape = view.constants[second.weight].shape
+    matrix = view.rank(made) == view.rank(read) == 2
+    if len(shape) == 2 and first.axis == -1 and not matrix:  # rows of channels: nothing between
+        return made == read and shape[1 - second.weight_axis] == channels
     if len(shape) == 2:
-        return bool(shape[1 - second.weight_axis] % channels == 0)
+        return view.rank(read) == 2 and shape[1 - second.weight_axis] % channels == 0
     group = int(str(second.attributes.get("group", 1)))
-    return second.weight_axis == 0 and shape[1] * group == channels
+    return first.axis == 1 and second.weight_axis == 0 and shape[1] * group == channels
 
 
 def _limits(view: GraphView, node: NodeView) -> tuple[float, float] | None:
