@@ -232,6 +232,8 @@ def test_an_exported_encoder_is_smoothed_at_every_normalization() -> None:
         WIDTH, 2, 16, batch_first=True, norm_first=True, activation="gelu"
     )
     encoder = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    for place, values in enumerate(encoder.parameters()):
+        values.data += 0.01 * (place + 1)  # as trained: equal constants would be exported as one
     samples = {"src": np.concatenate([t["x"] for t in tokens(8)])}
     report = oq.quantize(
         encoder, "trt", samples, example_inputs=torch.zeros(2, 6, WIDTH), refine="smooth",
