@@ -48,7 +48,7 @@ def smooth(subject: Subject) -> Change:
     found = [found_at(view, node, layers) for node in view.nodes]
     fans = [fan for fan in found if isinstance(fan, Fan)]
     refused = [why for why in found if isinstance(why, str)]
-    others = f"{len(refused)} not ({refused[0]})" if refused else ""
+    others = f"{len(refused)} cannot be scaled ({refused[0]})" if refused else ""
     if not fans:
         return Change({}, others or "no normalization or linear layer feeds linear layers alone")
     ends = channel_extremes(subject.model, {f.tensor: -1 for f in fans}, all_samples(subject))
