@@ -156,6 +156,12 @@ OUTPUT_AXIS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1, "Ma
 ADDING = frozenset({"Add"})
 """Ops that add a constant operand as a bias."""
 
+NORMALIZING = frozenset({"LayerNormalization"})
+"""Ops whose constants scale and shift the channels of the last axis."""
+
+SCALING = frozenset({"Mul"})
+"""Ops that scale by a constant operand."""
+
 HOMOGENEOUS: Mapping[str, bool] = {"LeakyRelu": False, "PRelu": False, "Relu": True}
 """Activations with ``f(t x) = t f(x)`` for t > 0 -> whether they cut at 0."""
 
@@ -167,6 +173,12 @@ POOLING: Mapping[str, bool] = {"AveragePool": False, "GlobalAveragePool": True, 
 
 RESHAPING: Mapping[str, bool] = {"Flatten": True, "Reshape": False}
 """Ops that keep channels in order -> always, or only where one position is left."""
+
+IN_ORDER = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
+"""Ops that keep all values in their order: the last axis too, where its size stays."""
+
+PERMUTING = frozenset({"Transpose"})
+"""Ops that permute axes by ``perm``."""
 
 SCORING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
 """Last ops that turn scores into probabilities: errors show more evenly in front of them."""

@@ -145,8 +145,8 @@ def quantize(
         measured = settler.measure(used, Path(cache) if isinstance(cache, str) else cache)
     with clock.stage("refine"):
         solved = settler.solve(measured.statistics)
-        refined = improve(steps, settler, solved, source, used, seed)
-        solution = refined.subject.solution
+        refined = improve(steps, settler, solved, measured.statistics, source, used, seed)
+        solution, ready = refined.subject.solution, refined.ready or ready
     with clock.stage("emit"):
         quantized, findings, single = write_graph(ready, refined.subject, measured.statistics)
     found = None

@@ -231,6 +231,21 @@ def bias_input(node: NodeView) -> str | None:
     return None if row is None else _at(node, row.bias)
 
 
+def added_row(view: GraphView, node: NodeView) -> tuple[NodeView, str] | None:
+    """The Add that alone reads the MatMul ``node``, and its constant bias (out,), where all axes of
+    the MatMul's data are fixed and more than two: onnxruntime makes a Gemm of the two."""
+    readers = view.consumers(node.outputs[0])
+    if node.op != "MatMul" or view.edges(node.outputs[0]) != 1 or len(readers) != 1:
+        return None
+    info = view.tensors.get(node.inputs[0])
+    shape = (None,) if info is None or info.shape is None else info.shape
+    if readers[0].op != "Add" or len(shape) < 3 or not all(isinstance(s, int) for s in shape):
+        return None
+    bias = next((t for t in readers[0].inputs if t != node.outputs[0]), "")
+    is_row = view.is_constant(bias) and view.constants[bias].ndim == 1
+    return (readers[0], bias) if is_row else None
+
+
 def other_operand(match: Match, link: int) -> str | None:
     """The operand of the two-input node at ``link`` that does not come from inside the chain."""
     inside = {t for n in match.members for t in n.outputs}

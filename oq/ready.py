@@ -94,22 +94,28 @@ def make_methods(default: str, settings: Mapping[str, Any], wishes: Wishes) -> M
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Everything before data: the prepared graph, its float model and picture, and the plan."""
+    """Everything before data: the prepared graph, its float model and picture, and the plan, with
+    what the user wished of it."""
 
     target: Target
     graph: Graph
     model: onnx.ModelProto
     view: GraphView
     plan: Plan
+    wishes: Wishes
 
 
 def make_ready(model: onnx.ModelProto, profile: Target, wishes: Wishes) -> Ready:
     """Everything of ``model`` that is settled before data."""
-    layers = wishes.all_layers
-    graph = prepare(model, least_opset(profile, layers), profile.passes).graph
+    least = least_opset(profile, wishes.all_layers)
+    return plan_graph(prepare(model, least, profile.passes).graph, profile, wishes)
+
+
+def plan_graph(graph: Graph, profile: Target, wishes: Wishes) -> Ready:
+    """A prepared ``graph`` with its plan for the target ``profile``."""
     view = graph.view()
-    plan = apply_layers(decide(view, profile, wishes), view, profile, layers)
-    return Ready(profile, graph, graph.to_model(), view, plan)
+    plan = apply_layers(decide(view, profile, wishes), view, profile, wishes.all_layers)
+    return Ready(profile, graph, graph.to_model(), view, plan, wishes)
 
 
 def decide(view: GraphView, profile: Target, wishes: Wishes) -> Plan:

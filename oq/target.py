@@ -155,6 +155,8 @@ class Target:
     ``calibrator``, ``weight_range``: what serves it best when the user names none.
     ``legalize``: steps on the solved grids, in order.
     ``refine``: the steps of :mod:`oq.refine` that serve it when the user names none.
+    ``adds_bias``: ops without a slot for a bias whose kernel takes in an Add of a constant behind,
+    so that refinement may put one there at no cost.
     ``options``: ``--set key=value`` -> what it makes of the target; the first value of a key is
     the default and changes nothing.
     ``reasons``: why an op without a row stays in float, where there is more to say than that.
@@ -181,7 +183,8 @@ class Target:
     calibrator: str = "minmax"
     weight_range: str = "max"
     legalize: tuple[Legalizer, ...] = ()
-    refine: tuple[str, ...] = ("bias", "ranges", "equalize", "round")
+    refine: tuple[str, ...] = ("smooth", "bias", "ranges", "equalize", "round")
+    adds_bias: tuple[str, ...] = ()
     options: Mapping[str, Mapping[str, Callable[["Target"], "Target"]]] | None = None
     reasons: Mapping[str, str] | None = None
     per_channel: bool = True

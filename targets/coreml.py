@@ -67,6 +67,7 @@ TARGET = Target(
     min_opset=13,
     exclusive=True,
     float_outputs=True,
+    adds_bias=("MatMul",),
     rules=(
         OpRule((LAYER, SIGMOID), output=TO_ONE, unless=WEIGHTED),
         OpRule((LAYER, "Tanh"), output=AROUND_ZERO, unless=WEIGHTED),

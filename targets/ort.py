@@ -11,6 +11,10 @@ one-op models for what their optimized graph holds:
 * Ops that only move values run on integers when both sides have one grid.
 * What would run slower in integers stays in float (:mod:`oq.speed`): a first layer's window over
   few channels, an average over windows, an Add between products and LayerNormalization.
+* A MatMul of fixed sizes and an Add of a bias (out,) become a float Gemm; a bias (1, out) keeps
+  them apart (:mod:`oq.prepare.bias_as_matrix`).
+* Behind MatMulIntegerToFloat an Add is a pass of its own over the floats (1 to 8 % of a block of
+  two layers), so a MatMul without a bias is not given one.
 * Softmax in int8 has a step of 1/256 and makes ties of small probabilities, so it stays float.
 """
 
@@ -21,6 +25,7 @@ from oq.checks.obstacles import (
     float_output_without_int32_bias,
     int8_is_shared,
     int8_operand_is_stored,
+    row_bias_makes_a_gemm,
     signs_differ,
 )
 from oq.predicates import (
@@ -59,7 +64,12 @@ WEIGHTED = (data_is_not_float, weight_is_not_constant, bias_is_not_constant)
 FIRST = (window_of_few_channels,)
 BETWEEN = (both_come_in_float,)
 MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
-FUSION = (clamp_is_not_the_grid, signs_differ, float_output_without_int32_bias)
+FUSION = (
+    clamp_is_not_the_grid,
+    signs_differ,
+    float_output_without_int32_bias,
+    row_bias_makes_a_gemm,
+)
 ON_X86 = ("shared-int8", "loads")
 """Checks of int8 activations, which onnxruntime turns into uint8 on x86 only."""
 
@@ -110,7 +120,8 @@ TARGET = Target(
     weights=INT8_NARROW,
     min_opset=13,
     exclusive=True,
-    refine=("bias", "ranges", "round"),  # weights have a scale per channel: equalize adds nothing
+    # no equalize: weights have a scale per channel, so it adds nothing
+    refine=("smooth", "bias", "ranges", "round"),
     options={
         "platform": {"x86": as_is, "arm": on_arm},
         "attention": {"float": as_is, "int8": attention_in_int8},
@@ -193,7 +204,7 @@ TARGET = Target(
         rounds=("Conv", "Gemm"),
         obstacles=(*FUSION, int8_is_shared, int8_operand_is_stored),
     ),
-    passes=("plain_gemm", "shortcut_to_conv"),
+    passes=("plain_gemm", "bias_as_matrix", "shortcut_to_conv"),
     guarded=True,
     next_step='onnxruntime.InferenceSession("{output}")',
 )

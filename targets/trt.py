@@ -201,6 +201,7 @@ TARGET = Target(
     activations=INT8,
     weights=INT8_NARROW,
     min_opset=13,
+    adds_bias=("MatMul",),
     rules=RULES,
     options={
         "dtype": {"int8": as_is, "fp8": quantize_to_fp8},

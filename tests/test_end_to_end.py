@@ -197,8 +197,8 @@ def test_mobilenet(target: str) -> None:
         verify=False,
     )
     done, total = weighted_layers(result.report.plan)
-    assert total == 28
-    assert done == {"ort": 26}.get(target, 28)  # its first layers see 3 and 8 channels
+    # Two first layers see 3 and 8 channels; 22 uneven ones get a convolution that scales them.
+    assert (done, total) == {"ort": (26, 28), "dpu": (50, 50)}.get(target, (28, 28))
     assert oq.check(result.model, target) == ()
     onnx.checker.check_model(result.model, full_check=True)
     found = oq.verify(
@@ -212,7 +212,6 @@ def test_mobilenet(target: str) -> None:
     )
     (votes,) = found.literal.classes
     assert votes.top1 is not None and votes.top1_float is not None
-    # One power-of-two scale per tensor is too coarse for its depthwise layers: then it is said.
-    floor = votes.top1_float - (20 if target == "dpu" else 5)
-    assert votes.top1 >= floor or (target == "dpu" and found.collapse)
+    # One power-of-two scale per tensor and int8 biases: some points stay lost.
+    assert votes.top1 >= votes.top1_float - (12 if target == "dpu" else 5)
     assert found.literal.outputs[0].nonfinite == 0

@@ -6,7 +6,7 @@ Each looks at one match in a Q/DQ graph and returns None or a sentence; the coun
 
 import numpy as np
 
-from oq.predicates import bias_input, data_inputs, weight_input
+from oq.predicates import added_row, bias_input, data_inputs, weight_input
 from oq.qdq import Q, codes_dtype, constant, dequantized_by, stored
 from oq.target import Place
 from oq.view import GraphView, NodeView
@@ -52,6 +52,19 @@ def float_output_without_int32_bias(place: Place) -> str | None:
     if bias is None or (dq is not None and codes_dtype(place.view, dq) == "int32"):
         return None
     return "it writes float, for which its integer kernel needs an int32 bias"
+
+
+def row_bias_makes_a_gemm(place: Place) -> str | None:
+    """A MatMul of more than two axes, all of fixed size, and an Add of a bias (out,) are joined to
+    a Gemm before anything is quantized, and a Gemm with a float bias runs in float
+    (MatMulAddFusion, probed with onnxruntime 1.31)."""
+    found = added_row(place.view, place.match.anchor)
+    if found is None:
+        return None
+    return (
+        f"onnxruntime joins it and {found[0].name!r} to a Gemm, which reads the bias "
+        f"{found[1]!r} in float; with shape (1, out) it stays a MatMul"
+    )
 
 
 def int8_is_shared(place: Place) -> str | None:

@@ -13,6 +13,7 @@ from onnx import inliner
 
 from oq.errors import ModelError
 from oq.graph import Graph
+from oq.prepare.bias_as_matrix import bias_as_matrix
 from oq.prepare.drop_noops import drop_noops
 from oq.prepare.fold_affine import fold_affine
 from oq.prepare.fold_batchnorm import fold_batchnorm
@@ -48,6 +49,7 @@ BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
     "round_slopes": round_slopes,
     "write_attributes": write_attributes,
     "plain_gemm": plain_gemm,
+    "bias_as_matrix": bias_as_matrix,
     "shortcut_to_conv": shortcut_to_conv,
 }
 """Passes that pay on some targets only, which name them in ``Target.passes``; they run last."""

@@ -26,10 +26,10 @@ def absorb(subject: Subject) -> Change:
     chains = [
         c
         for c in find_chains(subject.view, subject.plan)
-        if c.floor and not c.padded and c.second.bias is not None
+        if c.floor and not c.padded and None not in (c.first.bias, c.second.bias)
     ]
     if not chains:
-        return Change({}, "no Relu before a layer without padding")
+        return Change({}, "no Relu between layers with a bias, the second without padding")
     axes = {c.tensor: c.first.axis for c in chains}
     ends = channel_extremes(subject.model, axes, all_samples(subject))
     changed: dict[str, Array] = {}

@@ -6,7 +6,8 @@ layer that reads them; no tensor between has another reader.  Scaling channel c 
     W1[c] *= t[c],   b1[c] *= t[c],   W2[.., c] /= t[c]
 
 then changes nothing, since the activation is positively homogeneous (Relu, LeakyRelu), or clips at
-bounds that the scaled channel does not reach (:class:`Chain`, ``bound``).
+bounds that the scaled channel does not reach (:class:`Chain`, ``bound``).  A layer without a bias
+has no ``b1`` to scale.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oq.ops import BOUNDED, HOMOGENEOUS, POOLING, RESHAPING
-from oq.refine.layers import Layer, along, find_layers
+from oq.refine.layers import NO_BIAS, Layer, along, find_layers
 from oq.spec import Array, Plan
 from oq.view import GraphView, NodeView
 from oq.weights import other_axes
@@ -42,8 +43,8 @@ def find_chains(view: GraphView, plan: Plan) -> Iterator[Chain]:
     """Every chain between two quantized layers, in the order they run."""
     layers = {layer.node: layer for layer in find_layers(view, plan)}
     for layer in layers.values():
-        if layer.bias is None or not _own(view, layer):
-            continue
+        if (layer.bias is None and layer.why != NO_BIAS) or not _own(view, layer):
+            continue  # a bias that cannot be scaled
         found = _follow(view, layer, layers)
         if found is not None and _own(view, found.second):
             yield found
@@ -111,7 +112,7 @@ def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain
         node = view.consumers(tensor)[0]
         if node.name in layers:
             second = layers[node.name]
-            if not _fits(view, layer, second) or tensor != node.inputs[0]:
+            if not _fits(view, layer, channels, second, tensor) or tensor != node.inputs[0]:
                 return None
             pads = second.attributes.get("pads", ()) or ()
             padded = padded or any(_numbers(pads)) or "auto_pad" in second.attributes
@@ -134,14 +135,18 @@ def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain
     return None
 
 
-def _fits(view: GraphView, first: Layer, second: Layer) -> bool:
-    """Whether the channels of ``first`` are the input channels of ``second``, alone or in rows."""
+def _fits(view: GraphView, first: Layer, made: str, second: Layer, read: str) -> bool:
+    """Whether the channels that ``first`` has ``made`` are the input channels of ``second`` in the
+    tensor that it has ``read``, alone or in rows."""
     channels = view.constants[first.weight].shape[first.weight_axis]
     shape = view.constants[second.weight].shape
+    matrix = view.rank(made) == view.rank(read) == 2
+    if len(shape) == 2 and first.axis == -1 and not matrix:  # rows of channels: nothing between
+        return made == read and shape[1 - second.weight_axis] == channels
     if len(shape) == 2:
-        return bool(shape[1 - second.weight_axis] % channels == 0)
+        return view.rank(read) == 2 and shape[1 - second.weight_axis] % channels == 0
     group = int(str(second.attributes.get("group", 1)))
-    return second.weight_axis == 0 and shape[1] * group == channels
+    return first.axis == 1 and second.weight_axis == 0 and shape[1] * group == channels
 
 
 def limits(view: GraphView, node: NodeView) -> tuple[float, float] | None:

@@ -39,7 +39,7 @@ def equalize(subject: Subject) -> Change:
     """New weights and biases for every chain that gains."""
     chains = tuple(find_chains(subject.view, subject.plan))
     if not chains:
-        return Change({}, "no two layers follow each other alone")
+        return Change({}, "no two layers with constants of their own follow each other alone")
     axes = {c.tensor: c.first.axis for c in chains}
     ends = channel_extremes(subject.model, axes, all_samples(subject))
     changed: dict[str, Array] = {}
@@ -47,10 +47,11 @@ def equalize(subject: Subject) -> Change:
     for chain in chains:
         by = factors(subject, chain, changed, *ends[chain.tensor])
         scaled += int(np.count_nonzero(by != 1))
-        first, second, bias = chain.first.weight, chain.second.weight, chain.first.bias or ""
+        first, second, bias = chain.first.weight, chain.second.weight, chain.first.bias
         changed[first] = scale_first(chain, _now(subject, changed, first), by)
-        values = _now(subject, changed, bias)
-        changed[bias] = (values * by.reshape(values.shape)).astype(values.dtype)
+        if bias is not None:
+            values = _now(subject, changed, bias)
+            changed[bias] = (values * by.reshape(values.shape)).astype(values.dtype)
         changed[second] = scale_second(chain, _now(subject, changed, second), 1 / by)
     return Change(changed, f"{scaled} channels of {len(chains)} tensors scaled")
 

@@ -11,6 +11,8 @@ from oq.spec import Array, Plan, SiteKey, key
 from oq.view import GraphView, NodeView
 from oq.weights import other_axes
 
+NO_BIAS = "it has no bias"
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -86,7 +88,7 @@ def _bias(view: GraphView, node: NodeView, channels: int) -> tuple[str, str | No
             if len(other) == 1 and view.is_constant(other[0]):
                 last, bias = readers[0].name, other[0]
     if bias is None:
-        return node.name, None, "it has no bias"
+        return node.name, None, NO_BIAS
     if not view.is_constant(bias) or view.constants[bias].size != channels:
         return node.name, None, "its bias is not one constant per output channel"
     if view.constants[bias].dtype != np.float32 or node.attributes.get("beta", 1.0) != 1.0:

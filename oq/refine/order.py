@@ -1,7 +1,8 @@
 """The steps by name, in the order they are tried.
 
-The mean errors first, since they hide what the others gain; then what moves ranges, and what rounds
-to the grids that are final by then.
+Outliers first: next to them nothing else can be judged, and no later step is done again yet.  Then
+the mean errors, since they hide what the others gain; then what moves ranges, and what rounds to
+the grids that are final by then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from oq.refine.bias import correct_bias
 from oq.refine.equalize import equalize
 from oq.refine.feedback import round_with_feedback
 from oq.refine.rescale import rescale
+from oq.refine.smooth import smooth
 from oq.refine.step import Change, Step
 from oq.refine.subject import Subject
 
@@ -23,6 +25,11 @@ def measure_anew(_subject: Subject) -> Change:
 
 
 STEPS: Mapping[str, Step] = {
+    "smooth": Step(
+        "outliers in front of linear layers moved into their weights (SmoothQuant)",
+        smooth,
+        early=True,
+    ),
     "bias": Step("mean error of each layer's output, taken back in its bias", correct_bias),
     "ranges": Step(
         "ranges with the least squared error (calibrator mse)",

@@ -8,13 +8,14 @@ were kept are done again on it, so that what is compared are two finished models
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 from oq.data.source import Fitted, subset
 from oq.errors import DataError
-from oq.ready import BATCH, divide
+from oq.ready import BATCH, Ready, divide
+from oq.refine.biases import drop_biases, give_biases
 from oq.refine.judge import Judge
 from oq.refine.order import STEPS
 from oq.refine.outcome import Outcome
@@ -22,6 +23,7 @@ from oq.refine.settle import Settler
 from oq.refine.step import Step
 from oq.refine.subject import Feeds, Subject
 from oq.solve import Solution
+from oq.statistics import Statistics
 from oq.view import GraphView
 
 SAMPLES_FROM, SAMPLES_TO = 16, 128
@@ -40,18 +42,26 @@ class Refined:
 
     subject: Subject
     outcomes: tuple[Outcome, ...] = ()
+    ready: Ready | None = None
+    """What is written in place of what the run was planned on: its layers have biases."""
 
 
 def improve(
     names: Sequence[str],
     settler: Settler,
     solution: Solution,
+    seen: Mapping[str, Statistics],
     source: Fitted | None,
     calibrated: Fitted | None,
     seed: int,
 ) -> Refined:
     """The stage: ``solution``, refined on samples of ``source`` and judged on those that
-    verification holds back.  Ranges are measured anew on what was ``calibrated`` on."""
+    verification holds back.  Ranges are measured anew on what was ``calibrated`` on; ``seen`` are
+    the statistics of the run.
+
+    Layers without a bias have one while steps are tried (:mod:`oq.refine.biases`), and keep it only
+    where a step that was kept has used it.
+    """
     ready = settler.ready
     subject = Subject(ready.model, ready.view, ready.plan, solution, ())
     if not names:
@@ -70,15 +80,30 @@ def improve(
         elif STEPS[name].calibrator and settler.calibrated:
             denied[name] = "the calibrator is given"
 
+    ready, given = give_biases(settler.ready)
+    if given:
+        settler = replace(settler, ready=ready)
+        solution = settler.solve(seen)
+
     def again(changed: Subject, calibrator: str | None) -> Solution:
         return settler.again(changed, calibrated, calibrator)
 
-    subject = replace(subject, samples=samples, source=calibrated)
+    begun = Subject(ready.model, ready.view, ready.plan, solution, samples, calibrated)
     allowed = [n for n in names if n not in denied]
-    refined = refine(allowed, subject, unseen, again)
+    refined = refine(allowed, begun, unseen, again)
     told = (*refined.outcomes, *(_undone(n, why) for n, why in denied.items()))
-    kept = replace(refined.subject, samples=(), source=None)
-    return Refined(kept, tuple(sorted(told, key=lambda o: list(STEPS).index(o.step))))
+    kept = _settled(refined.subject, begun, subject, given)
+    outcomes = tuple(sorted(told, key=lambda o: list(STEPS).index(o.step)))
+    return Refined(kept, outcomes, ready if kept.plan is ready.plan else None)
+
+
+def _settled(found: Subject, begun: Subject, plain: Subject, given: frozenset[str]) -> Subject:
+    """``found``, refined from ``begun``, without the ``given`` biases where none of them is used;
+    ``plain``, which never had them, where nothing was kept at all."""
+    if found is begun:
+        return plain
+    dropped = drop_biases(plain, found, given) if given else None
+    return replace(dropped or found, samples=(), source=None)
 
 
 def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds], again: Again) -> Refined:

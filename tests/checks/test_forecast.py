@@ -22,7 +22,7 @@ from tests.graphs import Net
 from tests.light import light
 from tests.pairs import ZERO, conv, dequantize, pair, quantize, stored
 from tests.real import CIFAR, IMAGENET, needs_real
-from tests.small import random_feeds
+from tests.small import normal, random_feeds, small
 
 REAL_MODELS = [*CIFAR.glob("*.onnx"), *IMAGENET.glob("*.onnx")]
 NAMES = ("residual", "separable", "transformer")
@@ -58,6 +58,20 @@ def quantized(model: Path | onnx.ModelProto, target: str) -> onnx.ModelProto:
 def test_bundled_models(name: str, target: str) -> None:
     model = quantized(BUNDLED / f"{name}.onnx", target)
     assert foresee(model).kernels == integer_kernels(model)
+
+
+def test_a_linear_layer_of_fixed_size_and_the_shape_of_its_bias() -> None:
+    """oq writes the shape that keeps the integer kernel; of the other it says what it costs."""
+    text = (
+        "net (float[2,3,4] x) => (float[2,3,6] y) { m = MatMul(x, w) s = Add(m, b) y = Softmax(s) }"
+    )
+    model = quantized(small(text, {"w": normal(4, 6), "b": normal(6, seed=1)}), "ort")
+    node = next(n.name for n in model.graph.node if n.op_type == "MatMul")
+    assert foresee(model).kernels == integer_kernels(model) == 1
+    bias = next(t for t in model.graph.initializer if list(t.dims) == [1, 6])
+    del bias.dims[0]
+    assert foresee(model).kernels == integer_kernels(model) == 0
+    assert "to a Gemm, which reads the bias" in reason(model, node)
 
 
 @pytest.mark.slow

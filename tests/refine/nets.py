@@ -10,6 +10,7 @@ from oq.calibration.collect import collect, tensors_to_calibrate
 from oq.calibrators.minmax import MinMax
 from oq.overrides import Wishes
 from oq.ready import make_ready
+from oq.refine.biases import give_biases
 from oq.refine.subject import Subject
 from oq.solve import solve
 from oq.spec import Array, Batch
@@ -67,11 +68,21 @@ NETS: dict[str, Callable[[], onnx.ModelProto]] = {
 }
 
 
-def subject(model: onnx.ModelProto, target: str | Target = "ort", count: int = 3) -> Subject:
-    """``model`` between solve and emit, with min-max ranges of its samples."""
+def subject(
+    model: onnx.ModelProto,
+    target: str | Target = "ort",
+    count: int = 3,
+    *,
+    samples: tuple[dict[str, Array], ...] | None = None,
+    biases: bool = False,
+) -> Subject:
+    """``model`` between solve and emit, with min-max ranges of its samples (default: batches);
+    with ``biases`` every layer has one that can."""
     profile = registry.target(target) if isinstance(target, str) else target
     ready = make_ready(model, profile, Wishes())
-    samples = batches(count)
+    if biases:
+        ready, _ = give_biases(ready)
+    samples = batches(count) if samples is None else samples
     wanted = tensors_to_calibrate(ready.plan, ready.view)
     statistics = collect(ready.model, wanted, [Batch(s) for s in samples])
     found = solve(ready.plan, ready.view, statistics, MinMax(), legalize=profile.legalize)

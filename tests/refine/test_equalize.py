@@ -119,6 +119,22 @@ def test_tensors_with_two_readers_are_no_chain() -> None:
     assert [c.first.node for c in find_chains(found.view, found.plan)] == ["n_b"]
 
 
+def test_layers_without_a_bias_are_scaled_too() -> None:
+    """They have nothing to scale but their weights; a bias that cannot be scaled forbids it."""
+    model = relu_chain()
+    nodes = {n.name: n for n in model.graph.node}
+    del nodes["n_b"].input[2]
+    nodes["n_c"].input[2] = "b_a"
+    before = subject(model)
+    found = [c.first.node for c in find_chains(before.view, before.plan)]
+    assert found == ["n_b", "n_g"]  # n_a and n_c share a bias
+    after = before.remade(equalize(before).constants)
+    assert np.abs(after.constant("w_b") / before.constant("w_b") - 1).max() > 0.5
+    unseen = batches(4, shift=-1, seed=99)
+    assert far(run(after.model, unseen), run(before.model, unseen)) < 1e-5
+    assert absorb(before).constants == {}  # nothing to take a least value from, or to give it to
+
+
 def test_input_channels_of_grouped_weights() -> None:
     """Against loops over the definition of a grouped convolution."""
     found: Subject = subject(relu_chain())
@@ -155,3 +171,20 @@ def test_per_tensor_weights_are_made_equal() -> None:
     front = np.abs(change.constants["w_g"]).max(axis=1)
     behind = input_reach(chain, change.constants["w_h"], 3)
     np.testing.assert_allclose(front, behind, rtol=1e-5)
+
+
+def test_channels_and_columns_are_told_apart() -> None:
+    """A MatMul of an image multiplies its columns; its products have channels in another place."""
+    net = Net()
+    net.node("Relu", [net.conv(net.input("x"), "a")], "ra")
+    net.constants["w_a"] *= np.asarray([4, 1, 0.2, 0.05], np.float32).reshape(-1, 1, 1, 1)
+    net.node("MatMul", ["ra", net.weight("w_m", 8, CHANNELS)], "m")
+    net.constants["w_m"] *= np.asarray([4, 1, 0.2, 0.05], np.float32)
+    net.conv(net.node("Relu", ["m"], "rm"), "c")
+    net.node("MatMul", [net.node("Relu", ["c"], "rc"), net.weight("w_o", CHANNELS, 8)], "o")
+    net.node("MatMul", [net.node("Relu", ["o"], "ro"), net.weight("w_y", 8, 3)], "y")
+    before = subject(net.model("y"), "trt")
+    found = [(c.first.node, c.second.node) for c in find_chains(before.view, before.plan)]
+    assert found == [("n_o", "n_y")]
+    after = before.remade(equalize(before).constants)
+    assert far(run(after.model, batches(seed=5)), run(before.model, batches(seed=5))) < 1e-5

@@ -1,0 +1,106 @@
+"""Layers that have no bias get one of zeros, so that there is something to correct.
+
+A layer made without a bias, or whose BatchNormalization cannot be folded, has no constant that
+could take its mean error back (:mod:`oq.refine.bias`).  A bias of zeros changes nothing by itself:
+
+    Conv(x, W) -> Conv(x, W, 0),   Gemm(x, W) -> Gemm(x, W, 0),   MatMul(x, W) -> MatMul(x, W) + 0
+
+The last one only where the target's kernel takes the Add in (``Target.adds_bias``).  The plan is
+made anew with the biases in, and every grid that it had must stay where it was.
+
+Left without are layers whose bias the target gives a grid of its own, which would be that of
+zeros (the DPU), and a grouped ConvTranspose, whose weight does not say how many channels leave it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from oq.errors import OptionError
+from oq.graph import Graph
+from oq.ready import Ready, plan_graph
+from oq.refine.layers import NO_BIAS, Layer, facts_bias, find_layers
+from oq.refine.subject import Subject
+from oq.spec import Own, Plan, QuantSpec, SiteKey, key
+
+
+def give_biases(ready: Ready) -> tuple[Ready, frozenset[str]]:
+    """``ready`` with a bias of zeros (channels,) for every layer that the target lets have one, and
+    the names of these constants; ``ready`` itself where there are none."""
+    bare = list(_bare(ready))
+    for chosen in (bare, [b for b in bare if b[1] is not None]):
+        found = _given(ready, chosen)
+        if found is not None:
+            return found
+    return ready, frozenset()
+
+
+def drop_biases(plain: Subject, subject: Subject, given: frozenset[str]) -> Subject | None:
+    """What ``subject`` has become, done to ``plain``, which has no ``given`` biases; None where one
+    of them is used."""
+    if any(np.any(values) for name, values in subject.constants.items() if name in given):
+        return None
+    early = {n: v for n, v in subject.early.items() if n not in given}
+    others = {n: v for n, v in subject.constants.items() if n not in given}
+    made = replace(plain, solution=subject.solution)
+    return (made.remade(early) if early else made).put(others)
+
+
+def _bare(ready: Ready) -> Iterator[tuple[Layer, int | None, int]]:
+    """The layers that can be given a bias, its slot (None: an Add behind), and its channels."""
+    for layer in find_layers(ready.view, ready.plan):
+        slot = facts_bias(ready.view.node(layer.node))
+        grouped = int(str(layer.attributes.get("group", 1))) > 1 and layer.weight_axis != 0
+        possible = slot is not None or layer.op in ready.target.adds_bias
+        if layer.why == NO_BIAS and possible and not grouped:
+            yield layer, slot, ready.view.constants[layer.weight].shape[layer.weight_axis]
+
+
+def _given(
+    ready: Ready, bare: list[tuple[Layer, int | None, int]]
+) -> tuple[Ready, frozenset[str]] | None:
+    """``ready`` with biases for ``bare`` layers; None where there are none, or where the plan would
+    become another one."""
+    if not bare:
+        return None
+    graph = Graph(ready.model)
+    given, adds = set(), set()
+    for layer, slot, channels in bare:
+        bias = graph.add_constant(f"{layer.node}_bias", np.zeros(channels, np.float32))
+        given.add(bias)
+        if slot is not None:
+            graph.set_input(layer.node, slot, bias)
+        else:
+            adds.add(_add_behind(graph, layer, bias))
+    try:
+        made = plan_graph(graph, ready.target, ready.wishes)
+    except OptionError:  # the user speaks of layers that would not be there any more
+        return None
+    inside = {n for g in made.plan.groups for n in g.nodes[1:]}
+    if not adds <= inside or _specs(made.plan, given) != _specs(ready.plan, set()):
+        return None
+    if any(s.tensor in given and isinstance(s.spec, Own) for s in made.plan.sites):
+        return None
+    return made, frozenset(given)
+
+
+def _add_behind(graph: Graph, layer: Layer, bias: str) -> str:
+    """An Add of ``bias`` behind ``layer``, under the name of its output; returns the Add's name."""
+    output = graph.view().node(layer.node).outputs[0]
+    product = graph.split_output(output, f"{output}_product")
+    made = graph.add_node(
+        "Add",
+        (product, bias),
+        f"{output}_biased",
+        name=f"{layer.node}_Add",
+        like=output,
+        dtype="float32",
+    )
+    graph.give_output(output, made)
+    producer = graph.view().producer(output)
+    return "" if producer is None else producer.name
+
+
+def _specs(plan: Plan, but: set[str]) -> dict[SiteKey, QuantSpec]:
+    return {key(s): s.spec for s in plan.sites if s.tensor not in but}
