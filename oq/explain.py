@@ -7,7 +7,7 @@ from typing import assert_never
 
 from oq.errors import OptionError
 from oq.ops import facts
-from oq.report import WIDTH, item, skip_lines, weighted_layers
+from oq.report import WIDTH, counted, item, skip_lines, weighted_layers
 from oq.spec import Fixed, Group, Own, Plan, Product, QuantSpec, Share, Site
 from oq.view import GraphView
 
@@ -17,7 +17,7 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     done, total = weighted_layers(plan)
     yield (
         f"target {plan.target}: {done} of {total} weighted layers quantized, "
-        f"{len(plan.sites)} sites, {len(plan.skips)} nodes left in float"
+        f"{counted(len(plan.sites), 'site')}, {counted(len(plan.skips), 'node')} left in float"
     )
     yield ""
     yield "kernels"

@@ -30,7 +30,7 @@ from oq.dpu.checks import (
     several_scales,
     split_kernel,
 )
-from oq.ops import facts, weight_axis
+from oq.ops import WHOLE_AXIS, facts, weight_axis
 from oq.qdq import DQ, Q, above_pair, constant, pairs
 from oq.spec import Array
 from oq.target import Target
@@ -216,7 +216,8 @@ def split_fusion(view: GraphView) -> Iterator[Found]:
     """No Q/DQ between a layer and its activation."""
     for node in view.nodes:
         row = facts(node.op)
-        above = above_pair(view, node.inputs[0]) if row and row.kind == "activation" else None
+        fits = row is not None and row.kind == "activation" and node.op not in WHOLE_AXIS
+        above = above_pair(view, node.inputs[0]) if fits else None
         facts_above = None if above is None else facts(above.op)
         if above is not None and facts_above is not None and facts_above.weight is not None:
             yield node.name, f"a Q/DQ pair stands between {above.op} {above.name!r} and it"

@@ -91,7 +91,10 @@ TARGET = Target(
         "LayerNormalization": "Core ML keeps normalization in float16",
         "Mul": "the Neural Engine was reported to multiply quantized tensors wrongly",
         "Resize": "Core ML has no quantized resize",
-        "Sigmoid": "a lone activation stays in float16",
+        "LRN": "Core ML keeps normalization in float16",
+        **dict.fromkeys(
+            (*ACTIVATION, *SIGMOID, "PRelu", "Tanh"), "a lone activation stays in float16"
+        ),
         "Softmax": "Core ML keeps softmax in float16",
     },
     checks=(

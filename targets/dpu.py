@@ -9,6 +9,8 @@ The rules, from Quark (``npu_cnn_quantizer``, ``refine``, ``simulate_dpu``) and 
   LeakyReLU, but not HardSigmoid or HardSwish.
 * Concat, pools, Pad and Slice have one position on all sides.  The other inequalities between
   positions are in :mod:`oq.dpu.positions`, solved before weights are rounded.
+* A BatchNormalization that no layer absorbs becomes a depthwise convolution, a grouped convolution
+  one per group, and a mean over more than 512 values a mean of means, as Quark does all three.
 * LeakyReLU's slope is 26/256 in the edge DPU, which ``0.1`` becomes; ``--set device=npu`` takes
   every k/256 and states no limits on sizes.
 * The hardware's mean is ``sum * N / 2**M`` (0.984 of the true one for 3x3).  AMD's quantizer
@@ -93,12 +95,13 @@ def rules(sizes: tuple[Predicate, ...], slope: Predicate) -> tuple[OpRule, ...]:
 
 def for_device(target: Target, device: str) -> Target:
     """``target`` within the sizes that ``device`` states."""
-    return replace(target, rules=rules((EXCEEDS[device],), slope_is_not_in_hardware))
+    passes = tuple(p for p in target.passes if p != "norm_to_conv")  # no depthwise 1x1 kernel
+    return replace(target, passes=passes, rules=rules((EXCEEDS[device],), slope_is_not_in_hardware))
 
 
 def for_npu(target: Target) -> Target:
     """``target`` for Ryzen AI, whose limits are not public and which takes slopes of k/256."""
-    passes = tuple(p for p in target.passes if p != "round_edge_slope")
+    passes = tuple(p for p in target.passes if p not in {"round_edge_slope", "split_groups"})
     return replace(target, rules=rules((), slope_is_no_256th), passes=(*passes, "round_slopes"))
 
 
@@ -116,7 +119,7 @@ TARGET = Target(
     refine=("bias", "equalize", "round"),
     weight_range="mse",
     verified_in="dpu",
-    passes=("write_attributes", "round_edge_slope"),
+    passes=("norm_to_conv", "split_groups", "split_mean", "write_attributes", "round_edge_slope"),
     legalize=(legalize, report_lost_channels),
     rules=rules((EXCEEDS["DPUCZDX8G"],), slope_is_not_in_hardware),
     options={
@@ -133,6 +136,7 @@ TARGET = Target(
     },
     reasons={
         "Div": "the DPU has no division; the CPU runs it",
+        "LRN": "the CPU runs it",
         "LayerNormalization": "the CPU runs it",
         "PRelu": "only one slope for all channels (LeakyRelu) is in hardware everywhere",
         "Sigmoid": "the CPU runs it; --set sigmoid=hard makes it a HardSigmoid, another function",

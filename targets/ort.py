@@ -149,6 +149,7 @@ TARGET = Target(
         OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
     ),
     reasons={
+        "BatchNormalization": "onnxruntime has no integer kernel for it",
         "Clip": "it belongs to the kernel in front of it, which runs in float",
         "ConvTranspose": "onnxruntime has no integer kernel for it",
         "Div": "onnxruntime has no integer kernel for it",
@@ -158,6 +159,7 @@ TARGET = Target(
         "HardSigmoid": "onnxruntime has no integer kernel for it",
         "HardSwish": "onnxruntime has no integer kernel for it",
         "InstanceNormalization": "onnxruntime has no integer kernel for it",
+        "LRN": "onnxruntime has no integer kernel for it",
         "LayerNormalization": "onnxruntime has no integer kernel for it",
         "Max": "onnxruntime has no integer kernel for it",
         "Min": "onnxruntime has no integer kernel for it",

@@ -153,6 +153,13 @@ def quantize_to_fp8(target: Target) -> Target:
         weights=replace(FLOAT8, scale=target.weights.scale),
         min_opset=max(19, target.min_opset),
         rules=(*rules, attention),
+        reasons={
+            **(target.reasons or {}),
+            **dict.fromkeys(
+                ("AveragePool", "ConvTranspose", "GlobalAveragePool", "Resize"),
+                "TensorRT has no FP8 form of it",
+            ),
+        },
     )
 
 
@@ -212,7 +219,11 @@ TARGET = Target(
     reasons={
         "Add": "no convolution branch takes it into its kernel; a lone Add is a float kernel",
         "Div": "TensorRT runs lone elementwise ops in float",
-        "Gelu": "TensorRT runs lone activations in float",
+        "BatchNormalization": "no convolution in front of it takes it into its kernel",
+        "LRN": "TensorRT keeps normalization in float",
+        **dict.fromkeys(
+            (*ACTIVATION, "HardSigmoid", "PRelu"), "TensorRT runs lone activations in float"
+        ),
         "Mul": "TensorRT runs lone elementwise ops in float",
         "ConvTranspose": "TensorRT releases disagree on its weight axis, so its int8 is opt-in",
         "Softmax": "TensorRT keeps softmax in float",

@@ -21,11 +21,14 @@ from oq.prepare.fold_pad import fold_pad
 from oq.prepare.harden_sigmoid import harden_sigmoid
 from oq.prepare.infer_types import infer_types
 from oq.prepare.mean_to_pool import mean_to_pool
+from oq.prepare.norm_to_conv import norm_to_conv
 from oq.prepare.outcome import Outcome
 from oq.prepare.plain_gemm import plain_gemm
 from oq.prepare.raise_opset import raise_opset
 from oq.prepare.round_slopes import round_edge_slope, round_slopes
 from oq.prepare.shortcut_to_conv import shortcut_to_conv
+from oq.prepare.split_groups import split_groups
+from oq.prepare.split_mean import split_mean
 from oq.prepare.sum_to_add import sum_to_add
 from oq.prepare.write_attributes import write_attributes
 
@@ -41,6 +44,9 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
 )
 
 BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
+    "norm_to_conv": norm_to_conv,
+    "split_groups": split_groups,
+    "split_mean": split_mean,
     "harden_sigmoid": harden_sigmoid,
     "round_edge_slope": round_edge_slope,
     "round_slopes": round_slopes,
