@@ -8,7 +8,7 @@ from typing import assert_never
 from oq.errors import OptionError
 from oq.ops import facts
 from oq.report import WIDTH, counted, item, skip_lines, weighted_layers
-from oq.spec import Fixed, Group, Own, Plan, Product, QuantSpec, Share, Site
+from oq.spec import Fixed, Group, Own, Plan, Product, QuantSpec, Scaled, Share, Site
 from oq.view import GraphView
 
 
@@ -140,6 +140,8 @@ def describe(spec: QuantSpec) -> str:
             return f"{qtype} {grain}"
         case Share(source):
             return f"the grid of {source}"
+        case Scaled(source, factor):
+            return f"the grid of {source}, its scale times {factor:g}"
         case Fixed(qtype, scale, zero):
             return f"{qtype} with scale {scale:g} and zero point {zero}"
         case Product(qtype, data, weight):

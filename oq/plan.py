@@ -15,6 +15,7 @@ site is for everybody; z is the output of a row with SAME, so it shares the grid
 import fnmatch
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from math import frexp
 
 from oq.errors import OptionError
 from oq.ops import BODIES, SHAPE_OPS, weight_axis
@@ -22,6 +23,7 @@ from oq.predicates import (
     bias_input,
     constant_is_not_finite,
     data_inputs,
+    factor_of,
     is_copy,
     is_never_negative,
     weight_input,
@@ -36,6 +38,7 @@ from oq.spec import (
     QuantSpec,
     Refusal,
     Role,
+    Scaled,
     Share,
     Site,
     Skip,
@@ -199,6 +202,8 @@ def _site(
     if match is not None and _wants_own(match, request):
         output = match.rule.output
         spec = output if isinstance(output, Fixed) else _own(view, target, tensor)
+        if output is Output.SCALED:
+            spec = _derived(view, target, match.anchor, sites) or spec
         return Site(tensor, spec, "activation", match.name)
     if request is None:
         return None
@@ -234,7 +239,21 @@ def _wants_own(match: Match, request: Request | None) -> bool:
         return request is not None
     if output is Output.UNITED:
         return match.rule.inputs  # without, it only moves values
-    return output is Output.OWN or isinstance(output, Fixed)
+    return output in {Output.OWN, Output.SCALED} or isinstance(output, Fixed)
+
+
+def _derived(
+    view: GraphView, target: Target, node: NodeView, sites: Mapping[str, Site]
+) -> Scaled | None:
+    """The grid of what ``node`` reads times its constant, where it reads one and that is all right
+    (:func:`oq.predicates.factor_of`)."""
+    found = factor_of(view, node)
+    if found is None or found[0] not in sites:
+        return None
+    tensor, factor = found
+    if target.activations.scale == "power_of_two" and frexp(factor)[0] != 0.5:
+        return None
+    return Scaled(tensor, factor)
 
 
 def _own(view: GraphView, target: Target, tensor: str) -> QuantSpec:

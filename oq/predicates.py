@@ -147,6 +147,20 @@ def is_shorter_branch(view: GraphView, match: Match) -> str | None:
     )
 
 
+def factor_of(view: GraphView, node: NodeView) -> tuple[str, float] | None:
+    """(x, c) where ``node`` computes ``x * c`` for one constant c > 0, or None.
+
+    A negative c would turn the codes round, which no kernel with zero point 0 holds; several values
+    would need a scale each.
+    """
+    constant = [t for t in node.inputs if view.is_constant(t)]
+    varying = [t for t in node.inputs if not view.is_constant(t)]
+    if node.op != "Mul" or len(constant) != 1 or view.constants[constant[0]].size != 1:
+        return None
+    factor = float(view.constants[constant[0]].reshape(()))
+    return (varying[0], factor) if 0 < factor < np.inf else None
+
+
 def is_never_negative(view: GraphView, tensor: str) -> bool:
     """Whether the graph alone proves it: behind a ReLU, a sigmoid, a Clip from 0 or more, and what
     only moves, averages, adds or multiplies such values."""

@@ -76,7 +76,7 @@ def to_json(value: Any) -> Any:
 
 
 def _is_spec(value: Any) -> bool:
-    return type(value).__name__ in {"Own", "Share", "Fixed", "Product"}
+    return type(value).__name__ in {"Own", "Share", "Scaled", "Fixed", "Product"}
 
 
 def weighted_layers(plan: Plan) -> tuple[int, int]:

@@ -123,14 +123,21 @@ TARGET = Target(
         OpRule(("MatMul", "Add"), output=Output.WANTED, unless=(*MATMUL, operand_varies)),
         OpRule(("MatMul",), output=Output.WANTED, unless=MATMUL),
         OpRule(
-            ("Add", "Relu"),
+            ("Add", RELU),
             output=Output.OWN,
             constants=True,
             unless=(data_is_not_float,),
             slower=BETWEEN,
         ),
         OpRule(
-            (("Add", "Mul"),),
+            ("Mul",),
+            output=Output.SCALED,
+            constants=True,
+            unless=(data_is_not_float,),
+            slower=BETWEEN,
+        ),
+        OpRule(
+            ("Add",),
             output=Output.OWN,
             constants=True,
             unless=(data_is_not_float,),
@@ -195,7 +202,7 @@ TARGET = Target(
         rounds=("Conv", "Gemm"),
         obstacles=(*FUSION, int8_is_shared, int8_operand_is_stored),
     ),
-    passes=("plain_gemm", "shortcut_to_conv"),
+    passes=("div_to_mul", "inner_norm_to_conv", "plain_gemm", "shortcut_to_conv"),
     guarded=True,
     next_step='onnxruntime.InferenceSession("{output}")',
 )

@@ -17,10 +17,19 @@ from oq.view import GraphView, NodeView
 
 def norm_to_conv(graph: Graph) -> Outcome:
     """Rewrite every BatchNormalization of images whose parameters are constants."""
+    return _to_conv(graph, inner=False)
+
+
+def inner_norm_to_conv(graph: Graph) -> Outcome:
+    """The same, but for one that reads a graph input: there float values are at hand."""
+    return _to_conv(graph, inner=True)
+
+
+def _to_conv(graph: Graph, *, inner: bool) -> Outcome:
     view = graph.view()
     changed, refusals = 0, []
     for norm in view.nodes:
-        if norm.op != "BatchNormalization":
+        if norm.op != "BatchNormalization" or (inner and view.producer(norm.inputs[0]) is None):
             continue
         reason = _refuse(view, norm)
         if reason is None:

@@ -13,6 +13,7 @@ from onnx import inliner
 
 from oq.errors import ModelError
 from oq.graph import Graph
+from oq.prepare.div_to_mul import div_to_mul
 from oq.prepare.drop_noops import drop_noops
 from oq.prepare.fold_affine import fold_affine
 from oq.prepare.fold_batchnorm import fold_batchnorm
@@ -21,7 +22,7 @@ from oq.prepare.fold_pad import fold_pad
 from oq.prepare.harden_sigmoid import harden_sigmoid
 from oq.prepare.infer_types import infer_types
 from oq.prepare.mean_to_pool import mean_to_pool
-from oq.prepare.norm_to_conv import norm_to_conv
+from oq.prepare.norm_to_conv import inner_norm_to_conv, norm_to_conv
 from oq.prepare.outcome import Outcome
 from oq.prepare.plain_gemm import plain_gemm
 from oq.prepare.raise_opset import raise_opset
@@ -44,6 +45,8 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
 )
 
 BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
+    "div_to_mul": div_to_mul,
+    "inner_norm_to_conv": inner_norm_to_conv,
     "norm_to_conv": norm_to_conv,
     "split_groups": split_groups,
     "split_mean": split_mean,
