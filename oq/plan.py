@@ -141,7 +141,17 @@ def claim(
             owner.update({n.name: found for n in found.members})
         else:
             refusals.append(Refusal(found.anchor.name, found.name, reason))
+            refusals += _along(view, found, kept, naive)
     return matches, refusals
+
+
+def _along(view: GraphView, match: Match, kept: dict[str, str], naive: bool) -> Iterable[Refusal]:
+    """Refusals of what a kernel takes along that could run in integers and is to stay in float."""
+    slower = () if naive else match.rule.slower
+    if match.anchor.name in kept or any(p(view, match) for p in slower):
+        reason = f"it joins {match.anchor.name!r}, which stays in float"
+        for node in match.members[1:]:
+            yield Refusal(node.name, match.name, kept.get(node.name, reason))
 
 
 def _refuse(

@@ -9,6 +9,8 @@ The rules, from Quark (``npu_cnn_quantizer``, ``refine``, ``simulate_dpu``) and 
   LeakyReLU, but not HardSigmoid or HardSwish.
 * Concat, pools, Pad and Slice have one position on all sides.  The other inequalities between
   positions are in :mod:`oq.dpu.positions`, solved before weights are rounded.
+* A product with a power of two keeps its input's codes, its position moved by the exponent; any
+  other constant, and every sum with one, needs a measured position, since zero points are 0.
 * A BatchNormalization that no layer absorbs becomes a depthwise convolution, a grouped convolution
   one per group, and a mean over more than 512 values a mean of means, as Quark does all three.
 * LeakyReLU's slope is 26/256 in the edge DPU, which ``0.1`` becomes; ``--set device=npu`` takes

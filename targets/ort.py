@@ -9,6 +9,8 @@ one-op models for what their optimized graph holds:
   zero point = lowest code, which an affine uint8 grid has after a ReLU.
 * Bias is int32 with scale(data) * scale(weight); a constant operand must be a DequantizeLinear.
 * Ops that only move values run on integers when both sides have one grid.
+* A product with a positive constant keeps its input's codes, on that grid times the constant.  A
+  sum with one has a measured grid: a measured scale does not divide the constant.
 * What would run slower in integers stays in float (:mod:`oq.speed`): a first layer's window over
   few channels, an average over windows, an Add between products and LayerNormalization.
 * Softmax in int8 has a step of 1/256 and makes ties of small probabilities, so it stays float.

@@ -18,6 +18,8 @@ The rules, with their sources:
 * Resize and LayerNormalization read int8 behind a convolution, whose kernel can write it; pooling
   where a quantized layer reads it (recommendation 5; ModelOpt ``partitioning.py``).
 * Attention products are float (``attention=int8`` opts in); masks and Softmax always are.
+* A lone product or sum with a constant is a float kernel, so no grid is derived from its input's:
+  what reads it measures.
 * TensorRT 8 took a ConvTranspose's scales along axis 0 and later releases along axis 1, so it is
   opt-in (``conv_transpose=int8``), with one scale per weight, which both read alike.
 * FP8 (``dtype=fp8``) is for Conv, Gemm, MatMul and the residual Add, and for attention as the

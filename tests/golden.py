@@ -86,7 +86,12 @@ def golden(
 
 SOFTMAX = "its int8 form has a step of 1/256, which makes ties of small probabilities"
 
-WITH_ITS_LAYER = "it belongs to the kernel in front of it, which runs in float"
+
+def joins(layer: str) -> str:
+    """Why what a layer takes along stays in float with it."""
+    return f"it joins {f'n_{layer}'!r}, which stays in float"
+
+
 FLOAT_STILL = (
     "in int8 it is slower: what it reads is float still, and would be rounded for it alone"
 )

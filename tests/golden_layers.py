@@ -6,10 +6,10 @@ import onnx
 from tests.golden import (
     FLOAT_STILL,
     SOFTMAX,
-    WITH_ITS_LAYER,
     Golden,
     example,
     golden,
+    joins,
     window,
 )
 from tests.graphs import Net
@@ -295,8 +295,8 @@ def add_of_what_is_float() -> onnx.ModelProto:
         {"e > f": "uint8", "f > *": "uint8"},
         {"f"},
         {
-            **{"c": window("3 x 3", 3, 3), "r": WITH_ITS_LAYER},
-            **{"d": window("3 x 3", 1, 4), "e": WITH_ITS_LAYER},
+            **{"c": window("3 x 3", 3, 3), "r": joins("c")},
+            **{"d": window("3 x 3", 1, 4), "e": joins("d")},
         },
     ),
     golden(
