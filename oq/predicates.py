@@ -78,6 +78,15 @@ def both_operands_vary(view: GraphView, match: Match) -> str | None:
     )
 
 
+def scales_attention(view: GraphView, match: Match) -> str | None:
+    """Where attention products are float, so is their division by ``sqrt(d)``."""
+    for tensor in data_inputs(match.anchor):
+        node = view.producer(tensor)
+        if node is not None and node.op == "MatMul" and not any(map(view.is_constant, node.inputs)):
+            return f"it scales {tensor!r}, a product of two activations, which is float"
+    return None
+
+
 def first_operand_is_constant(view: GraphView, match: Match) -> str | None:
     """Weights are the second operand of the kernels."""
     tensor = match.anchor.inputs[0]

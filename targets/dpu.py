@@ -42,6 +42,7 @@ from oq.predicates import (
     gemm_is_scaled,
     pad_is_not_zero,
     resize_is_not_nearest,
+    scales_attention,
     weight_is_not_constant,
 )
 from oq.spec import INT8
@@ -83,7 +84,7 @@ def rules(sizes: tuple[Predicate, ...], slope: Predicate) -> tuple[OpRule, ...]:
         OpRule(("MatMul",), output=own, unless=MATMUL),
         OpRule(("Add", ACTIVATION), output=own, constants=True, unless=(*plain, *fused)),
         OpRule((("Add", "Sub"),), output=own, constants=True, unless=plain),
-        OpRule(("Mul",), output=Output.SCALED, constants=True, unless=plain),
+        OpRule(("Mul",), output=Output.SCALED, constants=True, unless=(*plain, scales_attention)),
         OpRule(("HardSigmoid",), output=own, unless=(*plain, gate_is_other)),
         OpRule(("HardSwish",), output=own, unless=plain),
         OpRule((ACTIVATION,), output=own, unless=(*plain, *fused)),

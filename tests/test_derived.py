@@ -18,6 +18,7 @@ from oq.session import optimized_ops
 from oq.spec import Own, Plan, QuantSpec, Scaled, Share
 from oq.target import Output
 from oq.view import GraphView
+from tests.golden import floats
 from tests.graphs import Net
 from tests.small import normal
 
@@ -95,6 +96,16 @@ def test_a_concat_under_one_grid_ends_it() -> None:
     found, _ = planned(net, joined, target="dpu")
     assert spec_of(found, "j") == Own(registry.target("dpu").activations)
     assert spec_of(found, "c") == spec_of(found, "m") == Share("j")
+
+
+def test_what_divides_attention_scores_stays_with_them() -> None:
+    """DPU: the CPU computes the scores and their Softmax, and what stands between."""
+    net = Net()
+    net.constant("k", 0.5)
+    x = net.input("x", ("n", 6, 6))
+    here = net.node("Mul", [net.node("MatMul", [x, x], "s"), "k"], "m")
+    found, _ = planned(net, net.node("Softmax", [here], "p"), target="dpu")
+    assert floats(found)["m"] == "it scales 's', a product of two activations, which is float"
 
 
 # ---- what it is worth, by onnxruntime's own operators
