@@ -149,7 +149,7 @@ def _along(view: GraphView, match: Match, kept: dict[str, str], naive: bool) -> 
     """Refusals of what a kernel takes along that could run in integers and is to stay in float."""
     slower = () if naive else match.rule.slower
     if match.anchor.name in kept or any(p(view, match) for p in slower):
-        reason = f"it joins {match.anchor.name!r}, which stays in float"
+        reason = f"it joins its layer {match.anchor.name!r}, which stays in float"
         for node in match.members[1:]:
             yield Refusal(node.name, match.name, kept.get(node.name, reason))
 

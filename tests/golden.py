@@ -89,7 +89,7 @@ SOFTMAX = "its int8 form has a step of 1/256, which makes ties of small probabil
 
 def joins(layer: str) -> str:
     """Why what a layer takes along stays in float with it."""
-    return f"it joins {f'n_{layer}'!r}, which stays in float"
+    return f"it joins its layer {f'n_{layer}'!r}, which stays in float"
 
 
 FLOAT_STILL = (

@@ -276,7 +276,7 @@ FEW = "{} input channels per group and {} outputs: float is faster where either 
     {"d e", "f a s", "g"},
     {
         "c": FEW.format(3, 32),
-        "r": "TensorRT runs lone activations in float",
+        "r": "it joins its layer 'n_c', which stays in float",
         "h": "a kernel of 49 positions: TensorRT's FP8 kernels take up to 32",
         "p": "TensorRT has no FP8 form of it",
         "l": FEW.format(1, 32),
