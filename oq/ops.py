@@ -149,7 +149,7 @@ POOLING: Mapping[str, bool] = {"AveragePool": False, "GlobalAveragePool": True, 
 RESHAPING: Mapping[str, bool] = {"Flatten": True, "Reshape": False}
 """Ops that keep channels in order -> always, or only where one position is left."""
 
-WHOLE_AXIS = frozenset({"LogSoftmax", "Softmax"})
+WHOLE_AXIS = frozenset({"Softmax"})
 """Activations that look at a whole axis, which no layer's kernel runs."""
 
 SCORING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})

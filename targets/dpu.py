@@ -147,6 +147,7 @@ TARGET = Target(
     },
     reasons={
         "Div": "the DPU has no division; the CPU runs it",
+        "BatchNormalization": "the CPU runs it where no depthwise convolution can",
         "LRN": "the CPU runs it",
         "LayerNormalization": "the CPU runs it",
         "PRelu": "only one slope for all channels (LeakyRelu) is in hardware everywhere",
