@@ -7,8 +7,8 @@ from typing import assert_never
 
 from oq.errors import OptionError
 from oq.ops import only_moves
-from oq.report import WIDTH, item, skip_lines, weighted_layers
-from oq.spec import Fixed, Own, Plan, Product, QuantSpec, Share, Site
+from oq.report import WIDTH, counted, item, skip_lines, weighted_layers
+from oq.spec import Fixed, Own, Plan, Product, QuantSpec, Scaled, Share, Site
 from oq.view import GraphView
 
 
@@ -17,7 +17,7 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     done, total = weighted_layers(plan)
     yield (
         f"target {plan.target}: {done} of {total} weighted layers quantized, "
-        f"{len(plan.sites)} sites, {len(plan.skips)} nodes left in float"
+        f"{counted(len(plan.sites), 'site')}, {counted(len(plan.skips), 'node')} left in float"
     )
     yield ""
     yield "kernels"
@@ -134,6 +134,8 @@ def describe(spec: QuantSpec) -> str:
             return f"{qtype} {grain}"
         case Share(source):
             return f"the grid of {source}"
+        case Scaled(source, factor):
+            return f"the grid of {source}, its scale times {factor:g}"
         case Fixed(qtype, scale, zero):
             return f"{qtype} with scale {scale:g} and zero point {zero}"
         case Product(qtype, data, weight):

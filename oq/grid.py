@@ -126,6 +126,15 @@ def fit(values: Range, qtype: QType, axis: int | None = None, block: int | None 
     return Grid(qtype, np.asarray(scale), np.asarray(zero.astype(qtype.dtype)), axis, block)
 
 
+def scaled(grid: Grid, factor: float) -> Grid:
+    """``grid`` for values multiplied by ``factor`` > 0: a code stands for ``factor`` times as much.
+
+    The scale moves to a number that its kind allows: by half of its last bit at most.
+    """
+    scale = SCALES[grid.qtype.scale](grid.scale.astype(np.float64) * factor)
+    return replace(grid, scale=np.asarray(scale))
+
+
 def quantize(x: Array, grid: Grid) -> Array:
     """The codes of ``x`` (real, any axes), dtype ``grid.qtype.dtype``.
 

@@ -30,7 +30,7 @@ from oq.dpu.checks import (
     several_scales,
     split_kernel,
 )
-from oq.ops import facts, has_weight, weight_axis
+from oq.ops import WHOLE_AXIS, facts, has_weight, weight_axis
 from oq.qdq import DQ, Q, above_pair, constant, dequantized_by, pairs, scales
 from oq.spec import Array
 from oq.target import Target
@@ -213,7 +213,8 @@ def split_fusion(view: GraphView) -> Iterator[Found]:
     """No Q/DQ between a layer and its activation."""
     for node in view.nodes:
         row = facts(node.op)
-        above = above_pair(view, node.inputs[0]) if row and row.kind == "activation" else None
+        fits = row is not None and row.kind == "activation" and node.op not in WHOLE_AXIS
+        above = above_pair(view, node.inputs[0]) if fits else None
         if above is not None and has_weight(above.op):
             yield node.name, f"a Q/DQ pair stands between {above.op} {above.name!r} and it"
 

@@ -180,6 +180,9 @@ IN_ORDER = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
 PERMUTING = frozenset({"Transpose"})
 """Ops that permute axes by ``perm``."""
 
+WHOLE_AXIS = frozenset({"Softmax"})
+"""Activations that look at a whole axis, which no layer's kernel runs."""
+
 SCORING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
 """Last ops that turn scores into probabilities: errors show more evenly in front of them."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from oq.errors import OptionError
-from oq.spec import Group, Own, Plan, Site
+from oq.spec import Group, Own, Plan, Scaled, Site
 from oq.target import Target
 from oq.view import GraphView
 
@@ -146,14 +146,16 @@ def _apply(
     layers: Sequence[Layer],
     used: set[str],
 ) -> Site:
-    if not isinstance(site.spec, Own) or site.role == "bias":
+    """``site`` as ``layers`` wish it; a derived grid that is spoken of becomes one of its own."""
+    if not isinstance(site.spec, Own | Scaled) or site.role == "bias":
         return site
-    spec = site.spec
+    spec, own = site.spec, site.spec if isinstance(site.spec, Own) else Own(target.activations)
     for layer in reversed(layers):  # the first is applied last and wins
         heard = (layer.weights, layer.per_channel) if constant else _of_activations(layer)
         if any(fnmatch.fnmatchcase(n, layer.glob) for n in names) and set(heard) != {None}:
             used.add(layer.glob)
-            spec = _weight(spec, target, layer) if constant else _activation(spec, target, layer)
+            own = _weight(own, target, layer) if constant else _activation(own, target, layer)
+            spec = own
     return replace(site, spec=spec)
 
 

@@ -15,6 +15,7 @@ site is for everybody; z is the output of a row with SAME, so it shares the grid
 import fnmatch
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from math import frexp
 
 from oq.errors import OptionError
 from oq.ops import BODIES, SHAPE_OPS, only_moves, weight_axis
@@ -22,6 +23,7 @@ from oq.predicates import (
     bias_input,
     constant_is_not_finite,
     data_inputs,
+    factor_of,
     is_never_negative,
     weight_input,
 )
@@ -35,6 +37,7 @@ from oq.spec import (
     QuantSpec,
     Refusal,
     Role,
+    Scaled,
     Share,
     Site,
     Skip,
@@ -137,7 +140,17 @@ def claim(
             owner.update({n.name: found for n in found.members})
         else:
             refusals.append(Refusal(found.anchor.name, found.name, reason))
+            refusals += _along(view, found, kept, naive)
     return matches, refusals
+
+
+def _along(view: GraphView, match: Match, kept: dict[str, str], naive: bool) -> Iterable[Refusal]:
+    """Refusals of what a kernel takes along that could run in integers and is to stay in float."""
+    slower = () if naive else match.rule.slower
+    if match.anchor.name in kept or any(p(view, match) for p in slower):
+        reason = f"it joins its layer {match.anchor.name!r}, which stays in float"
+        for node in match.members[1:]:
+            yield Refusal(node.name, match.name, kept.get(node.name, reason))
 
 
 def _refuse(
@@ -198,6 +211,8 @@ def _site(
     if match is not None and _wants_own(match, request):
         output = match.rule.output
         spec = output if isinstance(output, Fixed) else _own(view, target, tensor)
+        if output is Output.SCALED:
+            spec = _derived(view, target, match.anchor, sites) or spec
         return Site(tensor, spec, "activation", match.name)
     if request is None:
         return None
@@ -233,7 +248,21 @@ def _wants_own(match: Match, request: Request | None) -> bool:
         return request is not None
     if output is Output.UNITED:
         return match.rule.inputs  # without, it only moves values
-    return output is Output.OWN or isinstance(output, Fixed)
+    return output in {Output.OWN, Output.SCALED} or isinstance(output, Fixed)
+
+
+def _derived(
+    view: GraphView, target: Target, node: NodeView, sites: Mapping[str, Site]
+) -> Scaled | None:
+    """The grid of what ``node`` reads times its constant, where it reads one and that is all right
+    (:func:`oq.predicates.factor_of`)."""
+    found = factor_of(view, node)
+    if found is None or found[0] not in sites:
+        return None
+    tensor, factor = found
+    if target.activations.scale == "power_of_two" and frexp(factor)[0] != 0.5:
+        return None
+    return Scaled(tensor, factor)
 
 
 def _own(view: GraphView, target: Target, tensor: str) -> QuantSpec:

@@ -78,6 +78,15 @@ def both_operands_vary(view: GraphView, match: Match) -> str | None:
     )
 
 
+def scales_attention(view: GraphView, match: Match) -> str | None:
+    """Where attention products are float, so is their division by ``sqrt(d)``."""
+    for tensor in data_inputs(match.anchor):
+        node = view.producer(tensor)
+        if node is not None and node.op == "MatMul" and not any(map(view.is_constant, node.inputs)):
+            return f"it scales {tensor!r}, a product of two activations, which is float"
+    return None
+
+
 def first_operand_is_constant(view: GraphView, match: Match) -> str | None:
     """Weights are the second operand of the kernels."""
     tensor = match.anchor.inputs[0]
@@ -145,6 +154,20 @@ def is_shorter_branch(view: GraphView, match: Match) -> str | None:
         f"{match.anchor.name!r} is the shorter branch into {add.name!r}; the longer one, "
         f"{rival.name!r}, takes the Add into its kernel"
     )
+
+
+def factor_of(view: GraphView, node: NodeView) -> tuple[str, float] | None:
+    """(x, c) where ``node`` computes ``x * c`` for one constant c > 0, or None.
+
+    A negative c would turn the codes round, which no kernel with zero point 0 holds; several values
+    would need a scale each.
+    """
+    constant = [t for t in node.inputs if view.is_constant(t)]
+    varying = [t for t in node.inputs if not view.is_constant(t)]
+    if node.op != "Mul" or len(constant) != 1 or view.constants[constant[0]].size != 1:
+        return None
+    factor = float(view.constants[constant[0]].reshape(()))
+    return (varying[0], factor) if 0 < factor < np.inf else None
 
 
 def is_never_negative(view: GraphView, tensor: str) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -75,7 +76,7 @@ def to_json(value: Any) -> Any:
 
 
 def _is_spec(value: Any) -> bool:
-    return type(value).__name__ in {"Own", "Share", "Fixed", "Product"}
+    return type(value).__name__ in {"Own", "Share", "Scaled", "Fixed", "Product"}
 
 
 def weighted_layers(plan: Plan) -> tuple[int, int]:
@@ -97,8 +98,8 @@ def _lines(report: Report) -> Iterable[str]:
         "calibrated", f"{report.calibrator} on {report.samples:,} samples of {report.data}{seconds}"
     )
     done, total = weighted_layers(report.plan)
-    left = len(report.plan.skips)
-    yield from row("quantized", f"{done} of {total} weighted layers; {left} nodes left in float")
+    left = counted(len(report.plan.skips), "node")
+    yield from row("quantized", f"{done} of {total} weighted layers; {left} left in float")
     share = 100 * report.bytes_after / report.bytes_before if report.bytes_before else 0
     yield from row(
         "size", f"{report.bytes_before:,} -> {report.bytes_after:,} bytes ({share:.0f} %)"
@@ -187,7 +188,7 @@ def conformance(findings: tuple[Finding, ...]) -> str:
     if not findings:
         return "no findings"
     counts = Counter(f.severity for f in findings)
-    return ", ".join(f"{n} {kind}s" for kind, n in sorted(counts.items()))
+    return ", ".join(counted(n, kind) for kind, n in sorted(counts.items()))
 
 
 def finding_lines(findings: Iterable[Finding]) -> Iterable[str]:
@@ -201,17 +202,29 @@ def finding_lines(findings: Iterable[Finding]) -> Iterable[str]:
 
 def skip_lines(skips: Iterable[Skip]) -> Iterable[str]:
     """What stays in float, grouped by op and reason."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str], list[Skip]] = {}
     for skip in skips:
-        groups.setdefault((skip.op, skip.reason), []).append(skip.node)
+        groups.setdefault((skip.op, general(skip.reason, skip.node)), []).append(skip)
     if groups:
         yield ""
         yield "left in float"
-    for (op, reason), nodes in groups.items():
+    for (op, shared), same in groups.items():
+        nodes = [s.node for s in same]
         many = f" x{len(nodes)}" if len(nodes) > 1 else ""
-        yield from item(f"{op}{many}: {reason}")
+        yield from item(f"{op}{many}: {shared if many else same[0].reason}")
         shown = ", ".join(nodes[:3]) + (f", and {len(nodes) - 3} more" if len(nodes) > 3 else "")
         yield from item(shown, indent=6)
+
+
+def general(reason: str, node: str = "") -> str:
+    """``reason`` with "it" for ``node`` in front and dots for other names: what equal cases share.
+
+    >>> general("'c2' has 4 groups, beside 'c1'", "c2")
+    'it has 4 groups, beside ...'
+    """
+    if node and reason.startswith(f"{node!r} "):
+        reason = f"it{reason.removeprefix(repr(node))}"
+    return re.sub(r"(^| )'[^']*'", r"\1...", reason)
 
 
 def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:

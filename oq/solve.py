@@ -14,8 +14,21 @@ import numpy as np
 
 from oq.calibration.readers import weigh_readers
 from oq.calibrator import Calibrator, Readers
-from oq.grid import SMALLEST_SCALE, Grid, fit
-from oq.spec import Fixed, Own, Plan, Product, QType, Range, Share, Site, SiteKey, key, measured_at
+from oq.grid import SMALLEST_SCALE, Grid, fit, scaled
+from oq.spec import (
+    Fixed,
+    Own,
+    Plan,
+    Product,
+    QType,
+    Range,
+    Scaled,
+    Share,
+    Site,
+    SiteKey,
+    key,
+    measured_at,
+)
 from oq.statistics import MASK, Need, Statistics, together
 from oq.target import Legalizer
 from oq.view import GraphView
@@ -78,7 +91,7 @@ def solve(
                 work.grids[key(site)] = Grid(
                     qtype, np.asarray(scale, np.float32), np.asarray(zero, dtype)
                 )
-            case Share() | Product():
+            case Share() | Scaled() | Product():
                 pass
             case never:
                 assert_never(never)
@@ -135,15 +148,21 @@ def _seen(site: Site, statistics: Mapping[str, Statistics], work: _Work) -> Stat
 
 
 def _share(plan: Plan, work: _Work) -> None:
-    """Give every sharing site the grid object of the tensor it follows, through any chain."""
-    source = {s.tensor: s.spec.source for s in plan.sites if isinstance(s.spec, Share)}
+    """Give every sharing site the grid object of the tensor it follows, through any chain, and
+    every scaled one that grid times its factor."""
+    follows = {s.tensor: s.spec for s in plan.sites if isinstance(s.spec, Share | Scaled)}
     own = {s.tensor: work.grids[key(s)] for s in plan.sites if key(s) in work.grids}
+
+    def grid_of(tensor: str) -> Grid:
+        if tensor not in own:
+            spec = follows[tensor]
+            above = grid_of(spec.source)
+            own[tensor] = above if isinstance(spec, Share) else scaled(above, spec.factor)
+        return own[tensor]
+
     for site in plan.sites:
-        if isinstance(site.spec, Share):
-            root = site.spec.source
-            while root in source:
-                root = source[root]
-            work.grids[key(site)] = own[root]
+        if site.tensor in follows:
+            work.grids[key(site)] = grid_of(site.tensor)
 
 
 def _bias(plan: Plan, view: GraphView, work: _Work) -> None:

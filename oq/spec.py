@@ -109,6 +109,15 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class Scaled:
+    """The grid of tensor ``source`` with its scale times ``factor`` > 0, the zero point unchanged:
+    what a multiplication by a constant leaves of it.  The codes stay, so nothing is rounded."""
+
+    source: str
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
 class Fixed:
     """A grid known before any data is seen (Softmax: scale 1/256, zero point 0)."""
 
@@ -126,8 +135,8 @@ class Product:
     weight: str
 
 
-QuantSpec = Own | Share | Fixed | Product
-"""Closed: ``match`` over it with ``assert_never`` makes a fifth kind a type error everywhere."""
+QuantSpec = Own | Share | Scaled | Fixed | Product
+"""Closed: ``match`` over it with ``assert_never`` makes a sixth kind a type error everywhere."""
 
 
 @dataclass(frozen=True, slots=True)

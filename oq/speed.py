@@ -92,6 +92,8 @@ def _comes_in_float(view: GraphView, tensor: str) -> bool:
         return not view.is_constant(tensor)
     if node.op in MOVES or node.op in FUSED:
         return _comes_in_float(view, node.inputs[0])
+    if node.op in SUMS:
+        return all(_comes_in_float(view, t) for t in node.inputs if not view.is_constant(t))
     return _stays_float(view, node)
 
 

@@ -37,6 +37,9 @@ class Output(Enum):
     PASSED = "passed"
     """None: the Q/DQ that all its readers want stands in front of it (Pad, which merges into the
     layer behind it when no pair stands between them)."""
+    SCALED = "scaled"
+    """That of its input times the positive constant that the kernel multiplies by; its own where
+    there is no such constant, or where the product is no scale of the target's kind."""
     UNITED = "united"
     """One grid for its output and all its inputs (Concat), those that have one where the row does
     not ask for any (``inputs=False``)."""

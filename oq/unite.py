@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from oq.predicates import data_inputs, distances
-from oq.spec import Fixed, Own, QType, Share, Site
+from oq.spec import Fixed, Own, QType, Scaled, Share, Site
 from oq.target import Match
 from oq.view import GraphView
 
@@ -40,7 +40,7 @@ def unite(
         # by how many tensors each is computed from: an order that no renaming changes
         ordered = sorted(joins, key=lambda j: -len(distances(view, j.output)))
         family = tuple(dict.fromkeys(r for j in ordered for r in j.roots))
-        qtypes = {_qtype(by_tensor[r]) for r in family}
+        qtypes = {_qtype(by_tensor[r], by_tensor) for r in family}
         qtype = qtypes.pop() if len(qtypes) == 1 else mixed
         over = _widest(ordered, family)
         keeper = next((t for t in over if t in family), family[0])
@@ -84,7 +84,9 @@ def _root(tensor: str, sites: Mapping[str, Site]) -> str:
     return tensor
 
 
-def _qtype(site: Site) -> QType:
+def _qtype(site: Site, sites: Mapping[str, Site]) -> QType:
+    while isinstance(site.spec, Share | Scaled):
+        site = sites[site.spec.source]
     if not isinstance(site.spec, Own | Fixed):
         raise TypeError(f"{site.tensor} has a {type(site.spec).__name__}, no grid to join")
     return site.spec.qtype

@@ -15,6 +15,7 @@ converter does to a program on the way:
 * Sigmoid ends on 1/256, Tanh on 1/128, whatever the data.
 * Weights are int8 in -127..127, per output channel; bias stays float: MIL has no int32 dequantize.
 
+A sum with a constant stays float, as coremltools has it, and so has no grid to derive.
 A Mul stays float: the Neural Engine was reported to compute it wrongly between differing scales
 (apple/coreai-torch issue 112).
 """
@@ -92,7 +93,10 @@ TARGET = Target(
         "LayerNormalization": "Core ML keeps normalization in float16",
         "Mul": "the Neural Engine was reported to multiply quantized tensors wrongly",
         "Resize": "Core ML has no quantized resize",
-        "Sigmoid": "a lone activation stays in float16",
+        "LRN": "Core ML keeps normalization in float16",
+        **dict.fromkeys(
+            (*ACTIVATION, *SIGMOID, "PRelu", "Tanh"), "a lone activation stays in float16"
+        ),
         "Softmax": "Core ML keeps softmax in float16",
     },
     checks=(

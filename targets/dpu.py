@@ -9,6 +9,10 @@ The rules, from Quark (``npu_cnn_quantizer``, ``refine``, ``simulate_dpu``) and 
   LeakyReLU, but not HardSigmoid or HardSwish.
 * Concat, pools, Pad and Slice have one position on all sides.  The other inequalities between
   positions are in :mod:`oq.dpu.positions`, solved before weights are rounded.
+* A product with a power of two keeps its input's codes, its position moved by the exponent; any
+  other constant, and every sum with one, needs a measured position, since zero points are 0.
+* A BatchNormalization that no layer absorbs becomes a depthwise convolution, a grouped convolution
+  one per group, and a mean over more than 512 values a mean of means, as Quark does all three.
 * LeakyReLU's slope is 26/256 in the edge DPU, which ``0.1`` becomes; ``--set device=npu`` takes
   every k/256 and states no limits on sizes.
 * There is one scale per tensor, and a bias of 8 bits.  Convolutions of uneven channels in front of
@@ -41,6 +45,7 @@ from oq.predicates import (
     gemm_is_scaled,
     pad_is_not_zero,
     resize_is_not_nearest,
+    scales_attention,
     weight_is_not_constant,
 )
 from oq.spec import INT8
@@ -81,7 +86,8 @@ def rules(sizes: tuple[Predicate, ...], slope: Predicate) -> tuple[OpRule, ...]:
         OpRule(("MatMul", ACTIVATION), output=own, unless=(*MATMUL, *fused)),
         OpRule(("MatMul",), output=own, unless=MATMUL),
         OpRule(("Add", ACTIVATION), output=own, constants=True, unless=(*plain, *fused)),
-        OpRule((("Add", "Mul", "Sub"),), output=own, constants=True, unless=plain),
+        OpRule((("Add", "Sub"),), output=own, constants=True, unless=plain),
+        OpRule(("Mul",), output=Output.SCALED, constants=True, unless=(*plain, scales_attention)),
         OpRule(("HardSigmoid",), output=own, unless=(*plain, gate_is_other)),
         OpRule(("HardSwish",), output=own, unless=plain),
         OpRule((ACTIVATION,), output=own, unless=(*plain, *fused)),
@@ -96,18 +102,20 @@ def rules(sizes: tuple[Predicate, ...], slope: Predicate) -> tuple[OpRule, ...]:
 
 def for_device(target: Target, device: str) -> Target:
     """``target`` within the sizes that ``device`` states."""
-    return replace(target, rules=rules((EXCEEDS[device],), slope_is_not_in_hardware))
+    passes = tuple(p for p in target.passes if p != "norm_to_conv")  # no depthwise 1x1 kernel
+    return replace(target, passes=passes, rules=rules((EXCEEDS[device],), slope_is_not_in_hardware))
 
 
 def for_npu(target: Target) -> Target:
     """``target`` for Ryzen AI, whose limits are not public and which takes slopes of k/256."""
-    passes = (*without(target, "round_edge_slope").passes, "round_slopes")
-    return replace(target, rules=rules((), slope_is_no_256th), passes=passes)
+    rest = without(target, "round_edge_slope", "split_groups")
+    passes = (*rest.passes, "round_slopes")
+    return replace(rest, rules=rules((), slope_is_no_256th), passes=passes)
 
 
-def without(target: Target, name: str) -> Target:
-    """``target`` without the prepare pass ``name``."""
-    return replace(target, passes=tuple(p for p in target.passes if p != name))
+def without(target: Target, *names: str) -> Target:
+    """``target`` without the prepare passes ``names``."""
+    return replace(target, passes=tuple(p for p in target.passes if p not in names))
 
 
 POWER_OF_TWO = replace(INT8, scale="power_of_two")
@@ -124,7 +132,15 @@ TARGET = Target(
     refine=("smooth", "bias", "rescale", "equalize", "round"),
     weight_range="mse",
     verified_in="dpu",
-    passes=("insert_rescale", "write_attributes", "round_edge_slope"),
+    passes=(
+        "div_to_mul",
+        "norm_to_conv",
+        "split_groups",
+        "split_mean",
+        "insert_rescale",
+        "write_attributes",
+        "round_edge_slope",
+    ),
     legalize=(legalize, report_lost_channels),
     rules=rules((EXCEEDS["DPUCZDX8G"],), slope_is_not_in_hardware),
     options={
@@ -145,6 +161,8 @@ TARGET = Target(
     },
     reasons={
         "Div": "the DPU has no division; the CPU runs it",
+        "BatchNormalization": "the CPU runs it where no depthwise convolution can",
+        "LRN": "the CPU runs it",
         "LayerNormalization": "the CPU runs it",
         "PRelu": "only one slope for all channels (LeakyRelu) is in hardware everywhere",
         "Sigmoid": "the CPU runs it; --set sigmoid=hard makes it a HardSigmoid, another function",

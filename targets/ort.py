@@ -9,6 +9,8 @@ one-op models for what their optimized graph holds:
   zero point = lowest code, which an affine uint8 grid has after a ReLU.
 * Bias is int32 with scale(data) * scale(weight); a constant operand must be a DequantizeLinear.
 * Ops that only move values run on integers when both sides have one grid.
+* A product with a positive constant keeps its input's codes, on that grid times the constant.  A
+  sum with one has a measured grid: a measured scale does not divide the constant.
 * What would run slower in integers stays in float (:mod:`oq.speed`): a first layer's window over
   few channels, an average over windows, an Add between products and LayerNormalization.
 * A MatMul of fixed sizes and an Add of a bias (out,) become a float Gemm; a bias (1, out) keeps
@@ -134,14 +136,21 @@ TARGET = Target(
         OpRule(("MatMul", "Add"), output=Output.WANTED, unless=(*MATMUL, operand_varies)),
         OpRule(("MatMul",), output=Output.WANTED, unless=MATMUL),
         OpRule(
-            ("Add", "Relu"),
+            ("Add", RELU),
             output=Output.OWN,
             constants=True,
             unless=(data_is_not_float,),
             slower=BETWEEN,
         ),
         OpRule(
-            (("Add", "Mul"),),
+            ("Mul",),
+            output=Output.SCALED,
+            constants=True,
+            unless=(data_is_not_float,),
+            slower=BETWEEN,
+        ),
+        OpRule(
+            ("Add",),
             output=Output.OWN,
             constants=True,
             unless=(data_is_not_float,),
@@ -160,6 +169,7 @@ TARGET = Target(
         OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
     ),
     reasons={
+        "BatchNormalization": "onnxruntime has no integer kernel for it",
         "Clip": "it belongs to the kernel in front of it, which runs in float",
         "ConvTranspose": "onnxruntime has no integer kernel for it",
         "Div": "onnxruntime has no integer kernel for it",
@@ -169,6 +179,7 @@ TARGET = Target(
         "HardSigmoid": "onnxruntime has no integer kernel for it",
         "HardSwish": "onnxruntime has no integer kernel for it",
         "InstanceNormalization": "onnxruntime has no integer kernel for it",
+        "LRN": "onnxruntime has no integer kernel for it",
         "LayerNormalization": "onnxruntime has no integer kernel for it",
         "Max": "onnxruntime has no integer kernel for it",
         "Min": "onnxruntime has no integer kernel for it",
@@ -204,7 +215,7 @@ TARGET = Target(
         rounds=("Conv", "Gemm"),
         obstacles=(*FUSION, int8_is_shared, int8_operand_is_stored),
     ),
-    passes=("plain_gemm", "bias_as_matrix", "shortcut_to_conv"),
+    passes=("div_to_mul", "inner_norm_to_conv", "plain_gemm", "bias_as_matrix", "shortcut_to_conv"),
     guarded=True,
     next_step='onnxruntime.InferenceSession("{output}")',
 )

@@ -18,6 +18,8 @@ The rules, with their sources:
 * Resize and LayerNormalization read int8 behind a convolution, whose kernel can write it; pooling
   where a quantized layer reads it (recommendation 5; ModelOpt ``partitioning.py``).
 * Attention products are float (``attention=int8`` opts in); masks and Softmax always are.
+* A lone product or sum with a constant is a float kernel, so no grid is derived from its input's:
+  what reads it measures.
 * TensorRT 8 took a ConvTranspose's scales along axis 0 and later releases along axis 1, so it is
   opt-in (``conv_transpose=int8``), with one scale per weight, which both read alike.
 * FP8 (``dtype=fp8``) is for Conv, Gemm, MatMul and the residual Add, and for attention as the
@@ -153,6 +155,13 @@ def quantize_to_fp8(target: Target) -> Target:
         weights=replace(FLOAT8, scale=target.weights.scale),
         min_opset=max(19, target.min_opset),
         rules=(*rules, attention),
+        reasons={
+            **(target.reasons or {}),
+            **dict.fromkeys(
+                ("AveragePool", "ConvTranspose", "GlobalAveragePool", "Resize"),
+                "TensorRT has no FP8 form of it",
+            ),
+        },
     )
 
 
@@ -213,7 +222,11 @@ TARGET = Target(
     reasons={
         "Add": "no convolution branch takes it into its kernel; a lone Add is a float kernel",
         "Div": "TensorRT runs lone elementwise ops in float",
-        "Gelu": "TensorRT runs lone activations in float",
+        "BatchNormalization": "no convolution in front of it takes it into its kernel",
+        "LRN": "TensorRT keeps normalization in float",
+        **dict.fromkeys(
+            (*ACTIVATION, "HardSigmoid", "PRelu"), "TensorRT runs lone activations in float"
+        ),
         "Mul": "TensorRT runs lone elementwise ops in float",
         "ConvTranspose": "TensorRT releases disagree on its weight axis, so its int8 is opt-in",
         "Softmax": "TensorRT keeps softmax in float",

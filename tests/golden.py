@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from oq.spec import Fixed, Own, Plan, Product, QuantSpec, Share
+from oq.spec import Fixed, Own, Plan, Product, QuantSpec, Scaled, Share
 from tests.graphs import Build
 
 
 def spell(spec: QuantSpec) -> str:
-    """``int8``, ``int8/0`` (per channel of axis 0), ``= x``, ``x * w``, ``uint8 0.5 0``."""
+    """``int8``, ``int8/0`` (per channel of axis 0), ``= x``, ``= x * 0.5``, ``x * w`` (a bias),
+    ``uint8 0.5 0``."""
     match spec:
         case Own(qtype, axis, block=int(block)):
             return f"{qtype.dtype}/{axis} by {block}"
@@ -18,6 +19,8 @@ def spell(spec: QuantSpec) -> str:
             return f"{qtype.dtype}/{axis}"
         case Share(source):
             return f"= {source}"
+        case Scaled(source, factor):
+            return f"= {source} * {factor:g}"
         case Product(_, data, weight):
             return f"{data} * {weight}"
         case Fixed(qtype, scale, zero):
@@ -83,7 +86,12 @@ def golden(
 
 SOFTMAX = "its int8 form has a step of 1/256, which makes ties of small probabilities"
 
-WITH_ITS_LAYER = "it belongs to the kernel in front of it, which runs in float"
+
+def joins(layer: str) -> str:
+    """Why what a layer takes along stays in float with it."""
+    return f"it joins its layer {f'n_{layer}'!r}, which stays in float"
+
+
 FLOAT_STILL = (
     "in int8 it is slower: what it reads is float still, and would be rounded for it alone"
 )

@@ -8,7 +8,7 @@ inputs of weighted layers only, for the readers named, and on the skip branch of
 import numpy as np
 import onnx
 
-from tests.golden import SOFTMAX, WITH_ITS_LAYER, Golden, example, golden, window
+from tests.golden import SOFTMAX, Golden, example, golden, joins, window
 from tests.graphs import Net
 
 
@@ -140,7 +140,7 @@ def concat() -> onnx.ModelProto:
         [("r", "d")],
         {"r > d": "uint8", "d > *": "uint8"},
         {"d"},
-        {"c": window("3 x 3", 1, 4), "r": WITH_ITS_LAYER},
+        {"c": window("3 x 3", 1, 4), "r": joins("c")},
     ),
     golden("trt", [("x", "c"), ("r", "d")], {"x > c": "int8", "r > d": "int8"}, {"c r", "d"}),
 )

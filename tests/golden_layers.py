@@ -6,10 +6,10 @@ import onnx
 from tests.golden import (
     FLOAT_STILL,
     SOFTMAX,
-    WITH_ITS_LAYER,
     Golden,
     example,
     golden,
+    joins,
     window,
 )
 from tests.graphs import Net
@@ -271,7 +271,7 @@ LONE_ADD = "no convolution branch takes it into its kernel; a lone Add is a floa
         {"s", "a"},
         {},
     ),
-    Golden({}, set(), {"s": "target trt has no row for Sigmoid", "a": LONE_ADD}),
+    Golden({}, set(), {"s": "TensorRT runs lone activations in float", "a": LONE_ADD}),
 )
 def add_of_a_constant() -> onnx.ModelProto:
     """A constant operand of an integer kernel is in codes too (ort)."""
@@ -295,8 +295,8 @@ def add_of_what_is_float() -> onnx.ModelProto:
         {"e > f": "uint8", "f > *": "uint8"},
         {"f"},
         {
-            **{"c": window("3 x 3", 3, 3), "r": WITH_ITS_LAYER},
-            **{"d": window("3 x 3", 1, 4), "e": WITH_ITS_LAYER},
+            **{"c": window("3 x 3", 3, 3), "r": joins("c")},
+            **{"d": window("3 x 3", 1, 4), "e": joins("d")},
         },
     ),
     golden(

@@ -276,9 +276,9 @@ FEW = "{} input channels per group and {} outputs: float is faster where either 
     {"d e", "f a s", "g"},
     {
         "c": FEW.format(3, 32),
-        "r": "target trt has no row for Relu",
+        "r": "it joins its layer 'n_c', which stays in float",
         "h": "a kernel of 49 positions: TensorRT's FP8 kernels take up to 32",
-        "p": "target trt has no row for GlobalAveragePool",
+        "p": "TensorRT has no FP8 form of it",
         "l": FEW.format(1, 32),
     },
     dtype="fp8",
@@ -338,7 +338,7 @@ def attention_with_small_heads() -> onnx.ModelProto:
     {"f", "p", "g"},
     {
         "c": "TensorRT has 4-bit weights for MatMul and Gemm only",
-        "r": "target trt has no row for Relu",
+        "r": "TensorRT runs lone activations in float",
         "q": "its 64x100 weight does not divide into blocks of 128 inputs",
     },
     weights="int4",

@@ -165,12 +165,33 @@ def test_attention_runs_in_integers_when_asked_for() -> None:
     found = optimized_ops(result.model)
     assert found["QLinearSoftmax"] == 1
     assert found["QLinearMatMul"] + found["MatMulIntegerToFloat"] == 4
-    assert {s.op for s in result.report.plan.skips} == {"Div"}
+    assert {s.op for s in result.report.plan.skips} == {"Mul"}
     exact = reference(model, data)["y"]
     rounded = reference(result.model, data, deployed=True)["y"]
     assert np.abs(exact - rounded).max() < 0.05 * np.abs(exact).max()
-    assert {s.op for s in oq.make_plan(model, "ort").skips} == {"Div", "Softmax", "MatMul"}
+    assert {s.op for s in oq.make_plan(model, "ort").skips} == {"Mul", "Softmax", "MatMul"}
 
 
 def ran(model: onnx.ModelProto, data: dict[str, Array]) -> Counter[str]:
     return optimized_ops(oq.quantize(model, "ort", data, verify=False).model)
+
+
+def test_a_lone_normalization_is_a_convolution() -> None:
+    """Pre-activation: Add, BatchNormalization, Relu, Conv all run in integers."""
+    net = Net()
+    norm = [net.weight(f"n{i}", 4) for i in range(3)] + [net.constant("var", [0.5, 1, 2, 3])]
+    x = net.conv(net.input("x"), "c")
+    here = net.node("Add", [x, net.conv(x, "d")], "a")
+    here = net.node("Relu", [net.node("BatchNormalization", [here, *norm], "b")], "r")
+    made = oq.quantize(net.model(net.conv(here, "y")), "ort", {"x": normal(9, 4, 8, 8)})
+    assert made.report.plan.skips == () and optimized_ops(made.model)["QLinearConv"] == 4
+    found = made.report.verification
+    assert found is not None and found.literal.outputs[0].sqnr_db > 25
+
+
+def test_a_normalization_of_the_input_stays_in_float() -> None:
+    net = Net()
+    norm = [net.weight(f"n{i}", 4) for i in range(3)] + [net.constant("var", [0.5, 1, 2, 3])]
+    here = net.node("BatchNormalization", [net.input("x"), *norm], "b")
+    plan = oq.make_plan(net.model(net.conv(net.node("Relu", [here], "r"), "y")), "ort")
+    assert {s.op for s in plan.skips} == {"BatchNormalization", "Relu"}

@@ -23,6 +23,7 @@ from oq.legal import ALWAYS, CHECKS, Finding, check
 from oq.spec import Array
 from tests.checks.test_placement import PLACEMENT
 from tests.graphs import Net
+from tests.pairs import conv, pair
 
 SCALE = np.float32(0.1)
 U8, U128, S8 = np.uint8(0), np.uint8(128), np.int8(0)
@@ -387,3 +388,14 @@ def test_files_of_oq_have_no_findings(target: str, build: Callable[[], onnx.Mode
 
 def _bundled(name: str) -> str:
     return str(Path(__file__).parents[1] / "models" / "bundled" / f"{name}.onnx")
+
+
+@pytest.mark.parametrize(("behind", "found"), [("Relu", 1), ("Softmax", 0)])
+def test_a_pair_in_front_of_a_softmax_splits_no_kernel(behind: str, found: int) -> None:
+    """No layer takes a Softmax into its kernel, so the pair may stand between them."""
+    net = Net()
+    here = pair(net, conv(net, pair(net, net.input("x"), "x"), "c"), "y")
+    findings = check(
+        Graph(net.model(net.node(behind, [here], "p"))).view(), registry.target("coreml")
+    )
+    assert [f.check for f in findings].count("fusion-is-whole") == found

@@ -1,4 +1,4 @@
-"""Odd models, old and new opsets and the light models come out legal for every target."""
+"""Odd models, old and new opsets come out legal for every target."""
 
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from oq.ops import INTEGER_KERNELS
 from oq.overrides import Mode
 from oq.prepare.order import QUANTIZED
 from oq.session import Session, Settings, optimized_ops
-from tests.light import HUGE, LIGHT, light
 from tests.odd_models import ODD, of_opset
 
 TARGETS = registry.names("targets")
@@ -82,48 +81,6 @@ def test_every_opset(opset: int, target: str) -> None:
     assert {"Conv", "Gemm"} <= {op for g in result.report.plan.groups for op in g.ops}
     found = result.report.verification
     assert found is not None and found.literal.outputs[0].sqnr_db > 20
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("name", LIGHT)
-def test_light_models(name: str, target: str) -> None:
-    """Real structures; their weights are all alike, so the numbers mean nothing."""
-    plan = quantized(light(name), target, verify=False, mode="naive").report.plan
-    weighted = {"Conv", "Gemm"}
-    refused = [s for s in plan.skips if s.op in weighted]
-    if (name, target) == ("shufflenet", "dpu"):
-        assert {s.reason.partition(" has ")[2][:8] for s in refused} == {"4 groups"}
-    else:
-        assert refused == []
-    assert sum(op in weighted for g in plan.groups for op in g.ops) + len(refused) == WEIGHTED[name]
-
-
-WEIGHTED = {
-    "squeezenet": 26,
-    "shufflenet": 50,
-    "inception_v1": 58,
-    "inception_v2": 70,
-    "resnet50": 54,
-    "densenet121": 121,
-}
-"""Convolutions and linear layers, as counted in the files."""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("name", HUGE[:1])
-def test_huge_light_models(name: str, target: str) -> None:
-    """AlexNet: 244 MB of weights.  ZFNet and VGG-19 differ from it in size only."""
-    result = quantized(light(name), target, verify=False, mode="naive")
-    assert sum(len(t.raw_data) for t in result.model.graph.initializer) < 70e6
-
-
-def test_folded_steps_and_sums_of_the_light_models() -> None:
-    """Inception v2 normalizes in three nodes and ResNet-50 adds by Sum: both are undone."""
-    for name in ("inception_v2", "resnet50"):
-        skipped = {skip.op for skip in pipeline.make_plan(light(name), "ort").skips}
-        assert not skipped & {"Add", "BatchNormalization", "Mul", "Relu", "Sum"}, name
 
 
 def test_a_shared_weight_is_stored_once() -> None:

@@ -18,9 +18,9 @@ def first_layer(
     net = Net()
     data = net.input("x", ("n", channels, 8, 8))
     if before:
-        data = net.node(
-            before, [data], "b", **({"perm": [0, 1, 3, 2]} if before == "Transpose" else {})
-        )
+        constant = [net.constant("k", 0.5)] if before in {"Add", "Mul"} else []
+        turned = {"perm": [0, 1, 3, 2]} if before == "Transpose" else {}
+        data = net.node(before, [data, *constant], "b", **turned)
     shape = (channels if group > 1 else 4, channels // group, kernel, kernel)
     c = net.node("Conv", [data, net.weight("w_c", *shape)], "c", group=group)
     r = net.node("Relu", [c], "r")
@@ -63,7 +63,7 @@ def test_a_graph_output_between_is_no_integer_kernels_business() -> None:
     assert reason(first_layer(3), "ort", "r") == ""
 
 
-@pytest.mark.parametrize("before", ["Transpose", "Relu"])
+@pytest.mark.parametrize("before", ["Transpose", "Relu", "Mul", "Add"])
 def test_what_moves_the_input_stays_in_float_with_it(before: str) -> None:
     found = floats(plan(first_layer(3, before=before).view("y"), registry.target("ort")))
     assert found["c"].startswith(SLOWER)

@@ -1,12 +1,11 @@
 """A judgement in words: findings, then what runs in integers and what in float, then totals."""
 
-import re
 from collections.abc import Iterable, Iterator
 
 from oq.checks.forecast import Fate, Forecast
 from oq.checks.judgement import Judgement
 from oq.legal import Finding
-from oq.report import conformance, item, row
+from oq.report import conformance, general, item, row
 
 SHOWN = 3
 """How many nodes of one kind are named."""
@@ -44,7 +43,9 @@ def forecast_lines(found: Forecast) -> Iterator[str]:
     floats: dict[tuple[str, str], list[Fate]] = {}
     for fate in found.nodes:
         if fate.runs == "float":
-            floats.setdefault((fate.kernel or fate.op, general(fate.reason)), []).append(fate)
+            floats.setdefault((fate.kernel or fate.op, general(fate.reason, fate.node)), []).append(
+                fate
+            )
         elif fate.kernel:
             kernels.setdefault(fate.kernel, []).append(fate)
         else:
@@ -80,11 +81,6 @@ def _line(name: str, fates: list[Fate], found: Forecast) -> str:
 def _count_of(fates: list[Fate]) -> int:
     """Kernels, of which each of their nodes has a fate."""
     return len({frozenset((f.node, *f.with_nodes)) for f in fates})
-
-
-def general(reason: str) -> str:
-    """``reason`` with dots for the names in it: what equal cases share."""
-    return re.sub(r" '[^']*'", " ...", reason)
 
 
 def _names(fates: list[Fate]) -> str:

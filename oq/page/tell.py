@@ -8,7 +8,6 @@ import onnx
 
 import oq
 from oq.budget.outcome import Searched
-from oq.checks.outlook import general
 from oq.comparison.compare import Verification
 from oq.data.source import Fitted
 from oq.files import file_bytes, model_bytes
@@ -19,7 +18,7 @@ from oq.provenance import target_of
 from oq.ranking.rank import Ranking
 from oq.ready import Model
 from oq.registry import target as find_target
-from oq.report import Report, weighted_layers
+from oq.report import Report, general, weighted_layers
 
 DEFAULT_TARGET = "ort"
 """Whose rows tell what runs in integers, where a file does not say what it was made for."""
@@ -134,7 +133,7 @@ def _left(skips: Iterable[tuple[str, str, str]]) -> Left:
     """(op, reason, nodes), one row for all nodes of one op and reason."""
     rows: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for op, reason, node in skips:
-        rows.setdefault((op, general(reason)), []).append((node, reason))
+        rows.setdefault((op, general(reason, node)), []).append((node, reason))
     return tuple(
         (op, shared if len(same) > 1 else same[0][1], tuple(node for node, _ in same))
         for (op, shared), same in rows.items()

@@ -14,6 +14,7 @@ from onnx import inliner
 from oq.errors import ModelError
 from oq.graph import Graph
 from oq.prepare.bias_as_matrix import bias_as_matrix
+from oq.prepare.div_to_mul import div_to_mul
 from oq.prepare.drop_noops import drop_noops
 from oq.prepare.fold_affine import fold_affine
 from oq.prepare.fold_batchnorm import fold_batchnorm
@@ -23,11 +24,14 @@ from oq.prepare.harden_sigmoid import harden_sigmoid
 from oq.prepare.infer_types import infer_types
 from oq.prepare.insert_rescale import insert_rescale
 from oq.prepare.mean_to_pool import mean_to_pool
+from oq.prepare.norm_to_conv import inner_norm_to_conv, norm_to_conv
 from oq.prepare.outcome import Outcome
 from oq.prepare.plain_gemm import plain_gemm
 from oq.prepare.raise_opset import raise_opset
 from oq.prepare.round_slopes import round_edge_slope, round_slopes
 from oq.prepare.shortcut_to_conv import shortcut_to_conv
+from oq.prepare.split_groups import split_groups
+from oq.prepare.split_mean import split_mean
 from oq.prepare.sum_to_add import sum_to_add
 from oq.prepare.write_attributes import write_attributes
 
@@ -43,6 +47,11 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
 )
 
 BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
+    "div_to_mul": div_to_mul,
+    "inner_norm_to_conv": inner_norm_to_conv,
+    "norm_to_conv": norm_to_conv,
+    "split_groups": split_groups,
+    "split_mean": split_mean,
     "harden_sigmoid": harden_sigmoid,
     "insert_rescale": insert_rescale,
     "round_edge_slope": round_edge_slope,

@@ -1,0 +1,53 @@
+"""``Div(x, c)`` by a constant -> ``Mul(x, 1 / c)``: integer kernels multiply, none divides.
+
+Equal where c is a power of two, else to the last bit of float32.  Exporters write ``scores /
+sqrt(d)`` in attention and ``x * relu6(x + 3) / 6`` for HardSwish so.
+One that reads a graph input stays: it prepares the data, in float.
+"""
+
+import numpy as np
+
+from oq.graph import Graph
+from oq.prepare.outcome import Outcome
+from oq.view import GraphView, NodeView
+
+
+def div_to_mul(graph: Graph) -> Outcome:
+    """Rewrite every Div of float32 values by constants whose reciprocals float32 holds."""
+    view = graph.view()
+    changed = 0
+    for node in view.nodes:
+        if node.op == "Div" and _is_rewritable(view, node):
+            _rewrite(graph, view, node)
+            changed += 1
+    if changed:
+        graph.cleanup()
+    return Outcome(changed)
+
+
+def _is_rewritable(view: GraphView, node: NodeView) -> bool:
+    over, under = node.inputs
+    info = view.tensors.get(over)
+    if view.producer(over) is None or not view.is_constant(under) or info is None:
+        return False
+    size = np.abs(view.constants[under].astype(np.float64))
+    limits = np.finfo(np.float32)
+    held = np.isfinite(size) & (size <= 1 / float(limits.tiny)) & (size >= 1 / float(limits.max))
+    return info.dtype == "float32" and bool(held.all())
+
+
+def _rewrite(graph: Graph, view: GraphView, node: NodeView) -> None:
+    over, under = node.inputs
+    factor = (1 / view.constants[under].astype(np.float64)).astype(np.float32)
+    out = node.outputs[0]
+    graph.split_output(out, f"{out}_div")
+    product = graph.add_node(
+        "Mul",
+        (over, graph.add_constant(f"{under}_reciprocal", factor)),
+        f"{out}_mul",
+        name=f"{node.name}_Mul",
+        like=out,
+        dtype="float32",
+        before=node.name,
+    )
+    graph.give_output(out, product)

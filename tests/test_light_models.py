@@ -1,0 +1,116 @@
+"""Every light model of the onnx package comes out legal for every target, and with its options."""
+
+import numpy as np
+import onnx
+import pytest
+
+from oq import pipeline, registry
+from oq.calibration.collect import tensors_to_calibrate
+from oq.checks.judgement import judge
+from oq.files import load_model
+from oq.overrides import Wishes
+from oq.prepare.order import QUANTIZED
+from oq.ready import make_methods, make_ready, own_target
+from oq.refine.subject import Subject
+from oq.session import Session, Settings
+from oq.solve import solve
+from oq.spec import Range
+from oq.written import write_graph
+from tests.light import FOLDER, HUGE, LIGHT, light, narrow
+from tests.test_odd_models import quantized
+
+TARGETS = registry.names("targets")
+LAYERS = {
+    "bvlc_alexnet": 8,
+    "densenet121": 121,
+    "inception_v1": 58,
+    "inception_v2": 70,
+    "resnet50": 54,
+    "shufflenet": 50,
+    "squeezenet": 26,
+    "vgg19": 19,
+    "zfnet512": 8,
+}
+"""Convolutions and linear layers, as counted in the files."""
+
+DPU = {"bvlc_alexnet": 3, "densenet121": 62, "shufflenet": 32 * 3}
+"""Convolutions more on AMD's DPU: one per group, and those that normalize."""
+
+ADDED = {"dpu": DPU, "ort": {"densenet121": 62}}
+
+OPTIONS = tuple(
+    (target, key, value)
+    for target in TARGETS
+    for key, values in (registry.target(target).options or {}).items()
+    for value in list(values)[1:]
+    if key not in {"attention", "conv_transpose", "sigmoid"}
+)
+"""Every value that is not the default of the options that touch a convolutional network."""
+
+NO_LINEAR_LAYER = ("densenet121", "shufflenet", "squeezenet")
+"""Nothing in them takes 4-bit weights (ShuffleNet's one product does not split into blocks)."""
+
+
+def model_of(name: str) -> onnx.ModelProto:
+    """The model as it is, or with narrow linear layers where those are 90 % of it."""
+    return narrow(name) if name in HUGE else load_model(light(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_light_models(name: str, target: str) -> None:
+    """Everything the target can run; the weights are all alike, so the numbers mean nothing."""
+    plan = quantized(model_of(name), target, verify=False, mode="naive").report.plan
+    weighted = {"Conv", "Gemm"}
+    assert [s for s in plan.skips if s.op in weighted] == []
+    added = ADDED.get(target, {}).get(name, 0)
+    assert sum(op in weighted for g in plan.groups for op in g.ops) == LAYERS[name] + added
+
+
+def written(model: onnx.ModelProto, target: str, settings: dict[str, str]) -> onnx.ModelProto:
+    """``model`` quantized on made-up ranges, [-1, 1] everywhere: no sample is run."""
+    ready = make_ready(model, own_target(target, settings), Wishes())
+    known = {
+        t: Range(np.asarray(-1.0), np.asarray(1.0))
+        for t in tensors_to_calibrate(ready.plan, ready.view)
+    }
+    calibrator = make_methods("minmax", {}, Wishes()).default
+    solution = solve(
+        ready.plan, ready.view, {}, calibrator, known=known, legalize=ready.target.legalize
+    )
+    subject = Subject(ready.model, ready.view, ready.plan, solution, ())
+    return write_graph(ready, subject, {})[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(("target", "key", "value"), OPTIONS)
+def test_light_models_with_options(name: str, target: str, key: str, value: str) -> None:
+    made = written(model_of(name), target, {key: value})
+    onnx.checker.check_model(made, full_check=True)
+    Session(made, Settings("literal"))
+    if value == "int4" and name in NO_LINEAR_LAYER:
+        assert not QUANTIZED & {n.op_type for n in made.graph.node}
+        return
+    found = judge(made, own_target(target, {key: value}))
+    assert [f for f in found.findings if f.severity == "error"] == []
+
+
+@pytest.mark.slow
+def test_a_light_model_of_full_size() -> None:
+    """AlexNet: 244 MB of weights."""
+    result = quantized(light("bvlc_alexnet"), "trt", verify=False, mode="naive")
+    assert sum(len(t.raw_data) for t in result.model.graph.initializer) < 70e6
+
+
+def test_every_light_model_is_here() -> None:
+    found = {p.stem.removeprefix("light_") for p in FOLDER.glob("light_*.onnx")}
+    assert found == set(LAYERS) == {*LIGHT, *HUGE}
+
+
+def test_folded_steps_and_sums_of_the_light_models() -> None:
+    """Inception v2 normalizes in three nodes and ResNet-50 adds by Sum: both are undone."""
+    for name in ("inception_v2", "resnet50"):
+        skipped = {skip.op for skip in pipeline.make_plan(light(name), "ort").skips}
+        assert not skipped & {"Add", "BatchNormalization", "Mul", "Relu", "Sum"}, name
