@@ -83,16 +83,21 @@ class Rounded:
     grids: Mapping[SiteKey, Grid]
 
 
-def round_bias(layer: Layer, exact: Walk, rounded: Walk, bias: Array, grid: Grid) -> Rounded:
+def round_bias(
+    layer: Layer, exact: Walk, rounded: Walk, bias: Array, grid: Grid, *, last: bool = True
+) -> Rounded:
     """``bias`` corrected as above, and on its grid.
 
     Layers behind see what the rounded bias leaves: what it could not take back is theirs to mend.
+    Not the ``last`` word where the weights are still to change.
     """
     if layer.bias is None or layer.bias_site is None:
         raise ValueError(f"{layer.node} has no bias with a grid")
     rounded.set_constant(layer.bias, bias)
     wanted = mean(exact.at(exact.output(layer.last)), layer.axis)
-    error = wanted - mean(rounded.preview(rounded.output(layer.last)), layer.axis)
+    tensor = rounded.output(layer.last)
+    values = rounded.at(tensor) if last else rounded.preview(tensor)
+    error = wanted - mean(values, layer.axis)
     best = shifted(bias, np.where(np.isfinite(error), error, 0.0))
     grids = {}
     reach = channel_range(best, grid.axis)
@@ -102,6 +107,9 @@ def round_bias(layer: Layer, exact: Walk, rounded: Walk, bias: Array, grid: Grid
         grid = grids[layer.bias_site] = fit(reach, grid.qtype, grid.axis)
     found = fake_quantize(best, grid)
     rounded.set_constant(layer.bias, found)
+    if last:
+        by = (found.astype(np.float64) - bias).reshape(-1)
+        rounded.put(tensor, tuple(_add(values, by, layer.axis)))
     return Rounded(found, (best.astype(np.float64) - found).reshape(-1), grids)
 
 

@@ -61,7 +61,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
             reason = "its weight has float codes, or scales of blocks"
         missing = None
         if bias is not None and coarse is not None:
-            settled = round_bias(layer, exact, rounded, bias, coarse)
+            settled = round_bias(layer, exact, rounded, bias, coarse, last=False)
             bias, missing = settled.values, settled.left
             grids |= settled.grids
             coarse = next(iter(settled.grids.values()), coarse)
