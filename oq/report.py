@@ -138,11 +138,11 @@ def _runs_there(report: Report) -> bool:
 
 def _refinement(outcome: Outcome) -> str:
     """What a step gained, or why it was dropped or not tried."""
-    if math.isnan(outcome.before_db):
-        return f"{outcome.step}: not tried, {outcome.note}"
+    if math.isnan(outcome.after_db):
+        return f"{outcome.step}: {outcome.verdict}, {outcome.note}"
     note = f"; {outcome.note}" if outcome.note else ""
     return (
-        f"{outcome.step}: {'kept' if outcome.kept else 'dropped'}, output SQNR "
+        f"{outcome.step}: {outcome.verdict}, output SQNR "
         f"{db(outcome.before_db)} -> {db(outcome.after_db)} dB in {outcome.seconds:.1f} s{note}"
     )
 

@@ -107,7 +107,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.page.svg": set(),
     "oq.page.style": set(),
     "oq.page.errors": {"page", "ranking"},
-    "oq.page.document": {"comparison", "engine", "page", "report"},
+    "oq.page.document": {"comparison", "engine", "page", "refine", "report"},
     "oq.page.tell": {"onnx", "budget", "checks", "comparison", "data", "files", "ops", "page",
         "provenance", "ranking", "ready", "registry", "report"},
     "oq.page.write": {"errors", "files", "page", "ranking", "report"},

@@ -22,6 +22,7 @@ from oq.page.strip import WORDS, cell, draw_strip
 from oq.page.style import STYLE
 from oq.page.svg import escape, many, short
 from oq.page.tell import layer_counts
+from oq.refine.outcome import Outcome
 from oq.report import to_json
 
 NATIVE = "ort"
@@ -177,18 +178,7 @@ def _run(story: Story) -> str:
     """How to repeat it, and what comes next."""
     steps = "".join(f"<pre><code>{escape(step)}</code></pre>" for step in story.next_steps)
     refined = table(
-        ("refinement", "", "SQNR before, dB", "after, dB", "note"),
-        [
-            (
-                o.step,
-                "kept" if o.kept else "dropped",
-                "" if math.isnan(o.before_db) else short(o.before_db),
-                "" if math.isnan(o.after_db) else short(o.after_db),
-                o.note,
-            )
-            for o in story.refinement
-        ],
-        (2, 3),
+        ("step", "output SQNR", "what it did"), [_refinement(o) for o in story.refinement]
     )
     options = table(
         ("option", "value"), [(k, json.dumps(v)) for k, v in to_json(story.options).items()]
@@ -201,6 +191,13 @@ def _run(story: Story) -> str:
         "soft",
     )
     return section("run", "The run", steps, grid, close)
+
+
+def _refinement(outcome: Outcome) -> tuple[str, str, str]:
+    if math.isnan(outcome.after_db):
+        return outcome.step, outcome.verdict, outcome.note
+    gain = f"{short(outcome.before_db)} to {short(outcome.after_db)} dB"
+    return outcome.step, f"{gain}, {outcome.verdict}", outcome.note
 
 
 def _signed(value: float) -> str:

@@ -1,6 +1,7 @@
 """What became of a step, for the report."""
 
 from dataclasses import dataclass
+from math import isnan
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,3 +14,8 @@ class Outcome:
     after_db: float
     seconds: float
     note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """``kept``, ``dropped`` or ``not tried``."""
+        return "not tried" if isnan(self.after_db) else "kept" if self.kept else "dropped"
