@@ -177,9 +177,7 @@ def _cards(parts: Iterable[tuple[str, str]]) -> str:
 def _run(story: Story) -> str:
     """How to repeat it, and what comes next."""
     steps = "".join(f"<pre><code>{escape(step)}</code></pre>" for step in story.next_steps)
-    refined = table(
-        ("step", "output SQNR", "what it did"), [_refinement(o) for o in story.refinement]
-    )
+    refined = table(("step", "SQNR", "what it did"), [_refinement(o) for o in story.refinement])
     options = table(
         ("option", "value"), [(k, json.dumps(v)) for k, v in to_json(story.options).items()]
     )
