@@ -17,7 +17,8 @@ The rules, from Quark (``npu_cnn_quantizer``, ``refine``, ``simulate_dpu``) and 
   every k/256 and states no limits on sizes.
 * There is one scale per tensor, and a bias of 8 bits.  Convolutions of uneven channels in front of
   a ReLU6 get a depthwise 1x1 convolution that scales them (:mod:`oq.prepare.insert_rescale`),
-  which makes room for a second bias too; ``--set rescale=off`` leaves the graph as it was.
+  which makes room for a second bias too, on devices that have a kernel for it; ``--set
+  rescale=off`` leaves the graph as it was.
 * The hardware's mean is ``sum * N / 2**M`` (0.984 of the true one for 3x3).  AMD's quantizer
   writes that factor into the graph as a Mul; whether the compiler takes it out again is documented
   nowhere, and if it does not, the factor applies twice.  So here the file holds the plain pool,
@@ -102,8 +103,8 @@ def rules(sizes: tuple[Predicate, ...], slope: Predicate) -> tuple[OpRule, ...]:
 
 def for_device(target: Target, device: str) -> Target:
     """``target`` within the sizes that ``device`` states."""
-    passes = tuple(p for p in target.passes if p != "norm_to_conv")  # no depthwise 1x1 kernel
-    return replace(target, passes=passes, rules=rules((EXCEEDS[device],), slope_is_not_in_hardware))
+    bare = without(target, "insert_rescale", "norm_to_conv")  # no depthwise 1x1 kernel
+    return replace(bare, rules=rules((EXCEEDS[device],), slope_is_not_in_hardware))
 
 
 def for_npu(target: Target) -> Target:

@@ -305,3 +305,17 @@ def test_resnet20_stays_within_half_a_point_in_integers_too() -> None:
     top1 = 100 * np.mean(np.concatenate(scores).argmax(axis=1) == labels)
     assert top1 >= 78.0, "float has 80.90 on all 2,000"
     assert simulator.floats == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "inserts"),
+    [
+        ({}, True),
+        ({"device": "npu"}, True),
+        ({"device": "DPUCVDX8H"}, False),  # no depthwise 1x1 kernel
+        ({"device": "DPUCAHX8H"}, False),
+        ({"rescale": "off"}, False),
+    ],
+)
+def test_who_gets_rescaling_convolutions(settings: dict[str, str], inserts: bool) -> None:
+    assert ("insert_rescale" in with_options(registry.target("dpu"), settings).passes) == inserts

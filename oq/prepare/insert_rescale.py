@@ -5,16 +5,15 @@ Behind a ReLU such sizes can be traded with the next layer (:mod:`oq.refine.equa
 Clip they cannot, since its bound is one for all channels.  A depthwise convolution of its own in
 between takes them back:
 
-    w'[c] = w[c] / s[c],   b' = 0;    s[c], b[c]        s[c] about r[c] / R
+    w'[c] = w[c] / s[c],   b' = 0;    s[c], b[c]        k = floor(log2(R / r[c])), s[c] = ODD[k]
 
 with r[c] the largest magnitude in channel c and R that of the tensor.  ``s`` is exact on an int8
 grid, so this is a scale per channel for hardware that has none; its price is 1 multiply-accumulate
 per value.  The bias has its place behind the products it would have to be scaled with.
 :mod:`oq.refine.rescale` chooses s from data later.
 
-:data:`SCALES` are odd multiples of 1/128: an even one, such as a power of two, would often leave
-exactly half a step to be rounded, which the DPU always rounds up.  Measured on MobileNet: powers of
-two cost the DPU's reading 4.6 dB against onnxruntime's, which rounds half to even.
+:data:`ODD` are multiples of 1/64 beside powers of two: a power of two would often leave exactly
+half a step to be rounded, which the DPU always rounds up.
 """
 
 import numpy as np
@@ -25,8 +24,8 @@ from oq.prepare.outcome import Outcome
 from oq.spec import Array
 from oq.view import GraphView, NodeView
 
-SCALES = np.asarray([2.0 ** (7 - k) - 1 for k in range(7)]) / 128
-"""127, 63, 31, 15, 7, 3 and 1 steps of 1/128: about 2**-k."""
+ODD = np.asarray([63, 31, 15, 7, 3, 3, 1]) / 64
+"""A scale for each k = 0 .. 6, about 2**-k."""
 
 SMALL = 1 / 4
 """A channel that reaches no more of the tensor's largest weight has lost two of seven bits."""
@@ -58,12 +57,6 @@ def uneven(weight: Array) -> bool:
     return bool(live.any() and np.mean(reach[live] < SMALL * reach.max()) >= SHARE)
 
 
-def nearest_scale(by: Array) -> Array:
-    """The least of :data:`SCALES` with an inverse up to ``by`` (channels,), else the first."""
-    index = np.searchsorted(1 / SCALES, by, side="right") - 1
-    return np.asarray(SCALES[np.clip(index, 0, len(SCALES) - 1)])
-
-
 def _fits(view: GraphView, conv: NodeView) -> bool:
     output = conv.outputs[0]
     readers = view.consumers(output)
@@ -79,7 +72,8 @@ def _insert(graph: Graph, view: GraphView, conv: NodeView) -> None:
     output, weight = conv.outputs[0], view.constants[conv.inputs[1]]
     reach = np.abs(weight).max(axis=(1, 2, 3)).astype(np.float64)
     live = reach > DEAD * reach.max()
-    scale = nearest_scale(reach.max() / np.where(live, reach, reach.max()))
+    steps = np.floor(np.log2(reach.max() / np.where(live, reach, reach.max())))
+    scale = ODD[np.minimum(steps, len(ODD) - 1).astype(np.int64)]
     bias = conv.inputs[2] if len(conv.inputs) > 2 and conv.inputs[2] else None
     values = np.zeros(len(weight), np.float32) if bias is None else view.constants[bias]
     new = graph.split_output(output, f"{output}_scaled")
