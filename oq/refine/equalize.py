@@ -37,7 +37,8 @@ LARGEST = 64.0
 
 def equalize(subject: Subject) -> Change:
     """New weights and biases for every chain that gains."""
-    chains = tuple(find_chains(subject.view, subject.plan))
+    found = find_chains(subject.view, subject.plan)
+    chains = tuple(c for c in found if c.tensor not in subject.known)  # sized by an earlier step
     if not chains:
         return Change({}, "no two layers with constants of their own follow each other alone")
     axes = {c.tensor: c.first.axis for c in chains}

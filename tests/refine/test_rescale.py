@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 from oq import registry
+from oq.refine.equalize import equalize
 from oq.refine.rescale import MOST, Sizes, choose, find_pairs, rescale
 from oq.refine.run import Again, refine
 from oq.refine.subject import Subject
@@ -162,3 +163,12 @@ def solved_again(profile: Target, like: Subject) -> Again:
 def test_targets_with_a_scale_per_channel_need_none() -> None:
     change = rescale(subject(clipped(), "ort"))
     assert not change.constants and "one scale" in change.note
+
+
+def test_equalization_leaves_the_sizes_between_a_pair_alone() -> None:
+    before = subject(clipped(), "dpu")
+    weight = next(find_pairs(before)).first.weight
+    assert weight in equalize(before).constants
+    change = rescale(before)
+    after = before.remade(change.constants, change.ranges)
+    assert weight not in equalize(after).constants
