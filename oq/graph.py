@@ -173,6 +173,12 @@ class Graph:
         producer.outputs[_slot(producer.outputs, temporary)] = self._tensors[tensor]
         self._names.discard(node_output)
 
+    def take_over(self, node: str, op: str, inputs: Sequence[str], **made: Any) -> None:
+        """Let a new ``op`` in front of ``node`` write its output; ``made``: as :meth:`add_node`."""
+        out = str(self._nodes[node].outputs[0].name)
+        self.split_output(out, f"{out}_before")
+        self.give_output(out, self.add_node(op, inputs, f"{out}_after", before=node, **made))
+
     def bypass(self, node: str, slot: int = 0) -> None:
         """Remove ``node``; whoever read its first output reads its input ``slot`` instead.
 

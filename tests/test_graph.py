@@ -348,3 +348,17 @@ def test_set_types_writes_down_what_is_known() -> None:
     assert graph.view().tensors["t"] == TensorInfo("t", "float32", ("n",))
     graph.set_types({"t": TensorInfo("t", "bfloat16", None)})
     assert graph.view().tensors["t"] == TensorInfo("t", "bfloat16", None)
+
+
+def test_a_node_takes_over_what_another_wrote() -> None:
+    """Readers and graph outputs keep the name; the old node is left for cleanup."""
+    model = small("net (float[n,2] x) => (float[n,2] y) { y = Relu(x) }")
+    graph = Graph(model)
+    (relu,) = graph.view().nodes
+    graph.take_over(relu.name, "LeakyRelu", relu.inputs, name="new", attributes={"alpha": 0.0})
+    graph.cleanup()
+    made = graph.to_model()
+    assert [(n.op_type, n.name, list(n.output)) for n in made.graph.node] == [
+        ("LeakyRelu", "new", ["y"])
+    ]
+    assert_same_outputs(model, made)

@@ -39,15 +39,5 @@ def _is_rewritable(view: GraphView, node: NodeView) -> bool:
 def _rewrite(graph: Graph, view: GraphView, node: NodeView) -> None:
     over, under = node.inputs
     factor = (1 / view.constants[under].astype(np.float64)).astype(np.float32)
-    out = node.outputs[0]
-    graph.split_output(out, f"{out}_div")
-    product = graph.add_node(
-        "Mul",
-        (over, graph.add_constant(f"{under}_reciprocal", factor)),
-        f"{out}_mul",
-        name=f"{node.name}_Mul",
-        like=out,
-        dtype="float32",
-        before=node.name,
-    )
-    graph.give_output(out, product)
+    inputs = (over, graph.add_constant(f"{under}_reciprocal", factor))
+    graph.take_over(node.name, "Mul", inputs, name=f"{node.name}_Mul")

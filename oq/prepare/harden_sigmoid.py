@@ -12,19 +12,13 @@ def harden_sigmoid(graph: Graph) -> Outcome:
     """Replace every Sigmoid."""
     nodes = [n for n in graph.view().nodes if n.op == "Sigmoid"]
     for node in nodes:
-        out = node.outputs[0]
-        graph.split_output(out, f"{out}_sigmoid")
-        made = graph.add_node(
+        graph.take_over(
+            node.name,
             "HardSigmoid",
-            (node.inputs[0],),
-            f"{out}_hard",
+            node.inputs[:1],
             name=f"{node.name}_HardSigmoid",
             attributes={"alpha": 1 / 6, "beta": 0.5},
-            like=out,
-            dtype="float32",
-            before=node.name,
         )
-        graph.give_output(out, made)
     if nodes:
         graph.cleanup()
     return Outcome(len(nodes))

@@ -58,20 +58,14 @@ def _rewrite(graph: Graph, view: GraphView, norm: NodeView) -> None:
     k = gamma / np.sqrt(variance + float(norm.attributes.get("epsilon", 1e-5)))
     weight = k.astype(np.float32).reshape(-1, 1, 1, 1)
     bias = (beta - mean * k).astype(np.float32)
-    out = norm.outputs[0]
-    graph.split_output(out, f"{out}_norm")
-    conv = graph.add_node(
+    graph.take_over(
+        norm.name,
         "Conv",
         (
             norm.inputs[0],
             graph.add_constant(f"{norm.name}.weight", weight),
             graph.add_constant(f"{norm.name}.bias", bias),
         ),
-        f"{out}_conv",
         name=f"{norm.name}_Conv",
         attributes={"kernel_shape": [1, 1], "group": len(weight)},
-        like=out,
-        dtype="float32",
-        before=norm.name,
     )
-    graph.give_output(out, conv)

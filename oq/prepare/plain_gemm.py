@@ -42,18 +42,8 @@ def _from_matmul(graph: Graph, matmul: NodeView) -> bool:
     row = _row(view, bias, view.constants[weight].shape[1])
     if row is None:
         return False
-    out = add.outputs[0]
-    graph.split_output(out, f"{out}_sum")
-    made = graph.add_node(
-        "Gemm",
-        (data, weight, _constant(graph, view, bias, row)),
-        f"{out}_gemm",
-        name=f"{matmul.name}_Gemm",
-        like=out,
-        dtype="float32",
-        before=add.name,
-    )
-    graph.give_output(out, made)
+    inputs = (data, weight, _constant(graph, view, bias, row))
+    graph.take_over(add.name, "Gemm", inputs, name=f"{matmul.name}_Gemm")
     return True
 
 

@@ -53,18 +53,13 @@ def _rewrite(
     before, after = _pads(view, pad) or (0, 0)
     weight = np.zeros((before + (channels or 0) + after, channels or 0, 1, 1), np.float32)
     weight[before : before + len(weight[0]), :, 0, 0] = np.eye(len(weight[0]))
-    graph.split_output(out, f"{out}_pad")
-    conv = graph.add_node(
+    graph.take_over(
+        pad.name,
         "Conv",
         (source, graph.add_constant(f"{out}_shortcut", weight)),
-        f"{out}_conv",
         name=f"{pad.name}_Conv",
         attributes={"kernel_shape": [1, 1], "strides": list(strides)},
-        like=out,
-        dtype="float32",
-        before=pad.name,
     )
-    graph.give_output(out, conv)
 
 
 def _pads(view: GraphView, pad: NodeView) -> tuple[int, int] | None:

@@ -48,19 +48,8 @@ def _split(graph: Graph, view: GraphView, conv: NodeView, group: int) -> None:
     end = conv if last is None else last
     axes = graph.add_constant(f"{conv.name}.axes", np.asarray([CHANNELS], np.int64))
     parts = [_branch(graph, view, conv, last, i, group, axes) for i in range(group)]
-    whole = end.outputs[0]
-    graph.split_output(whole, f"{whole}_grouped")
-    joined = graph.add_node(
-        "Concat",
-        parts,
-        f"{whole}_joined",
-        name=f"{conv.name}_Concat",
-        attributes={"axis": CHANNELS},
-        like=whole,
-        dtype="float32",
-        before=end.name,
-    )
-    graph.give_output(whole, joined)
+    axis = {"axis": CHANNELS}
+    graph.take_over(end.name, "Concat", parts, name=f"{conv.name}_Concat", attributes=axis)
 
 
 def _branch(
@@ -82,8 +71,8 @@ def _branch(
     ]
     sliced = _add(graph, "Slice", (conv.inputs[0], *ends, axes), f"{name}_Slice", {}, conv)
     inputs = [sliced, graph.add_constant(f"{name}.weight", weight[own])]
-    if len(conv.inputs) > 2 and conv.inputs[2]:
-        inputs.append(graph.add_constant(f"{name}.bias", view.constants[conv.inputs[2]][own]))
+    if conv.input(2):
+        inputs.append(graph.add_constant(f"{name}.bias", view.constants[conv.input(2)][own]))
     made = _add(graph, "Conv", inputs, name, {**conv.attributes, "group": 1}, conv)
     if last is None:
         return made
