@@ -53,6 +53,11 @@ def channel_range(values: Array, axis: int | None, block: int | None = None) -> 
     return Range(np.minimum(real.min(axis=over), 0.0), np.maximum(real.max(axis=over), 0.0))
 
 
+def channel_reach(values: Array, axis: int) -> Array:
+    """``max |w|`` over all axes but ``axis``: (channels,), float64."""
+    return np.asarray(np.abs(values).max(axis=other_axes(values, axis)).astype(np.float64))
+
+
 def _squares(values: Array, grid: Grid) -> Array:
     error = values - fake_quantize(values, grid)
     squares, over = _divided(error.astype(np.float64) ** 2, grid.axis, grid.block)

@@ -62,7 +62,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.protos": {"numpy", "onnx"},
     "oq.shell": {"onnx", "spec"},
     "oq.graph": {"numpy", "onnx", "onnx_graphsurgeon", *VALUES, "shell", "view"},
-    "oq.prepare.*": {"numpy", "onnx", *GRAPHS, "graph", "predicates", "prepare", "session"},
+    "oq.prepare.*": {"numpy", "onnx", *GRAPHS, "graph", "predicates", "prepare", "session",
+        "weights"},
     "oq.session": {"numpy", "onnx", "onnxruntime", *VALUES, "files", "protos"},
     # engines
     "oq.engine": {"onnx", *VALUES, "session"},

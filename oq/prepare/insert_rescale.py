@@ -23,6 +23,7 @@ from oq.ops import BOUNDED
 from oq.prepare.outcome import Outcome
 from oq.spec import Array
 from oq.view import GraphView, NodeView
+from oq.weights import channel_reach
 
 ODD = np.asarray([63, 31, 15, 7, 3, 3, 1]) / 64
 """A scale for each k = 0 .. 6, about 2**-k."""
@@ -52,7 +53,7 @@ def insert_rescale(graph: Graph) -> Outcome:
 
 def uneven(weight: Array) -> bool:
     """Whether a share of the channels (axis 0) that live uses a small part of the one grid."""
-    reach = np.abs(weight).max(axis=tuple(range(1, weight.ndim)))
+    reach = channel_reach(weight, 0)
     live = reach > DEAD * reach.max(initial=0.0)
     return bool(live.any() and np.mean(reach[live] < SMALL * reach.max()) >= SHARE)
 
@@ -70,12 +71,12 @@ def _fits(view: GraphView, conv: NodeView) -> bool:
 
 def _insert(graph: Graph, view: GraphView, conv: NodeView) -> None:
     output, weight = conv.outputs[0], view.constants[conv.inputs[1]]
-    reach = np.abs(weight).max(axis=(1, 2, 3)).astype(np.float64)
+    reach = channel_reach(weight, 0)
     live = reach > DEAD * reach.max()
     steps = np.floor(np.log2(reach.max() / np.where(live, reach, reach.max())))
     scale = ODD[np.minimum(steps, len(ODD) - 1).astype(np.int64)]
-    bias = conv.inputs[2] if len(conv.inputs) > 2 and conv.inputs[2] else None
-    values = np.zeros(len(weight), np.float32) if bias is None else view.constants[bias]
+    bias = conv.input(2)
+    values = view.constants[bias] if bias else np.zeros(len(weight), np.float32)
     new = graph.split_output(output, f"{output}_scaled")
     graph.set_input(
         conv.name, 1, graph.add_constant(f"{conv.inputs[1]}_scaled", _divided(weight, scale))

@@ -43,6 +43,6 @@ def absorb(subject: Subject) -> Change:
         gained = input_sums(chain, subject.constant(chain.second.weight), least)
         for bias, by in ((chain.first.bias, -least), (chain.second.bias, gained)):
             if bias is not None:
-                values = changed.get(bias, subject.constant(bias))
+                values = subject.constant(bias, changed)
                 changed[bias] = (values + by.reshape(values.shape)).astype(values.dtype)
     return Change(changed, f"{moved} channels of {len(chains)} tensors moved")

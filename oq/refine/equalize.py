@@ -28,7 +28,7 @@ from oq.refine.extremes import channel_extremes
 from oq.refine.step import Change
 from oq.refine.subject import Feeds, Subject
 from oq.spec import Array, Own
-from oq.weights import other_axes
+from oq.weights import channel_reach
 
 SHARE = 0.5
 LARGEST = 64.0
@@ -49,11 +49,11 @@ def equalize(subject: Subject) -> Change:
         by = factors(subject, chain, changed, *ends[chain.tensor])
         scaled += int(np.count_nonzero(by != 1))
         first, second, bias = chain.first.weight, chain.second.weight, chain.first.bias
-        changed[first] = scale_first(chain, _now(subject, changed, first), by)
+        changed[first] = scale_first(chain, subject.constant(first, changed), by)
         if bias is not None:
-            values = _now(subject, changed, bias)
+            values = subject.constant(bias, changed)
             changed[bias] = (values * by.reshape(values.shape)).astype(values.dtype)
-        changed[second] = scale_second(chain, _now(subject, changed, second), 1 / by)
+        changed[second] = scale_second(chain, subject.constant(second, changed), 1 / by)
     return Change(changed, f"{scaled} channels of {len(chains)} tensors scaled")
 
 
@@ -62,7 +62,9 @@ def factors(
 ) -> Array:
     """``t`` (channels,) of ``chain``, whose channels lie between ``lo`` and ``hi``."""
     reach = np.maximum(np.abs(lo), np.abs(hi)).astype(np.float64)
-    front, behind = (_now(subject, changed, w) for w in (chain.first.weight, chain.second.weight))
+    front, behind = (
+        subject.constant(w, changed) for w in (chain.first.weight, chain.second.weight)
+    )
     live = (reach > 0) & np.isfinite(reach)
     room = np.full(reach.shape, LARGEST)
     room[live] = np.minimum(np.maximum(chain.bound / reach[live], 1.0), LARGEST)
@@ -71,8 +73,7 @@ def factors(
         ratio = np.where(live, reach.max(where=live, initial=0.0) / np.where(live, reach, 1.0), 1.0)
         wanted = ratio ** (1.0 if grouped else SHARE)
     else:
-        over = other_axes(front, chain.first.weight_axis)
-        r1 = np.abs(front).max(axis=over).astype(np.float64)
+        r1 = channel_reach(front, chain.first.weight_axis)
         r2 = input_reach(chain, behind, len(reach))
         both = (r1 > 0) & (r2 > 0)
         wanted = np.where(both, np.sqrt(np.where(both, r2, 1.0) / np.where(both, r1, 1.0)), 1.0)
@@ -94,8 +95,3 @@ def all_samples(subject: Subject) -> Iterator[Feeds]:
 def _per_channel(subject: Subject, chain: Chain) -> bool:
     spec = next(s.spec for s in subject.plan.sites if s.tensor == chain.first.weight)
     return isinstance(spec, Own) and spec.axis is not None
-
-
-def _now(subject: Subject, changed: dict[str, Array], tensor: str) -> Array:
-    found = changed.get(tensor)
-    return subject.constant(tensor) if found is None else found

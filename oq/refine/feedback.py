@@ -53,7 +53,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
     nearest: list[str] = []
     for layer in find_layers(subject.view, subject.plan):
         grid = subject.solution.grids[layer.site]
-        weight = changed.get(layer.weight, subject.constant(layer.weight))
+        weight = subject.constant(layer.weight, changed)
         bias = None if layer.bias is None else subject.view.constants[layer.bias]
         coarse = coarse_grid(subject, layer)
         reason = why_not(layer, weight)

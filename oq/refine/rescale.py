@@ -37,7 +37,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oq.grid import fit
+from oq.grid import Grid, fit
 from oq.ops import BOUNDED
 from oq.prepare.insert_rescale import ODD
 from oq.refine.chains import Chain, find_chains, input_squares, limits, scale_second
@@ -47,9 +47,9 @@ from oq.refine.subject import Subject
 from oq.refine.walk import Values, Walk
 from oq.spec import Array, QType, Range, key
 from oq.view import GraphView
-from oq.weights import channel_range
+from oq.weights import channel_range, channel_reach, other_axes
 
-MOST = 6
+MOST = len(ODD) - 1
 """Largest k, and largest growth of a channel in octaves."""
 
 DEAD = 1e-6
@@ -115,7 +115,7 @@ def rescale(subject: Subject) -> Change:
     pairs = tuple(find_pairs(subject))
     if not pairs:
         return Change({}, "no layer with one scale is followed by a depthwise 1x1 convolution")
-    types = {s.tensor: subject.solution.grids[key(s)].qtype for s in subject.plan.sites}
+    grids = {s.tensor: subject.solution.grids[key(s)] for s in subject.plan.sites}
     walk = Walk(subject.model, subject.samples)
     now: dict[str, Array] = {}
     ranges: dict[str, Range] = {}
@@ -128,18 +128,21 @@ def rescale(subject: Subject) -> Change:
         up = _room(pair, does, highest)
         if pair.grows is not None:
             behind = pair.grows.second
-            now[behind.weight] = scale_second(pair.grows, _now(subject, now, behind.weight), 1 / up)
+            now[behind.weight] = scale_second(
+                pair.grows, subject.constant(behind.weight, now), 1 / up
+            )
             grown[behind.node] = up
         does = does.grown(up)
         matters = np.maximum(np.abs(pair.lo - does.bias), np.abs(pair.hi - does.bias))
         need = np.minimum(reach * up, matters)
         variance = variance * up**2
         counts = _counts(subject, pair, variance)
-        sizes = Sizes(_reach(does.weight), need, windows, variance, counts)
-        k, span = choose(sizes, types[pair.first.weight], types[pair.between])
-        step = _step_behind(subject, pair)
-        by = 1 / _scale(k, span / types[pair.between].qmax, step)
-        now |= _divided(pair, does, by, types[str(pair.second.bias)], step)
+        sizes = Sizes(channel_reach(does.weight, 0), need, windows, variance, counts)
+        between = grids[pair.between].qtype
+        k, span = choose(sizes, grids[pair.first.weight].qtype, between)
+        step = _step_behind(subject.view, pair, grids)
+        by = 1 / _scale(k, span / between.qmax, step)
+        now |= _divided(pair, does, by, grids[str(pair.second.bias)].qtype, step)
         ranges[pair.between] = Range(np.asarray(-span), np.asarray(span))
     return Change(now, f"{len(pairs)} layers", ranges=ranges)
 
@@ -203,22 +206,16 @@ def _scale(k: Array, step: float, behind: float) -> Array:
     return np.where(more, ODD[k], np.exp2(-k))
 
 
-def _step_behind(subject: Subject, pair: Pair) -> float:
+def _step_behind(view: GraphView, pair: Pair, grids: Mapping[str, Grid]) -> float:
     """The step of the grid that y is rounded to, 0 where it is not."""
-    tensor = subject.view.node(pair.second.node).outputs[0]
-    grids = {s.tensor: subject.solution.grids[key(s)] for s in subject.plan.sites}
-    while tensor not in grids and len(subject.view.consumers(tensor)) == 1:
-        tensor = subject.view.consumers(tensor)[0].outputs[0]
+    tensor = view.node(pair.second.node).outputs[0]
+    while tensor not in grids and len(view.consumers(tensor)) == 1:
+        tensor = view.consumers(tensor)[0].outputs[0]
     return float(grids[tensor].scale) if tensor in grids else 0.0
 
 
 def _step(reach: float, qtype: QType) -> float:
     return float(fit(Range(np.asarray(-reach), np.asarray(reach)), qtype).scale)
-
-
-def _now(subject: Subject, now: Mapping[str, Array], tensor: str) -> Array:
-    found = now.get(tensor)
-    return subject.constant(tensor) if found is None else found
 
 
 def _does(
@@ -227,7 +224,7 @@ def _does(
     """The function of ``pair`` as ``now`` has it, and its products ``w * x`` on the samples."""
 
     def read(tensor: str | None) -> Array:
-        return _now(subject, now, str(tensor)).astype(np.float64)
+        return subject.constant(str(tensor), now).astype(np.float64)
 
     scale, inner = read(pair.second.weight).reshape(-1), read(pair.first.bias)
     weight = read(pair.first.weight)
@@ -242,7 +239,7 @@ def _does(
 
 def _seen(pair: Pair, does: Function, products: Values) -> tuple[Array, Array, Array]:
     """Per channel: the reach of the products, and the highest value and the variance of y."""
-    over = tuple(i for i in range(products[0].ndim) if i != pair.first.axis % products[0].ndim)
+    over = other_axes(products[0], pair.first.axis)
     bias = along(does.bias.astype(np.float32), pair.first.axis, products[0].ndim)
     reach, highest, sums, squares, count = (np.zeros(len(does.bias)) for _ in range(5))
     for product in products:
@@ -259,7 +256,7 @@ def _room(pair: Pair, does: Function, highest: Array) -> Array:
     """The powers of two by which channels may grow: below the bound, and no weight the largest."""
     if pair.grows is None:
         return np.ones(len(highest))
-    size = _reach(does.weight)
+    size = channel_reach(does.weight, 0)
     with np.errstate(divide="ignore"):
         free = np.minimum(pair.grows.bound / highest, size.max() / size)
     grows = np.isfinite(free) & (highest > DEAD) & (size > DEAD) & (free >= 1)
@@ -294,16 +291,11 @@ def _divided(
 def _windows(subject: Subject, layer: Layer, values: Values) -> Array:
     """E|x|**2 over the windows that each output channel of ``layer`` meets; (channels,)."""
     weight = subject.constant(layer.weight)
-    over = tuple(i for i in range(values[0].ndim) if i != 1)
+    over = other_axes(values[0], 1)
     squares = sum(np.square(v).sum(axis=over, dtype=np.float64) for v in values)
     mean = np.asarray(squares) / (sum(v.size for v in values) / values[0].shape[1])
-    groups = int(str(layer.attributes.get("group", 1)))
-    per_group = mean.reshape(groups, -1).sum(axis=1) * np.prod(weight.shape[2:])
-    return np.repeat(per_group, len(weight) // groups)
-
-
-def _reach(weight: Array) -> Array:
-    return np.asarray(np.abs(weight).max(axis=tuple(range(1, weight.ndim))))
+    per_group = mean.reshape(layer.group, -1).sum(axis=1) * np.prod(weight.shape[2:])
+    return np.repeat(per_group, len(weight) // layer.group)
 
 
 def _is_scaling(weight: Array, layer: Layer) -> bool:
@@ -311,7 +303,7 @@ def _is_scaling(weight: Array, layer: Layer) -> bool:
 
 
 def _is_depthwise(layer: Layer) -> bool:
-    return layer.weight_axis == 0 and int(str(layer.attributes.get("group", 1))) > 1
+    return layer.weight_axis == 0 and layer.group > 1
 
 
 def _is_convolution(view: GraphView, layer: Layer) -> bool:

@@ -58,7 +58,7 @@ def smooth(subject: Subject) -> Change:
         scaled = [(name, axis, 1 / by) for name, axis in fan.makers]
         scaled += [(r.weight, 1 - r.weight_axis, by) for r in fan.readers]
         for name, axis, times in scaled:
-            values = changed.get(name, subject.constant(name))
+            values = subject.constant(name, changed)
             product = values * along(times, axis, values.ndim)
             changed[name] = np.asarray(product.astype(values.dtype))
     note = f"{len(fans)} tensors smoothed"
@@ -73,7 +73,7 @@ def factors(
     reach = np.maximum(np.abs(lo), np.abs(hi)).astype(np.float64)
     sizes = []
     for reader in fan.readers:
-        weight = changed.get(reader.weight, subject.constant(reader.weight))
+        weight = subject.constant(reader.weight, changed)
         sizes.append(np.abs(weight).max(axis=reader.weight_axis).astype(np.float64))
     weights = np.max(sizes, axis=0)
     live = (reach > 0) & np.isfinite(reach) & (weights > 0)

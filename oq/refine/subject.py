@@ -37,10 +37,12 @@ class Subject:
     early: Mapping[str, Array] = field(default_factory=dict)
     known: Mapping[str, Range] = field(default_factory=dict)
 
-    def constant(self, tensor: str) -> Array:
-        """The values of a constant, as they are now."""
-        found = self.constants.get(tensor)
-        return self.view.constants[tensor] if found is None else found
+    def constant(self, tensor: str, changed: Mapping[str, Array] | None = None) -> Array:
+        """The values of a constant as they are now, or as a step has ``changed`` them so far."""
+        for values in (changed or {}, self.constants, self.view.constants):
+            if tensor in values:
+                return values[tensor]
+        raise KeyError(tensor)
 
     def put(
         self, constants: Mapping[str, Array], grids: Mapping[SiteKey, Grid] | None = None
