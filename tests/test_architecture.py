@@ -122,7 +122,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.dpu.checks": {*GRAPHS, "checks", "dpu", "predicates", "qdq"},
     "oq.dpu.legalize": {"numpy", *RULES, "dpu", "grid"},
     "oq.dpu.limits": set(),
-    "oq.dpu.lost": {"numpy", *RULES, "grid"},
+    "oq.dpu.lost": {"numpy", *RULES, "grid", "weights"},
     "oq.dpu.places": {*GRAPHS, "dpu", "predicates", "qdq"},
     "oq.dpu.positions": {"dpu"},
     "oq.dpu.refusals": {*RULES, "dpu", "predicates"},

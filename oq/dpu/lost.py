@@ -13,6 +13,7 @@ from oq.ops import weight_axis
 from oq.spec import Plan, key
 from oq.target import Grids, Legalized
 from oq.view import GraphView
+from oq.weights import other_axes
 
 FEW = 4
 SHARE = 0.25
@@ -32,7 +33,7 @@ def report_lost_channels(plan: Plan, view: GraphView, grids: Grids) -> Legalized
         grid = grids[key(site)]
         if axis is None or values.ndim < 2 or grid.scale.size > 1:
             continue
-        over = tuple(i for i in range(values.ndim) if i != axis)
+        over = other_axes(values, axis)
         largest = values.max(axis=over)
         inexact = (fake_quantize(values, grid) != values).any(axis=over)
         starved = int(np.count_nonzero(inexact & (largest > 0) & (largest < FEW * grid.scale)))

@@ -11,7 +11,7 @@ give.  (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization a
 Correction", arXiv:1906.04721, section 4.2, the empirical form of appendix D.)
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +45,7 @@ def correct_bias(subject: Subject) -> Change:
             biases[layer.bias] = shifted(bias, output_error(layer, exact, rounded))
         else:
             found = round_bias(layer, exact, rounded, bias, coarse)
-            biases[layer.bias] = found.values
-            grids |= found.grids
+            biases[layer.bias], grids[found.site] = found.values, found.grid
     note = f"{len(biases)} layers corrected"
     if without:
         note += f", {len(without)} not ({without[0]})"
@@ -75,12 +74,13 @@ def coarse_grid(subject: Subject, layer: Layer) -> Grid | None:
 
 @dataclass(frozen=True, slots=True)
 class Rounded:
-    """A bias on a grid of its own: its ``values``, the mean error (channels,) that is ``left``,
-    and its grid where it outgrew the one it had."""
+    """A bias on the ``grid`` of its ``site``: its ``values``, and the mean error (channels,) that
+    is ``left``."""
 
+    site: SiteKey
+    grid: Grid
     values: Array
     left: Array
-    grids: Mapping[SiteKey, Grid]
 
 
 def round_bias(
@@ -99,18 +99,16 @@ def round_bias(
     values = rounded.at(tensor) if last else rounded.preview(tensor)
     error = wanted - mean(values, layer.axis)
     best = shifted(bias, np.where(np.isfinite(error), error, 0.0))
-    grids = {}
-    reach = channel_range(best, grid.axis)
-    if (reach.hi > grid.scale * grid.qtype.qmax).any() or (
-        reach.lo < grid.scale * grid.qtype.qmin
-    ).any():
-        grid = grids[layer.bias_site] = fit(reach, grid.qtype, grid.axis)
+    reach, least, most = channel_range(best, grid.axis), grid.qtype.qmin, grid.qtype.qmax
+    if (reach.hi > grid.scale * most).any() or (reach.lo < grid.scale * least).any():
+        grid = fit(reach, grid.qtype, grid.axis)
     found = fake_quantize(best, grid)
     rounded.set_constant(layer.bias, found)
     if last:
         by = (found.astype(np.float64) - bias).reshape(-1)
         rounded.put(tensor, tuple(_add(values, by, layer.axis)))
-    return Rounded(found, (best.astype(np.float64) - found).reshape(-1), grids)
+    left = (best.astype(np.float64) - found).reshape(-1)
+    return Rounded(layer.bias_site, grid, found, left)
 
 
 def mean(values: Values, axis: int) -> Array:

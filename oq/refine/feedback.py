@@ -62,9 +62,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
         missing = None
         if bias is not None and coarse is not None:
             settled = round_bias(layer, exact, rounded, bias, coarse, last=False)
-            bias, missing = settled.values, settled.left
-            grids |= settled.grids
-            coarse = next(iter(settled.grids.values()), coarse)
+            bias, missing, coarse = settled.values, settled.left, settled.grid
         if reason is not None and layer.weight not in changed:
             nearest.append(f"{layer.node!r}: {reason}")
             weight = fake_quantize(weight, grid)
@@ -78,8 +76,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
             changed[layer.bias] = shifted(bias, output_error(layer, exact, rounded))
         else:
             settled = round_bias(layer, exact, rounded, bias, coarse)
-            changed[layer.bias] = settled.values
-            grids |= settled.grids
+            changed[layer.bias], grids[settled.site] = settled.values, settled.grid
     note = f"{len(changed)} constants"
     if nearest:
         note += f"; {len(nearest)} layers to the nearest ({nearest[0]})"

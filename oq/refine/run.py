@@ -136,8 +136,7 @@ def _try(
 ) -> tuple[Subject, str]:
     """``subject`` with ``step`` (``subject`` itself if it has nothing to do), and its remark."""
     if not step.early:
-        change = step.apply(subject)
-        return subject.put(change.constants, change.grids), change.note
+        return _done(step, subject)
     plain = replace(subject, constants=subject.early)
     change = step.apply(plain)
     if not change.constants and step.calibrator is None:
@@ -145,9 +144,14 @@ def _try(
     tried = plain.remade(change.constants, change.ranges)
     tried = replace(tried, solution=again(tried, calibrator))
     for name in late:
-        late_change = STEPS[name].apply(tried)
-        tried = tried.put(late_change.constants, late_change.grids)
+        tried, _ = _done(STEPS[name], tried)
     return tried, change.note
+
+
+def _done(step: Step, subject: Subject) -> tuple[Subject, str]:
+    """``subject`` with what a late ``step`` makes of it, and its remark."""
+    change = step.apply(subject)
+    return subject.put(change.constants, change.grids), change.note
 
 
 def draw_samples(source: Fitted, view: GraphView, seed: int) -> tuple[Feeds, ...]:

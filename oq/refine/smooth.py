@@ -26,6 +26,7 @@ from oq.refine.step import Change
 from oq.refine.subject import Subject
 from oq.spec import Array
 from oq.view import GraphView, NodeView
+from oq.weights import channel_reach
 
 SHARE = 0.5
 """``a``: which part of the spread the weights take over."""
@@ -74,7 +75,7 @@ def factors(
     sizes = []
     for reader in fan.readers:
         weight = subject.constant(reader.weight, changed)
-        sizes.append(np.abs(weight).max(axis=reader.weight_axis).astype(np.float64))
+        sizes.append(channel_reach(weight, 1 - reader.weight_axis))
     weights = np.max(sizes, axis=0)
     live = (reach > 0) & np.isfinite(reach) & (weights > 0)
     reach, weights = np.where(live, reach, 1.0), np.where(live, weights, 1.0)

@@ -12,8 +12,8 @@ from oq.spec import Array, Range, SiteKey
 class Change:
     """New values for constants of the float model, by name, and a remark for the report.
 
-    ``grids`` are those of biases that outgrew theirs; ``ranges`` are those that an early step
-    knows better than any calibrator.
+    ``grids`` are those of biases that may have outgrown theirs; ``ranges`` are those that an early
+    step knows better than any calibrator.
     """
 
     constants: Mapping[str, Array]

@@ -94,11 +94,12 @@ def test_a_bias_that_outgrows_its_grid_gets_a_wider_one() -> None:
     np.testing.assert_allclose(
         settled.values, found.constant(str(layer.bias)), atol=float(grid.scale)
     )
-    assert not settled.grids  # corrected, it fits again
+    assert settled.grid is grid  # corrected, it fits again
     narrow = Grid(grid.qtype, grid.scale / 64, grid.zero_point, grid.axis)
     exact, rounded = (Walk(found.model, found.samples) for _ in range(2))
     settled = round_bias(layer, exact, rounded, found.constant(str(layer.bias)), narrow)
-    (wider,) = settled.grids.values()
+    wider = settled.grid
+    assert settled.site == layer.bias_site
     assert wider.scale > narrow.scale
     np.testing.assert_array_equal(fake_quantize(settled.values, wider), settled.values)
     assert np.abs(settled.left).max() <= wider.scale
