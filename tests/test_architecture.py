@@ -77,7 +77,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "view", "weights"},
     "oq.refine.*": {"numpy", "onnx", "torch", *GRAPHS, "calibration", "comparison", "data",
         "emit", "graph", "grid", "predicates", "prepare", "protos", "ready", "refine", "registry",
-        "session", "solve", "statistics", "weights"},
+        "session", "solve", "statistics", "target", "weights"},
     "oq.calibration.sanity": {*VALUES, "comparison", "ops", "plan", "statistics"},
     "oq.calibration.cache": {"numpy", "onnx", *VALUES, "calibration", "files", "statistics"},
     "oq.calibration.ranges": {"numpy", *VALUES, "files"},

@@ -88,7 +88,10 @@ def improve(
     def again(changed: Subject, calibrator: str | None) -> Solution:
         return settler.again(changed, calibrated, calibrator)
 
-    begun = Subject(ready.model, ready.view, ready.plan, solution, samples, calibrated)
+    legalize = ready.target.legalize
+    begun = Subject(
+        *(ready.model, ready.view, ready.plan, solution, samples, calibrated), legalize=legalize
+    )
     allowed = [n for n in names if n not in denied]
     refined = refine(allowed, begun, unseen, again)
     told = (*refined.outcomes, *(_undone(n, why) for n, why in denied.items()))

@@ -1,6 +1,6 @@
 """What a refinement step works on: a float model, its plan and grids, and some samples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import onnx
@@ -11,6 +11,7 @@ from oq.graph import Graph
 from oq.grid import Grid
 from oq.solve import Solution
 from oq.spec import Array, Plan, Range, SiteKey
+from oq.target import Grids, Legalizer
 from oq.view import GraphView
 
 Feeds = Mapping[str, Array]
@@ -24,7 +25,8 @@ class Subject:
     ``model`` is the float model and ``view`` its picture.  ``early`` are the constants in which
     it differs from the prepared model: the function is the same.  ``constants`` are all that steps
     have replaced so far, those included.  ``samples`` are the batches a step may learn from,
-    ``source`` all that were calibrated on.  ``known`` are ranges that follow from early steps.
+    ``source`` all that were calibrated on.  ``known`` are ranges that follow from early steps,
+    ``legalize`` the target's steps on solved grids.
     """
 
     model: onnx.ModelProto
@@ -36,6 +38,7 @@ class Subject:
     constants: Mapping[str, Array] = field(default_factory=dict)
     early: Mapping[str, Array] = field(default_factory=dict)
     known: Mapping[str, Range] = field(default_factory=dict)
+    legalize: Sequence[Legalizer] = ()
 
     def constant(self, tensor: str, changed: Mapping[str, Array] | None = None) -> Array:
         """The values of a constant as they are now, or as a step has ``changed`` them so far."""
@@ -47,10 +50,14 @@ class Subject:
     def put(
         self, constants: Mapping[str, Array], grids: Mapping[SiteKey, Grid] | None = None
     ) -> "Subject":
-        """With ``constants`` and ``grids`` in place of those of the same names."""
-        solution = self.solution
-        if grids:
-            solution = replace(solution, grids={**solution.grids, **grids})
+        """With ``constants`` and ``grids`` in place of those of the same names; where a grid is
+        another, what the target demands of grids beside each other is settled anew."""
+        solution, put = self.solution, grids or {}
+        if any(grid is not solution.grids[site] for site, grid in put.items()):
+            settled: Grids = {**solution.grids, **put}
+            for step in self.legalize:
+                settled = step(self.plan, self.view, settled).grids
+            solution = replace(solution, grids=settled)
         return replace(self, constants={**self.constants, **constants}, solution=solution)
 
     def remade(

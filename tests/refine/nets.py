@@ -86,4 +86,6 @@ def subject(
     wanted = tensors_to_calibrate(ready.plan, ready.view)
     statistics = collect(ready.model, wanted, [Batch(s) for s in samples])
     found = solve(ready.plan, ready.view, statistics, MinMax(), legalize=profile.legalize)
-    return Subject(ready.model, ready.view, ready.plan, found, samples)
+    return Subject(
+        *(ready.model, ready.view, ready.plan, found, samples), legalize=profile.legalize
+    )

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import oq
 from oq.emit import emit
 from oq.graph import Graph
 from oq.grid import Grid, fake_quantize
@@ -14,6 +15,7 @@ from oq.refine.subject import Subject
 from oq.refine.walk import Walk
 from oq.session import Session, Settings, expose
 from oq.spec import Array
+from tests.graphs import CHANNELS, Net
 from tests.refine.nets import NETS, separable, subject
 
 
@@ -103,3 +105,18 @@ def test_a_bias_that_outgrows_its_grid_gets_a_wider_one() -> None:
     assert wider.scale > narrow.scale
     np.testing.assert_array_equal(fake_quantize(settled.values, wider), settled.values)
     assert np.abs(settled.left).max() <= wider.scale
+
+
+@pytest.mark.parametrize("seed", [4, 8, 9, 10])
+def test_a_wider_bias_keeps_to_what_the_dpu_can_shift(seed: int) -> None:
+    """Weights so small that the bias is shifted by all 15 bits, and a bias at the end of its grid:
+    corrected upwards it takes a coarser grid, and the weights must follow."""
+    net, random = Net(), np.random.default_rng(seed)
+    net.conv(net.conv(net.input("x"), "a"), "y")
+    shape = net.constants["w_a"].shape
+    net.constants["w_a"] = (random.normal(size=shape) * 1e-4).astype(np.float32)
+    net.constants["b_a"] = np.full(CHANNELS, 127 / 64, np.float32)
+    data = random.normal(0.5, 1, (24, CHANNELS, 8, 8)).astype(np.float32)
+    result = oq.quantize(net.model("y"), "dpu", data, refine="bias")
+    assert result.report.refinement[0].kept
+    assert oq.check(result.model, "dpu") == ()
