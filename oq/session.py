@@ -7,11 +7,9 @@ Two readings of a Q/DQ graph, both offered here:
   what the ONNX specification says.  This is the meaning that other targets implement.
 """
 
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ import onnxruntime as ort
 
 from oq.errors import DataError, ModelError, OptionError, one_line
 from oq.files import loadable
+from oq.parallel import spread
 from oq.protos import bodies_of, declare, reads_of
 from oq.spec import Array, Shape, TensorInfo
 
@@ -55,13 +54,6 @@ class Settings:
 
 SERIAL = Settings(reading="literal", threads=1)
 """The literal reading in one thread: for runs side by side, with the same sums on any machine."""
-
-
-def cores() -> int:
-    """Cores this process may use, where the system tells; else all there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 _custom_ops: list[str] = []
@@ -161,8 +153,7 @@ class Session:
         Raises:
             DataError: the model fails on a batch.
         """
-        with ThreadPoolExecutor(cores()) as pool:
-            return list(pool.map(lambda feeds: self.run(feeds, outputs), batches))
+        return spread(lambda feeds: self.run(feeds, outputs), batches)
 
 
 _FLOAT8 = frozenset(

@@ -211,7 +211,7 @@ def test_mobilenet(target: str) -> None:
         latency=False,
     )
     (votes,) = found.literal.classes
-    assert votes.top1 is not None and votes.top1_float is not None
-    # One power-of-two scale per tensor and int8 biases: some points stay lost.
-    assert votes.top1 >= votes.top1_float - (12 if target == "dpu" else 5)
+    # Unrefined, 76 to 78 agree, and 31 on the dpu: one power of two per tensor, int8 biases.
+    # (Top-1 of 64 photographs says less: three of them are five points.)
+    assert votes.agreement >= (70 if target == "dpu" else 83)
     assert found.literal.outputs[0].nonfinite == 0

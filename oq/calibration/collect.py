@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import onnx
 
 from oq.errors import DataError
-from oq.session import Session, Settings, cores, expose
+from oq.parallel import cores
+from oq.session import Session, Settings, expose
 from oq.spec import Array, Batch, Plan, measured_at
 from oq.statistics import EMPTY, Accumulator, Need, Statistics, merge
 from oq.view import GraphView

@@ -17,7 +17,8 @@ from oq.calibration.collect import Needs, Progress, batch_size, collect
 from oq.calibrator import Calibrator
 from oq.data.source import Fitted, fingerprint
 from oq.errors import DataError, OptionError
-from oq.session import Settings, cores
+from oq.parallel import cores
+from oq.session import Settings
 from oq.statistics import Need, Statistics, merge_all
 from oq.view import GraphView
 

@@ -22,6 +22,7 @@ from oq.calibration.measure import Job
 from oq.errors import ModelError
 from oq.ops import anchor, only_moves
 from oq.overrides import Choice, Layer, Mode, Wishes, make_wishes
+from oq.parallel import cores
 from oq.progress import Watch
 from oq.ranking.variants import Bench, Effect, Part, Variant, open_bench
 from oq.ready import (
@@ -36,7 +37,7 @@ from oq.ready import (
     open_samples,
 )
 from oq.refine.settle import Settler
-from oq.session import Settings, cores
+from oq.session import Settings
 from oq.spec import Group, Plan, Site, SiteKey, key
 from oq.target import Target
 from oq.view import GraphView

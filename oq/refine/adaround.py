@@ -1,7 +1,8 @@
 """Learned rounding: each weight takes the one of its two neighbouring codes that serves best.
 
-A weight between codes n and n + 1 becomes ``(n + h(v)) * scale`` with ``h(v) = clip(1.2 sigmoid(v)
-- 0.1, 0, 1)``; gradient descent on v minimizes, per output channel,
+A weight between codes n and n + 1 (refitted, :mod:`oq.refine.refit`) becomes ``(n + h(v)) * scale``
+with ``h(v) = clip(1.2 sigmoid(v) - 0.1, 0, 1)``; gradient descent on v minimizes, per output
+channel,
 
     d^T H d + strength * sum (1 - |2 h - 1|^beta),     d = quantized - float
 

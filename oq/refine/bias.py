@@ -11,12 +11,13 @@ give.  (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization a
 Correction", arXiv:1906.04721, section 4.2, the empirical form of appendix D.)
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from oq.grid import Grid, fake_quantize, fit
+from oq.parallel import spread
+from oq.refine.channels import float_means
 from oq.refine.layers import Layer, along, find_layers, per_channel
 from oq.refine.step import Change
 from oq.refine.subject import Subject
@@ -27,7 +28,7 @@ from oq.weights import channel_range
 
 def correct_bias(subject: Subject) -> Change:
     """New biases for every layer that has one."""
-    exact = Walk(subject.model, subject.samples)
+    wanted = float_means(subject)
     rounded = Walk(subject.simulated(), subject.samples)
     for tensor, values in subject.constants.items():
         rounded.set_constant(tensor, values)
@@ -42,9 +43,9 @@ def correct_bias(subject: Subject) -> Change:
             continue
         bias, coarse = subject.constant(layer.bias), coarse_grid(subject, layer)
         if coarse is None:
-            biases[layer.bias] = shifted(bias, output_error(layer, exact, rounded))
+            biases[layer.bias] = shifted(bias, output_error(layer, wanted[layer.node], rounded))
         else:
-            found = round_bias(layer, exact, rounded, bias, coarse)
+            found = round_bias(layer, wanted[layer.node], rounded, bias, coarse)
             biases[layer.bias], grids[found.site] = found.values, found.grid
     note = f"{len(biases)} layers corrected"
     if without:
@@ -52,17 +53,16 @@ def correct_bias(subject: Subject) -> Change:
     return Change(biases, note, grids)
 
 
-def output_error(layer: Layer, exact: Walk, rounded: Walk) -> Array:
-    """``E[float] - E[quantized]`` per output channel of ``layer``, float64.
+def output_error(layer: Layer, wanted: Array, rounded: Walk) -> Array:
+    """``wanted - E[quantized]`` per output channel of ``layer``, float64.
 
     Leaves ``rounded`` with that mean put right, so that later layers see the corrected output.
     """
-    wanted = exact.at(exact.output(layer.last))
     tensor = rounded.output(layer.last)
     found = rounded.at(tensor)
-    error = mean(wanted, layer.axis) - mean(found, layer.axis)
+    error = wanted - mean(found, layer.axis)
     error = np.where(np.isfinite(error), error, 0.0)  # infinite values say nothing of the mean
-    rounded.put(tensor, tuple(_add(found, error, layer.axis)))
+    rounded.put(tensor, _add(found, error, layer.axis))
     return error
 
 
@@ -84,7 +84,7 @@ class Rounded:
 
 
 def round_bias(
-    layer: Layer, exact: Walk, rounded: Walk, bias: Array, grid: Grid, *, last: bool = True
+    layer: Layer, wanted: Array, rounded: Walk, bias: Array, grid: Grid, *, last: bool = True
 ) -> Rounded:
     """``bias`` corrected as above, and on its grid.
 
@@ -94,7 +94,6 @@ def round_bias(
     if layer.bias is None or layer.bias_site is None:
         raise ValueError(f"{layer.node} has no bias with a grid")
     rounded.set_constant(layer.bias, bias)
-    wanted = mean(exact.at(exact.output(layer.last)), layer.axis)
     tensor = rounded.output(layer.last)
     values = rounded.at(tensor) if last else rounded.preview(tensor)
     error = wanted - mean(values, layer.axis)
@@ -106,7 +105,7 @@ def round_bias(
     rounded.set_constant(layer.bias, found)
     if last:
         by = (found.astype(np.float64) - bias).reshape(-1)
-        rounded.put(tensor, tuple(_add(values, by, layer.axis)))
+        rounded.put(tensor, _add(values, by, layer.axis))
     left = (best.astype(np.float64) - found).reshape(-1)
     return Rounded(layer.bias_site, grid, found, left)
 
@@ -115,7 +114,7 @@ def mean(values: Values, axis: int) -> Array:
     """The mean per channel of ``axis`` over all batches, each value counting once."""
     sizes = [v.size for v in values]
     with np.errstate(invalid="ignore"):
-        means = [per_channel(v, axis) for v in values]
+        means = spread(lambda v: per_channel(v, axis), values)
         return np.asarray(np.average(means, axis=0, weights=sizes))
 
 
@@ -124,6 +123,5 @@ def shifted(bias: Array, by: Array) -> Array:
     return (bias.astype(np.float64) + by.reshape(bias.shape)).astype(bias.dtype)
 
 
-def _add(values: Values, by: Array, axis: int) -> Iterator[Array]:
-    for v in values:
-        yield v + along(by, axis, v.ndim).astype(v.dtype)
+def _add(values: Values, by: Array, axis: int) -> Values:
+    return tuple(spread(lambda v: v + along(by, axis, v.ndim).astype(v.dtype), values))

@@ -24,7 +24,7 @@ import numpy as np
 
 from oq.ready import BATCH
 from oq.refine.chains import Chain, find_chains, input_reach, scale_first, scale_second
-from oq.refine.extremes import channel_extremes
+from oq.refine.channels import channel_extremes
 from oq.refine.step import Change
 from oq.refine.subject import Feeds, Subject
 from oq.spec import Array, Own

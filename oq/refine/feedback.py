@@ -8,8 +8,9 @@ those of the largest inputs first; the error of weight j moves the weights behin
     w[k] -= (w[j] - code[j] * scale) * U[j, k] / U[j, j],     inverse(H + damping) = U^T U
 
 (Frantar et al. 2022, "GPTQ", arXiv:2210.17323, equations 2 and 3; Hassibi & Stork 1993, "Optimal
-Brain Surgeon".)  No torch, no labels; a code may move past the two nearest.  Means are left to the
-bias, which is corrected layer after layer in the same walk (:mod:`oq.refine.bias`).
+Brain Surgeon".)  No torch, no labels; a code may move past the two nearest.  Before that, weights
+make up for what the layers before theirs have lost (:mod:`oq.refine.refit`).  Means are left to
+the bias, which is corrected layer after layer in the same walk (:mod:`oq.refine.bias`).
 """
 
 from collections.abc import Callable
@@ -18,11 +19,13 @@ import numpy as np
 
 from oq.grid import Grid, fake_quantize
 from oq.refine.bias import coarse_grid, output_error, round_bias, shifted
+from oq.refine.channels import float_means
 from oq.refine.layers import Layer, find_layers
+from oq.refine.refit import refit
 from oq.refine.step import Change
 from oq.refine.subject import Subject
 from oq.refine.walk import Walk
-from oq.refine.windows import draw_windows, rows_of, weight_of, why_not
+from oq.refine.windows import center, draw_windows, finite, rows_of, weight_of, why_not
 from oq.spec import Array, SiteKey
 
 DAMPING = 0.01
@@ -42,40 +45,41 @@ def round_with_feedback(subject: Subject) -> Change:
 
 
 def round_layers(subject: Subject, method: Method) -> Change:
-    """Layer after layer: weights by ``method``, then the mean error taken back in the bias.
+    """Layer after layer: weights refitted, rounded by ``method``, then the mean error taken back in
+    the bias.
 
     Starts from the float weights and biases, whatever earlier steps made of them.
     """
-    exact = Walk(subject.model, subject.samples)
+    means, exact = float_means(subject), Walk(subject.model, subject.samples)
     rounded = Walk(subject.simulated(), subject.samples)
     changed: dict[str, Array] = {}
     grids: dict[SiteKey, Grid] = {}
     nearest: list[str] = []
     for layer in find_layers(subject.view, subject.plan):
         grid = subject.solution.grids[layer.site]
-        weight = subject.constant(layer.weight, changed)
+        weight = changed.get(layer.weight, subject.view.constants[layer.weight])
         bias = None if layer.bias is None else subject.view.constants[layer.bias]
-        coarse = coarse_grid(subject, layer)
+        coarse, mean = coarse_grid(subject, layer), means[layer.node]
         reason = why_not(layer, weight)
         if not grid.qtype.uniform or grid.block is not None:
             reason = "its weight has float codes, or scales of blocks"
         missing = None
         if bias is not None and coarse is not None:
-            settled = round_bias(layer, exact, rounded, bias, coarse, last=False)
+            settled = round_bias(layer, mean, rounded, bias, coarse, last=False)
             bias, missing, coarse = settled.values, settled.left, settled.grid
         if reason is not None and layer.weight not in changed:
             nearest.append(f"{layer.node!r}: {reason}")
             weight = fake_quantize(weight, grid)
         elif layer.weight not in changed:
-            weight = _round_layer(layer, weight, grid, rounded, method, missing)
+            weight = _round_layer(layer, weight, grid, exact, rounded, method, missing)
             changed[layer.weight] = weight
         rounded.set_constant(layer.weight, weight)
         if layer.bias is None or bias is None:
             continue
         if coarse is None:
-            changed[layer.bias] = shifted(bias, output_error(layer, exact, rounded))
+            changed[layer.bias] = shifted(bias, output_error(layer, mean, rounded))
         else:
-            settled = round_bias(layer, exact, rounded, bias, coarse)
+            settled = round_bias(layer, mean, rounded, bias, coarse)
             changed[layer.bias], grids[settled.site] = settled.values, settled.grid
     note = f"{len(changed)} constants"
     if nearest:
@@ -84,17 +88,25 @@ def round_layers(subject: Subject, method: Method) -> Change:
 
 
 def _round_layer(
-    layer: Layer, weight: Array, grid: Grid, rounded: Walk, method: Method, missing: Array | None
+    layer: Layer,
+    weight: Array,
+    grid: Grid,
+    exact: Walk,
+    rounded: Walk,
+    method: Method,
+    missing: Array | None,
 ) -> Array:
     """``weight`` on its grid; ``missing`` (channels,) is what its bias leaves for it to make up."""
     rows = rows_of(layer, weight).astype(np.float64)
-    windows = draw_windows(layer, rounded.at(rounded.input(layer.node)), weight)
-    means = windows.mean(axis=1, keepdims=True)
-    if missing is None:
-        windows -= means
+    inputs = (walk.at(walk.input(layer.node)) for walk in (exact, rounded))
+    wanted, windows = finite(*(draw_windows(layer, values, weight) for values in inputs))
+    means = center(windows)
+    center(wanted)
+    rows = refit(rows, wanted, windows)
     moments = (windows.transpose(0, 2, 1) @ windows).astype(np.float64) / max(windows.shape[1], 1)
     if missing is not None:
-        rows = rows + make_up(moments, means[:, 0].astype(np.float64), missing, rows.shape[:2])
+        moments += means[:, :, None] * means[:, None, :]
+        rows = rows + make_up(moments, means, missing, rows.shape[:2])
     scale = np.broadcast_to(grid.scale, weight.shape[layer.weight_axis]).astype(np.float64)
     found = method(rows, moments, scale.reshape(rows.shape[:2]), grid.qtype.qmin, grid.qtype.qmax)
     return weight_of(layer, found, weight)

@@ -45,7 +45,7 @@ STEPS: Mapping[str, Step] = {
     ),
     "equalize": Step("channels between two layers brought to one size", equalize, early=True),
     "round": Step(
-        "weights rounded so that errors cancel (GPTQ), biases with them",
+        "weights refitted to their input (GPTAQ), rounded so that errors cancel (GPTQ); biases too",
         round_with_feedback,
         instead=("bias",),
     ),

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from oq.parallel import spread
 from oq.refine.layers import Layer
 from oq.refine.walk import Values
 from oq.spec import Array
 
-ROWS = 8192
-"""Windows per layer: several for each of up to a thousand weights."""
+ROWS, ROWS_PER_WEIGHT = 8192, 256
+"""Windows per layer: several for each of up to a thousand weights; a depthwise layer, whose every
+channel has windows of its own, needs no more than so many for each of a few."""
 
 WIDEST = 1024
 """Weights per output channel; second moments beyond cost more than the rest of a run."""
@@ -51,11 +53,28 @@ def weight_of(layer: Layer, rows: Array, like: Array) -> Array:
 def draw_windows(layer: Layer, values: Values, weight: Array, seed: int = 0) -> Array:
     """Up to :data:`ROWS` windows with axes (group, row, weight), drawn by ``seed``."""
     random = np.random.default_rng(seed)
-    share = max(1, ROWS // len(values))
+    rows = min(ROWS, ROWS_PER_WEIGHT * rows_of(layer, weight).shape[2])
+    share = max(1, rows // len(values))
     if weight.ndim == 2:
         flat = [v.reshape(-1, v.shape[-1]) for v in values]
         return np.concatenate([v[_draw(random, len(v), share)] for v in flat])[None]
-    return np.concatenate([_unfold(layer, v, weight, random, share) for v in values], axis=1)
+    seeds = random.spawn(len(values))
+    parts = spread(lambda i: _unfold(layer, values[i], weight, seeds[i], share), range(len(values)))
+    return np.concatenate(parts, axis=1)
+
+
+def finite(*windows: Array) -> tuple[Array, ...]:
+    """The rows of ``windows`` (group, row, weight), drawn alike, that are finite in all of them."""
+    held = np.logical_and.reduce([np.isfinite(w).all(axis=(0, 2)) for w in windows])
+    return windows if held.all() else tuple(w[:, held] for w in windows)
+
+
+def center(windows: Array) -> Array:
+    """Take their means (group, weight), float64, from ``windows`` (group, row, weight)."""
+    count = windows.shape[1]
+    means = np.full(count, 1 / max(count, 1), windows.dtype) @ windows
+    windows -= means[:, None, :]
+    return np.asarray(means.astype(np.float64))
 
 
 def _unfold(

@@ -7,7 +7,10 @@ import pytest
 
 from oq.errors import MissingExtra
 from oq.refine.adaround import adaround, learn_rounding
+from oq.refine.feedback import round_with_feedback
 from oq.refine.layers import find_layers
+from oq.refine.refit import refit
+from oq.refine.windows import rows_of, weight_of
 from oq.spec import Array
 from tests.refine.nets import subject
 from tests.refine.test_equalize import relu_chain
@@ -45,17 +48,43 @@ def test_codes_stay_in_range() -> None:
 
 
 def test_every_layer_of_a_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the two codes around each weight as it was refitted to what its input has become."""
     pytest.importorskip("torch")
+    refitted: list[Array] = []
+
+    def spy(*given: Array) -> Array:
+        refitted.append(refit(*given))
+        return refitted[-1]
+
     monkeypatch.setattr("oq.refine.adaround.ITERATIONS", 50)
-    before = subject(relu_chain())
+    monkeypatch.setattr("oq.refine.feedback.refit", spy)
+    before = subject(relu_chain(), count=10)
     change = learn_rounding(before)
-    for layer in find_layers(before.view, before.plan):
-        grid, weight = before.solution.grids[layer.site], before.view.constants[layer.weight]
+    layers = list(find_layers(before.view, before.plan))
+    assert len(refitted) == len(layers)
+    given = [rows_of(x, before.constant(x.weight)) for x in layers]
+    assert any((found != rows).any() for found, rows in zip(refitted, given, strict=True))
+    for layer, rows in zip(layers, refitted, strict=True):
+        grid = before.solution.grids[layer.site]
+        weight = weight_of(layer, rows, before.constant(layer.weight))
         scale = np.broadcast_to(grid.scale, weight.shape[layer.weight_axis]).astype(np.float64)
         shape = [1] * weight.ndim
         shape[layer.weight_axis] = -1
-        moved = (change.constants[layer.weight] - weight) / scale.reshape(shape)
+        steps, scale = weight / scale.reshape(shape), scale.reshape(shape)
+        moved = change.constants[layer.weight] / scale - np.clip(steps, -127, 127)
         assert np.abs(moved).max() < 1 + 1e-4
+
+
+def test_it_learns_from_float_weights_whatever_was_kept_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr("oq.refine.adaround.ITERATIONS", 50)
+    fresh = subject(relu_chain())
+    earlier = round_with_feedback(fresh)
+    after = learn_rounding(fresh.put(earlier.constants, earlier.grids))
+    for name, values in learn_rounding(fresh).constants.items():
+        np.testing.assert_array_equal(after.constants[name], values)
 
 
 def test_without_torch_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from oq.emit import emit
 from oq.graph import Graph
 from oq.grid import Grid, fake_quantize
 from oq.refine.bias import coarse_grid, correct_bias, round_bias
+from oq.refine.channels import float_means
 from oq.refine.layers import find_layers
 from oq.refine.subject import Subject
 from oq.refine.walk import Walk
@@ -90,16 +91,16 @@ def test_a_bias_that_outgrows_its_grid_gets_a_wider_one() -> None:
     layer = next(x for x in find_layers(found.view, found.plan) if x.bias is not None)
     grid = coarse_grid(found, layer)
     assert grid is not None
-    exact, rounded = (Walk(found.model, found.samples) for _ in range(2))
+    wanted, rounded = float_means(found)[layer.node], Walk(found.model, found.samples)
     far = found.constant(str(layer.bias)) - 300 * grid.scale
-    settled = round_bias(layer, exact, rounded, far.astype(np.float32), grid)
+    settled = round_bias(layer, wanted, rounded, far.astype(np.float32), grid)
     np.testing.assert_allclose(
         settled.values, found.constant(str(layer.bias)), atol=float(grid.scale)
     )
     assert settled.grid is grid  # corrected, it fits again
     narrow = Grid(grid.qtype, grid.scale / 64, grid.zero_point, grid.axis)
-    exact, rounded = (Walk(found.model, found.samples) for _ in range(2))
-    settled = round_bias(layer, exact, rounded, found.constant(str(layer.bias)), narrow)
+    rounded = Walk(found.model, found.samples)
+    settled = round_bias(layer, wanted, rounded, found.constant(str(layer.bias)), narrow)
     wider = settled.grid
     assert settled.site == layer.bias_site
     assert wider.scale > narrow.scale

@@ -6,8 +6,8 @@ import pytest
 
 from oq.refine.absorb import absorb
 from oq.refine.chains import find_chains, input_reach, input_sums, scale_second
+from oq.refine.channels import channel_extremes
 from oq.refine.equalize import equalize
-from oq.refine.extremes import channel_extremes
 from oq.refine.step import Change
 from oq.refine.subject import Subject
 from oq.session import Session, Settings

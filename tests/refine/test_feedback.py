@@ -9,7 +9,7 @@ import pytest
 from oq.grid import fake_quantize
 from oq.refine.feedback import DAMPING, feedback, make_up, round_with_feedback
 from oq.refine.layers import find_layers
-from oq.refine.windows import draw_windows, rows_of, weight_of, why_not
+from oq.refine.windows import center, draw_windows, finite, rows_of, weight_of, why_not
 from oq.session import Session, Settings, expose
 from oq.spec import Array
 from tests.refine.nets import NETS, subject
@@ -73,6 +73,21 @@ def test_windows_times_rows_are_the_layer(name: str) -> None:
         if layer.bias is not None and layer.last == layer.node:
             wanted = wanted - found.constant(layer.bias)
         np.testing.assert_allclose(product, wanted, atol=2e-5)
+
+
+def test_windows_that_are_not_finite_are_left_out_of_both() -> None:
+    one, other = (np.arange(12, dtype=np.float32).reshape(2, 3, 2) for _ in range(2))
+    assert all(w is x for w, x in zip(finite(one, other), (one, other), strict=True))
+    one[1, 0, 1], other[0, 2, 0] = np.inf, np.nan
+    for found in finite(one, other):
+        np.testing.assert_array_equal(found, np.asarray([[[2, 3]], [[8, 9]]]))
+
+
+def test_centered_windows_have_no_means() -> None:
+    windows = np.random.default_rng(2).normal(3, 1, (2, 500, 4)).astype(np.float32)
+    before = windows.mean(axis=1, dtype=np.float64)
+    np.testing.assert_allclose(center(windows), before, rtol=1e-5)
+    np.testing.assert_allclose(windows.mean(axis=1), 0, atol=1e-5)
 
 
 def test_what_a_bias_leaves_is_made_up_at_the_least_error() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import oq
 from oq.comparison.deviation import sqnr_db
-from oq.refine.extremes import channel_extremes
+from oq.refine.channels import channel_extremes
 from oq.refine.smooth import smooth
 from oq.refine.subject import Subject
 from oq.spec import Array
