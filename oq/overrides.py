@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from oq.errors import OptionError
-from oq.spec import Group, Own, Plan, Scaled, Site
+from oq.spec import Group, Own, Plan, Scaled, Site, measured_at
 from oq.target import Target
 from oq.view import GraphView
 
@@ -205,7 +205,8 @@ def _names(site: Site, view: GraphView, kernels: Mapping[str, Group]) -> tuple[s
         readers = [n for n in view.consumers(site.tensor) if n.name in site.consumers]
         return (site.tensor, *(n.name for n in readers), *(n.op for n in readers))
     producer = view.producer(site.tensor)
+    tensors = dict.fromkeys((site.tensor, *measured_at(site)))
     if producer is None:
-        return (site.tensor,)
+        return tuple(tensors)
     kernel = kernels.get(producer.name, Group((producer.name,), (producer.op,), ""))
-    return (site.tensor, *kernel.nodes, *kernel.ops)
+    return (*tensors, *kernel.nodes, *kernel.ops)

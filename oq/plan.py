@@ -25,6 +25,7 @@ from oq.predicates import (
     data_inputs,
     factor_of,
     is_never_negative,
+    pads_zeros,
     weight_input,
 )
 from oq.spec import (
@@ -76,6 +77,7 @@ def plan(
     concats = [m for m in in_graph_order(view, matches) if m.rule.output is Output.UNITED]
     if concats:
         sites = unite(view, sites, concats, target.activations)
+    sites = [_before_padding(view, s) for s in sites]
     return Plan(
         target=target.name,
         sites=tuple(_merge(sites)),
@@ -83,6 +85,15 @@ def plan(
         skips=tuple(_skips(view, target, owner, kept, refusals)),
         refusals=tuple(refusals),
     )
+
+
+def _before_padding(view: GraphView, site: Site) -> Site:
+    """``site``, if a float Pad makes its tensor, measured in front of it: zeros are on every grid,
+    and users know the tensor that they feed by its name."""
+    pad, spec = view.producer(site.tensor), site.spec
+    if pad is None or not isinstance(spec, Own) or spec.over or not pads_zeros(view, pad):
+        return site
+    return replace(site, spec=replace(spec, over=(pad.inputs[0],)))
 
 
 def _kept(view: GraphView, patterns: tuple[str, ...]) -> dict[str, str]:

@@ -111,13 +111,18 @@ def operand_varies(view: GraphView, match: Match) -> str | None:
     return None
 
 
+def pads_zeros(view: GraphView, node: NodeView) -> bool:
+    """Whether ``node`` is a Pad that adds zeros."""
+    if node.op != "Pad" or node.attributes.get("mode", "constant") != "constant":
+        return False
+    value = node.input(2)
+    return not value or (view.is_constant(value) and not view.constants[value].any())
+
+
 def pad_is_not_zero(view: GraphView, match: Match) -> str | None:
     """Only a zero pad lies on every grid."""
     node = match.anchor
-    if node.attributes.get("mode", "constant") != "constant":
-        return None
-    value = node.input(2)
-    if not value or (view.is_constant(value) and not view.constants[value].any()):
+    if node.attributes.get("mode", "constant") != "constant" or pads_zeros(view, node):
         return None
     return f"{node.name!r} pads with a value other than 0, which its input's grid may not hold"
 

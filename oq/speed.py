@@ -40,7 +40,7 @@ WRITES_CODES = frozenset(
 
 def window_of_few_channels(view: GraphView, match: Match) -> str | None:
     """A first layer whose window reads few channels, as long as its data is float anyway."""
-    if not _stays_float(view, match.anchor):
+    if not stays_float(view, match.anchor):
         return None
     weight = view.constants[weight_input(match.anchor) or ""]
     window = " x ".join(map(str, weight.shape[2:]))
@@ -67,7 +67,7 @@ def both_come_in_float(view: GraphView, match: Match) -> str | None:
     return "in int8 it is slower: what it reads is float still, and would be rounded for it alone"
 
 
-def _stays_float(view: GraphView, node: NodeView) -> bool:
+def stays_float(view: GraphView, node: NodeView) -> bool:
     """Whether ``node`` is such a first layer.  Only Convs may read it: a MaxPool or an Add behind
     it would run on codes in channels-first order, several times slower (the layout that
     onnxruntime's transpose optimizer leaves there)."""
@@ -79,22 +79,23 @@ def _stays_float(view: GraphView, node: NodeView) -> bool:
         return False
     if shape[1] != _channels(view, node) and _channels(view, node) > NARROW_DEPTHWISE:
         return False
-    return _comes_in_float(view, node.inputs[0]) and _only_convs_read(view, node.outputs[0])
+    return comes_in_float(view, node.inputs[0]) and _only_convs_read(view, node.outputs[0])
 
 
 def _channels(view: GraphView, conv: NodeView) -> int:
     return int(view.constants[conv.inputs[1]].shape[1] * conv.attributes.get("group", 1))
 
 
-def _comes_in_float(view: GraphView, tensor: str) -> bool:
+def comes_in_float(view: GraphView, tensor: str) -> bool:
+    """Whether ``tensor`` is what the graph is fed with, or made of it by ops that stay in float."""
     node = view.producer(tensor)
     if node is None:
         return not view.is_constant(tensor)
     if node.op in MOVES or node.op in FUSED:
-        return _comes_in_float(view, node.inputs[0])
+        return comes_in_float(view, node.inputs[0])
     if node.op in SUMS:
-        return all(_comes_in_float(view, t) for t in node.inputs if not view.is_constant(t))
-    return _stays_float(view, node)
+        return all(comes_in_float(view, t) for t in node.inputs if not view.is_constant(t))
+    return stays_float(view, node)
 
 
 def _only_convs_read(view: GraphView, tensor: str) -> bool:

@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.shell": {"onnx", "spec"},
     "oq.graph": {"numpy", "onnx", "onnx_graphsurgeon", *VALUES, "shell", "view"},
     "oq.prepare.*": {"numpy", "onnx", *GRAPHS, "graph", "predicates", "prepare", "session",
-        "weights"},
+        "weights", "speed"},
     "oq.parallel": set(),
     "oq.session": {"numpy", "onnx", "onnxruntime", *VALUES, "files", "parallel", "protos"},
     # engines

@@ -33,6 +33,7 @@ from oq.prepare.shortcut_to_conv import shortcut_to_conv
 from oq.prepare.split_groups import split_groups
 from oq.prepare.split_mean import split_mean
 from oq.prepare.sum_to_add import sum_to_add
+from oq.prepare.widen_input import widen_input
 from oq.prepare.write_attributes import write_attributes
 
 PASSES: tuple[Callable[[Graph], Outcome], ...] = (
@@ -60,6 +61,7 @@ BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
     "plain_gemm": plain_gemm,
     "bias_as_matrix": bias_as_matrix,
     "shortcut_to_conv": shortcut_to_conv,
+    "widen_input": widen_input,
 }
 """Passes that pay on some targets only, which name them in ``Target.passes``; they run last."""
 
