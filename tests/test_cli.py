@@ -156,8 +156,8 @@ def test_plan_and_why(run: Oq) -> None:
     found = run("plan", MODEL, "-t", "ort")
     assert found.code == 0 and found.out.startswith("target ort: 9 of 9 weighted layers quantized")
     assert "  bias " in found.out
-    why = run("plan", MODEL, "-t", "ort", "--why", "input")
-    assert why.out.splitlines()[0] == "tensor input is quantized: uint8 affine per tensor"
+    why = run("plan", MODEL, "-t", "ort", "--why", "input_wide")
+    assert why.out.splitlines()[0] == "tensor input_wide is quantized: uint8 affine per tensor"
     told = json.loads(run("plan", MODEL, "-t", "ort", "--json").out)
     assert {s["spec"]["kind"] for s in told["sites"]} >= {"Own", "Product"}
     told = json.loads(run("plan", MODEL, "-t", "ort", "--why", "input", "--json").out)
@@ -223,7 +223,7 @@ QUANTIZE: dict[str, Case] = {
     "no external data": (["external.onnx"], "external data 'weights.bin' of 'external.onnx' is"),
     "no model": (["nothing.onnx"], "no model file at 'nothing.onnx'"),
     "a folder": (["folder"], "no model file at 'folder'"),
-    "quantized already": (["quantized.onnx"], "the model is quantized already: node 'input_Quant"),
+    "quantized already": (["quantized.onnx"], "the model is quantized already: node 'input_wide_Q"),
     "names": (["-d", "names.npz"], "has 'image' where the model's inputs are 'input'"),
     "shapes": (["-d", "shape.npz"], "input 'input' has shape (1, 1, 4, 8); the model expects"),
     "dtypes": (["-d", "dtype.npz"], "input 'input' is int32; the model expects float32"),
