@@ -30,7 +30,7 @@ from oq.spec import (
     measured_at,
 )
 from oq.statistics import MASK, Need, Statistics, together
-from oq.target import Legalizer
+from oq.target import Grids, Legalized, Legalizer
 from oq.view import GraphView
 from oq.weights import channel_range, weight_range
 
@@ -96,13 +96,22 @@ def solve(
             case never:
                 assert_never(never)
     _share(plan, work)
-    for step in legalize:
-        legal = step(plan, view, work.grids)
-        work.grids = dict(legal.grids)
-        work.notes.extend(legal.notes)
+    legal = apply_steps(plan, view, work.grids, legalize)
+    work.grids = dict(legal.grids)
+    work.notes.extend(legal.notes)
     _bias(plan, view, work)
     grids = {key(s): work.grids[key(s)] for s in plan.sites}
     return Solution(grids, tuple(work.notes), {**given, **work.ranges})
+
+
+def apply_steps(plan: Plan, view: GraphView, grids: Grids, steps: Sequence[Legalizer]) -> Legalized:
+    """``grids`` after a target's ``steps``, one after the other, with all their remarks."""
+    notes: list[str] = []
+    for step in steps:
+        legal = step(plan, view, grids)
+        grids = legal.grids
+        notes.extend(legal.notes)
+    return Legalized(grids, tuple(notes))
 
 
 def _activation_range(

@@ -2,9 +2,9 @@
 
 onnxruntime's int8 convolution copies its window row by row, ``channels x width`` bytes at a time,
 and short copies of odd lengths are slow.  With a channel of zeros more, 3 x 3 over 3 channels takes
-0.69 to 0.87 of the time and 5 x 5 0.85, Pad included; 7 x 7 takes as long and 11 x 11 1.3 to 1.5
-times as long (onnxruntime 1.31, x86 with AVX512-VNNI, one and two threads, 8 to 224 pixels).  The
-sums are the same.
+0.53 to 0.87 of the time and 5 x 5 0.85 to 0.87, Pad included; 7 x 7 takes as long and 11 x 11 1.3
+to 1.5 times as long (onnxruntime 1.31, x86 with AVX512-VNNI, one and two threads, 8 to 224 pixels).
+The sums are the same.
 """
 
 import numpy as np

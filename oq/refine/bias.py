@@ -17,8 +17,8 @@ import numpy as np
 
 from oq.grid import Grid, fake_quantize, fit
 from oq.parallel import spread
-from oq.refine.channels import float_means
-from oq.refine.layers import Layer, along, find_layers, per_channel
+from oq.refine.channels import channel_sums, float_means
+from oq.refine.layers import Layer, along, find_layers
 from oq.refine.step import Change
 from oq.refine.subject import Subject
 from oq.refine.walk import Values, Walk
@@ -112,10 +112,9 @@ def round_bias(
 
 def mean(values: Values, axis: int) -> Array:
     """The mean per channel of ``axis`` over all batches, each value counting once."""
-    sizes = [v.size for v in values]
     with np.errstate(invalid="ignore"):
-        means = spread(lambda v: per_channel(v, axis), values)
-        return np.asarray(np.average(means, axis=0, weights=sizes))
+        total = np.sum(spread(lambda v: channel_sums(v, axis), values), axis=0)
+        return np.asarray(total * total.size / sum(v.size for v in values))
 
 
 def shifted(bias: Array, by: Array) -> Array:

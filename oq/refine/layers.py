@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 
@@ -63,32 +62,6 @@ def find_layers(view: GraphView, plan: Plan) -> Iterator[Layer]:
         yield Layer(
             *(node.name, node.op, last, weight, site, bias, own, why, axis, along), node.attributes
         )
-
-
-def per_channel(values: Array, axis: int) -> Array:
-    """The mean of ``values`` (any axes, float64) over all axes but ``axis``: (channels,)."""
-    parts = between(values, axis)
-    count = parts.shape[0] * parts.shape[2]
-    return np.asarray(channel_sums(values, axis) / max(count, 1))
-
-
-def channel_sums(values: Array, axis: int) -> Array:
-    """The sum of ``values`` over all axes but ``axis``: (channels,), float64.
-
-    Rows behind the axis are summed pairwise in float32, which is twice as fast.
-    """
-    rows = between(values, axis).sum(axis=2, dtype=np.result_type(values.dtype, np.float32))
-    return np.asarray(rows.sum(axis=0, dtype=np.float64))
-
-
-def between(values: Array, axis: int) -> Array:
-    """``values`` with axes (in front of ``axis``, channel, behind it).
-
-    NumPy reduces its last axis much faster than several at once.
-    """
-    at = axis % values.ndim
-    front, behind = values.shape[:at], values.shape[at + 1 :]
-    return values.reshape(prod(front), values.shape[at], prod(behind))
 
 
 def along(channels: Array, axis: int, rank: int) -> Array:

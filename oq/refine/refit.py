@@ -18,7 +18,8 @@ import numpy as np
 from oq.spec import Array
 
 RIDGE = 10.0
-"""In mean variances.  On held-back samples of two real models, 1 loses to it and so does 80."""
+"""In mean variances.  Of 0.01 to 80, tried on held-back samples of two real models, 3 to 20 serve
+both: less loses on ResNet-20, more on MobileNet."""
 
 ENOUGH = 10
 """Windows per weight of an output channel, or nothing is mended."""

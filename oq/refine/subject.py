@@ -9,9 +9,9 @@ from oq.data.source import Fitted
 from oq.emit import emit
 from oq.graph import Graph
 from oq.grid import Grid
-from oq.solve import Solution
+from oq.solve import Solution, apply_steps
 from oq.spec import Array, Plan, Range, SiteKey
-from oq.target import Grids, Legalizer
+from oq.target import Legalizer
 from oq.view import GraphView
 
 Feeds = Mapping[str, Array]
@@ -54,10 +54,9 @@ class Subject:
         another, what the target demands of grids beside each other is settled anew."""
         solution, put = self.solution, grids or {}
         if any(grid is not solution.grids[site] for site, grid in put.items()):
-            settled: Grids = {**solution.grids, **put}
-            for step in self.legalize:
-                settled = step(self.plan, self.view, settled).grids
-            solution = replace(solution, grids=settled)
+            grids_now = {**solution.grids, **put}
+            legal = apply_steps(self.plan, self.view, grids_now, self.legalize)
+            solution = replace(solution, grids=legal.grids)
         return replace(self, constants={**self.constants, **constants}, solution=solution)
 
     def remade(
