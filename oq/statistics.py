@@ -178,6 +178,14 @@ def observe(values: Array, needs: frozenset[Need] = frozenset(), first: int = 0)
     return accumulator.statistics()
 
 
+def holds(statistics: Statistics | None, needs: frozenset[Need]) -> bool:
+    """Whether ``statistics`` were taken, and with all that is needed of them."""
+    return statistics is not None and not (
+        (Need.HISTOGRAM in needs and statistics.histogram is None)
+        or (Need.BATCHES in needs and statistics.batches is None)
+    )
+
+
 def merge(first: Statistics, second: Statistics) -> Statistics:
     """The statistics of both sets of values together."""
     return Statistics(

@@ -186,7 +186,7 @@ class Target:
     calibrator: str = "minmax"
     weight_range: str = "max"
     legalize: tuple[Legalizer, ...] = ()
-    refine: tuple[str, ...] = ("smooth", "bias", "ranges", "equalize", "round")
+    refine: tuple[str, ...] = ("smooth", "bias", "equalize", "ranges", "round")
     adds_bias: tuple[str, ...] = ()
     options: Mapping[str, Mapping[str, Callable[["Target"], "Target"]]] | None = None
     reasons: Mapping[str, str] | None = None

@@ -29,20 +29,27 @@ def weight_range(
     full = channel_range(values, axis, block)
     if method == "max" or not values.size:
         return full
-    tried = fit(full, qtype, axis, block)
-    best, least = full, _squares(values, tried)
-    for share in SHARES[1:]:
-        candidate = Range(full.lo * share, full.hi * share)
-        grid = fit(candidate, qtype, axis, block)
-        if grid == tried:  # powers of two are few
+    shares = SHARES.reshape(-1, *(1,) * full.lo.ndim)
+    every = fit(Range(full.lo * shares, full.hi * shares), qtype)
+    best, least = full, np.full(full.lo.shape, np.inf)
+    for i, share in enumerate(SHARES):
+        scale, zero = np.asarray(every.scale[i]), np.asarray(every.zero_point[i])
+        if i and _like_last(every, i):  # powers of two are few
             continue
-        tried, error = grid, _squares(values, grid)
+        candidate = Range(full.lo * share, full.hi * share)
+        error = _squares(values, Grid(qtype, scale, zero, axis, block))
         better = error < least
         best = Range(
             np.where(better, candidate.lo, best.lo), np.where(better, candidate.hi, best.hi)
         )
         least = np.minimum(error, least)
     return best
+
+
+def _like_last(grids: Grid, i: int) -> bool:
+    """Whether the grid of row ``i`` is that of the row before."""
+    parts = (grids.scale, grids.zero_point)
+    return all(np.array_equal(part[i], part[i - 1]) for part in parts)
 
 
 def channel_range(values: Array, axis: int | None, block: int | None = None) -> Range:

@@ -33,16 +33,19 @@ def absorb(subject: Subject) -> Change:
     axes = {c.tensor: c.first.axis for c in chains}
     ends = channel_extremes(subject.model, axes, all_samples(subject))
     changed: dict[str, Array] = {}
-    moved = 0
+    moved: set[str] = set()
+    count = 0
     for chain in chains:
         lo, hi = ends[chain.tensor]
         least = np.where((lo > 0) & (hi < chain.bound), lo, 0.0).astype(np.float64)
         if not least.any():
             continue
-        moved += int(np.count_nonzero(least))
+        moved.update(chain.path)
+        count += int(np.count_nonzero(least))
         gained = input_sums(chain, subject.constant(chain.second.weight), least)
         for bias, by in ((chain.first.bias, -least), (chain.second.bias, gained)):
             if bias is not None:
                 values = subject.constant(bias, changed)
                 changed[bias] = (values + by.reshape(values.shape)).astype(values.dtype)
-    return Change(changed, f"{moved} channels of {len(chains)} tensors moved")
+    note = f"{count} channels of {len(chains)} tensors moved"
+    return Change(changed, note, moved=frozenset(moved))

@@ -21,6 +21,7 @@ from oq.errors import OptionError
 from oq.graph import Graph
 from oq.ready import Ready, plan_graph
 from oq.refine.layers import NO_BIAS, Layer, facts_bias, find_layers
+from oq.refine.step import Change
 from oq.refine.subject import Subject
 from oq.spec import Own, Plan, QuantSpec, SiteKey, key
 
@@ -44,7 +45,7 @@ def drop_biases(plain: Subject, subject: Subject, given: frozenset[str]) -> Subj
     early = {n: v for n, v in subject.early.items() if n not in given}
     others = {n: v for n, v in subject.constants.items() if n not in given}
     made = replace(plain, solution=subject.solution)
-    return (made.remade(early) if early else made).put(others)
+    return (made.remade(Change(early)) if early else made).put(others)
 
 
 def _bare(ready: Ready) -> Iterator[tuple[Layer, int | None, int]]:

@@ -28,7 +28,8 @@ class Chain:
 
     ``tensor`` holds the channels behind the activation.  ``bound`` is the largest value it lets
     pass (inf without one), ``floor`` whether it cuts at 0.  ``padded``: zeros are added to the
-    channels before ``second`` reads them.
+    channels before ``second`` reads them.  ``path`` are all tensors from the one layer to the
+    other: those that change when channels are scaled.
     """
 
     first: Layer
@@ -37,6 +38,7 @@ class Chain:
     bound: float
     floor: bool
     padded: bool
+    path: tuple[str, ...]
 
 
 def find_chains(view: GraphView, plan: Plan) -> Iterator[Chain]:
@@ -108,7 +110,9 @@ def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain
     tensor = view.node(layer.last).outputs[0]
     acted, bound, floor, padded, flat = False, float("inf"), False, False, False
     channels = tensor
+    path = [view.node(layer.node).outputs[0]]
     while view.edges(tensor) == 1 and view.consumers(tensor):
+        path.append(tensor)
         node = view.consumers(tensor)[0]
         if node.name in layers:
             second = layers[node.name]
@@ -116,7 +120,7 @@ def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain
                 return None
             pads = second.attributes.get("pads", ()) or ()
             padded = padded or any(_numbers(pads)) or "auto_pad" in second.attributes
-            return Chain(layer, second, channels, bound, floor, padded)
+            return Chain(layer, second, channels, bound, floor, padded, tuple(dict.fromkeys(path)))
         if not acted and node.op in HOMOGENEOUS and channels == tensor:
             acted, floor = True, HOMOGENEOUS[node.op]
             channels = node.outputs[0]

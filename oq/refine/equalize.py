@@ -38,23 +38,26 @@ LARGEST = 64.0
 def equalize(subject: Subject) -> Change:
     """New weights and biases for every chain that gains."""
     found = find_chains(subject.view, subject.plan)
-    chains = tuple(c for c in found if c.tensor not in subject.known)  # sized by an earlier step
+    chains = tuple(c for c in found if c.tensor not in subject.sized)  # by an earlier step
     if not chains:
         return Change({}, "no two layers with constants of their own follow each other alone")
     axes = {c.tensor: c.first.axis for c in chains}
     ends = channel_extremes(subject.model, axes, all_samples(subject))
     changed: dict[str, Array] = {}
+    moved: set[str] = set()
     scaled = 0
     for chain in chains:
         by = factors(subject, chain, changed, *ends[chain.tensor])
         scaled += int(np.count_nonzero(by != 1))
+        moved.update(chain.path)
         first, second, bias = chain.first.weight, chain.second.weight, chain.first.bias
         changed[first] = scale_first(chain, subject.constant(first, changed), by)
         if bias is not None:
             values = subject.constant(bias, changed)
             changed[bias] = (values * by.reshape(values.shape)).astype(values.dtype)
         changed[second] = scale_second(chain, subject.constant(second, changed), 1 / by)
-    return Change(changed, f"{scaled} channels of {len(chains)} tensors scaled")
+    note = f"{scaled} channels of {len(chains)} tensors scaled"
+    return Change(changed, note, moved=frozenset(moved))
 
 
 def factors(

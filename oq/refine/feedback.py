@@ -50,7 +50,8 @@ def round_layers(subject: Subject, method: Method) -> Change:
 
     Starts from the float weights and biases, whatever earlier steps made of them.
     """
-    means, exact = float_means(subject), Walk(subject.model, subject.samples)
+    means = subject.means or float_means(subject)
+    exact = Walk(subject.model, subject.samples)
     rounded = Walk(subject.simulated(), subject.samples)
     changed: dict[str, Array] = {}
     grids: dict[SiteKey, Grid] = {}

@@ -1,8 +1,9 @@
 """The steps by name, in the order they are tried.
 
-Outliers first: next to them nothing else can be judged, and no later step is done again yet.  Then
-the mean errors, since they hide what the others gain; then what moves ranges, and what rounds to
-the grids that are final by then.
+Outliers first, and the scales of channels in convolutions that were put in for them: next to what
+they mend nothing else can be judged, and no later step is done again yet.  Then the mean errors,
+since they hide what the others gain; then what moves ranges, how they are measured, and last what
+rounds to the grids that are final by then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,20 +31,20 @@ STEPS: Mapping[str, Step] = {
         smooth,
         early=True,
     ),
+    "rescale": Step(
+        "scales of channels in depthwise 1x1 convolutions set by data", rescale, early=True
+    ),
     "bias": Step("mean error of each layer's output, taken back in its bias", correct_bias),
+    "absorb": Step(
+        "least values of channels moved into the bias of the next layer", absorb, early=True
+    ),
+    "equalize": Step("channels between two layers brought to one size", equalize, early=True),
     "ranges": Step(
         "ranges with the least squared error (calibrator mse)",
         measure_anew,
         early=True,
         calibrator="mse",
     ),
-    "absorb": Step(
-        "least values of channels moved into the bias of the next layer", absorb, early=True
-    ),
-    "rescale": Step(
-        "scales of channels in depthwise 1x1 convolutions set by data", rescale, early=True
-    ),
-    "equalize": Step("channels between two layers brought to one size", equalize, early=True),
     "round": Step(
         "weights refitted to their input (GPTAQ), rounded so that errors cancel (GPTQ); biases too",
         round_with_feedback,

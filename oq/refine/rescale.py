@@ -120,6 +120,8 @@ def rescale(subject: Subject) -> Change:
     now: dict[str, Array] = {}
     ranges: dict[str, Range] = {}
     grown: dict[str, Array] = {}
+    sized: set[str] = set()
+    moved: set[str] = set()
     for pair in pairs:
         windows = _windows(subject, pair.first, walk.at(walk.input(pair.first.node)))
         windows = windows * grown.get(pair.first.node, np.ones(1)) ** 2
@@ -144,7 +146,10 @@ def rescale(subject: Subject) -> Change:
         by = 1 / _scale(k, span / between.qmax, step)
         now |= _divided(pair, does, by, grids[str(pair.second.bias)].qtype, step)
         ranges[pair.between] = Range(np.asarray(-span), np.asarray(span))
-    return Change(now, f"{len(pairs)} layers", ranges=ranges)
+        sized.update({pair.between} if pair.chain is None else {pair.between, pair.chain.tensor})
+        moved.update((pair.between,) if pair.grows is None else (pair.between, *pair.grows.path))
+    note = f"{len(pairs)} layers"
+    return Change(now, note, ranges=ranges, sized=frozenset(sized), moved=frozenset(moved))
 
 
 def find_pairs(subject: Subject) -> Iterator[Pair]:
@@ -181,23 +186,25 @@ def choose(sizes: Sizes, weights: QType, values: QType) -> tuple[Array, float]:
     need = np.where(live, np.log2(np.maximum(sizes.need, DEAD)), -np.inf)
     for k in _candidates(small, need, live):
         by = np.exp2(k)
-        coarse = _step((sizes.weight * by).max(), weights)
-        step = _step((sizes.need * by)[live].max(), values)
+        coarse = _step((sizes.weight * by).max(axis=1), weights)
+        step = _step((sizes.need * by)[:, live].max(axis=1), values)
         error = (coarse**2 * sizes.window + step**2) / (12 * by**2)
-        cost = float((np.minimum(error, sizes.variance) * sizes.counts)[live].sum())
-        if cost < least:
-            best, least = (k.astype(np.int64), step * values.qmax), cost
+        costs = (np.minimum(error, sizes.variance) * sizes.counts)[:, live].sum(axis=1)
+        i = int(np.argmin(costs))
+        if costs[i] < least:
+            best = k[i].astype(np.int64), float(step[i, 0]) * values.qmax
+            least = float(costs[i])
     return best
 
 
 def _candidates(small: Array, need: Array, live: Array) -> Iterator[Array]:
-    """k for every ratio; where they differ too much, cut off at either end.  Quarters of an octave,
-    since steps that are powers of two fit some sizes better than others."""
+    """k (candidate, channels) for every ratio; where they differ too much, cut off at either end.
+    Quarters of an octave, since steps that are powers of two fit some sizes better than others."""
     for ratio in RATIOS:
         room = np.minimum(-small, ratio - need)
         top = max(room.min(), room[live].max() - MOST)
-        for base in np.arange(room.min(), top + 1, 0.25):
-            yield np.clip(np.floor(room - base), 0, MOST)
+        bases = np.arange(room.min(), top + 1, 0.25)[:, None]
+        yield np.clip(np.floor(room - bases), 0, MOST)
 
 
 def _scale(k: Array, step: float, behind: float) -> Array:
@@ -214,8 +221,9 @@ def _step_behind(view: GraphView, pair: Pair, grids: Mapping[str, Grid]) -> floa
     return float(grids[tensor].scale) if tensor in grids else 0.0
 
 
-def _step(reach: float, qtype: QType) -> float:
-    return float(fit(Range(np.asarray(-reach), np.asarray(reach)), qtype).scale)
+def _step(reach: Array, qtype: QType) -> Array:
+    """The step of a grid for each ``reach`` (candidate,): (candidate, 1)."""
+    return fit(Range(-reach, reach), qtype).scale.astype(np.float64)[:, None]
 
 
 def _does(

@@ -16,6 +16,7 @@ from oq.data.source import Fitted, subset
 from oq.errors import DataError
 from oq.ready import BATCH, Ready, divide
 from oq.refine.biases import drop_biases, give_biases
+from oq.refine.channels import float_means
 from oq.refine.judge import Judge
 from oq.refine.order import STEPS
 from oq.refine.outcome import Outcome
@@ -32,8 +33,8 @@ SAMPLES_FROM, SAMPLES_TO = 16, 128
 MEMORY = 52 * 10**6
 """Bytes that the largest tensor of these samples may take: the work of a step grows with it."""
 
-Again = Callable[[Subject, str | None], Solution]
-"""The grids of a subject whose float model is new, by a calibrator if one is named."""
+Again = Callable[[Subject, str | None], Subject]
+"""A subject whose float model is new, with grids; by a calibrator if one is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,14 @@ def improve(
         settler = replace(settler, ready=ready)
         solution = settler.solve(seen)
 
-    def again(changed: Subject, calibrator: str | None) -> Solution:
+    def again(changed: Subject, calibrator: str | None) -> Subject:
         return settler.again(changed, calibrated, calibrator)
 
     legalize = ready.target.legalize
     begun = Subject(
-        *(ready.model, ready.view, ready.plan, solution, samples, calibrated), legalize=legalize
+        *(ready.model, ready.view, ready.plan, solution, samples, calibrated),
+        seen=seen,
+        legalize=legalize,
     )
     allowed = [n for n in names if n not in denied]
     refined = refine(allowed, begun, unseen, again)
@@ -112,6 +115,8 @@ def _settled(found: Subject, begun: Subject, plain: Subject, given: frozenset[st
 def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds], again: Again) -> Refined:
     """``subject`` after the steps called ``names``, each kept only if ``held`` samples gain."""
     judge = Judge(subject.model, subject.view, tuple(held))
+    if not all(STEPS[n].early for n in names):
+        subject = replace(subject, means=float_means(subject))
     if not judge.tensors:
         return Refined(subject, tuple(_undone(n, "the model has no float output") for n in names))
     before = judge.sqnr_db(subject.quantized())
@@ -144,8 +149,9 @@ def _try(
     change = step.apply(plain)
     if not change.constants and step.calibrator is None:
         return subject, change.note
-    tried = plain.remade(change.constants, change.ranges)
-    tried = replace(tried, solution=again(tried, calibrator))
+    tried = again(plain.remade(change), calibrator)
+    if subject.means and not tried.means:
+        tried = replace(tried, means=float_means(tried))
     for name in late:
         tried, _ = _done(STEPS[name], tried)
     return tried, change.note

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oq import registry
-from oq.calibration.measure import Job, Measured, Methods, Shared, measure
+from oq.calibration.measure import Job, Measured, Methods, Shared, fitting_batch, measure
 from oq.data.source import Fitted
 from oq.ready import Ready, needs_of
 from oq.refine.subject import Subject
 from oq.solve import Solution, solve
 from oq.spec import Range
-from oq.statistics import Statistics
+from oq.statistics import Statistics, holds
 from oq.view import GraphView
 
 
@@ -38,16 +38,27 @@ class Settler:
         """The grids of the run itself."""
         return self._solve(self.ready.view, self.methods, statistics, self.known)
 
-    def again(self, subject: Subject, source: Fitted, calibrator: str | None) -> Solution:
-        """The grids of ``subject``, whose plan is that of the run; by ``calibrator`` if named."""
+    def again(self, subject: Subject, source: Fitted, calibrator: str | None) -> Subject:
+        """``subject``, whose plan is that of the run, with its grids, by ``calibrator`` if named,
+        and the statistics behind them: those it lacks are measured."""
         methods = self.methods
         if calibrator is not None:
             methods = replace(methods, default=registry.calibrator(calibrator))
         ready = replace(self.ready, model=subject.model, view=subject.view)
-        needs = needs_of(ready, methods)
-        job = replace(self.job, model=subject.model, view=subject.view, needs=needs, progress=None)
-        statistics = measure(job, source).statistics
-        return self._solve(subject.view, methods, statistics, {**self.known, **subject.known})
+        known = {**self.known, **subject.known}
+        needs = {t: n for t, n in needs_of(ready, methods).items() if t not in known}
+        lacking = {t: n for t, n in needs.items() if not holds(subject.seen.get(t), n)}
+        job = replace(
+            self.job,
+            model=subject.model,
+            view=subject.view,
+            needs=lacking,
+            batch_size=fitting_batch(self.job),  # that of the run, which some calibrators see
+            progress=None,
+        )
+        seen = {**subject.seen, **measure(job, source).statistics} if lacking else subject.seen
+        solution = self._solve(subject.view, methods, seen, known)
+        return replace(subject, solution=solution, seen=seen)
 
     def _solve(
         self,

@@ -12,14 +12,17 @@ from oq.spec import Array, Range, SiteKey
 class Change:
     """New values for constants of the float model, by name, and a remark for the report.
 
-    ``grids`` are those of biases that may have outgrown theirs; ``ranges`` are those that an early
-    step knows better than any calibrator.
+    ``grids`` are those of biases that may have outgrown theirs.  Of an early step: ``ranges`` are
+    those it knows better than any calibrator, ``sized`` the tensors whose channels it has settled,
+    ``moved`` those whose values are others now (None: any may be).
     """
 
     constants: Mapping[str, Array]
     note: str = ""
     grids: Mapping[SiteKey, Grid] = field(default_factory=dict)
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    sized: frozenset[str] = frozenset()
+    moved: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

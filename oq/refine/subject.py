@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import onnx
 
@@ -11,8 +12,12 @@ from oq.graph import Graph
 from oq.grid import Grid
 from oq.solve import Solution, apply_steps
 from oq.spec import Array, Plan, Range, SiteKey
+from oq.statistics import Statistics
 from oq.target import Legalizer
 from oq.view import GraphView
+
+if TYPE_CHECKING:
+    from oq.refine.step import Change
 
 Feeds = Mapping[str, Array]
 """Input name -> values of one batch, axes (sample, ...)."""
@@ -25,8 +30,10 @@ class Subject:
     ``model`` is the float model and ``view`` its picture.  ``early`` are the constants in which
     it differs from the prepared model: the function is the same.  ``constants`` are all that steps
     have replaced so far, those included.  ``samples`` are the batches a step may learn from,
-    ``source`` all that were calibrated on.  ``known`` are ranges that follow from early steps,
-    ``legalize`` the target's steps on solved grids.
+    ``source`` all that were calibrated on.  ``seen`` are statistics of the float model's tensors,
+    ``means`` those of its layers' outputs (node -> (channels,)), as far as they have been taken.
+    Early steps have ``sized`` the channels of some tensors, and ranges that follow are ``known``.
+    ``legalize`` are the target's steps on solved grids.
     """
 
     model: onnx.ModelProto
@@ -37,6 +44,9 @@ class Subject:
     source: Fitted | None = None
     constants: Mapping[str, Array] = field(default_factory=dict)
     early: Mapping[str, Array] = field(default_factory=dict)
+    seen: Mapping[str, Statistics] = field(default_factory=dict)
+    means: Mapping[str, Array] = field(default_factory=dict)
+    sized: frozenset[str] = frozenset()
     known: Mapping[str, Range] = field(default_factory=dict)
     legalize: Sequence[Legalizer] = ()
 
@@ -59,21 +69,26 @@ class Subject:
             solution = replace(solution, grids=legal.grids)
         return replace(self, constants={**self.constants, **constants}, solution=solution)
 
-    def remade(
-        self, constants: Mapping[str, Array], ranges: Mapping[str, Range] | None = None
-    ) -> "Subject":
-        """With another float model of the same function; what later steps did is forgotten."""
+    def remade(self, change: "Change") -> "Subject":
+        """With the float model of an early ``change``; what later steps did is forgotten, and what
+        was taken of tensors that may have moved."""
+        if not change.constants:
+            return replace(self, constants=self.early)
         graph = Graph(self.model)
-        for tensor, values in constants.items():
+        for tensor, values in change.constants.items():
             graph.set_constant(tensor, values)
-        early = {**self.early, **constants}
+        early = {**self.early, **change.constants}
+        moved = self.seen if change.moved is None else change.moved
         return replace(
             self,
             model=graph.to_model(),
             view=graph.view(),
             constants=early,
             early=early,
-            known={**self.known, **(ranges or {})},
+            seen={t: s for t, s in self.seen.items() if t not in moved},
+            means={},
+            sized=self.sized | change.sized,
+            known={**self.known, **change.ranges},
         )
 
     def simulated(self) -> onnx.ModelProto:

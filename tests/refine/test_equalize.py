@@ -49,7 +49,7 @@ def test_relu_chains_keep_the_function_on_any_data(target: str) -> None:
     before = subject(relu_chain(), target)
     chains = list(find_chains(before.view, before.plan))
     assert [c.second.node for c in chains] == ["n_b", "n_c", "n_g", "n_y"]
-    after = before.remade(equalize(before).constants)
+    after = before.remade(equalize(before))
     unseen = batches(4, shift=-1, seed=99)
     assert far(run(after.model, unseen), run(before.model, unseen)) < 1e-5
 
@@ -59,13 +59,13 @@ def test_relu_chains_keep_the_function_on_any_data(target: str) -> None:
 def test_the_function_stays_on_the_calibration_data(name: str, step: object) -> None:
     before = subject(NETS[name]())
     assert callable(step)
-    after = before.remade(step(before).constants)
+    after = before.remade(step(before))
     assert far(run(after.model, batches()), run(before.model, batches())) < 1e-5
 
 
 def test_channels_before_a_depthwise_layer_get_one_size() -> None:
     before = subject(relu_chain())
-    after = before.remade(equalize(before).constants)
+    after = before.remade(equalize(before))
     sizes = [channel_extremes(s.model, {"ra": 1, "lb": 1}, s.samples) for s in (before, after)]
     plain, equal = (s["ra"][1] for s in sizes)
     assert plain.max() / plain.min() > 20
@@ -97,7 +97,7 @@ def test_absorption_moves_the_least_value() -> None:
     net.constants["b_a"] = np.asarray([20, 0, 30, -1], np.float32)
     net.node("Conv", ["r", net.weight("w_y", 3, CHANNELS, 1, 1), net.weight("b_y", 3)], "y")
     before = subject(net.model("y"))
-    after = before.remade(absorb(before).constants)
+    after = before.remade(absorb(before))
     lo, _ = channel_extremes(before.model, {"r": 1}, before.samples)["r"]
     np.testing.assert_allclose(
         before.constant("b_a") - after.constant("b_a"), np.maximum(lo, 0), rtol=1e-5
@@ -128,7 +128,7 @@ def test_layers_without_a_bias_are_scaled_too() -> None:
     before = subject(model)
     found = [c.first.node for c in find_chains(before.view, before.plan)]
     assert found == ["n_b", "n_g"]  # n_a and n_c share a bias
-    after = before.remade(equalize(before).constants)
+    after = before.remade(equalize(before))
     assert np.abs(after.constant("w_b") / before.constant("w_b") - 1).max() > 0.5
     unseen = batches(4, shift=-1, seed=99)
     assert far(run(after.model, unseen), run(before.model, unseen)) < 1e-5
@@ -186,5 +186,5 @@ def test_channels_and_columns_are_told_apart() -> None:
     before = subject(net.model("y"), "trt")
     found = [(c.first.node, c.second.node) for c in find_chains(before.view, before.plan)]
     assert found == [("n_o", "n_y")]
-    after = before.remade(equalize(before).constants)
+    after = before.remade(equalize(before))
     assert far(run(after.model, batches(seed=5)), run(before.model, batches(seed=5))) < 1e-5

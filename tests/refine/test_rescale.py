@@ -46,7 +46,7 @@ def test_the_function_stays() -> None:
     before = subject(clipped(), "dpu")
     assert [p.first.op for p in find_pairs(before)] == ["Conv", "Conv"]
     change = rescale(before)
-    after = before.remade(change.constants, change.ranges)
+    after = before.remade(change)
     samples = batches(2, seed=99)
     assert far(run(after.model, samples), run(clipped(), samples)) < 1e-5
     assert after.known == change.ranges and len(change.ranges) == 2
@@ -145,17 +145,18 @@ def worst_channel_db(exact: onnx.ModelProto, rounded: onnx.ModelProto, held: Sam
 def solved_again(profile: Target, like: Subject) -> Again:
     from oq.calibration.collect import collect, tensors_to_calibrate
     from oq.calibrators.minmax import MinMax
-    from oq.solve import Solution, solve
+    from oq.solve import solve
     from oq.spec import Batch
 
-    def again(changed: Subject, _calibrator: str | None) -> Solution:
+    def again(changed: Subject, _calibrator: str | None) -> Subject:
         wanted = tensors_to_calibrate(changed.plan, changed.view)
         statistics = collect(changed.model, wanted, [Batch(s) for s in like.samples])
-        return solve(
+        solution = solve(
             *(changed.plan, changed.view, statistics, MinMax()),
             known=changed.known,
             legalize=profile.legalize,
         )
+        return replace(changed, solution=solution)
 
     return again
 
@@ -170,5 +171,5 @@ def test_equalization_leaves_the_sizes_between_a_pair_alone() -> None:
     weight = next(find_pairs(before)).first.weight
     assert weight in equalize(before).constants
     change = rescale(before)
-    after = before.remade(change.constants, change.ranges)
+    after = before.remade(change)
     assert weight not in equalize(after).constants

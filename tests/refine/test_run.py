@@ -15,7 +15,6 @@ from oq.refine.run import refine
 from oq.refine.step import Change, Step
 from oq.refine.subject import Subject
 from oq.report import to_json
-from oq.solve import Solution
 from tests.graphs import Net
 from tests.refine.nets import NETS, batches, subject
 
@@ -28,7 +27,7 @@ def spoil(subject: Subject) -> Change:
     return Change({"b_a": subject.constant("b_a") + 5}, "spoiled")
 
 
-def unused(_subject: Subject, _calibrator: str | None) -> Solution:
+def unused(_subject: Subject, _calibrator: str | None) -> Subject:
     raise AssertionError("only early steps are calibrated again")
 
 

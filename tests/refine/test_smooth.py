@@ -99,7 +99,7 @@ NETS: Mapping[str, tuple[Callable[[], onnx.ModelProto], dict[str, tuple[str, ...
 
 def both(model: onnx.ModelProto, target: str = "trt") -> tuple[Subject, Subject]:
     before = subject(model, target, samples=tokens())
-    return before, before.remade(smooth(before).constants)
+    return before, before.remade(smooth(before))
 
 
 @pytest.mark.parametrize("target", ["ort", "trt", "dpu"])

@@ -1,0 +1,85 @@
+"""Float models that steps make are calibrated anew only where their tensors have moved."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from oq import registry
+from oq.calibration.measure import Job, Methods
+from oq.calibrators.minmax import MinMax
+from oq.data.source import Fitted, open_source
+from oq.overrides import Wishes
+from oq.ready import inputs_of, make_ready, needs_of
+from oq.refine.absorb import absorb
+from oq.refine.equalize import equalize
+from oq.refine.rescale import rescale
+from oq.refine.settle import Settler
+from oq.refine.subject import Subject
+from oq.session import Session, Settings, expose
+from oq.statistics import EMPTY
+from tests.refine.nets import NETS, batches, subject
+from tests.refine.test_equalize import far, relu_chain
+from tests.refine.test_rescale import clipped
+
+MODELS = {**NETS, "relu_chain": relu_chain, "clipped": clipped}
+
+
+@pytest.mark.parametrize("target", ["trt", "dpu"])
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("step", [equalize, absorb, rescale])
+def test_steps_name_every_tensor_that_moves(step: object, name: str, target: str) -> None:
+    before = subject(MODELS[name](), target)
+    assert callable(step)
+    change = step(before)
+    if not change.constants:
+        pytest.skip("nothing to do in this net")
+    after = before.remade(change)
+    tensors = [t for n in before.view.nodes for t in n.outputs if before.view.is_float(t)]
+    assert change.moved < set(tensors)
+    values = [Session(expose(s.model, tensors)).run(batches()[0], tensors) for s in (before, after)]
+    moved = {t for t, a, b in zip(tensors, *values, strict=True) if far(b, a) > 1e-5}
+    assert moved <= change.moved
+
+
+def settler(target: str) -> tuple[Settler, Subject, Fitted]:
+    """Of the equalized net of three layers, with the statistics of the float model."""
+    model = relu_chain()
+    ready = make_ready(model, registry.target(target), Wishes())
+    data = {"x": np.concatenate([b["x"] for b in batches(8)])}
+    source = open_source(data, inputs_of(model))
+    methods = Methods(MinMax(), {})
+    job = Job(ready.model, ready.view, needs_of(ready, methods), None, Settings())
+    made = Settler(ready, methods, job, {}, "max", calibrated=False)
+    seen = made.measure(source, None).statistics
+    begun = Subject(
+        *(ready.model, ready.view, ready.plan, made.solve(seen), batches(), source), seen=seen
+    )
+    return made, begun, source
+
+
+def test_what_has_not_moved_is_not_measured_again() -> None:
+    made, before, source = settler("trt")
+    *_, last = before.seen
+    change = replace(equalize(before), moved=frozenset({last}))
+    marked = replace(before, seen={t: replace(EMPTY, count=1, lo=-2, hi=3) for t in before.seen})
+    after = made.again(marked.remade(change), source, None)
+    assert {t for t in after.seen if after.seen[t] is not marked.seen[t]} == {last}
+
+
+@pytest.mark.parametrize("calibrator", [None, "mse"])
+def test_the_grids_are_those_of_all_measured_again(calibrator: str | None) -> None:
+    made, before, source = settler("trt")
+    partly = made.again(before.remade(equalize(before)), source, calibrator)
+    wholly = made.again(replace(before.remade(equalize(before)), seen={}), source, calibrator)
+    for site, grid in wholly.solution.grids.items():
+        np.testing.assert_allclose(partly.solution.grids[site].scale, grid.scale, rtol=1e-5)
+
+
+def test_known_ranges_are_not_measured() -> None:
+    made, before, source = settler("trt")
+    whole = made.again(replace(before, seen={}), source, None)
+    known = {"rc": whole.solution.ranges["rc"]}
+    found = made.again(replace(before, seen={}, known=known), source, None)
+    assert set(whole.seen) - set(found.seen) == {"rc"}
+    assert found.solution.grids == whole.solution.grids
