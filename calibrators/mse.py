@@ -42,8 +42,14 @@ class Mse:
         reach = max(-low, high)
         values = coarsen(tally(statistics), reach * FINEST)
 
+        known: dict[tuple[float, int], float] = {}  # powers of two are few
+
         def error(lo: float, hi: float) -> float:
-            return quantization_error(values, fit(covering(lo, hi), qtype)).square
+            grid = fit(covering(lo, hi), qtype)
+            name = float(grid.scale), int(grid.zero_point)
+            if name not in known:
+                known[name] = quantization_error(values, grid).square
+            return known[name]
 
         if qtype.symmetric:
             best = self._search(lambda s: error(-s * reach, s * reach)) * reach

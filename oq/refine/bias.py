@@ -83,29 +83,32 @@ class Rounded:
     left: Array
 
 
-def round_bias(
-    layer: Layer, wanted: Array, rounded: Walk, bias: Array, grid: Grid, *, last: bool = True
-) -> Rounded:
+def round_bias(layer: Layer, wanted: Array, rounded: Walk, bias: Array, grid: Grid) -> Rounded:
     """``bias`` corrected as above, and on its grid.
 
     Layers behind see what the rounded bias leaves: what it could not take back is theirs to mend.
-    Not the ``last`` word where the weights are still to change.
     """
-    if layer.bias is None or layer.bias_site is None:
-        raise ValueError(f"{layer.node} has no bias with a grid")
+    if layer.bias is None:
+        raise ValueError(f"{layer.node} has no bias")
     rounded.set_constant(layer.bias, bias)
     tensor = rounded.output(layer.last)
-    values = rounded.at(tensor) if last else rounded.preview(tensor)
-    error = wanted - mean(values, layer.axis)
+    values = rounded.at(tensor)
+    settled = settle_bias(layer, bias, wanted - mean(values, layer.axis), grid)
+    rounded.set_constant(layer.bias, settled.values)
+    by = (settled.values.astype(np.float64) - bias).reshape(-1)
+    rounded.put(tensor, _add(values, by, layer.axis))
+    return settled
+
+
+def settle_bias(layer: Layer, bias: Array, error: Array, grid: Grid) -> Rounded:
+    """``bias`` plus ``error`` (channels,) on its ``grid``, or on one that holds it."""
+    if layer.bias_site is None:
+        raise ValueError(f"{layer.node} has no bias with a grid")
     best = shifted(bias, np.where(np.isfinite(error), error, 0.0))
     reach, least, most = channel_range(best, grid.axis), grid.qtype.qmin, grid.qtype.qmax
     if (reach.hi > grid.scale * most).any() or (reach.lo < grid.scale * least).any():
         grid = fit(reach, grid.qtype, grid.axis)
     found = fake_quantize(best, grid)
-    rounded.set_constant(layer.bias, found)
-    if last:
-        by = (found.astype(np.float64) - bias).reshape(-1)
-        rounded.put(tensor, _add(values, by, layer.axis))
     left = (best.astype(np.float64) - found).reshape(-1)
     return Rounded(layer.bias_site, grid, found, left)
 

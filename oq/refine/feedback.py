@@ -14,11 +14,12 @@ the bias, which is corrected layer after layer in the same walk (:mod:`oq.refine
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from oq.grid import Grid, fake_quantize
-from oq.refine.bias import coarse_grid, output_error, round_bias, shifted
+from oq.refine.bias import coarse_grid, output_error, round_bias, settle_bias, shifted
 from oq.refine.channels import float_means
 from oq.refine.layers import Layer, find_layers
 from oq.refine.refit import refit
@@ -64,15 +65,16 @@ def round_layers(subject: Subject, method: Method) -> Change:
         reason = why_not(layer, weight)
         if not grid.qtype.uniform or grid.block is not None:
             reason = "its weight has float codes, or scales of blocks"
-        missing = None
-        if bias is not None and coarse is not None:
-            settled = round_bias(layer, mean, rounded, bias, coarse, last=False)
-            bias, missing, coarse = settled.values, settled.left, settled.grid
         if reason is not None and layer.weight not in changed:
             nearest.append(f"{layer.node!r}: {reason}")
             weight = fake_quantize(weight, grid)
         elif layer.weight not in changed:
-            weight = _round_layer(layer, weight, grid, exact, rounded, method, missing)
+            seen = _look(layer, weight, exact, rounded)
+            missing = None
+            if bias is not None and coarse is not None:
+                settled = settle_bias(layer, bias, seen.error, coarse)
+                bias, missing, coarse = settled.values, settled.left, settled.grid
+            weight = _round_layer(layer, weight, grid, seen, method, missing)
             changed[layer.weight] = weight
         rounded.set_constant(layer.weight, weight)
         if layer.bias is None or bias is None:
@@ -88,26 +90,37 @@ def round_layers(subject: Subject, method: Method) -> Change:
     return Change(changed, note, grids)
 
 
-def _round_layer(
-    layer: Layer,
-    weight: Array,
-    grid: Grid,
-    exact: Walk,
-    rounded: Walk,
-    method: Method,
-    missing: Array | None,
-) -> Array:
-    """``weight`` on its grid; ``missing`` (channels,) is what its bias leaves for it to make up."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a layer with the weights ``rows`` (group, channel, weight) reads: windows (group, row,
+    weight) of the float model and of the ``rounded`` one, less their ``means`` (group, weight);
+    ``error`` (channels,) is the mean that its output lacks for it."""
+
+    rows: Array
+    exact: Array
+    rounded: Array
+    means: Array
+    error: Array
+
+
+def _look(layer: Layer, weight: Array, exact: Walk, rounded: Walk) -> _Seen:
     rows = rows_of(layer, weight).astype(np.float64)
     inputs = (walk.at(walk.input(layer.node)) for walk in (exact, rounded))
-    wanted, windows = finite(*(draw_windows(layer, values, weight) for values in inputs))
-    means = center(windows)
-    center(wanted)
-    rows = refit(rows, wanted, windows)
+    wanted, given = finite(*(draw_windows(layer, values, weight) for values in inputs))
+    means, found = center(wanted), center(given)
+    error = np.einsum("gof,gf->go", rows, means - found).reshape(-1)
+    return _Seen(rows, wanted, given, found, error)
+
+
+def _round_layer(
+    layer: Layer, weight: Array, grid: Grid, seen: _Seen, method: Method, missing: Array | None
+) -> Array:
+    """``weight`` on its grid; ``missing`` (channels,) is what its bias leaves for it to make up."""
+    rows, windows = refit(seen.rows, seen.exact, seen.rounded), seen.rounded
     moments = (windows.transpose(0, 2, 1) @ windows).astype(np.float64) / max(windows.shape[1], 1)
     if missing is not None:
-        moments += means[:, :, None] * means[:, None, :]
-        rows = rows + make_up(moments, means, missing, rows.shape[:2])
+        moments += seen.means[:, :, None] * seen.means[:, None, :]
+        rows = rows + make_up(moments, seen.means, missing, rows.shape[:2])
     scale = np.broadcast_to(grid.scale, weight.shape[layer.weight_axis]).astype(np.float64)
     found = method(rows, moments, scale.reshape(rows.shape[:2]), grid.qtype.qmin, grid.qtype.qmax)
     return weight_of(layer, found, weight)

@@ -7,11 +7,11 @@ their own (:mod:`oq.prepare.insert_rescale`): with any s[c],
 
 is the same function.  Rounding the weights and rounding z leave in channel c of y the error
 
-    s[c]**2 * (step(w1)**2 * E|x|**2 + step(z)**2) / 12
+    s[c]**2 * (step(w1)**2 * E|x - E x|**2 + step(z)**2) / 12
 
-where both steps follow from the largest channel: small s[c] serve channel c at the cost of all.
-With W the reach of w1 and T that of z, each channel takes s = 2**-k with the largest k that stays
-within both,
+less its mean, which the bias takes back; both steps follow from the largest channel: small s[c]
+serve channel c at the cost of all.  With W the reach of w1 and T that of z, each channel takes
+s = 2**-k with the largest k that stays within both,
 
     k[c] = floor(min(log2(W / max|w[c]|), log2(T / need[c])))
 
@@ -29,7 +29,7 @@ So the bias is divided too: what its grid leaves of b comes back through the bia
 convolution, on a grid that is much finer.
 
 Where the next layer is depthwise and reads nothing else, channels are first scaled up to what the
-Clip lets pass, and its weights down, as in :mod:`oq.refine.equalize`, by powers of two.
+Clip lets pass, and its weights down, as in :mod:`oq.refine.equalize`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -41,6 +41,7 @@ from oq.grid import Grid, fit
 from oq.ops import BOUNDED
 from oq.prepare.insert_rescale import ODD
 from oq.refine.chains import Chain, find_chains, input_squares, limits, scale_second
+from oq.refine.channels import channel_sums
 from oq.refine.layers import Layer, along, find_layers
 from oq.refine.step import Change
 from oq.refine.subject import Subject
@@ -95,8 +96,9 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Of each channel (channels,): largest weight, how far z must reach, E|x|**2 over the windows
-    that the weights meet, the variance of what leaves the Clip, and how much its error counts."""
+    """Of each channel (channels,): largest weight, how far z must reach, E|x - E x|**2 over the
+    windows that the weights meet, the variance of what leaves the Clip, and how much its error
+    counts."""
 
     weight: Array
     need: Array
@@ -249,26 +251,21 @@ def _seen(pair: Pair, does: Function, products: Values) -> tuple[Array, Array, A
     """Per channel: the reach of the products, and the highest value and the variance of y."""
     over = other_axes(products[0], pair.first.axis)
     bias = along(does.bias.astype(np.float32), pair.first.axis, products[0].ndim)
-    reach, highest, sums, squares, count = (np.zeros(len(does.bias)) for _ in range(5))
-    for product in products:
-        reach = np.maximum(reach, np.abs(product).max(axis=over))
-        y = np.clip(product + bias, pair.lo, pair.hi)
-        highest = np.maximum(highest, y.max(axis=over))
-        sums = sums + y.sum(axis=over, dtype=np.float64)
-        squares = squares + np.square(y).sum(axis=over, dtype=np.float64)
-        count = count + y.size / len(reach)
-    return reach, highest, np.maximum(squares / count - (sums / count) ** 2, 0.0)
+    made = tuple(np.clip(product + bias, pair.lo, pair.hi) for product in products)
+    reach = np.max([np.abs(product).max(axis=over) for product in products], axis=0)
+    highest = np.maximum(np.max([y.max(axis=over) for y in made], axis=0), 0.0)
+    return reach, highest, _variance(made, pair.first.axis)
 
 
 def _room(pair: Pair, does: Function, highest: Array) -> Array:
-    """The powers of two by which channels may grow: below the bound, and no weight the largest."""
+    """By how much each channel may grow: to the bound, and no weight beyond the largest."""
     if pair.grows is None:
         return np.ones(len(highest))
     size = channel_reach(does.weight, 0)
     with np.errstate(divide="ignore"):
         free = np.minimum(pair.grows.bound / highest, size.max() / size)
     grows = np.isfinite(free) & (highest > DEAD) & (size > DEAD) & (free >= 1)
-    return np.asarray(np.exp2(np.clip(np.floor(np.log2(np.where(grows, free, 1.0))), 0, MOST)))
+    return np.clip(np.where(grows, free, 1.0), 1.0, 2.0**MOST)
 
 
 def _counts(subject: Subject, pair: Pair, variance: Array) -> Array:
@@ -297,13 +294,19 @@ def _divided(
 
 
 def _windows(subject: Subject, layer: Layer, values: Values) -> Array:
-    """E|x|**2 over the windows that each output channel of ``layer`` meets; (channels,)."""
+    """E|x - E x|**2 over the windows that each output channel of ``layer`` meets; (channels,)."""
     weight = subject.constant(layer.weight)
-    over = other_axes(values[0], 1)
-    squares = sum(np.square(v).sum(axis=over, dtype=np.float64) for v in values)
-    mean = np.asarray(squares) / (sum(v.size for v in values) / values[0].shape[1])
-    per_group = mean.reshape(layer.group, -1).sum(axis=1) * np.prod(weight.shape[2:])
+    each = _variance(values, 1).reshape(layer.group, -1)
+    per_group = each.sum(axis=1) * np.prod(weight.shape[2:])
     return np.repeat(per_group, len(weight) // layer.group)
+
+
+def _variance(values: Values, axis: int) -> Array:
+    """The variance per channel of ``axis`` (channels,), float64."""
+    sums = sum(channel_sums(v, axis) for v in values)
+    squares = sum(channel_sums(np.square(v), axis) for v in values)
+    count = sum(v.size for v in values) / values[0].shape[axis]
+    return np.asarray(np.maximum(squares / count - (sums / count) ** 2, 0.0))
 
 
 def _is_scaling(weight: Array, layer: Layer) -> bool:

@@ -51,10 +51,6 @@ class Walk:
             self._run(tensor)
         return self._here[tensor]
 
-    def preview(self, tensor: str) -> Values:
-        """The values that ``tensor`` would have with the constants of now; nothing moves on."""
-        return self._compute(sorted(self._ancestors(tensor)), [tensor])[tensor]
-
     def put(self, tensor: str, values: Values) -> None:
         """Let whoever reads ``tensor`` from now on find ``values``."""
         self._here[tensor] = values

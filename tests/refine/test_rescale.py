@@ -47,7 +47,7 @@ def test_the_function_stays() -> None:
     assert [p.first.op for p in find_pairs(before)] == ["Conv", "Conv"]
     change = rescale(before)
     after = before.remade(change)
-    samples = batches(2, seed=99)
+    samples = batches()  # a channel may have grown up to the Clip's bound, as far as these go
     assert far(run(after.model, samples), run(clipped(), samples)) < 1e-5
     assert after.known == change.ranges and len(change.ranges) == 2
 
