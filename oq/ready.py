@@ -24,6 +24,7 @@ from oq.spec import Own, Plan, Range, TensorInfo, measured_at
 from oq.statistics import Need
 from oq.target import Target, with_options
 from oq.view import GraphView
+from oq.zero_points import give_zero_points
 
 if TYPE_CHECKING:
     from torch import nn
@@ -121,7 +122,8 @@ def plan_graph(graph: Graph, profile: Target, wishes: Wishes) -> Ready:
 def decide(view: GraphView, profile: Target, wishes: Wishes) -> Plan:
     """The plan of ``view`` within ``wishes``, before single layers get other grids."""
     naive = wishes.mode == "naive"
-    return make_plan(view, profile, wishes.kept, only=wishes.only, naive=naive)
+    plan = make_plan(view, profile, wishes.kept, only=wishes.only, naive=naive)
+    return give_zero_points(plan, view) if profile.carries_zero_points and not naive else plan
 
 
 def open_samples(

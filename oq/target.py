@@ -160,6 +160,8 @@ class Target:
     ``refine``: the steps of :mod:`oq.refine` that serve it when the user names none.
     ``adds_bias``: ops without a slot for a bias whose kernel takes in an Add of a constant behind,
     so that refinement may put one there at no cost.
+    ``carries_zero_points``: its grids are symmetric, and its biases, in float32, can carry the zero
+    points that some tensors have then (:mod:`oq.zero_points`).
     ``options``: ``--set key=value`` -> what it makes of the target; the first value of a key is
     the default and changes nothing.
     ``reasons``: why an op without a row stays in float, where there is more to say than that.
@@ -186,6 +188,7 @@ class Target:
     calibrator: str = "minmax"
     weight_range: str = "max"
     legalize: tuple[Legalizer, ...] = ()
+    carries_zero_points: bool = False
     refine: tuple[str, ...] = ("smooth", "bias", "equalize", "ranges", "round")
     adds_bias: tuple[str, ...] = ()
     options: Mapping[str, Mapping[str, Callable[["Target"], "Target"]]] | None = None

@@ -5,6 +5,7 @@ from math import inf
 
 import onnx
 
+from oq.carry import carry_zero_points
 from oq.emit import emit
 from oq.guard import guard
 from oq.half import to_float16
@@ -13,6 +14,11 @@ from oq.ready import Ready
 from oq.refine.subject import Subject
 from oq.statistics import Statistics
 
+CARRIED = (
+    "{n} tensors behind a ReLU have all 256 codes: biases carry their zero point, and int8 "
+    "saturates where the ReLU did"
+)
+
 
 def write_graph(
     ready: Ready, subject: Subject, seen: Mapping[str, Statistics]
@@ -20,13 +26,18 @@ def write_graph(
     """The graph with its Q/DQ, what the target's checks find in it, and what stays in float32."""
     for tensor, values in subject.constants.items():
         ready.graph.set_constant(tensor, values)
-    emit(ready.graph, ready.plan, subject.solution)
+    plan, solution, carried = ready.plan, subject.solution, 0
+    if ready.target.carries_zero_points:
+        plan, solution, carried = carry_zero_points(ready.graph, plan, solution)
+    emit(ready.graph, plan, solution)
     if ready.target.guarded:
         guard(ready.graph, {s.node for s in ready.plan.skips})
     notes: tuple[str, ...] = ()
+    if carried:
+        notes = (CARRIED.format(n=carried),)
     if ready.target.high_precision == "float16":
         peaks = {t: inf if s.masked else max(-s.lo, s.hi) for t, s in seen.items() if s.count}
-        notes = to_float16(ready.graph, peaks)
+        notes += to_float16(ready.graph, peaks)
     findings = check(ready.graph.view(), ready.target)
     _insist(findings)
     return ready.graph.to_model(), findings, notes

@@ -201,7 +201,13 @@ def run_the_rest_in_fp16(target: Target) -> Target:
         weights=replace(target.weights, scale="float16"),
         min_opset=max(19, target.min_opset),
         high_precision="float16",
+        carries_zero_points=False,  # float16 biases are too coarse for what they would carry
     )
+
+
+def keep_symmetric(target: Target) -> Target:
+    """``zero_points=none``: no zero points in biases, every ReLU stays in the graph."""
+    return replace(target, carries_zero_points=False)
 
 
 TARGET = Target(
@@ -211,6 +217,7 @@ TARGET = Target(
     weights=INT8_NARROW,
     min_opset=13,
     adds_bias=("MatMul",),
+    carries_zero_points=True,
     rules=RULES,
     options={
         "dtype": {"int8": as_is, "fp8": quantize_to_fp8},
@@ -218,6 +225,7 @@ TARGET = Target(
         "high_precision": {"fp32": as_is, "fp16": run_the_rest_in_fp16},
         "conv_transpose": {"float": as_is, "int8": quantize_conv_transpose},
         "attention": {"float": as_is, "int8": quantize_attention},
+        "zero_points": {"bias": as_is, "none": keep_symmetric},
     },
     reasons={
         "Add": "no convolution branch takes it into its kernel; a lone Add is a float kernel",

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from oq.grid import Grid, fake_quantize, fit
+from oq.layers import Layer, along, find_layers
 from oq.parallel import spread
 from oq.refine.channels import channel_sums, float_means
-from oq.refine.layers import Layer, along, find_layers
 from oq.refine.step import Change
 from oq.refine.subject import Subject
 from oq.refine.walk import Values, Walk

@@ -17,10 +17,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from oq.add_bias import add_bias
 from oq.errors import OptionError
 from oq.graph import Graph
+from oq.layers import NO_BIAS, Layer, facts_bias, find_layers
 from oq.ready import Ready, plan_graph
-from oq.refine.layers import NO_BIAS, Layer, facts_bias, find_layers
 from oq.refine.step import Change
 from oq.refine.subject import Subject
 from oq.spec import Own, Plan, QuantSpec, SiteKey, key
@@ -67,13 +68,11 @@ def _given(
         return None
     graph = Graph(ready.model)
     given, adds = set(), set()
-    for layer, slot, channels in bare:
-        bias = graph.add_constant(f"{layer.node}_bias", np.zeros(channels, np.float32))
+    for layer, _, channels in bare:
+        bias, behind = add_bias(graph, layer, np.zeros(channels, np.float32))
         given.add(bias)
-        if slot is not None:
-            graph.set_input(layer.node, slot, bias)
-        else:
-            adds.add(_add_behind(graph, layer, bias))
+        if behind is not None:
+            adds.add(behind)
     try:
         made = plan_graph(graph, ready.target, ready.wishes)
     except OptionError:  # the user speaks of layers that would not be there any more
@@ -84,23 +83,6 @@ def _given(
     if any(s.tensor in given and isinstance(s.spec, Own) for s in made.plan.sites):
         return None
     return made, frozenset(given)
-
-
-def _add_behind(graph: Graph, layer: Layer, bias: str) -> str:
-    """An Add of ``bias`` behind ``layer``, under the name of its output; returns the Add's name."""
-    output = graph.view().node(layer.node).outputs[0]
-    product = graph.split_output(output, f"{output}_product")
-    made = graph.add_node(
-        "Add",
-        (product, bias),
-        f"{output}_biased",
-        name=f"{layer.node}_Add",
-        like=output,
-        dtype="float32",
-    )
-    graph.give_output(output, made)
-    producer = graph.view().producer(output)
-    return "" if producer is None else producer.name
 
 
 def _specs(plan: Plan, but: set[str]) -> dict[SiteKey, QuantSpec]:

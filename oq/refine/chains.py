@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oq.layers import NO_BIAS, Layer, along, find_layers
 from oq.ops import BOUNDED, HOMOGENEOUS, POOLING, RESHAPING
-from oq.refine.layers import NO_BIAS, Layer, along, find_layers
 from oq.spec import Array, Plan
 from oq.view import GraphView, NodeView
 from oq.weights import other_axes

@@ -7,8 +7,8 @@ from typing import TypeVar
 import numpy as np
 import onnx
 
+from oq.layers import find_layers
 from oq.parallel import spread
-from oq.refine.layers import find_layers
 from oq.refine.subject import Feeds, Subject
 from oq.session import Session, Settings, expose
 from oq.spec import Array

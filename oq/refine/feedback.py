@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from oq.grid import Grid, fake_quantize
+from oq.layers import Layer, find_layers
 from oq.refine.bias import coarse_grid, output_error, round_bias, settle_bias, shifted
 from oq.refine.channels import float_means
-from oq.refine.layers import Layer, find_layers
 from oq.refine.refit import refit
 from oq.refine.step import Change
 from oq.refine.subject import Subject

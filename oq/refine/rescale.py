@@ -38,11 +38,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from oq.grid import Grid, fit
+from oq.layers import Layer, along, find_layers
 from oq.ops import BOUNDED
 from oq.prepare.insert_rescale import ODD
 from oq.refine.chains import Chain, find_chains, input_squares, limits, scale_second
 from oq.refine.channels import channel_sums
-from oq.refine.layers import Layer, along, find_layers
 from oq.refine.step import Change
 from oq.refine.subject import Subject
 from oq.refine.walk import Values, Walk

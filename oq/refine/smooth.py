@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oq.layers import NO_BIAS, Layer, along, find_layers
 from oq.ops import ADDING, HOMOGENEOUS, IN_ORDER, NORMALIZING, PERMUTING, SCALING, SHAPE_OPS
 from oq.refine.channels import channel_extremes
 from oq.refine.equalize import all_samples
-from oq.refine.layers import NO_BIAS, Layer, along, find_layers
 from oq.refine.step import Change
 from oq.refine.subject import Subject
 from oq.spec import Array

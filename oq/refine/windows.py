@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from oq.layers import Layer
 from oq.parallel import spread
-from oq.refine.layers import Layer
 from oq.refine.walk import Values
 from oq.spec import Array
 

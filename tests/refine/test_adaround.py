@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from oq.errors import MissingExtra
+from oq.layers import find_layers
 from oq.refine.adaround import adaround, learn_rounding
 from oq.refine.feedback import round_with_feedback
-from oq.refine.layers import find_layers
 from oq.refine.refit import refit
 from oq.refine.windows import rows_of, weight_of
 from oq.spec import Array

@@ -9,9 +9,9 @@ import oq
 from oq.emit import emit
 from oq.graph import Graph
 from oq.grid import Grid, fake_quantize
+from oq.layers import find_layers
 from oq.refine.bias import coarse_grid, correct_bias, round_bias
 from oq.refine.channels import float_means
-from oq.refine.layers import find_layers
 from oq.refine.subject import Subject
 from oq.refine.walk import Walk
 from oq.session import Session, Settings, expose

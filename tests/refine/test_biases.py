@@ -6,11 +6,11 @@ import pytest
 
 import oq
 from oq import registry
+from oq.layers import find_layers
 from oq.overrides import Layer, Wishes
 from oq.ready import Ready, make_ready
 from oq.refine.bias import correct_bias
 from oq.refine.biases import give_biases
-from oq.refine.layers import find_layers
 from oq.spec import Array, Product
 from tests.graphs import CHANNELS, Net
 from tests.refine.nets import batches, subject

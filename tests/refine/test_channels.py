@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from oq.layers import find_layers
 from oq.refine.channels import channel_extremes, channel_sums, float_means
-from oq.refine.layers import find_layers
 from oq.session import Session, Settings, expose
 from oq.spec import Array
 from tests.refine.nets import NETS, subject

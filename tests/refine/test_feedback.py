@@ -7,8 +7,8 @@ import onnx
 import pytest
 
 from oq.grid import fake_quantize
+from oq.layers import find_layers
 from oq.refine.feedback import DAMPING, feedback, make_up, round_with_feedback
-from oq.refine.layers import find_layers
 from oq.refine.windows import center, draw_windows, finite, rows_of, weight_of, why_not
 from oq.session import Session, Settings, expose
 from oq.spec import Array

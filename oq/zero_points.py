@@ -1,0 +1,94 @@
+"""Which tensors may have a zero point on a target that has none, since biases can carry it.
+
+A symmetric grid keeps half of its codes for values that a ReLU never lets pass.  An affine one,
+``x = scale (q - z)``, has twice as many steps.  Where only layers that pad nothing read the tensor
+the target need not know z: the biases around it can take it in (:mod:`oq.carry`), in front
+
+    x + scale z = W x0 + (b + scale z),        and behind       W x + b = W (scale q) + b'
+
+This takes a layer, a ReLU or a Clip at 0, and layers behind them that alone read the tensor.  Zeros
+that a convolution pads would have to be ``scale z``, which no bias can tell it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from oq.layers import NO_BIAS, Layer, find_layers
+from oq.ops import BOUNDED, HOMOGENEOUS
+from oq.predicates import clip_bounds
+from oq.spec import Own, Plan, Site
+from oq.view import GraphView, NodeView
+
+READERS = frozenset({"Conv", "Gemm", "MatMul"})
+"""Layers whose every output is one weighted sum of all that a channel reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A ``site`` between the layer in ``front`` with its ``activation``, which lets nothing beyond
+    ``bound`` pass, and the layers ``behind``."""
+
+    site: Site
+    front: Layer
+    activation: str
+    bound: float
+    behind: tuple[Layer, ...]
+
+
+def give_zero_points(plan: Plan, view: GraphView) -> Plan:
+    """``plan`` with affine grids in place of symmetric ones, wherever biases can carry them."""
+    found = {id(c.site) for c in find_carried(plan, view)}
+    return replace(plan, sites=tuple(_affine(s) if id(s) in found else s for s in plan.sites))
+
+
+def find_carried(plan: Plan, view: GraphView) -> Iterator[Carried]:
+    """Every such tensor of ``plan``, whose grid is affine or symmetric int8."""
+    layers = {layer.node: layer for layer in find_layers(view, plan)}
+    made = {view.node(layer.last).outputs[0]: layer for layer in layers.values()}
+    for site in plan.sites:
+        producer = view.producer(site.tensor)
+        if producer is None or not isinstance(site.spec, Own) or site.spec.qtype.dtype != "int8":
+            continue
+        front, bound = made.get(producer.inputs[0]), _bound(view, producer)
+        if front is None or bound is None or not _bears(front):
+            continue
+        readers = view.consumers(site.tensor)
+        behind = tuple(layers[n.name] for n in readers if _sums(view, n, site.tensor, layers))
+        alone = view.edges(producer.inputs[0]) == 1 and view.edges(site.tensor) == len(readers)
+        quantized = not site.consumers or {n.name for n in readers} == set(site.consumers)
+        if behind and len(behind) == len(readers) and alone and quantized:
+            yield Carried(site, front, producer.name, bound, behind)
+
+
+def _affine(site: Site) -> Site:
+    if not isinstance(site.spec, Own):
+        raise TypeError(f"{site.tensor!r} has no grid of its own")
+    return replace(site, spec=replace(site.spec, qtype=replace(site.spec.qtype, symmetric=False)))
+
+
+def _bound(view: GraphView, node: NodeView) -> float | None:
+    """What ``node`` lets pass at most, None where it is no activation that cuts at 0."""
+    if HOMOGENEOUS.get(node.op):
+        return float("inf")
+    if node.op not in BOUNDED:
+        return None
+    low, high = clip_bounds(view, node)
+    if low != 0 or (high is None and node.input(2)):  # a bound that is no constant
+        return None
+    return float("inf") if high is None else high
+
+
+def _bears(layer: Layer) -> bool:
+    """Whether ``layer`` has a bias of its own, or can get one."""
+    return layer.bias is not None or layer.why == NO_BIAS
+
+
+def _sums(view: GraphView, node: NodeView, tensor: str, layers: Mapping[str, Layer]) -> bool:
+    """Whether ``node`` adds the same to its output for the same shift of all of ``tensor``."""
+    layer = layers.get(node.name)
+    if layer is None or node.op not in READERS or node.inputs[0] != tensor or not _bears(layer):
+        return False
+    pads, auto = layer.attributes.get("pads"), layer.attributes.get("auto_pad", "NOTSET")
+    padded = (isinstance(pads, list | tuple) and any(pads)) or auto not in ("NOTSET", "VALID", "")
+    scaled = layer.attributes.get("alpha", 1.0) != 1.0 or layer.attributes.get("transA")
+    return not padded and not scaled and node.reads(tensor) == 1
