@@ -20,7 +20,7 @@ from oq.graph import Graph
 from oq.grid import Grid, fake_quantize, fit
 from oq.layers import Layer
 from oq.solve import Solution
-from oq.spec import Array, Plan, Range, Site, SiteKey, key
+from oq.spec import Array, Own, Plan, Range, Site, SiteKey, key
 from oq.weights import other_axes
 from oq.zero_points import Carried, find_carried
 
@@ -29,7 +29,7 @@ def carry_zero_points(graph: Graph, plan: Plan, solution: Solution) -> tuple[Pla
     """``graph`` with shifted biases, in place; the plan and grids for it, and how many tensors have
     another name and other values now."""
     view = graph.view()
-    found = [c for c in find_carried(plan, view) if not _grid(c.site, solution).qtype.symmetric]
+    found = [c for c in find_carried(plan, view) if _is_carried(c.site)]
     shifts: dict[str, Array] = {}
     layers: dict[str, Layer] = {}
     sites: dict[SiteKey, Site] = {}
@@ -84,6 +84,10 @@ def _shift(graph: Graph, layer: Layer, by: Array) -> None:
         return
     values = graph.view().constants[layer.bias]
     graph.set_constant(layer.bias, (values + by.reshape(values.shape)).astype(values.dtype))
+
+
+def _is_carried(site: Site) -> bool:
+    return isinstance(site.spec, Own) and site.spec.carried
 
 
 def _grid(site: Site, solution: Solution) -> Grid:

@@ -131,7 +131,7 @@ def describe(spec: QuantSpec) -> str:
     match spec:
         case Own(qtype, axis):
             grain = "per tensor" if axis is None else f"per channel of axis {axis}"
-            return f"{qtype} {grain}"
+            return f"{qtype} {grain}" + (", its zero point in biases" if spec.carried else "")
         case Share(source):
             return f"the grid of {source}"
         case Scaled(source, factor):

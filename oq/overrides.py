@@ -177,7 +177,7 @@ def _activation(spec: Own, target: Target, layer: Layer) -> Own:
             f"layer {layer.glob!r}: target {target.name} has no {dtype}{wanted} activations; "
             f"expected {', '.join(dict.fromkeys(map(str, allowed)))}, or float"
         )
-    return replace(spec, qtype=fits[0])
+    return replace(spec, qtype=fits[0], carried=False)
 
 
 def _weight(spec: Own, target: Target, layer: Layer) -> Own:

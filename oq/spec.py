@@ -91,7 +91,8 @@ class Own:
     ``calibrator`` None means the run's default.  ``over`` names the tensors whose values the grid
     must hold, when they are others than the tensor itself: the outputs of the Concats that put
     several tensors on one grid.  ``block`` is for constants: that many neighbours along ``axis``
-    share a scale, and every slice of the other axes has scales of its own.
+    share a scale, and every slice of the other axes has scales of its own.  ``carried``: biases are
+    to carry the zero point, and the file gets a symmetric grid (:mod:`oq.zero_points`).
     """
 
     qtype: QType
@@ -99,6 +100,7 @@ class Own:
     calibrator: str | None = None
     over: tuple[str, ...] = ()
     block: int | None = None
+    carried: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def give_zero_points(plan: Plan, view: GraphView) -> Plan:
 
 
 def find_carried(plan: Plan, view: GraphView) -> Iterator[Carried]:
-    """Every such tensor of ``plan``, whose grid is affine or symmetric int8."""
+    """Every tensor of ``plan`` in int8 that lies so."""
     layers = {layer.node: layer for layer in find_layers(view, plan)}
     made = {view.node(layer.last).outputs[0]: layer for layer in layers.values()}
     for site in plan.sites:
@@ -63,7 +63,8 @@ def find_carried(plan: Plan, view: GraphView) -> Iterator[Carried]:
 def _affine(site: Site) -> Site:
     if not isinstance(site.spec, Own):
         raise TypeError(f"{site.tensor!r} has no grid of its own")
-    return replace(site, spec=replace(site.spec, qtype=replace(site.spec.qtype, symmetric=False)))
+    affine = replace(site.spec.qtype, symmetric=False)
+    return replace(site, spec=replace(site.spec, qtype=affine, carried=True))
 
 
 def _bound(view: GraphView, node: NodeView) -> float | None:

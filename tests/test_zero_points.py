@@ -13,9 +13,10 @@ from oq.calibrators.minmax import MinMax
 from oq.carry import carry_zero_points, saturating
 from oq.comparison.deviation import sqnr_db
 from oq.emit import emit
+from oq.explain import plan_lines
 from oq.graph import Graph
 from oq.grid import Grid, fit
-from oq.overrides import Wishes, make_wishes
+from oq.overrides import Layer, Wishes, make_wishes
 from oq.ready import Ready, make_ready
 from oq.session import Session, Settings
 from oq.solve import Solution, solve
@@ -204,5 +205,14 @@ def test_ranges_from_elsewhere_are_cut_where_the_activation_cuts() -> None:
 def test_the_report_says_so() -> None:
     result = oq.quantize(separable(), "trt", DATA, verify=False)
     assert any(n.startswith("2 tensors behind a ReLU") for n in result.report.notes)
+    assert any("its zero point in biases" in line for line in plan_lines(result.report.plan))
     specs = {s.tensor: s.spec for s in result.report.plan.sites}
-    assert specs["x"] == Own(INT8) and specs["rb"] == Own(INT8_AFFINE)
+    assert specs["x"] == Own(INT8) and specs["rb"] == Own(INT8_AFFINE, carried=True)
+
+
+def test_who_asks_for_int8_gets_it_symmetric() -> None:
+    wish = Layer("rb", dtype="int8")
+    result = oq.quantize(separable(), "trt", DATA, layers=[wish], verify=False)
+    ops = [n.op for n in Graph(result.model).view().nodes]
+    assert ops.count("Relu") == 1 and ops.count("Clip") == 0
+    assert oq.check(result.model, "trt") == ()
