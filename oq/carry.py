@@ -53,7 +53,6 @@ def carry_zero_points(graph: Graph, plan: Plan, solution: Solution) -> tuple[Pla
         )
     for name, shift in shifts.items():
         _shift(graph, layers[name], shift)
-    graph.cleanup()
     made = replace(plan, sites=tuple(sites.get(key(s), s) for s in plan.sites))
     return made, replace(solution, grids=grids), len(found)
 

@@ -62,11 +62,12 @@ class Graph:
 
     def _look(self) -> GraphView:
         constants = {n: t for n, t in self._tensors.items() if isinstance(t, gs.Constant)}
+        shared = {id(t) for t in constants.values()}
         for node in self._graph.nodes:
             if node.op == "Constant" and isinstance(node.attrs.get("value"), gs.Constant):
                 constants[node.outputs[0].name] = node.attrs["value"]
         return GraphView(
-            nodes=tuple(_view_node(n) for n in self._graph.nodes),
+            nodes=tuple(_view_node(n, shared) for n in self._graph.nodes),
             inputs=tuple(_info(t) for t in self._graph.inputs),
             outputs=tuple(t.name for t in self._graph.outputs),
             tensors={name: _info(t) for name, t in self._tensors.items()},
@@ -314,9 +315,9 @@ class _Arrays(Mapping[str, Array]):
         return len(self._constants)
 
 
-def _view_node(node: Any) -> NodeView:
+def _view_node(node: Any, shared: set[int]) -> NodeView:
     inner = [a for a in node.attrs.values() if isinstance(a, gs.Graph)]
-    captured = tuple(dict.fromkeys(name for g in inner for name in _captured(g)))
+    captured = tuple(dict.fromkeys(name for g in inner for name in _captured(g, shared)))
     return NodeView(
         name=node.name,
         op=node.op,
@@ -328,15 +329,16 @@ def _view_node(node: Any) -> NodeView:
     )
 
 
-def _captured(graph: Any) -> Iterator[str]:
-    """Names that ``graph`` reads and does not define, its own subgraphs included."""
+def _captured(graph: Any, shared: set[int]) -> Iterator[str]:
+    """Names that ``graph`` reads and does not define, its own subgraphs included; ``shared`` are
+    the constants (ids) of the outer graph."""
     defined = {t.name for t in graph.inputs} | {t.name for n in graph.nodes for t in n.outputs}
     reads = [t for n in graph.nodes for t in n.inputs] + list(graph.outputs)
-    outer = [t.name for t in reads if not isinstance(t, gs.Constant)]
+    outer = [t.name for t in reads if not isinstance(t, gs.Constant) or id(t) in shared]
     for node in graph.nodes:
         for value in node.attrs.values():
             if isinstance(value, gs.Graph):
-                outer.extend(_captured(value))
+                outer.extend(_captured(value, shared))
     yield from (name for name in outer if name and name not in defined)
 
 

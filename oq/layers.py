@@ -36,6 +36,12 @@ class Layer:
     attributes: Mapping[str, object]
 
     @property
+    def may_get_bias(self) -> bool:
+        """Whether there is no bias yet, but could be one: the weight of a grouped ConvTranspose
+        does not say how many channels leave it."""
+        return self.why == NO_BIAS and (self.group == 1 or self.weight_axis == 0)
+
+    @property
     def group(self) -> int:
         """Into how many parts a convolution divides its channels."""
         return int(str(self.attributes.get("group", 1)))
@@ -55,7 +61,7 @@ def find_layers(view: GraphView, plan: Plan) -> Iterator[Layer]:
             continue
         shape = view.constants[weight].shape
         along = weight_axis(node.op, node.attributes, len(shape))
-        if along is None:
+        if along is None or len(shape) < 2:  # a MatMul with a vector has no channels
             continue
         last, bias, why = _bias(view, node, shape[along])
         own = sites.get((bias, node.name)) if bias is not None else None
@@ -81,15 +87,22 @@ def _bias(view: GraphView, node: NodeView, channels: int) -> tuple[str, str | No
             other = [t for t in readers[0].inputs if t != output]
             if len(other) == 1 and view.is_constant(other[0]):
                 last, bias = readers[0].name, other[0]
+    if node.attributes.get("beta", 1.0) != 1.0:
+        return node.name, None, "its bias is scaled"
     if bias is None:
         return node.name, None, NO_BIAS
-    if not view.is_constant(bias) or view.constants[bias].size != channels:
+    if not view.is_constant(bias) or not _is_row(view.constants[bias], channels):
         return node.name, None, "its bias is not one constant per output channel"
-    if view.constants[bias].dtype != np.float32 or node.attributes.get("beta", 1.0) != 1.0:
-        return node.name, None, "its bias is scaled or not float32"
+    if view.constants[bias].dtype != np.float32:
+        return node.name, None, "its bias is not float32"
     if view.edges(bias) != 1:
         return node.name, None, "it shares its bias with another layer"
     return last, bias, ""
+
+
+def _is_row(values: Array, channels: int) -> bool:
+    """Whether ``values`` are one per channel, along their last axis."""
+    return values.size == channels == (values.shape[-1] if values.ndim else 1)
 
 
 def facts_bias(node: NodeView) -> int | None:

@@ -123,7 +123,7 @@ def decide(view: GraphView, profile: Target, wishes: Wishes) -> Plan:
     """The plan of ``view`` within ``wishes``, before single layers get other grids."""
     naive = wishes.mode == "naive"
     plan = make_plan(view, profile, wishes.kept, only=wishes.only, naive=naive)
-    return give_zero_points(plan, view) if profile.carries_zero_points and not naive else plan
+    return give_zero_points(plan, view) if profile.carries_zero_points else plan
 
 
 def open_samples(

@@ -15,8 +15,8 @@ from oq.refine.subject import Subject
 from oq.statistics import Statistics
 
 CARRIED = (
-    "{n} tensors behind a ReLU have all 256 codes: biases carry their zero point, and int8 "
-    "saturates where the ReLU did"
+    "{tensors} behind a ReLU with all 256 codes: biases carry the zero point, and int8 saturates "
+    "where the ReLU did"
 )
 
 
@@ -34,7 +34,7 @@ def write_graph(
         guard(ready.graph, {s.node for s in ready.plan.skips})
     notes: tuple[str, ...] = ()
     if carried:
-        notes = (CARRIED.format(n=carried),)
+        notes = (CARRIED.format(tensors="1 tensor" if carried == 1 else f"{carried} tensors"),)
     if ready.target.high_precision == "float16":
         peaks = {t: inf if s.masked else max(-s.lo, s.hi) for t, s in seen.items() if s.count}
         notes += to_float16(ready.graph, peaks)

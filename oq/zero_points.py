@@ -13,14 +13,14 @@ that a convolution pads would have to be ``scale z``, which no bias can tell it.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from oq.layers import NO_BIAS, Layer, find_layers
+from oq.layers import Layer, find_layers
 from oq.ops import BOUNDED, HOMOGENEOUS
 from oq.predicates import clip_bounds
 from oq.spec import Own, Plan, Site
 from oq.view import GraphView, NodeView
 
 READERS = frozenset({"Conv", "Gemm", "MatMul"})
-"""Layers whose every output is one weighted sum of all that a channel reads."""
+"""Layers whose every output is a sum over all weights of its channel: a ConvTranspose's are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ def give_zero_points(plan: Plan, view: GraphView) -> Plan:
 def find_carried(plan: Plan, view: GraphView) -> Iterator[Carried]:
     """Every tensor of ``plan`` in int8 that lies so."""
     layers = {layer.node: layer for layer in find_layers(view, plan)}
+    fused = {n: g.nodes[0] for g in plan.groups for n in g.nodes}
     made = {view.node(layer.last).outputs[0]: layer for layer in layers.values()}
     for site in plan.sites:
         producer = view.producer(site.tensor)
@@ -51,6 +52,8 @@ def find_carried(plan: Plan, view: GraphView) -> Iterator[Carried]:
             continue
         front, bound = made.get(producer.inputs[0]), _bound(view, producer)
         if front is None or bound is None or not _bears(front):
+            continue
+        if fused.get(producer.name, "") != fused.get(front.node):  # the user keeps it in float
             continue
         readers = view.consumers(site.tensor)
         behind = tuple(layers[n.name] for n in readers if _sums(view, n, site.tensor, layers))
@@ -76,18 +79,22 @@ def _bound(view: GraphView, node: NodeView) -> float | None:
     low, high = clip_bounds(view, node)
     if low != 0 or (high is None and node.input(2)):  # a bound that is no constant
         return None
-    return float("inf") if high is None else high
+    bound = float("inf") if high is None else high
+    return bound if bound > 0 else None
 
 
 def _bears(layer: Layer) -> bool:
     """Whether ``layer`` has a bias of its own, or can get one."""
-    return layer.bias is not None or layer.why == NO_BIAS
+    return layer.bias is not None or layer.may_get_bias
 
 
 def _sums(view: GraphView, node: NodeView, tensor: str, layers: Mapping[str, Layer]) -> bool:
-    """Whether ``node`` adds the same to its output for the same shift of all of ``tensor``."""
+    """Whether ``node`` adds one number per channel to its output for a shift of all of ``tensor``:
+    a stack of matrices has channels of its own for each."""
     layer = layers.get(node.name)
     if layer is None or node.op not in READERS or node.inputs[0] != tensor or not _bears(layer):
+        return False
+    if layer.axis == -1 and len(view.constants[layer.weight].shape) != 2:
         return False
     pads, auto = layer.attributes.get("pads"), layer.attributes.get("auto_pad", "NOTSET")
     padded = (isinstance(pads, list | tuple) and any(pads)) or auto not in ("NOTSET", "VALID", "")

@@ -98,7 +98,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oq.comparison.shares": {"numpy", "onnx", *VALUES, "comparison", "session", "view"},
     "oq.comparison.layers": {"numpy", "onnx", *VALUES, "comparison", "graph", "session", "view"},
     "oq.ranking.variants": {"numpy", "onnx", *VALUES, "comparison", "emit", "files", "graph",
-        "session", "solve"},
+        "grid", "session", "solve"},
     "oq.ranking.rank": {*GRAPHS, "calibration", "overrides", "parallel", "progress", "ranking",
         "ready", "refine", "session", "target"},
     "oq.ranking.table": {"errors", "files", "ranking", "report"},

@@ -41,6 +41,20 @@ def test_a_branch_captures_outer_tensors_only(view: GraphView) -> None:
     assert view.node("branch").inputs == ("c",)
 
 
+def test_a_branch_captures_outer_constants_too() -> None:
+    text = """net (float[n,3] x, bool c) => (float[n,3] y) {
+        r = Add(x, w)
+        y = If (c) <
+            then_branch = yes () => (float[n,3] u) { u = Mul(r, w) },
+            else_branch = no () => (float[n,3] v) <float[1] own = {2}> { v = Mul(r, own) }
+        >
+    }"""
+    view = Graph(small(text, {"w": normal(3)})).view()
+    (branch,) = (n for n in view.nodes if n.op == "If")
+    assert set(branch.captured) == {"r", "w"}
+    assert view.edges("w") == 2
+
+
 def test_producers(view: GraphView) -> None:
     producer = view.producer("s")
     assert producer is not None and producer.name == "twice"

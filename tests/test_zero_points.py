@@ -204,7 +204,9 @@ def test_ranges_from_elsewhere_are_cut_where_the_activation_cuts() -> None:
 
 def test_the_report_says_so() -> None:
     result = oq.quantize(separable(), "trt", DATA, verify=False)
-    assert any(n.startswith("2 tensors behind a ReLU") for n in result.report.notes)
+    assert any(
+        n.startswith("2 tensors behind a ReLU with all 256 codes") for n in result.report.notes
+    )
     assert any("its zero point in biases" in line for line in plan_lines(result.report.plan))
     specs = {s.tensor: s.spec for s in result.report.plan.sites}
     assert specs["x"] == Own(INT8) and specs["rb"] == Own(INT8_AFFINE, carried=True)
@@ -216,3 +218,103 @@ def test_who_asks_for_int8_gets_it_symmetric() -> None:
     ops = [n.op for n in Graph(result.model).view().nodes]
     assert ops.count("Relu") == 1 and ops.count("Clip") == 0
     assert oq.check(result.model, "trt") == ()
+
+
+def stack_behind(net: Net) -> None:
+    net.node("MatMul", ["r", net.weight("w_y", 3, 8, 8)], "y")
+
+
+def column_behind(net: Net) -> None:
+    net.node("Add", [net.node("MatMul", ["r", net.weight("w_y", 8, 5)], "p"), "c"], "y")
+    net.weight("c", 5, 1)
+
+
+def vector_behind(net: Net) -> None:
+    net.node("MatMul", ["r", net.weight("w_y", 8)], "y")
+
+
+def twice_behind(net: Net) -> None:
+    """One weight for two layers, each with its own bias."""
+    net.node("MatMul", ["r", net.weight("w_b", 8, 8)], "b")
+    net.node("Add", ["b", net.weight("b_b", 8)], "s")
+    net.node("Add", ["s", net.node("MatMul", ["r", "w_b"], "d")], "y")
+
+
+@pytest.mark.parametrize(
+    ("tail", "count"),
+    [(stack_behind, 0), (column_behind, 0), (vector_behind, 0), (twice_behind, 1)],
+)
+def test_layers_of_odd_shapes(tail: Callable[[Net], None], count: int) -> None:
+    net = Net()
+    net.input("x", ("n", 3, 5, CHANNELS))
+    net.node("Relu", [net.node("MatMul", ["x", net.weight("w_a", CHANNELS, 8)], "a")], "r")
+    tail(net)
+    data = np.stack([ROWS, -ROWS, ROWS[::-1]], axis=1)
+    check_file(net.model("y"), data, count)
+
+
+@pytest.mark.parametrize("side", ["a", "y"])
+def test_a_gemm_that_scales_a_bias_it_has_not(side: str) -> None:
+    net = Net()
+    net.input("x", ("n", 8))
+    for data, out in (("x", "a"), ("r", "y")):
+        beta = 0.5 if out == side else 1.0
+        net.node("Gemm", [data, net.weight(f"w_{out}", 8, 8)], out, beta=beta)
+        if out == "a":
+            net.node("Relu", ["a"], "r")
+    check_file(net.model("y"), ROWS.reshape(-1, 8), 0)
+
+
+@pytest.mark.parametrize("top", [0.0, -1.0])
+def test_a_clip_that_lets_nothing_pass(top: float) -> None:
+    net = Net()
+    net.conv(net.input("x"), "a")
+    pointwise(net, clip(net, "a", "r", high=top), "y")
+    check_file(net.model("y"), DATA, 0)
+
+
+def test_groups_that_do_not_say_how_many_channels_there_are() -> None:
+    net = Net()
+    net.node("ConvTranspose", [net.input("x"), net.weight("w_a", 4, 2, 2, 2)], "a", group=2)
+    pointwise(net, net.node("Relu", ["a"], "r"), "y")
+    check_file(net.model("y"), DATA, 0, conv_transpose="int8")
+
+
+def test_a_node_that_nobody_reads() -> None:
+    net = Net()
+    net.conv(net.input("x"), "a")
+    pointwise(net, net.node("Relu", ["a"], "r"), "y")
+    pointwise(net, "x", "dead")
+    check_file(net.model("y"), DATA, 1)
+
+
+def test_an_activation_kept_in_float_stays() -> None:
+    result = oq.quantize(separable(), "trt", DATA, keep_float=["n_rb"], verify=False)
+    ops = [n.op for n in Graph(result.model).view().nodes]
+    assert ops.count("Relu") == 1 and ops.count("Clip") == 0
+
+
+def test_sensitivity_tells_what_keeping_a_layer_gives() -> None:
+    """A neighbour kept in float takes the zero point away: its grid is symmetric again."""
+    said = oq.sensitivity(separable(), "trt", DATA, seed=0)
+    for layer in said.layers:
+        kept = oq.quantize(
+            *(separable(), "trt", DATA), keep_float=[layer.node], refine="none", verify=False
+        )
+        wanted, got = (run(m, DATA).astype(np.float64) for m in (separable(), kept.model))
+        noise = float(np.sum((wanted - got) ** 2))
+        db = sqnr_db(float(np.sum(wanted**2)), noise)
+        assert layer.without_db == pytest.approx(db, abs=0.05)
+
+
+def check_file(model: onnx.ModelProto, data: Array, count: int, **settings: str) -> None:
+    """The file has ``count`` tensors less a ReLU, and is as near as one with symmetric grids."""
+    errors = []
+    for option in ("bias", "none"):
+        chosen = {"zero_points": option, **settings}
+        result = oq.quantize(model, "trt", data, settings=chosen, refine="none", verify=False)
+        view = Graph(result.model).view()
+        if option == "bias":
+            assert sum(t.endswith("_shifted") for n in view.nodes for t in n.outputs) == count
+        errors.append(np.abs(run(result.model, data) - run(model, data)).max())
+    assert errors[0] <= 1.5 * errors[1]

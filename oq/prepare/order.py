@@ -88,6 +88,7 @@ def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] =
     if model.functions:
         model = inliner.inline_local_functions(model)
     graph = Graph(raise_opset(model, min_opset))
+    graph.cleanup()  # what no output needs would be planned and calibrated all the same
     steps = (*PASSES, *(BY_REQUEST[name] for name in requested))
     return Prepared(graph, {step.__name__: step(graph) for step in steps})
 

@@ -27,9 +27,10 @@ from oq.emit import emit
 from oq.errors import DataError
 from oq.files import load_model, model_bytes, save_model
 from oq.graph import Graph
+from oq.grid import Grid, fit
 from oq.session import SERIAL, Session, custom_ops, expose, use_custom_ops
 from oq.solve import Solution
-from oq.spec import Array, Batch, Plan, Site, SiteKey, key
+from oq.spec import Array, Batch, Own, Plan, Range, Site, SiteKey, key
 
 TASK_VARIANTS = 8
 """Variants evaluated side by side, which share the float model's runs."""
@@ -152,8 +153,11 @@ class _Worker:
     count: int
     model: onnx.ModelProto = field(init=False)
     bytes: int = field(init=False)
+    carried: frozenset[SiteKey] = field(init=False)
 
     def __post_init__(self) -> None:
+        specs = {key(s): s.spec for s in self.plan.sites}
+        self.carried = frozenset(k for k, s in specs.items() if isinstance(s, Own) and s.carried)
         self.model = load_model(self.folder / "model.onnx")
         self.bytes = model_bytes(self.model)
 
@@ -187,10 +191,18 @@ class _Worker:
 
     def _build(self, variant: Variant) -> onnx.ModelProto:
         graph = Graph(self.model)
-        grids = {key(p.site): self.solution.grids[p.origin] for p in variant.parts}
+        grids = {key(p.site): self._grid(p) for p in variant.parts}
         plan = replace(self.plan, sites=tuple(p.site for p in variant.parts))
         emit(graph, plan, replace(self.solution, grids=grids))
         return graph.to_model()
+
+    def _grid(self, part: Part) -> Grid:
+        """The grid of ``part``: symmetric again where biases cannot carry its zero point any more,
+        since the layer in front of it or one behind it stays in float."""
+        grid, spec = self.solution.grids[part.origin], part.site.spec
+        if part.origin in self.carried and isinstance(spec, Own) and not spec.carried:
+            return fit(Range(grid.lowest, grid.highest), spec.qtype)
+        return grid
 
     def _feeds(self) -> Iterator[dict[str, Array]]:
         for i in range(self.count):

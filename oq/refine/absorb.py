@@ -40,7 +40,7 @@ def absorb(subject: Subject) -> Change:
         least = np.where((lo > 0) & (hi < chain.bound), lo, 0.0).astype(np.float64)
         if not least.any():
             continue
-        moved.update(chain.path)
+        moved.update((*chain.path, subject.view.node(chain.second.node).outputs[0]))
         count += int(np.count_nonzero(least))
         gained = input_sums(chain, subject.constant(chain.second.weight), least)
         for bias, by in ((chain.first.bias, -least), (chain.second.bias, gained)):

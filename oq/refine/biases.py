@@ -20,7 +20,7 @@ import numpy as np
 from oq.add_bias import add_bias
 from oq.errors import OptionError
 from oq.graph import Graph
-from oq.layers import NO_BIAS, Layer, facts_bias, find_layers
+from oq.layers import Layer, facts_bias, find_layers
 from oq.ready import Ready, plan_graph
 from oq.refine.step import Change
 from oq.refine.subject import Subject
@@ -53,9 +53,8 @@ def _bare(ready: Ready) -> Iterator[tuple[Layer, int | None, int]]:
     """The layers that can be given a bias, its slot (None: an Add behind), and its channels."""
     for layer in find_layers(ready.view, ready.plan):
         slot = facts_bias(ready.view.node(layer.node))
-        grouped = int(str(layer.attributes.get("group", 1))) > 1 and layer.weight_axis != 0
         possible = slot is not None or layer.op in ready.target.adds_bias
-        if layer.why == NO_BIAS and possible and not grouped:
+        if layer.may_get_bias and possible:
             yield layer, slot, ready.view.constants[layer.weight].shape[layer.weight_axis]
 
 

@@ -35,7 +35,7 @@ def float_means(subject: Subject) -> dict[str, Array]:
     layers = list(find_layers(subject.view, subject.plan))
     tensors = {x.node: subject.view.node(x.last).outputs[0] for x in layers}
     axes = {tensors[x.node]: x.axis for x in layers}
-    parts = _parts(subject.model, axes, subject.samples, _sums)
+    parts = _parts(subject.exact(), axes, subject.samples, _sums)
     with np.errstate(invalid="ignore"):
         means = {
             t: sum(s for s, _ in found) / sum(n for _, n in found) for t, found in parts.items()

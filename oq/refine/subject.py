@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 
 from oq.data.source import Fitted
@@ -90,6 +91,28 @@ class Subject:
             sized=self.sized | change.sized,
             known={**self.known, **change.ranges},
         )
+
+    def exact(self) -> onnx.ModelProto:
+        """The float model, cut off where ``known`` ranges are: they hold all that counts, and what
+        lies beyond is no error to make up for."""
+        if not self.known:
+            return self.model
+        graph = Graph(self.model)
+        for tensor, kept in self.known.items():
+            ends = [
+                graph.add_constant(f"{tensor}_{name}", end.astype(np.float32))
+                for name, end in (("least", kept.lo), ("most", kept.hi))
+            ]
+            readers = self.view.consumers(tensor)
+            cut = graph.add_node(
+                *("Clip", (tensor, *ends), f"{tensor}_cut"),
+                name=f"{tensor}_Clip",
+                like=tensor,
+                dtype="float32",
+            )
+            for reader in readers:
+                graph.replace_reads(reader.name, tensor, cut)
+        return graph.to_model()
 
     def simulated(self) -> onnx.ModelProto:
         """The model with Q/DQ on its activations only; every constant is as in ``model``."""

@@ -8,10 +8,12 @@ import onnx
 import pytest
 
 from oq import registry
+from oq.refine.bias import correct_bias
 from oq.refine.equalize import equalize
 from oq.refine.rescale import MOST, Sizes, choose, find_pairs, rescale
 from oq.refine.run import Again, refine
 from oq.refine.subject import Subject
+from oq.refine.walk import Walk
 from oq.session import Session, Settings, expose
 from oq.spec import INT8, Array, QType
 from oq.target import Target
@@ -173,3 +175,24 @@ def test_equalization_leaves_the_sizes_between_a_pair_alone() -> None:
     change = rescale(before)
     after = before.remade(change)
     assert weight not in equalize(after).constants
+
+
+def test_means_beyond_the_known_range_are_no_error() -> None:
+    """z is cut off where the Clip behind would cut y; what a bias takes back is the rest."""
+    net = Net()
+    net.conv(net.input("x"), "a")
+    net.constants["w_a"] *= np.asarray([60, 1, 0.1, 0.03], np.float32).reshape(-1, 1, 1, 1)
+    net.node("Clip", ["a", net.constant("lo", 0.0), net.constant("hi", 6.0)], "ca")
+    net.conv("ca", "y")
+    before = subject(net.model("y"), "dpu", count=6)
+    change = rescale(before)
+    again = solved_again(registry.target("dpu"), before)
+    after = again(before.remade(change), None)
+    pair = next(find_pairs(after))
+    between = Walk(after.model, after.samples).at(pair.between)
+    most = float(after.known[pair.between].hi)
+    assert max(np.abs(z).max() for z in between) > 2 * most  # cut off on purpose
+    moved = correct_bias(after).constants[str(pair.second.bias)] - after.constant(
+        str(pair.second.bias)
+    )
+    assert np.abs(moved).max() < 0.2

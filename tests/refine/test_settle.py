@@ -21,11 +21,24 @@ from oq.refine.step import Change
 from oq.refine.subject import Subject
 from oq.session import Session, Settings, expose
 from oq.statistics import EMPTY
+from tests.graphs import Net
 from tests.refine.nets import NETS, batches, subject
 from tests.refine.test_equalize import far, relu_chain
 from tests.refine.test_rescale import clipped
 
+
+def matrices() -> onnx.ModelProto:
+    """Two MatMuls with their biases in Adds, a Relu between them that never cuts."""
+    net = Net()
+    net.node("MatMul", [net.input("x"), net.weight("w_a", 8, 8)], "a")
+    net.node("Relu", [net.node("Add", ["a", net.constant("b_a", np.full(8, 9))], "s")], "r")
+    net.node("MatMul", ["r", net.weight("w_b", 8, 8)], "b")
+    net.node("Add", ["b", net.weight("b_b", 8)], "y")
+    return net.model("y")
+
+
 CASES = [
+    (absorb, matrices, "dpu"),
     (equalize, NETS["separable"], "trt"),
     (equalize, NETS["residual"], "dpu"),
     (equalize, relu_chain, "trt"),
