@@ -115,8 +115,6 @@ def _settled(found: Subject, begun: Subject, plain: Subject, given: frozenset[st
 def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds], again: Again) -> Refined:
     """``subject`` after the steps called ``names``, each kept only if ``held`` samples gain."""
     judge = Judge(subject.model, subject.view, tuple(held))
-    if not all(STEPS[n].early for n in names):
-        subject = replace(subject, means=float_means(subject))
     if not judge.tensors:
         return Refined(subject, tuple(_undone(n, "the model has no float output") for n in names))
     before = judge.sqnr_db(subject.quantized())
@@ -150,8 +148,6 @@ def _try(
     if not change.constants and step.calibrator is None:
         return subject, change.note
     tried = again(plain.remade(change), calibrator)
-    if subject.means and not tried.means:
-        tried = replace(tried, means=float_means(tried))
     for name in late:
         tried, _ = _done(STEPS[name], tried)
     return tried, change.note
@@ -159,8 +155,9 @@ def _try(
 
 def _done(step: Step, subject: Subject) -> tuple[Subject, str]:
     """``subject`` with what a late ``step`` makes of it, and its remark."""
-    change = step.apply(subject)
-    return subject.put(change.constants, change.grids), change.note
+    known = replace(subject, means=subject.means or float_means(subject))
+    change = step.apply(known)
+    return known.put(change.constants, change.grids), change.note
 
 
 def draw_samples(source: Fitted, view: GraphView, seed: int) -> tuple[Feeds, ...]:
