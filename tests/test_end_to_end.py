@@ -144,8 +144,13 @@ def test_names_stay_unique(name: str, target: str) -> None:
 
 @needs_real
 @pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("file", ["resnet20.onnx", "resnet20_torchscript_opset13.onnx"])
+@pytest.mark.parametrize(
+    ("file", "target"),
+    [
+        *(("resnet20.onnx", target) for target in TARGETS),
+        ("resnet20_torchscript_opset13.onnx", "ort"),  # the same numbers, as the next test shows
+    ],
+)
 def test_resnet20(file: str, target: str) -> None:
     model, calib = CIFAR / file, CIFAR / "calib.npz"
     result = oq.quantize(model, target, calib, verify=False)

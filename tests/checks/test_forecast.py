@@ -47,7 +47,7 @@ def reason(model: onnx.ModelProto, node: str, target: str = "ort") -> str:
 
 
 def quantized(model: Path | onnx.ModelProto, target: str) -> onnx.ModelProto:
-    return oq.quantize(model, target, "random", samples=4, verify=False).model
+    return oq.quantize(model, target, "random", samples=4, refine="none", verify=False).model
 
 
 # -- whole models: the number of integer kernels is onnxruntime's ---------------------------------
