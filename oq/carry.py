@@ -1,13 +1,13 @@
 """Zero points taken into the biases around their tensors, for targets that have none.
 
-For ``x = scale (q - z)`` between a layer ``relu(W1 u + b1)`` and layers ``W x + b``
+For ``x = scale (q - z)`` between a layer ``x = relu(W1 u + b1)`` and layers ``W x + b``
 
-    b1 += scale z,      x0 = W1 u + b1 = scale q,      b -= scale z sum(W)
+    b1 += scale z,      b -= scale z sum(W)
 
-is the same function of q: a symmetric grid now, whose lowest code is the ReLU and whose highest is
-the Clip, since QuantizeLinear saturates; neither is left in the graph.  ``sum(W)`` runs over the
-rounded weights that an output channel reads.  (Zero points as offsets of sums: Jacob et al. 2018,
-arXiv:1712.05877, section 2.3.)
+leaves q as it was: the code on a symmetric grid of what the first layer computes now.  Its lowest
+code is the ReLU and its highest the Clip, since QuantizeLinear saturates, so neither is left in the
+graph.  ``sum(W)`` runs over the rounded weights of an output channel.  (Zero points as offsets of
+sums: Jacob et al. 2018, arXiv:1712.05877, section 2.3.)
 """
 
 from collections.abc import Mapping

@@ -1,13 +1,14 @@
 """Which tensors may have a zero point on a target that has none, since biases can carry it.
 
 A symmetric grid keeps half of its codes for values that a ReLU never lets pass.  An affine one,
-``x = scale (q - z)``, has twice as many steps.  Where only layers that pad nothing read the tensor
-the target need not know z: the biases around it can take it in (:mod:`oq.carry`), in front
+``x = scale (q - z)``, has twice as many steps.  Where only layers that pad nothing read x, the
+target need not know z: the bias in front makes ``scale q`` of x, and
 
-    x + scale z = W x0 + (b + scale z),        and behind       W x + b = W (scale q) + b'
+    W x + b = W (scale q) + (b - scale z sum W)
 
-This takes a layer, a ReLU or a Clip at 0, and layers behind them that alone read the tensor.  Zeros
-that a convolution pads would have to be ``scale z``, which no bias can tell it.
+lets the biases behind take that back (:mod:`oq.carry`).  It takes a layer, a ReLU or a Clip at 0,
+and layers that alone read what they make.  The zeros that a convolution pads would have to be
+``scale z``, which no bias can tell it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,7 +43,7 @@ def give_zero_points(plan: Plan, view: GraphView) -> Plan:
 
 
 def find_carried(plan: Plan, view: GraphView) -> Iterator[Carried]:
-    """Every tensor of ``plan`` in int8 that lies so."""
+    """Every tensor in int8 that lies so, in the order of the plan's sites."""
     layers = {layer.node: layer for layer in find_layers(view, plan)}
     fused = {n: g.nodes[0] for g in plan.groups for n in g.nodes}
     made = {view.node(layer.last).outputs[0]: layer for layer in layers.values()}
