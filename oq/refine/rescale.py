@@ -25,8 +25,10 @@ finer, s is the odd multiple of 1/64 beside 2**-k: half steps, which the DPU alw
 else be common.  For the same reason b lies on y's steps.  (Measured on MobileNet: 10.4 dB in the
 simulated device; 4.6 dB with plain powers of two and a finer b.)
 
-So the bias is divided too: what its grid leaves of b comes back through the bias of the first
-convolution, on a grid that is much finer.
+So the bias is divided too, ``b = s b1 + b2``: b1 of the first convolution moves z halfway towards
+the middle of what the Clip lets pass, so that it reaches less far, in steps of its coarse grid; b2
+makes up for those, and what its own grid leaves comes back in b1.  (Halfway, since a larger b1 has
+coarser steps: held-back samples of MobileNet, 14.4 dB with b1 = 0, 15.7 dB, 14.5 dB all the way.)
 
 Where the next layer is depthwise and reads nothing else, channels are first scaled up to what the
 Clip lets pass, and its weights down, as in :mod:`oq.refine.equalize`.
@@ -37,7 +39,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oq.grid import Grid, fit
+from oq.grid import Grid, fake_quantize, fit
 from oq.layers import Layer, along, find_layers
 from oq.ops import BOUNDED
 from oq.prepare.insert_rescale import ODD
@@ -55,6 +57,9 @@ MOST = len(ODD) - 1
 
 DEAD = 1e-6
 """Channels whose weights or outputs stay below this: any scale serves them."""
+
+INWARD = 0.5
+"""How far the bias of the first convolution moves z's middle towards that of the Clip."""
 
 RATIOS = np.arange(-16.0, 16.0, 0.5)
 """log2(T / W) that are tried."""
@@ -137,8 +142,9 @@ def rescale(subject: Subject) -> Change:
             )
             grown[behind.node] = up
         does = does.grown(up)
-        matters = np.maximum(np.abs(pair.lo - does.bias), np.abs(pair.hi - does.bias))
-        need = np.minimum(reach * up, matters)
+        outer = _outer(pair, does.bias, np.minimum(highest * up, pair.hi))
+        matters = np.maximum(np.abs(pair.lo - outer), np.abs(pair.hi - outer))
+        need = np.minimum(reach * up + np.abs(does.bias - outer), matters)
         variance = variance * up**2
         counts = _counts(subject, pair, variance)
         sizes = Sizes(channel_reach(does.weight, 0), need, windows, variance, counts)
@@ -146,7 +152,8 @@ def rescale(subject: Subject) -> Change:
         k, span = choose(sizes, grids[pair.first.weight].qtype, between)
         step = _step_behind(subject.view, pair, grids)
         by = 1 / _scale(k, span / between.qmax, step)
-        now |= _divided(pair, does, by, grids[str(pair.second.bias)].qtype, step)
+        types = tuple(grids[str(x.bias)].qtype for x in (pair.first, pair.second))
+        now |= _divided(pair, does, by, outer, types, step)
         ranges[pair.between] = Range(np.asarray(-span), np.asarray(span))
         sized.update({pair.between} if pair.chain is None else {pair.between, pair.chain.tensor})
         moved.update((pair.between,) if pair.grows is None else (pair.between, *pair.grows.path))
@@ -276,12 +283,23 @@ def _counts(subject: Subject, pair: Pair, variance: Array) -> Array:
     return input_squares(pair.chain, weight, len(variance))
 
 
+def _outer(pair: Pair, bias: Array, highest: Array) -> Array:
+    """The bias that is left to the second convolution: between b and the middle of what the Clip
+    lets pass, around which z need reach only half as far."""
+    if not (np.isfinite(pair.lo) and np.isfinite(pair.hi)):
+        return bias
+    return bias + INWARD * ((pair.lo + highest) / 2 - bias)
+
+
 def _divided(
-    pair: Pair, does: Function, by: Array, qtype: QType, behind: float
+    pair: Pair, does: Function, by: Array, outer: Array, types: tuple[QType, ...], behind: float
 ) -> dict[str, Array]:
-    """The constants of ``pair``: ``by`` = 1 / s into the first, the rest into the second."""
-    bias = does.bias.astype(np.float32)
-    grid = fit(channel_range(bias, None), qtype)
+    """The constants of ``pair``: ``by`` = 1 / s into the first, the rest into the second; of the
+    bias about ``outer`` into the second, by as many steps as the first one's grid can tell."""
+    wished = ((does.bias - outer) * by).astype(np.float32)
+    told = fake_quantize(wished, fit(channel_range(wished, None), types[0]))
+    bias = (does.bias - told / by).astype(np.float32)
+    grid = fit(channel_range(bias, None), types[1])
     step = np.maximum(grid.scale, np.float32(behind))
     outer = (np.rint(np.clip(bias / step, -127, 127)) * step).astype(np.float32)
     inner = (does.bias - outer) * by
