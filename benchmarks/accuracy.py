@@ -52,9 +52,6 @@ def markdown(
     yield "|---|---|---|---|---|---|---|---|---|"
     for subject in found:
         calibration, evaluation = subject.calibration(), subject.evaluation()
-        data = {"input": evaluation.input}
-        if evaluation.labels is not None:
-            data["labels"] = evaluation.labels
         for target in targets:
             for name, steps in ladder(registry.target(target).refine, learned):
                 result = pipeline.quantize(
@@ -64,7 +61,9 @@ def markdown(
                     verify=False,
                     refine=steps or "none",
                 )
-                judged = pipeline.verify(subject.model, result.model, data, latency=False)
+                judged = pipeline.verify(
+                    subject.model, result.model, evaluation.data, latency=False
+                )
                 reading = judged.deployed if target == "ort" else judged.literal
                 votes, error = reading.classes[0], reading.outputs[0]
                 last = result.report.refinement[-1:]

@@ -65,10 +65,7 @@ def markdown(found: Iterable[Subject]) -> Iterable[str]:
             with tempfile.TemporaryDirectory(prefix="oq-results-") as folder:
                 output = Path(folder) / "quantized.onnx"
                 result.save(output)
-                data = {"input": evaluation.input}
-                if evaluation.labels is not None:
-                    data["labels"] = evaluation.labels
-                judged = pipeline.verify(subject.model, output, data)
+                judged = pipeline.verify(subject.model, output, evaluation.data)
             report = result.report
             size = 100 * report.bytes_after / report.bytes_before
             yield _row(subject.name, target, judged, size, sum(report.seconds.values()))
@@ -80,12 +77,13 @@ def refined(found: Iterable[Subject]) -> Iterable[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for subject in found:
         calibration, evaluation = subject.calibration(), subject.evaluation()
+        seen = views(evaluation)
         for name in registry.names("targets"):
             result = pipeline.quantize(
                 subject.model, name, {"input": calibration.input}, verify=False
             )
             votes, error = _votes(subject, result.model, evaluation, name)
-            over, _ = _votes(subject, result.model, views(evaluation), name)
+            over, _ = _votes(subject, result.model, seen, name)
             drop = (over.top1_float or 0) - (over.top1 or 0)
             yield (
                 f"| {subject.name} | {name} | {votes.top1_float or 0:.2f} | {votes.top1 or 0:.2f} "
@@ -108,10 +106,7 @@ def _votes(
     subject: Subject, model: onnx.ModelProto, samples: Samples, target: str
 ) -> tuple[Classification, OutputError]:
     """Accuracy and error of ``model`` as its ``target`` computes it."""
-    data = {"input": samples.input}
-    if samples.labels is not None:
-        data["labels"] = samples.labels
-    judged = pipeline.verify(subject.model, model, data, target=target, latency=False)
+    judged = pipeline.verify(subject.model, model, samples.data, target=target, latency=False)
     reading = _reading(judged, target)
     return reading.classes[0], reading.outputs[0]
 

@@ -20,6 +20,12 @@ class Samples:
     input: Array
     labels: Array | None
 
+    @property
+    def data(self) -> dict[str, Array]:
+        """What ``oq verify`` takes."""
+        named = {"input": self.input}
+        return named if self.labels is None else named | {"labels": self.labels}
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:

@@ -20,22 +20,22 @@ from oq.graph import Graph
 from oq.grid import Grid, fake_quantize, fit
 from oq.layers import Layer
 from oq.solve import Solution
-from oq.spec import Array, Own, Plan, Range, Site, SiteKey, key
+from oq.spec import Array, Plan, Range, Site, SiteKey, key
 from oq.weights import other_axes
-from oq.zero_points import Carried, find_carried
+from oq.zero_points import Carried, find_carried, is_carried
 
 
 def carry_zero_points(graph: Graph, plan: Plan, solution: Solution) -> tuple[Plan, Solution, int]:
     """``graph`` with shifted biases, in place; the plan and grids for it, and how many tensors have
     another name and other values now."""
     view = graph.view()
-    found = [c for c in find_carried(plan, view) if _is_carried(c.site)]
+    found = [c for c in find_carried(plan, view) if is_carried(c.site)]
     shifts: dict[str, Array] = {}
     layers: dict[str, Layer] = {}
     sites: dict[SiteKey, Site] = {}
     grids = dict(solution.grids)
     for carried in found:
-        grid = saturating(_grid(carried.site, solution), carried.bound)
+        grid = saturating(solution.grids[key(carried.site)], carried.bound)
         offset = float(grid.scale) * int(grid.zero_point)
         for layer in (carried.front, *carried.behind):
             layers[layer.node] = layer
@@ -83,14 +83,6 @@ def _shift(graph: Graph, layer: Layer, by: Array) -> None:
         return
     values = graph.view().constants[layer.bias]
     graph.set_constant(layer.bias, (values + by.reshape(values.shape)).astype(values.dtype))
-
-
-def _is_carried(site: Site) -> bool:
-    return isinstance(site.spec, Own) and site.spec.carried
-
-
-def _grid(site: Site, solution: Solution) -> Grid:
-    return solution.grids[key(site)]
 
 
 def _channels(constants: Mapping[str, Array], layer: Layer) -> int:

@@ -238,6 +238,14 @@ def clip_bounds(view: GraphView, node: NodeView) -> tuple[float | None, float | 
     return found[0], found[1]
 
 
+def constant_limits(view: GraphView, node: NodeView) -> tuple[float, float] | None:
+    """The bounds of a Clip node, infinite where there is none; None where one is computed."""
+    if any(name and not view.is_constant(name) for name in node.inputs[1:3]):
+        return None
+    low, high = clip_bounds(view, node)
+    return -np.inf if low is None else low, np.inf if high is None else high
+
+
 def data_inputs(node: NodeView) -> tuple[str, ...]:
     """The tensors at the data slots of ``node``."""
     row = facts(node.op)

@@ -12,6 +12,7 @@ from oq.half import to_float16
 from oq.legal import Finding, check
 from oq.ready import Ready
 from oq.refine.subject import Subject
+from oq.report import counted
 from oq.statistics import Statistics
 
 CARRIED = (
@@ -34,7 +35,7 @@ def write_graph(
         guard(ready.graph, {s.node for s in ready.plan.skips})
     notes: tuple[str, ...] = ()
     if carried:
-        notes = (CARRIED.format(tensors="1 tensor" if carried == 1 else f"{carried} tensors"),)
+        notes = (CARRIED.format(tensors=counted(carried, "tensor")),)
     if ready.target.high_precision == "float16":
         peaks = {t: inf if s.masked else max(-s.lo, s.hi) for t, s in seen.items() if s.count}
         notes += to_float16(ready.graph, peaks)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from oq.layers import Layer, find_layers
 from oq.ops import BOUNDED, HOMOGENEOUS
-from oq.predicates import clip_bounds
+from oq.predicates import constant_limits
 from oq.spec import Own, Plan, Site
 from oq.view import GraphView, NodeView
 
@@ -64,6 +64,11 @@ def find_carried(plan: Plan, view: GraphView) -> Iterator[Carried]:
             yield Carried(site, front, producer.name, bound, behind)
 
 
+def is_carried(site: Site) -> bool:
+    """Whether biases are to carry the zero point of ``site``."""
+    return isinstance(site.spec, Own) and site.spec.carried
+
+
 def _affine(site: Site) -> Site:
     if not isinstance(site.spec, Own):
         raise TypeError(f"{site.tensor!r} has no grid of its own")
@@ -77,11 +82,8 @@ def _bound(view: GraphView, node: NodeView) -> float | None:
         return float("inf")
     if node.op not in BOUNDED:
         return None
-    low, high = clip_bounds(view, node)
-    if low != 0 or (high is None and node.input(2)):  # a bound that is no constant
-        return None
-    bound = float("inf") if high is None else high
-    return bound if bound > 0 else None
+    limits = constant_limits(view, node)
+    return limits[1] if limits is not None and limits[0] == 0 < limits[1] else None
 
 
 def _bears(layer: Layer) -> bool:

@@ -31,6 +31,7 @@ from oq.grid import Grid, fit
 from oq.session import SERIAL, Session, custom_ops, expose, use_custom_ops
 from oq.solve import Solution
 from oq.spec import Array, Batch, Own, Plan, Range, Site, SiteKey, key
+from oq.zero_points import is_carried
 
 TASK_VARIANTS = 8
 """Variants evaluated side by side, which share the float model's runs."""
@@ -156,8 +157,7 @@ class _Worker:
     carried: frozenset[SiteKey] = field(init=False)
 
     def __post_init__(self) -> None:
-        specs = {key(s): s.spec for s in self.plan.sites}
-        self.carried = frozenset(k for k, s in specs.items() if isinstance(s, Own) and s.carried)
+        self.carried = frozenset(key(s) for s in self.plan.sites if is_carried(s))
         self.model = load_model(self.folder / "model.onnx")
         self.bytes = model_bytes(self.model)
 
@@ -200,7 +200,7 @@ class _Worker:
         """The grid of ``part``: symmetric again where biases cannot carry its zero point any more,
         since the layer in front of it or one behind it stays in float."""
         grid, spec = self.solution.grids[part.origin], part.site.spec
-        if part.origin in self.carried and isinstance(spec, Own) and not spec.carried:
+        if part.origin in self.carried and isinstance(spec, Own) and not is_carried(part.site):
             return fit(Range(grid.lowest, grid.highest), spec.qtype)
         return grid
 

@@ -28,7 +28,7 @@ from oq.weights import channel_range
 
 def correct_bias(subject: Subject) -> Change:
     """New biases for every layer that has one."""
-    wanted = subject.means or float_means(subject)
+    wanted = float_means(subject)
     rounded = Walk(subject.simulated(), subject.samples)
     for tensor, values in subject.constants.items():
         rounded.set_constant(tensor, values)

@@ -17,8 +17,9 @@ import numpy as np
 
 from oq.layers import NO_BIAS, Layer, along, find_layers
 from oq.ops import BOUNDED, HOMOGENEOUS, POOLING, RESHAPING
+from oq.predicates import constant_limits
 from oq.spec import Array, Plan
-from oq.view import GraphView, NodeView
+from oq.view import GraphView
 from oq.weights import other_axes
 
 
@@ -125,7 +126,7 @@ def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain
             acted, floor = True, HOMOGENEOUS[node.op]
             channels = node.outputs[0]
         elif not acted and node.op in BOUNDED and channels == tensor:
-            bounds = limits(view, node)
+            bounds = constant_limits(view, node)
             if bounds is None or bounds[0] != 0:
                 return None
             acted, floor, bound = True, True, bounds[1]
@@ -151,17 +152,6 @@ def _fits(view: GraphView, first: Layer, made: str, second: Layer, read: str) ->
         return view.rank(read) == 2 and shape[1 - second.weight_axis] % channels == 0
     group = int(str(second.attributes.get("group", 1)))
     return first.axis == 1 and second.weight_axis == 0 and shape[1] * group == channels
-
-
-def limits(view: GraphView, node: NodeView) -> tuple[float, float] | None:
-    """The bounds of a Clip, None where they are not constants."""
-    found = []
-    for slot, free in ((1, -np.inf), (2, np.inf)):
-        name = node.inputs[slot] if slot < len(node.inputs) else ""
-        if name and not view.is_constant(name):
-            return None
-        found.append(float(view.constants[name]) if name else free)
-    return found[0], found[1]
 
 
 def _numbers(values: object) -> tuple[int, ...]:

@@ -51,8 +51,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
 
     Starts from the float weights and biases, whatever earlier steps made of them.
     """
-    means = subject.means or float_means(subject)
-    exact = Walk(subject.exact(), subject.samples)
+    means, exact = float_means(subject), Walk(subject.exact(), subject.samples)
     rounded = Walk(subject.simulated(), subject.samples)
     changed: dict[str, Array] = {}
     grids: dict[SiteKey, Grid] = {}

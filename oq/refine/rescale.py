@@ -42,8 +42,9 @@ import numpy as np
 from oq.grid import Grid, fake_quantize, fit
 from oq.layers import Layer, along, find_layers
 from oq.ops import BOUNDED
+from oq.predicates import constant_limits
 from oq.prepare.insert_rescale import ODD
-from oq.refine.chains import Chain, find_chains, input_squares, limits, scale_second
+from oq.refine.chains import Chain, find_chains, input_squares, scale_second
 from oq.refine.channels import channel_sums
 from oq.refine.step import Change
 from oq.refine.subject import Subject
@@ -179,7 +180,7 @@ def find_pairs(subject: Subject) -> Iterator[Pair]:
         if subject.solution.grids[first.site].axis is not None:
             continue
         behind = view.consumers(view.node(second.node).outputs[0])
-        bounds = limits(view, behind[0]) if behind and behind[0].op in BOUNDED else None
+        bounds = constant_limits(view, behind[0]) if behind and behind[0].op in BOUNDED else None
         lo, hi = bounds or (-np.inf, np.inf)
         yield Pair(first, second, between, lo, hi, chains.get(second.node))
 

@@ -155,7 +155,7 @@ def _try(
 
 def _done(step: Step, subject: Subject) -> tuple[Subject, str]:
     """``subject`` with what a late ``step`` makes of it, and its remark."""
-    known = replace(subject, means=subject.means or float_means(subject))
+    known = replace(subject, means=float_means(subject))
     change = step.apply(known)
     return known.put(change.constants, change.grids), change.note
 
