@@ -131,7 +131,9 @@ def describe(spec: QuantSpec) -> str:
     match spec:
         case Own(qtype, axis):
             grain = "per tensor" if axis is None else f"per channel of axis {axis}"
-            return f"{qtype} {grain}" + (", its zero point in biases" if spec.carried else "")
+            carried = ", its zero point in biases" if spec.carried else ""
+            whole = ", never clipped: the model answers with it" if spec.whole else ""
+            return f"{qtype} {grain}{carried}{whole}"
         case Share(source):
             return f"the grid of {source}"
         case Scaled(source, factor):

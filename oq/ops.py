@@ -186,6 +186,9 @@ WHOLE_AXIS = frozenset({"Softmax"})
 SCORING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
 """Last ops that turn scores into probabilities: errors show more evenly in front of them."""
 
+JOINING = frozenset({"Concat"})
+"""Ops that put the values of all their inputs into one tensor."""
+
 
 def output_axis(op: str) -> int | None:
     """The channel axis of the output of ``op``, negative from the end; None for other ops."""

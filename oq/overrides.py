@@ -48,12 +48,14 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """All of it.  ``calibrators`` is short for layers that name only their calibrator."""
+    """All of it.  ``calibrators`` is short for layers that name only their calibrator;
+    ``calibrator`` is the one for all the others, if any is named."""
 
     keep_float: tuple[str, ...] = ()
     calibrators: tuple[Choice, ...] = ()
     layers: tuple[Layer, ...] = ()
     mode: Mode = "hybrid"
+    calibrator: str | None = None
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -79,9 +81,10 @@ def make_wishes(
     calibrator_for: Iterable[Choice] = (),
     layers: Iterable[Layer] = (),
     mode: Mode = "hybrid",
+    calibrator: str | None = None,
 ) -> Wishes:
     """:class:`Wishes` from the keywords of :func:`oq.quantize`."""
-    return Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode)
+    return Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode, calibrator)
 
 
 def parse_layer(text: str) -> Layer:
@@ -165,7 +168,7 @@ def _of_activations(layer: Layer) -> tuple[object, ...]:
 
 def _activation(spec: Own, target: Target, layer: Layer) -> Own:
     if layer.calibrator is not None:
-        spec = replace(spec, calibrator=layer.calibrator)
+        spec = replace(spec, calibrator=layer.calibrator, whole=False)
     if layer.dtype is None and layer.symmetric is None:
         return spec
     dtype = spec.qtype.dtype if layer.dtype is None else layer.dtype

@@ -123,7 +123,7 @@ def quantize(
     wanted = want_page(report, ranking)
     clock = Clock()
     profile, rest = choose_target(target, settings or {})
-    wishes = make_wishes(keep_float, calibrator_for, layers, mode)
+    wishes = make_wishes(keep_float, calibrator_for, layers, mode, calibrator)
     used_calibrator = calibrator or profile.calibrator
     methods = make_methods(used_calibrator, rest, wishes)
     steps = choose_steps(refine, profile.refine)

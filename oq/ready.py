@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import onnx
 
 from oq import registry
+from oq.answers import keep_answers_whole
 from oq.calibration.collect import tensors_to_calibrate
 from oq.calibration.measure import Methods
 from oq.calibration.ranges import read_ranges
@@ -123,6 +124,8 @@ def decide(view: GraphView, profile: Target, wishes: Wishes) -> Plan:
     """The plan of ``view`` within ``wishes``, before single layers get other grids."""
     naive = wishes.mode == "naive"
     plan = make_plan(view, profile, wishes.kept, only=wishes.only, naive=naive)
+    if wishes.calibrator is None:
+        plan = keep_answers_whole(plan, view)
     return give_zero_points(plan, view) if profile.carries_zero_points else plan
 
 

@@ -13,7 +13,7 @@ from typing import assert_never
 import numpy as np
 
 from oq.calibration.readers import weigh_readers
-from oq.calibrator import Calibrator, Readers
+from oq.calibrator import Calibrator, Readers, covering
 from oq.grid import SMALLEST_SCALE, Grid, fit, scaled
 from oq.spec import (
     Fixed,
@@ -123,13 +123,18 @@ def _activation_range(
     given: Mapping[str, Range],
     work: _Work,
 ) -> Range:
-    """What ``method`` makes of the statistics of ``site``, together with the ``given`` ranges."""
+    """What ``method`` makes of the statistics of ``site``, together with the ``given`` ranges; all
+    that was seen where the site is to be whole."""
     names = measured_at(site)
     known = [given[t] for t in names if t in given]
     if len(known) < len(names):
-        weighs = Need.READERS in method.needs
-        readers = weigh_readers(view, site) if weighs else Readers()
-        measured = method.range(_seen(site, statistics, work), qtype, readers)
+        seen = _seen(site, statistics, work)
+        if isinstance(site.spec, Own) and site.spec.whole:
+            measured = covering(seen.lo, seen.hi)
+        else:
+            weighs = Need.READERS in method.needs
+            readers = weigh_readers(view, site) if weighs else Readers()
+            measured = method.range(seen, qtype, readers)
         work.ranges |= dict.fromkeys((site.tensor, *names), measured)
         known.append(measured)
     lo, hi = min(float(r.lo) for r in known), max(float(r.hi) for r in known)

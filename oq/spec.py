@@ -92,7 +92,8 @@ class Own:
     must hold, when they are others than the tensor itself: the outputs of the Concats that put
     several tensors on one grid.  ``block`` is for constants: that many neighbours along ``axis``
     share a scale, and every slice of the other axes has scales of its own.  ``carried``: biases are
-    to carry the zero point, and the file gets a symmetric grid (:mod:`oq.zero_points`).
+    to carry the zero point, and the file gets a symmetric grid (:mod:`oq.zero_points`).  ``whole``:
+    it holds all that was seen where the run's own calibrator would clip (:mod:`oq.answers`).
     """
 
     qtype: QType
@@ -101,6 +102,7 @@ class Own:
     over: tuple[str, ...] = ()
     block: int | None = None
     carried: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

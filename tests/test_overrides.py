@@ -140,7 +140,7 @@ def spec(plan: Plan, tensor: str) -> QuantSpec:
 def test_a_layer_gets_the_grid_that_is_wished_for() -> None:
     wide = make_plan(network(), "ort", layers=[Layer("n_c", dtype="int8", symmetric=False)])
     assert spec(wide, "r") == Own(INT8_AFFINE)
-    assert spec(wide, "q") == Own(UINT8)
+    assert spec(wide, "q") == Own(UINT8, whole=True)
     one = make_plan(network(), "ort", layers=[Layer("n_d", per_channel=False)])
     assert spec(one, "w_d") == Own(INT8_NARROW, None)
     assert spec(one, "w_e") == Own(INT8_NARROW, 0)

@@ -256,7 +256,7 @@ class _Run:
     @property
     def wishes(self) -> Wishes:
         """The user's own."""
-        asked = ("keep_float", "calibrator_for", "layers", "mode")
+        asked = ("keep_float", "calibrator_for", "layers", "mode", "calibrator")
         return make_wishes(**{k: self.options[k] for k in asked if k in self.options})
 
     def tell(self, stage: str, done: int) -> None:

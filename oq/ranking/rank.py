@@ -145,7 +145,7 @@ def sensitivity(
         ModelError: the target quantizes nothing in the model.
     """
     profile, rest = choose_target(target, settings if settings is not None else {})
-    wishes = make_wishes(keep_float, calibrator_for, layers, mode)
+    wishes = make_wishes(keep_float, calibrator_for, layers, mode, calibrator)
     methods = make_methods(profile.calibrator if calibrator is None else calibrator, rest, wishes)
     loaded = load(model)
     source = open_samples(loaded, data, preprocess, None, seed)

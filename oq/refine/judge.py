@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
+from oq.answers import find_answers
 from oq.comparison.deviation import Noise, sqnr_db
-from oq.ops import SCORING
 from oq.refine.subject import Feeds
 from oq.session import SERIAL, Session, expose
 from oq.spec import Array
@@ -33,7 +33,7 @@ class Judge:
     _exact: list[list[Array]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.tensors = judged(self.view)
+        self.tensors = find_answers(self.view)
         self._exact = self._run(self.model)
 
     def sqnr_db(self, quantized: onnx.ModelProto) -> float:
@@ -51,15 +51,3 @@ class Judge:
     def _run(self, model: onnx.ModelProto) -> list[list[Array]]:
         session = Session(expose(model, self.tensors), SERIAL)
         return session.run_all(self.samples, self.tensors)
-
-
-def judged(view: GraphView) -> tuple[str, ...]:
-    """The tensors that are compared: float outputs, or what the Softmax in front of one reads."""
-    found = []
-    for output in view.outputs:
-        maker = view.producer(output)
-        if maker is not None and maker.op in SCORING and view.producer(maker.inputs[0]) is not None:
-            output = maker.inputs[0]
-        if view.producer(output) is not None and view.is_float(output):
-            found.append(output)
-    return tuple(dict.fromkeys(found))
