@@ -42,6 +42,7 @@ import numpy as np
 from oq.grid import Grid, fake_quantize, fit
 from oq.layers import Layer, along, find_layers
 from oq.ops import BOUNDED
+from oq.parallel import spread
 from oq.predicates import constant_limits
 from oq.prepare.insert_rescale import ODD
 from oq.refine.chains import Chain, find_chains, input_squares, scale_second
@@ -249,20 +250,33 @@ def _does(
     does = Function(weight * along(scale, 0, weight.ndim), inner * scale + read(pair.second.bias))
     old = subject.constant(str(pair.first.bias))  # what the samples were computed with
     axis = pair.first.axis
-    products = tuple(
-        (z - along(old, axis, z.ndim)) * along(scale.astype(z.dtype), axis, z.ndim) for z in between
-    )
-    return does, products
+
+    def products(z: Array) -> Array:
+        return np.asarray(
+            (z - along(old, axis, z.ndim)) * along(scale.astype(z.dtype), axis, z.ndim)
+        )
+
+    return does, tuple(spread(products, between))
 
 
 def _seen(pair: Pair, does: Function, products: Values) -> tuple[Array, Array, Array]:
     """Per channel: the reach of the products, and the highest value and the variance of y."""
-    over = other_axes(products[0], pair.first.axis)
-    bias = along(does.bias.astype(np.float32), pair.first.axis, products[0].ndim)
-    made = tuple(np.clip(product + bias, pair.lo, pair.hi) for product in products)
-    reach = np.max([np.abs(product).max(axis=over) for product in products], axis=0)
-    highest = np.maximum(np.max([y.max(axis=over) for y in made], axis=0), 0.0)
-    return reach, highest, _variance(made, pair.first.axis)
+    axis = pair.first.axis
+    over = other_axes(products[0], axis)
+    bias = along(does.bias.astype(np.float32), axis, products[0].ndim)
+
+    def look(product: Array) -> tuple[Array, Array, Array]:
+        made = np.clip(product + bias, pair.lo, pair.hi)
+        reach = np.maximum(product.max(axis=over), -product.min(axis=over))
+        return reach, made.max(axis=over), _sums(made, axis)
+
+    reach, highest, sums = zip(*spread(look, products), strict=True)
+    count = sum(p.size for p in products) / len(bias.reshape(-1))
+    return (
+        np.max(reach, axis=0),
+        np.maximum(np.max(highest, axis=0), 0.0),
+        _variance(np.sum(sums, axis=0), count),
+    )
 
 
 def _room(pair: Pair, does: Function, highest: Array) -> Array:
@@ -315,17 +329,22 @@ def _divided(
 def _windows(subject: Subject, layer: Layer, values: Values) -> Array:
     """E|x - E x|**2 over the windows that each output channel of ``layer`` meets; (channels,)."""
     weight = subject.constant(layer.weight)
-    each = _variance(values, 1).reshape(layer.group, -1)
+    sums = np.sum(spread(lambda v: _sums(v, 1), values), axis=0)
+    count = sum(v.size for v in values) / values[0].shape[1]
+    each = _variance(sums, count).reshape(layer.group, -1)
     per_group = each.sum(axis=1) * np.prod(weight.shape[2:])
     return np.repeat(per_group, len(weight) // layer.group)
 
 
-def _variance(values: Values, axis: int) -> Array:
-    """The variance per channel of ``axis`` (channels,), float64."""
-    sums = sum(channel_sums(v, axis) for v in values)
-    squares = sum(channel_sums(np.square(v), axis) for v in values)
-    count = sum(v.size for v in values) / values[0].shape[axis]
-    return np.asarray(np.maximum(squares / count - (sums / count) ** 2, 0.0))
+def _sums(values: Array, axis: int) -> Array:
+    """The sum and the sum of squares of each channel of ``axis``: (2, channels), float64."""
+    return np.stack([channel_sums(values, axis), channel_sums(np.square(values), axis)])
+
+
+def _variance(sums: Array, count: float) -> Array:
+    """The variance (channels,) of ``count`` values each, from their ``sums`` (2, channels)."""
+    mean, square = sums / count
+    return np.asarray(np.maximum(square - mean**2, 0.0))
 
 
 def _is_scaling(weight: Array, layer: Layer) -> bool:
