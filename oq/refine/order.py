@@ -19,6 +19,11 @@ from oq.refine.smooth import smooth
 from oq.refine.step import Change, Step
 from oq.refine.subject import Subject
 
+CLIPPING_FROM = 64
+"""Samples below which no range is clipped: what they hold of rare large values says too little, and
+so do the few that are held back.  (ResNet-20, KL to the float model on unseen images: worse by half
+with 16 and 32 samples, even with 64, better by a quarter with 96.)"""
+
 
 def measure_anew(_subject: Subject) -> Change:
     """No constant changes: another calibrator is all."""
@@ -44,6 +49,7 @@ STEPS: Mapping[str, Step] = {
         measure_anew,
         early=True,
         calibrator="mse",
+        fewest=CLIPPING_FROM,
     ),
     "round": Step(
         "weights refitted to their input (GPTAQ), rounded so that errors cancel (GPTQ); biases too",

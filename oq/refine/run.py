@@ -79,12 +79,8 @@ def improve(
         samples, unseen = draw_samples(used, ready.view, seed), feeds_of(held or used)
     except DataError as error:  # a generator that calibration has used up, a stream of a few
         return Refined(subject, tuple(_undone(n, str(error)) for n in names))
-    denied = {}
-    for name in names:
-        if STEPS[name].early and settler.known:
-            denied[name] = "the ranges are given"
-        elif STEPS[name].calibrator and settler.calibrated:
-            denied[name] = "the calibrator is given"
+    refused = ((name, _why_not(STEPS[name], settler, calibrated)) for name in names)
+    denied = {name: why for name, why in refused if why is not None}
 
     ready, given = give_biases(settler.ready)
     if given:
@@ -106,6 +102,18 @@ def improve(
     kept = _settled(refined.subject, begun, subject, given)
     outcomes = tuple(sorted(told, key=lambda o: list(STEPS).index(o.step)))
     return Refined(kept, outcomes, ready if kept.plan is ready.plan else None)
+
+
+def _why_not(step: Step, settler: Settler, calibrated: Fitted) -> str | None:
+    """None, or why ``step`` is not for this run."""
+    if step.early and settler.known:
+        return "the ranges are given"
+    if step.calibrator and settler.calibrated:
+        return "the calibrator is given"
+    count = calibrated.count
+    if count is not None and count < step.fewest:
+        return f"{count} samples say too little of rare values, {step.fewest} do"
+    return None
 
 
 def _settled(found: Subject, begun: Subject, plain: Subject, given: frozenset[str]) -> Subject:

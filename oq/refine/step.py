@@ -32,6 +32,7 @@ class Step:
     An ``early`` step leaves the float function as it is and comes before calibration: ranges are
     measured anew behind it.  The others are given the grids.  ``calibrator`` is one that an early
     step measures with instead of the run's.  ``instead`` names steps whose work this one does too.
+    ``fewest`` is how many calibration samples it takes to learn from them.
     """
 
     summary: str
@@ -39,3 +40,4 @@ class Step:
     early: bool = False
     calibrator: str | None = None
     instead: tuple[str, ...] = ()
+    fewest: int = 0

@@ -82,6 +82,16 @@ def test_a_step_that_nothing_hid_is_not(monkeypatch: pytest.MonkeyPatch) -> None
     assert not judged_by([3.0, 2.9, 2.8], monkeypatch)["early"][0]
 
 
+@pytest.mark.parametrize("count", [63, 64])
+def test_no_range_is_clipped_on_a_few_samples(count: int) -> None:
+    x = np.random.default_rng(0).normal(size=(count, *DATA["x"].shape[1:])).astype(np.float32)
+    found = oq.quantize(NETS["separable"](), "ort", {"x": x}, refine="ranges", verify=False)
+    (outcome,) = found.report.refinement
+    few = "63 samples say too little of rare values, 64 do"
+    assert (outcome.note == few) == (count < 64)
+    assert outcome.kept <= (count >= 64)
+
+
 def test_the_file_holds_what_was_kept() -> None:
     """The written model is as good as the report says, and better than without refinement."""
     model = NETS["separable"]()
