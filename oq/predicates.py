@@ -4,6 +4,7 @@ Shared by the targets; a predicate that only one target needs lives in that targ
 """
 
 from collections import deque
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -225,6 +226,21 @@ def distances(view: GraphView, tensor: str) -> dict[str, int]:
                 seen[source] = seen[here] + 1
                 queue.append(source)
     return seen
+
+
+def pads_by_size(attributes: Mapping[str, object]) -> bool:
+    """Whether a window's padding follows from the size of its input (``auto_pad``: SAME_UPPER,
+    SAME_LOWER)."""
+    return str(attributes.get("auto_pad", "")).startswith("SAME")
+
+
+def is_padded(attributes: Mapping[str, object]) -> bool:
+    """Whether a window may reach beyond its input; with ``auto_pad`` VALID ``pads`` count for
+    nothing."""
+    if attributes.get("auto_pad") == "VALID":
+        return False
+    pads = attributes.get("pads")
+    return pads_by_size(attributes) or (isinstance(pads, list | tuple) and any(pads))
 
 
 def clip_bounds(view: GraphView, node: NodeView) -> tuple[float | None, float | None]:

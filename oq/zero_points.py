@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from oq.layers import Layer, find_layers
 from oq.ops import BOUNDED, HOMOGENEOUS
-from oq.predicates import constant_limits
+from oq.predicates import constant_limits, is_padded
 from oq.spec import Own, Plan, Site
 from oq.view import GraphView, NodeView
 
@@ -99,7 +99,5 @@ def _sums(view: GraphView, node: NodeView, tensor: str, layers: Mapping[str, Lay
         return False
     if layer.axis == -1 and len(view.constants[layer.weight].shape) != 2:
         return False
-    pads, auto = layer.attributes.get("pads"), layer.attributes.get("auto_pad", "NOTSET")
-    padded = (isinstance(pads, list | tuple) and any(pads)) or auto not in ("NOTSET", "VALID", "")
     scaled = layer.attributes.get("alpha", 1.0) != 1.0 or layer.attributes.get("transA")
-    return not padded and not scaled and node.reads(tensor) == 1
+    return not is_padded(layer.attributes) and not scaled and node.reads(tensor) == 1

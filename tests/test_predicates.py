@@ -11,7 +11,9 @@ from oq.predicates import (
     branch_lengths,
     data_inputs,
     is_never_negative,
+    is_padded,
     other_operand,
+    pads_by_size,
     weight_input,
 )
 from oq.target import Match, OpRule, Predicate, find
@@ -323,3 +325,21 @@ def test_what_the_graph_proves_never_negative() -> None:
     view = net.view(*everything[1:])
     proven = {t for t in everything if is_never_negative(view, t)}
     assert proven == {"r", "c", "sum", "more", "pool", "cat"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({}, (False, False)),
+        ({"pads": [0, 0, 0, 0]}, (False, False)),
+        ({"pads": [0, 0, 1, 1]}, (True, False)),
+        ({"auto_pad": "NOTSET", "pads": [0, 1]}, (True, False)),
+        ({"auto_pad": "VALID", "pads": [1, 1]}, (False, False)),
+        ({"auto_pad": "SAME_UPPER"}, (True, True)),
+        ({"auto_pad": "SAME_LOWER"}, (True, True)),
+    ],
+)
+def test_padding_as_onnx_defines_it(
+    attributes: dict[str, object], expected: tuple[bool, bool]
+) -> None:
+    assert (is_padded(attributes), pads_by_size(attributes)) == expected

@@ -6,7 +6,7 @@ from oq.dpu.kernels import is_hard_sigmoid
 from oq.dpu.limits import DEVICES, Limits, Shape, beyond
 from oq.dpu.places import CLIP, FUSED_BOUNDS, SLOPED
 from oq.ops import facts, only_moves
-from oq.predicates import clip_bounds
+from oq.predicates import clip_bounds, is_padded
 from oq.target import Match, Predicate
 from oq.view import GraphView, NodeView
 
@@ -72,10 +72,7 @@ def mean_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
         return None  # MaxPool
     if node.attributes.get("ceil_mode"):
         return f"the windows of {node.name!r} pass the edge of the image (ceil_mode)"
-    same = str(node.attributes.get("auto_pad", "")).startswith("SAME")
-    if (any(node.attributes.get("pads", ())) or same) and not node.attributes.get(
-        "count_include_pad"
-    ):
+    if is_padded(node.attributes) and not node.attributes.get("count_include_pad"):
         return f"{node.name!r} averages fewer values at the edge (count_include_pad = 0)"
     image = (view.shape(node.inputs[0]) or ())[2:]
     count = 1

@@ -6,6 +6,7 @@ A Pad between a QuantizeLinear and a Conv would split the integer kernel.
 import numpy as np
 
 from oq.graph import Graph
+from oq.predicates import pads_by_size
 from oq.prepare.outcome import Outcome
 from oq.spec import Array
 from oq.view import GraphView, NodeView
@@ -57,7 +58,7 @@ def _refuse(view: GraphView, pad: NodeView) -> str | None:
     for reader in view.consumers(pad.outputs[0]):
         if reader.op != "Conv" or reader.inputs[0] != pad.outputs[0]:
             return f"{reader.op} {reader.name!r} reads it too"
-        if reader.attributes.get("auto_pad", "NOTSET") not in {"NOTSET", "VALID"}:
+        if pads_by_size(reader.attributes):
             return f"Conv {reader.name!r} has auto_pad={reader.attributes['auto_pad']}"
     if pad.outputs[0] in view.outputs:
         return "it is a graph output"

@@ -17,7 +17,7 @@ import numpy as np
 
 from oq.layers import NO_BIAS, Layer, along, find_layers
 from oq.ops import BOUNDED, HOMOGENEOUS, POOLING, RESHAPING
-from oq.predicates import constant_limits
+from oq.predicates import constant_limits, is_padded
 from oq.spec import Array, Plan
 from oq.view import GraphView
 from oq.weights import other_axes
@@ -119,8 +119,7 @@ def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain
             second = layers[node.name]
             if not _fits(view, layer, channels, second, tensor) or tensor != node.inputs[0]:
                 return None
-            pads = second.attributes.get("pads", ()) or ()
-            padded = padded or any(_numbers(pads)) or "auto_pad" in second.attributes
+            padded = padded or is_padded(second.attributes)
             return Chain(layer, second, channels, bound, floor, padded, tuple(dict.fromkeys(path)))
         if not acted and node.op in HOMOGENEOUS and channels == tensor:
             acted, floor = True, HOMOGENEOUS[node.op]
@@ -132,7 +131,7 @@ def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain
             acted, floor, bound = True, True, bounds[1]
             channels = node.outputs[0]
         elif node.op in POOLING:
-            padded = padded or any(_numbers(node.attributes.get("pads", ()) or ()))
+            padded = padded or is_padded(node.attributes)
             flat = flat or POOLING[node.op]
         elif not (node.op in RESHAPING and (flat or RESHAPING[node.op])):
             return None
@@ -152,7 +151,3 @@ def _fits(view: GraphView, first: Layer, made: str, second: Layer, read: str) ->
         return view.rank(read) == 2 and shape[1 - second.weight_axis] % channels == 0
     group = int(str(second.attributes.get("group", 1)))
     return first.axis == 1 and second.weight_axis == 0 and shape[1] * group == channels
-
-
-def _numbers(values: object) -> tuple[int, ...]:
-    return tuple(int(v) for v in values) if isinstance(values, list | tuple) else ()

@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from oq.layers import Layer
 from oq.parallel import spread
+from oq.predicates import pads_by_size
 from oq.refine.walk import Values
 from oq.spec import Array
 
@@ -27,7 +28,7 @@ def why_not(layer: Layer, weight: Array) -> str | None:
     """None, or why no windows of ``layer`` can be drawn."""
     if weight.ndim > 2 and layer.weight_axis != 0:
         return "its windows overlap in the output"
-    if layer.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID", ""):
+    if pads_by_size(layer.attributes):
         return "its padding depends on the input's size"
     if layer.attributes.get("transA"):
         return "its input is transposed"
