@@ -15,7 +15,8 @@ from pathlib import Path
 
 from benchmarks.results import subjects
 from benchmarks.subjects import Subject
-from oq import pipeline, registry
+from oq import pipeline
+from oq.planning import registry
 from oq.refine.order import STEPS
 
 LEARNED = "adaround"

@@ -18,9 +18,10 @@ import numpy as np
 import onnx
 
 from benchmarks.subjects import BUNDLED, Samples, Subject, find_subjects, read_npz
-from oq import pipeline, registry
+from oq import pipeline
 from oq.comparison.compare import ReadingResult, Verification
 from oq.comparison.deviation import Classification, OutputError
+from oq.planning import registry
 
 
 def main() -> None:

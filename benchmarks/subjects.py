@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from oq.data.preprocess import read_preprocess
-from oq.spec import Array
+from oq.numerics.values import Array
 
 BUNDLED = Path(__file__).parent.parent / "models" / "bundled"
 
@@ -76,7 +76,7 @@ def read_npz(path: Path) -> Samples:
 def read_images(folder: Path, labels: Path | None) -> Samples:
     """All images of ``folder`` as MobileNet takes them: RGB, pixel / 127.5 - 1, NCHW."""
     from oq.data.source import open_source
-    from oq.spec import TensorInfo
+    from oq.numerics.values import TensorInfo
 
     info = TensorInfo("input", "float32", ("batch", 3, 224, 224))
     preset = read_preprocess("imagenet-tf")

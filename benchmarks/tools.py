@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oq.spec import Array
+from oq.numerics.values import Array
 
 Quantize = Callable[[Path, Array, int, Path], None]
 """(model, input with axes (sample, ...), batch size, output file)"""

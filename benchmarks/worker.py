@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.subjects import Subject, find_subjects
 from benchmarks.tools import TOOLS
-from oq.spec import Array
+from oq.numerics.values import Array
 
 FLOAT = "float inference"
 

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from oq.calibrator import Calibrator, Readers, covering
 from oq.calibrators.entropy import Entropy
 from oq.calibrators.minmax import MinMax
 from oq.calibrators.mse import Mse
 from oq.calibrators.percentile import Percentile
-from oq.grid import fit
-from oq.spec import QType, Range
-from oq.statistics import Need, Statistics
-from oq.tally import Tally, quantization_error, tally
+from oq.numerics.calibrator import Calibrator, Readers, covering
+from oq.numerics.grid import fit
+from oq.numerics.histogram import Tally, quantization_error, tally
+from oq.numerics.statistics import Need, Statistics
+from oq.numerics.values import QType, Range
 
 CANDIDATES: tuple[Calibrator, ...] = (
     MinMax(),
@@ -30,8 +30,8 @@ class Auto:
     ``argmin noise * Var[e] + bias * E[e]^2`` over the other calibrators' ranges.
 
     e is the error on the tensor's own histogram and on the target's grid; ``noise`` and ``bias``
-    come from the weights of the layers that read it (:class:`oq.calibrator.Readers`): a layer whose
-    weights sum to zero forgives clipping, one whose weights all point one way does not.
+    come from the weights of the layers that read it (:class:`oq.numerics.calibrator.Readers`): a
+    layer whose weights sum to zero forgives clipping, one whose weights all point one way does not.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.HISTOGRAM, Need.READERS})

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from oq.calibrator import Readers, covering
-from oq.spec import Array, QType, Range
-from oq.statistics import Need, Statistics
-from oq.tally import Tally, tally
+from oq.numerics.calibrator import Readers, covering
+from oq.numerics.histogram import Tally, tally
+from oq.numerics.statistics import Need, Statistics
+from oq.numerics.values import Array, QType, Range
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
 
-from oq.calibrator import Readers, covering
-from oq.spec import QType, Range
-from oq.statistics import Need, Statistics
+from oq.numerics.calibrator import Readers, covering
+from oq.numerics.statistics import Need, Statistics
+from oq.numerics.values import QType, Range
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from oq.calibrator import Readers, covering
-from oq.spec import QType, Range
-from oq.statistics import Need, Statistics
+from oq.numerics.calibrator import Readers, covering
+from oq.numerics.statistics import Need, Statistics
+from oq.numerics.values import QType, Range
 
 
 @dataclass(frozen=True, slots=True)
 class Max:
     """The largest magnitude, on both sides (TensorRT's "max").
 
-    >>> from oq.spec import INT8
+    >>> from oq.numerics.values import INT8
     >>> found = Max().range(Statistics(count=3, nonfinite=0, lo=-1.0, hi=2.0), INT8)
     >>> float(found.lo), float(found.hi)
     (-2.0, 2.0)

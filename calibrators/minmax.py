@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from oq.calibrator import Readers, covering
-from oq.spec import QType, Range
-from oq.statistics import Need, Statistics
+from oq.numerics.calibrator import Readers, covering
+from oq.numerics.statistics import Need, Statistics
+from oq.numerics.values import QType, Range
 
 
 @dataclass(frozen=True, slots=True)
 class MinMax:
     """The widest range seen: exact, nothing clipped (Jacob et al. 2018).
 
-    >>> from oq.spec import UINT8
+    >>> from oq.numerics.values import UINT8
     >>> seen = Statistics(count=3, nonfinite=0, lo=-1.0, hi=2.0)
     >>> found = MinMax().range(seen, UINT8)
     >>> float(found.lo), float(found.hi)

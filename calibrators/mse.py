@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from oq.calibrator import Readers, covering
-from oq.grid import fit
-from oq.spec import QType, Range
-from oq.statistics import Need, Statistics
-from oq.tally import coarsen, quantization_error, tally
+from oq.numerics.calibrator import Readers, covering
+from oq.numerics.grid import fit
+from oq.numerics.histogram import coarsen, quantization_error, tally
+from oq.numerics.statistics import Need, Statistics
+from oq.numerics.values import QType, Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class Mse:
 
     Shrinks both ends of the full range together, by shares from 1 to ``smallest`` in ``steps``
     steps and once more, finer, around the best; for an affine grid with values on both sides each
-    end is then moved alone.  The error is integrated exactly (oq.tally), for the scale the target
-    really uses.  (Sung et al. 2015, arXiv:1511.06488; Banner et al. 2019, "ACIQ".)
+    end is then moved alone.  The error is integrated exactly (oq.numerics.histogram), for the scale
+    the target really uses.  (Sung et al. 2015, arXiv:1511.06488; Banner et al. 2019, "ACIQ".)
     """
 
     steps: int = 16

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from oq.calibrator import Readers, covering
-from oq.spec import QType, Range
-from oq.statistics import Need, Statistics
-from oq.tally import Tally, magnitudes, tally
+from oq.numerics.calibrator import Readers, covering
+from oq.numerics.histogram import Tally, magnitudes, tally
+from oq.numerics.statistics import Need, Statistics
+from oq.numerics.values import QType, Range
 
 
 @dataclass(frozen=True, slots=True)

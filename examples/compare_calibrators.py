@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import oq
-from oq import registry
+from oq.planning import registry
 
 
 def main(model: str, target: str, calib: str, evaluation: str) -> None:

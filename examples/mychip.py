@@ -8,9 +8,9 @@ that refuse with a sentence.  Longer chains win.  What no row claims stays in fl
 reason.
 """
 
-from oq.predicates import data_is_not_float, gemm_is_scaled, weight_is_not_constant
-from oq.spec import INT8, INT8_NARROW
-from oq.target import OpRule, Output, Target
+from oq.numerics.values import INT8, INT8_NARROW
+from oq.planning.predicates import data_is_not_float, gemm_is_scaled, weight_is_not_constant
+from oq.planning.target import OpRule, Output, Target
 
 WEIGHTED = (data_is_not_float, weight_is_not_constant)
 

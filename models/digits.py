@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from oq.spec import Array
+from oq.numerics.values import Array
 
 Split = Literal["calib", "eval"]
 

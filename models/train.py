@@ -19,8 +19,8 @@ from torch.nn import functional
 from models import digits, residual, separable, transformer
 from models.examples import example_input
 from oq.exporting.export import export
-from oq.session import run
-from oq.spec import Array
+from oq.model.session import run
+from oq.numerics.values import Array
 
 THREADS: Final = 2
 

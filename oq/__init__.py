@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oq.budget.run import search
+    from oq.budget.search import search
     from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
     from oq.pipeline import Result, calibrate, check, judge, make_plan, quantize, verify
     from oq.ranking.rank import sensitivity
@@ -31,7 +31,7 @@ _HOMES = {
     "judge": "oq.pipeline",
     "make_plan": "oq.pipeline",
     "quantize": "oq.pipeline",
-    "search": "oq.budget.run",
+    "search": "oq.budget.search",
     "sensitivity": "oq.ranking.rank",
     "verify": "oq.pipeline",
 }

@@ -122,9 +122,10 @@ def quantize(
     as_json: JsonOpt = False,
 ) -> None:
     """Quantize a float ONNX model for a target."""
-    from oq import pipeline, registry
-    from oq.files import check_exists, check_writable
-    from oq.report import missed_budget
+    from oq import pipeline
+    from oq.model.files import check_exists, check_writable
+    from oq.planning import registry
+    from oq.reporting.report import missed_budget
 
     flags = {
         "target": target,
@@ -169,7 +170,7 @@ def quantize(
         if budget is None:
             result = pipeline.finish(pipeline.quantize(model, **options, watch=watch), path)
         else:
-            from oq.budget.run import search
+            from oq.budget.search import search
 
             result = search(model, output=path, **budget, **options, watch=watch)
     if save_ranges is not None:
@@ -221,8 +222,8 @@ def verify(
 ) -> None:
     """Compare a quantized model with its float original."""
     from oq import pipeline
-    from oq.provenance import target_of
-    from oq.report import layer_lines, verification_lines
+    from oq.reporting.provenance import target_of
+    from oq.reporting.report import layer_lines, verification_lines
 
     with show_progress() as watch:
         found = pipeline.verify(
@@ -282,12 +283,12 @@ def _root(
     ] = None,
 ) -> None:
     if plugin:
-        from oq import registry
+        from oq.planning import registry
 
         for path in plugin:
             registry.load_plugin(path)
     if custom_ops:
-        from oq.session import use_custom_ops
+        from oq.model.session import use_custom_ops
 
         use_custom_ops(custom_ops)
     if version:

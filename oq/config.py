@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from oq.errors import OptionError
-from oq.overrides import MODES, Layer, make_layer
+from oq.planning.overrides import MODES, Layer, make_layer
 
 Reader = Callable[[Any, str], Any]
 """(value as YAML gave it, the key's name) -> the value :func:`oq.quantize` takes."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from oq import pipeline, registry
+from oq import pipeline
 from oq.comparison.compare import Verification
-from oq.files import check_writable
+from oq.model.files import check_writable
+from oq.planning import registry
 
 CALIBRATION, EVALUATION = "digits_calib.npz", "digits_eval.npz"
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import oq
+from oq.model.session import providers
 from oq.parallel import cores
-from oq.session import providers
 
 CORE = (
     *("onnx", "onnxruntime", "numpy", "ml_dtypes"),

@@ -11,50 +11,46 @@ from typing import Any
 import onnx
 
 import oq
-from oq import registry
-from oq.calibration.collect import tensors_to_calibrate
+from oq.calibration.data_checks import data_warnings
 from oq.calibration.measure import EVERYTHING, Job, Measured, Shared, measure
-from oq.calibration.sanity import data_warnings, run_warnings
+from oq.calibration.ranges import known_ranges
+from oq.checks.inspection import check, explain, judge, make_plan
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import Remembered, compare_layers
 from oq.comparison.metrics import open_metric
 from oq.config import plain_options, write_config
+from oq.data.samples import BATCH, divide, open_samples
 from oq.data.source import Fitted, has_labels, open_source, subset
-from oq.engine import DEFAULT
+from oq.emission.write import write_graph
+from oq.engines.engine import DEFAULT
 from oq.errors import OptionError
-from oq.files import model_bytes, save_model, write_text
-from oq.overrides import Choice, Layer, Mode, make_wishes
-from oq.page.gather import Run, of_run, with_pictures
-from oq.page.tell import Compared, tell_comparison
+from oq.exporting.load import Model, load
+from oq.model.files import model_bytes, save_model, write_text
+from oq.model.proto_fields import inputs_of, same_interface
+from oq.model.session import Settings
+from oq.numerics.values import Range
+from oq.page.evidence import Run, evidence_of_run, with_page_needs
+from oq.page.story import Compared, comparison_story
 from oq.page.write import Pending, want_page
-from oq.progress import Clock, Counter, Watch
-from oq.provenance import provenance, stamp
-from oq.questions import check, explain, judge, make_plan
-from oq.ready import (
-    BATCH,
-    Model,
-    Ready,
+from oq.planning import registry
+from oq.planning.overrides import Choice, Layer, Mode, make_wishes
+from oq.planning.setup import (
+    Planned,
     choose_target,
-    divide,
-    inputs_of,
-    known_ranges,
-    load,
     make_methods,
-    make_ready,
     needs_of,
-    open_samples,
     own_target,
-    same_interface,
+    plan_model,
+    tensors_to_calibrate,
 )
+from oq.planning.target import Target
+from oq.progress import Clock, Counter, Watch
 from oq.refine.order import NONE, choose_steps
+from oq.refine.recalibrate import Recalibration
 from oq.refine.run import improve
-from oq.refine.settle import Settler
-from oq.remarks import describe_data, loudly, remedy
-from oq.report import Report
-from oq.session import Settings
-from oq.spec import Range
-from oq.target import Target
-from oq.written import write_graph
+from oq.reporting.notes import describe_data, random_data_warning, remedy, run_warnings
+from oq.reporting.provenance import provenance, stamp
+from oq.reporting.report import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +102,15 @@ def quantize(
     ``calibrator`` and ``weights`` ("max" or "mse") are the target's choice when None.  ``settings``
     are the target's options and the calibrators' own, by ``field`` for the default one and
     ``name.field`` for others.  ``calibrator_for`` are pairs (glob over tensors, layers or ops,
-    calibrator); ``layers`` say more (:class:`oq.overrides.Layer`), ``mode`` how they are meant
-    (:data:`oq.overrides.Mode`).  ``samples`` draws that many by ``seed``; ``keep_float`` are globs
-    over node names.  ``cache`` keeps statistics on disk, and a finished one needs no ``data``;
-    ``ranges`` is a file of ranges (JSON or a TensorRT calibration table) that need no measuring.
-    ``refine`` names steps of :mod:`oq.refine.order`, or "none"; None is the target's choice.
-    ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` every eighth sample (64 at
-    most) is held back from calibration and both models are compared on them; refinement learns from
-    the others and is judged on those, verified or not.  :meth:`Result.save` also writes the page
-    ``report`` (.html, or .json), with a ``ranking`` (.json) on it.
+    calibrator); ``layers`` say more (:class:`oq.planning.overrides.Layer`), ``mode`` how they are
+    meant (:data:`oq.planning.overrides.Mode`).  ``samples`` draws that many by ``seed``;
+    ``keep_float`` are globs over node names.  ``cache`` keeps statistics on disk, and a finished
+    one needs no ``data``; ``ranges`` is a file of ranges (JSON or a TensorRT calibration table)
+    that need no measuring. ``refine`` names steps of :mod:`oq.refine.order`, or "none"; None is the
+    target's choice. ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` every
+    eighth sample (64 at most) is held back from calibration and both models are compared on them;
+    refinement learns from the others and is judged on those, verified or not.  :meth:`Result.save`
+    also writes the page ``report`` (.html, or .json), with a ``ranking`` (.json) on it.
 
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
@@ -134,28 +130,30 @@ def quantize(
         source = None if data is None else open_samples(loaded, data, preprocess, samples, seed)
         used, held = (None, None) if source is None else divide(source, seed, verify)
     with clock.stage("prepare"):
-        ready = make_ready(loaded, profile, wishes)
+        planned = plan_model(loaded, profile, wishes)
     with clock.stage("calibrate"):
-        known = {} if ranges is None else known_ranges(ready, ranges)
-        wished = needs_of(ready, methods, used is not None)
-        needs = with_pictures({t: n for t, n in wished.items() if t not in known}, wanted)
-        job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
+        known = {} if ranges is None else known_ranges(planned, ranges)
+        wished = needs_of(planned, methods, used is not None)
+        needs = with_page_needs({t: n for t, n in wished.items() if t not in known}, wanted)
+        job = Job(planned.model, planned.view, needs, batch_size, Settings(provider=provider))
         job = _watched(job, used, asked)
-        settler = Settler(ready, methods, job, known, how, calibrator is not None)
-        measured = settler.measure(used, Path(cache) if isinstance(cache, str) else cache)
+        recalibration = Recalibration(planned, methods, job, known, how, calibrator is not None)
+        measured = recalibration.measure(used, Path(cache) if isinstance(cache, str) else cache)
     with clock.stage("refine"):
-        solved = settler.solve(measured.statistics)
-        refined = improve(steps, settler, solved, measured.statistics, source, used, seed)
-        solution, ready = refined.subject.solution, refined.ready or ready
+        solved = recalibration.solve(measured.statistics)
+        refined = improve(steps, recalibration, solved, measured.statistics, source, used, seed)
+        solution, planned = refined.subject.solution, refined.planned or planned
     with clock.stage("emit"):
-        quantized, findings, single = write_graph(ready, refined.subject, measured.statistics)
+        quantized, findings, single = write_graph(
+            planned, refined.subject.constants, solution, measured.statistics
+        )
     found = None
     if verify and held is not None:
         with clock.stage("verify"):
             found = _verify(loaded, quantized, held, profile.verified_in, asked)
-    stamp(quantized, provenance(ready, methods, measured, found))
-    warned = _warnings(loaded, ready, measured, found)
-    looked = Run(loaded, settler, refined, measured, used, used_calibrator)
+    stamp(quantized, provenance(planned, methods, measured, found))
+    warned = _warnings(loaded, planned, measured, found)
+    looked = Run(loaded, recalibration, refined, measured, used, used_calibrator)
     said = Report(
         version=oq.__version__,
         model=str(model) if isinstance(model, str | Path) else loaded.graph.name,
@@ -167,8 +165,8 @@ def quantize(
         samples=measured.samples,
         bytes_before=model_bytes(loaded),
         bytes_after=model_bytes(quantized),
-        plan=ready.plan,
-        notes=(*loudly(source), *warned, *solution.notes, *single),
+        plan=planned.plan,
+        notes=(*random_data_warning(source), *warned, *solution.notes, *single),
         refinement=refined.outcomes,
         findings=findings,
         verification=found,
@@ -176,7 +174,7 @@ def quantize(
         remedy=remedy(model, target, data, preprocess),
         options=plain_options(asked | chosen),
     )
-    page = None if wanted is None else Pending(wanted, of_run(looked))
+    page = None if wanted is None else Pending(wanted, evidence_of_run(looked))
     return Result(quantized, said, solution.ranges, page)
 
 
@@ -230,11 +228,11 @@ def calibrate(
     """
     loaded = load(model)
     source = open_samples(loaded, data, preprocess, samples, seed)
-    ready = make_ready(loaded, own_target(target, settings), make_wishes(keep_float))
+    planned = plan_model(loaded, own_target(target, settings), make_wishes(keep_float))
     job = Job(
-        ready.model,
-        ready.view,
-        dict.fromkeys(tensors_to_calibrate(ready.plan, ready.view), EVERYTHING),
+        planned.model,
+        planned.view,
+        dict.fromkeys(tensors_to_calibrate(planned.plan, planned.view), EVERYTHING),
         batch_size,
         Settings(provider=provider),
         drawn=f"{samples} {seed} {False}",
@@ -267,8 +265,8 @@ def verify(
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
-    ``engine`` runs the quantized model (:mod:`oq.engine`), by default that of ``target``, else
-    onnxruntime; ``need_labels`` refuses data without labels before anything is run.
+    ``engine`` runs the quantized model (:mod:`oq.engines.engine`), by default that of ``target``,
+    else onnxruntime; ``need_labels`` refuses data without labels before anything is run.
 
     ``metrics`` are names of :mod:`oq.comparison.metrics`, or ``package.module:callable``.
     ``per_layer`` also compares every tensor that both models share (:mod:`oq.comparison.layers`),
@@ -311,7 +309,7 @@ def verify(
     if wanted is not None:
         blame = remedy(float_model, target, data, preprocess)
         given = Compared(float_model, quantized, target, source, batch_size, blame)
-        wanted.write(tell_comparison(given, exact, rounded, found, wanted.ranking))
+        wanted.write(comparison_story(given, exact, rounded, found, wanted.ranking))
     return found
 
 
@@ -335,12 +333,12 @@ def finish(result: Result, output: Path) -> Result:
 
 
 def _warnings(
-    model: onnx.ModelProto, ready: Ready, measured: Measured, found: Verification | None
+    model: onnx.ModelProto, planned: Planned, measured: Measured, found: Verification | None
 ) -> tuple[str, ...]:
     """What is odd about the data, if any were read, and about the run."""
     seen = measured.statistics
     odd = data_warnings(inputs_of(model), seen, measured.samples) if seen else ()
-    return (*odd, *run_warnings(ready.plan, found))
+    return (*odd, *run_warnings(planned.plan, found))
 
 
 def _engine(engine: str | None, target: str | None) -> str:

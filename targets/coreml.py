@@ -22,7 +22,8 @@ A Mul stays float: the Neural Engine was reported to compute it wrongly between 
 
 from dataclasses import replace
 
-from oq.predicates import (
+from oq.numerics.values import INT8, INT8_NARROW, UINT8_POSITIVE
+from oq.planning.predicates import (
     both_operands_vary,
     data_is_not_float,
     first_operand_is_constant,
@@ -31,8 +32,8 @@ from oq.predicates import (
     operand_varies,
     weight_is_not_constant,
 )
-from oq.spec import INT8, INT8_NARROW, UINT8_POSITIVE, Fixed
-from oq.target import OpRule, Output, Runtime, Target
+from oq.planning.spec import Fixed
+from oq.planning.target import OpRule, Output, Runtime, Target
 
 SIGNED = replace(INT8, scale="float16")
 POSITIVE = replace(UINT8_POSITIVE, scale="float16")

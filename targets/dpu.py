@@ -27,8 +27,9 @@ The rules, from Quark (``npu_cnn_quantizer``, ``refine``, ``simulate_dpu``) and 
 
 from dataclasses import replace
 
+from oq.dpu.checks import CHECKS
+from oq.dpu.dead_channels import report_lost_channels
 from oq.dpu.legalize import legalize
-from oq.dpu.lost import report_lost_channels
 from oq.dpu.refusals import (
     EXCEEDS,
     clip_is_not_in_hardware,
@@ -38,7 +39,8 @@ from oq.dpu.refusals import (
     slope_is_no_256th,
     slope_is_not_in_hardware,
 )
-from oq.predicates import (
+from oq.numerics.values import INT8
+from oq.planning.predicates import (
     bias_is_not_constant,
     both_operands_vary,
     data_is_not_float,
@@ -49,8 +51,7 @@ from oq.predicates import (
     scales_attention,
     weight_is_not_constant,
 )
-from oq.spec import INT8
-from oq.target import OpRule, Output, Predicate, Target
+from oq.planning.target import OpRule, Output, Predicate, Target
 
 ACTIVATION = ("Relu", "Clip", "LeakyRelu")
 CONV = ("Conv", "ConvTranspose")
@@ -172,11 +173,7 @@ TARGET = Target(
     },
     checks=(
         "weight-axis",
-        "power-of-two",
-        "one-scale",
-        "int8-symmetric",
-        "positions",
-        "kernel-is-whole",
+        *CHECKS,
         "only-qdq",
     ),
     next_step="session = onnxruntime.InferenceSession('{output}', "

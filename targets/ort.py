@@ -11,8 +11,8 @@ one-op models for what their optimized graph holds:
 * Ops that only move values run on integers when both sides have one grid.
 * A product with a positive constant keeps its input's codes, on that grid times the constant.  A
   sum with one has a measured grid: a measured scale does not divide the constant.
-* What would run slower in integers stays in float (:mod:`oq.speed`): a first layer's window over
-  few channels, an average over windows, an Add between products and LayerNormalization.
+* What would run slower in integers stays in float (:mod:`oq.planning.speed`): a first layer's
+  window over few channels, an average over windows, an Add between products and LayerNormalization.
 * A MatMul of fixed sizes and an Add of a bias (out,) become a float Gemm; a bias (1, out) keeps
   them apart (:mod:`oq.prepare.bias_as_matrix`).
 * Behind MatMulIntegerToFloat an Add is a pass of its own over the floats (1 to 8 % of a block of
@@ -30,7 +30,8 @@ from oq.checks.obstacles import (
     row_bias_makes_a_gemm,
     signs_differ,
 )
-from oq.predicates import (
+from oq.numerics.values import INT8_AFFINE, INT8_NARROW, INT16, UINT8, UINT16
+from oq.planning.predicates import (
     bias_is_not_constant,
     both_operands_vary,
     data_is_not_float,
@@ -40,9 +41,9 @@ from oq.predicates import (
     resize_is_not_nearest,
     weight_is_not_constant,
 )
-from oq.spec import INT8_AFFINE, INT8_NARROW, INT16, UINT8, UINT16, Fixed
-from oq.speed import average_of_a_part, both_come_in_float, window_of_few_channels
-from oq.target import OpRule, Output, Runtime, Target, as_is
+from oq.planning.spec import Fixed
+from oq.planning.speed import average_of_a_part, both_come_in_float, window_of_few_channels
+from oq.planning.target import OpRule, Output, Runtime, Target, as_is
 
 RELU = ("Relu", "Clip")
 COPY = (

@@ -23,19 +23,20 @@ The rules, with their sources:
 * TensorRT 8 took a ConvTranspose's scales along axis 0 and later releases along axis 1, so it is
   opt-in (``conv_transpose=int8``), with one scale per weight, which both read alike.
 * FP8 (``dtype=fp8``) is for Conv, Gemm, MatMul and the residual Add, and for attention as the
-  fused kernel has it (:func:`oq.tensorrt.is_not_fp8_attention`).
+  fused kernel has it (:func:`oq.planning.tensorrt.is_not_fp8_attention`).
 * 4-bit weights (``weights=int4``) are for MatMul and Gemm, in blocks along their inputs.
 * TensorRT 11 runs the float rest as it is typed; ``high_precision=fp16`` types it float16
-  (:mod:`oq.half`).
-* Thin convolutions and products are slower in int8 (:mod:`oq.tensorrt`); ``--mode naive``
+  (:mod:`oq.emission.float16`).
+* Thin convolutions and products are slower in int8 (:mod:`oq.planning.tensorrt`); ``--mode naive``
   quantizes them all the same.
 """
 
 from dataclasses import replace
 
 from oq.errors import OptionError
-from oq.ops import OPS
-from oq.predicates import (
+from oq.model.ops import OPS
+from oq.numerics.values import FLOAT8, INT4, INT8, INT8_NARROW
+from oq.planning.predicates import (
     both_operands_vary,
     data_is_not_float,
     first_operand_is_constant,
@@ -46,9 +47,8 @@ from oq.predicates import (
     resize_is_not_nearest,
     weight_is_not_constant,
 )
-from oq.spec import FLOAT8, INT4, INT8, INT8_NARROW
-from oq.target import OpRule, Output, Runtime, Target, as_is
-from oq.tensorrt import (
+from oq.planning.target import OpRule, Output, Runtime, Target, as_is
+from oq.planning.tensorrt import (
     BLOCK,
     convolution_is_not_for_fp8,
     convolution_is_thin,

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from oq.grid import Grid
-from oq.spec import Array, QType
+from oq.numerics.grid import Grid
+from oq.numerics.values import Array, QType
 
 COUNT = 50_000
 

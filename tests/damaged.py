@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 
-from oq.spec import Array
+from oq.numerics.values import Array
 from tests.graphs import Net
 
 X = np.random.default_rng(1).normal(size=(24, 4, 8, 8)).astype(np.float32)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import oq
-from oq import registry
-from oq.explain import describe
 from oq.pipeline import make_plan
-from oq.spec import Plan, Site
+from oq.planning import registry
+from oq.planning.explain import describe
+from oq.planning.spec import Plan, Site
 
 MODEL = Path(oq.__file__).parents[1] / "models" / "bundled" / "residual.onnx"
 NAMES = {

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from oq.spec import Fixed, Own, Plan, Product, QuantSpec, Scaled, Share
+from oq.planning.spec import Fixed, Own, Plan, Product, QuantSpec, Scaled, Share
 from tests.graphs import Build
 
 

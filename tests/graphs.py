@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from oq.graph import Graph
-from oq.spec import Array
-from oq.view import GraphView
+from oq.model.graph import Graph
+from oq.model.view import GraphView
+from oq.numerics.values import Array
 
 CHANNELS = 4
 IMAGE = ("n", CHANNELS, 8, 8)

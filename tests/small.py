@@ -7,7 +7,7 @@ import onnx
 import onnxruntime as ort
 from onnx import numpy_helper
 
-from oq.spec import Array
+from oq.numerics.values import Array
 
 
 def small(

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import oq.calibrators
-from oq import registry
-from oq.calibrator import Readers
 from oq.calibrators.minmax import MinMax
-from oq.grid import fit
-from oq.spec import INT8, INT8_AFFINE, UINT8, Array, QType
-from oq.statistics import EMPTY, Need, merge, observe
+from oq.numerics.calibrator import Readers
+from oq.numerics.grid import fit
+from oq.numerics.statistics import EMPTY, Need, merge, observe
+from oq.numerics.values import INT8, INT8_AFFINE, UINT8, Array, QType
+from oq.planning import registry
 
 FOLDER = Path(oq.calibrators.__path__[0])
 NAMES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem != "__init__")

@@ -317,7 +317,7 @@ def test_a_bug_of_ours_shows_its_traceback(run: Oq, monkeypatch: pytest.MonkeyPa
     def fail(*_: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("oq.registry.names", fail)
+    monkeypatch.setattr("oq.planning.registry.names", fail)
     with pytest.raises(ZeroDivisionError):
         run("targets")
 

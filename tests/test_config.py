@@ -11,7 +11,7 @@ import yaml
 import oq
 from oq.config import KEYS, read_config, template, write_config
 from oq.errors import OptionError
-from oq.overrides import Layer
+from oq.planning.overrides import Layer
 
 
 def read(tmp_path: Path, text: str) -> dict[str, Any]:

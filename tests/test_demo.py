@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from oq import registry
 from oq.demo import demo_lines, run_demo
-from oq.report import to_json
+from oq.planning import registry
+from oq.wording import to_json
 
 
 @pytest.mark.slow

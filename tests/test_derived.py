@@ -9,15 +9,15 @@ import onnxruntime as ort
 import pytest
 
 import oq
-from oq import registry
-from oq.calibration.collect import tensors_to_calibrate
-from oq.graph import Graph
-from oq.overrides import Layer, apply_layers
-from oq.plan import plan
-from oq.session import optimized_ops
-from oq.spec import Own, Plan, QuantSpec, Scaled, Share
-from oq.target import Output
-from oq.view import GraphView
+from oq.model.graph import Graph
+from oq.model.session import optimized_ops
+from oq.model.view import GraphView
+from oq.planning import registry
+from oq.planning.overrides import Layer, apply_layers
+from oq.planning.plan import plan
+from oq.planning.setup import tensors_to_calibrate
+from oq.planning.spec import Own, Plan, QuantSpec, Scaled, Share
+from oq.planning.target import Output
 from tests.golden import floats
 from tests.graphs import Net
 from tests.small import normal

@@ -29,10 +29,11 @@ import pytest
 import typer
 
 import oq
-from oq import cli, doctor, registry
+from oq import cli, doctor
 from oq.config import KEYS, read_config
 from oq.data.preprocess import read_preprocess
 from oq.pipeline import make_plan
+from oq.planning import registry
 from oq.refine.order import STEPS
 from tests import figures
 
@@ -220,7 +221,8 @@ def test_the_page_of_a_target_names_its_options_and_checks(target: str) -> None:
         for value in values:
             assert f"`{key}={value}`" in text
     for check in found.checks:
-        assert f"`{check}`" in text, check
+        name = check if isinstance(check, str) else check.name
+        assert f"`{name}`" in text, name
     assert f"text figure {target}" in text
 
 

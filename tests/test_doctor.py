@@ -15,7 +15,7 @@ import pytest
 import oq
 from oq import doctor
 from oq.doctor import diagnose, diagnosis_lines
-from oq.report import to_json
+from oq.wording import to_json
 
 PROJECT: dict[str, Any] = tomllib.loads(
     (Path(oq.__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")

@@ -10,11 +10,11 @@ import pytest
 from onnx import numpy_helper
 
 import oq
-from oq import registry
 from oq.comparison.compare import Verification
-from oq.report import weighted_layers
-from oq.session import optimized_ops
-from oq.spec import Array
+from oq.model.session import optimized_ops
+from oq.numerics.values import Array
+from oq.planning import registry
+from oq.planning.explain import weighted_layers
 from tests.real import CIFAR, IMAGENET, needs_real
 
 BUNDLED = Path(__file__).parents[1] / "models" / "bundled"

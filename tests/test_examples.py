@@ -89,8 +89,8 @@ def test_a_calibrator_of_ones_own(folder: Path) -> None:
 def test_the_range_of_that_calibrator_is_mean_and_deviations() -> None:
     import importlib.util
 
-    from oq.spec import INT8
-    from oq.statistics import observe
+    from oq.numerics.statistics import observe
+    from oq.numerics.values import INT8
 
     spec = importlib.util.spec_from_file_location("sigma", example("sigma.py"))
     assert spec is not None and spec.loader is not None

@@ -13,8 +13,8 @@ import pytest
 from onnx import helper
 
 import oq
-from oq.session import optimized_ops
-from oq.spec import Array
+from oq.model.session import optimized_ops
+from oq.numerics.values import Array
 from tests.graphs import Net
 from tests.small import normal, reference
 

@@ -4,18 +4,18 @@ import numpy as np
 import onnx
 import pytest
 
-from oq import pipeline, registry
-from oq.calibration.collect import tensors_to_calibrate
+from oq import pipeline
 from oq.checks.judgement import judge
-from oq.files import load_model
-from oq.overrides import Wishes
+from oq.emission.solve import solve
+from oq.emission.write import write_graph
+from oq.model.files import load_model
+from oq.model.session import Session, Settings
+from oq.numerics.values import Range
+from oq.planning import registry
+from oq.planning.overrides import Wishes
+from oq.planning.setup import make_methods, own_target, plan_model, tensors_to_calibrate
 from oq.prepare.order import QUANTIZED
-from oq.ready import make_methods, make_ready, own_target
 from oq.refine.subject import Subject
-from oq.session import Session, Settings
-from oq.solve import solve
-from oq.spec import Range
-from oq.written import write_graph
 from tests.light import FOLDER, HUGE, LIGHT, light, narrow
 from tests.test_odd_models import quantized
 
@@ -70,17 +70,17 @@ def test_light_models(name: str, target: str) -> None:
 
 def written(model: onnx.ModelProto, target: str, settings: dict[str, str]) -> onnx.ModelProto:
     """``model`` quantized on made-up ranges, [-1, 1] everywhere: no sample is run."""
-    ready = make_ready(model, own_target(target, settings), Wishes())
+    planned = plan_model(model, own_target(target, settings), Wishes())
     known = {
         t: Range(np.asarray(-1.0), np.asarray(1.0))
-        for t in tensors_to_calibrate(ready.plan, ready.view)
+        for t in tensors_to_calibrate(planned.plan, planned.view)
     }
     calibrator = make_methods("minmax", {}, Wishes()).default
     solution = solve(
-        ready.plan, ready.view, {}, calibrator, known=known, legalize=ready.target.legalize
+        planned.plan, planned.view, {}, calibrator, known=known, legalize=planned.target.legalize
     )
-    subject = Subject(ready.model, ready.view, ready.plan, solution, ())
-    return write_graph(ready, subject, {})[0]
+    subject = Subject(planned.model, planned.view, planned.plan, solution, ())
+    return write_graph(planned, subject.constants, subject.solution, {})[0]
 
 
 @pytest.mark.slow

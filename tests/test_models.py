@@ -13,7 +13,7 @@ import pytest
 
 from models import digits
 from models.digits import BUNDLED, EVAL_SAMPLES, SAMPLES, Split
-from oq.spec import Array
+from oq.numerics.values import Array
 
 NAMES = ("residual", "separable", "transformer")
 SUMMARY = json.loads((BUNDLED / "models.json").read_text(encoding="utf-8"))

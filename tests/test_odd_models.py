@@ -7,12 +7,13 @@ import onnx
 import pytest
 
 import oq
-from oq import pipeline, registry
+from oq import pipeline
 from oq.checks.judgement import judge
-from oq.ops import INTEGER_KERNELS
-from oq.overrides import Mode
+from oq.model.ops import INTEGER_KERNELS
+from oq.model.session import Session, Settings, optimized_ops
+from oq.planning import registry
+from oq.planning.overrides import Mode
 from oq.prepare.order import QUANTIZED
-from oq.session import Session, Settings, optimized_ops
 from tests.odd_models import ODD, of_opset
 
 TARGETS = registry.names("targets")

@@ -105,7 +105,7 @@ def test_the_wheel_holds_the_licences(wheel: zipfile.ZipFile) -> None:
 def test_the_wheel_works_without_the_checkout(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path / "site")
     code = (
-        "import oq, oq.registry as r, sys; from importlib.resources import files\n"
+        "import oq, oq.planning.registry as r, sys; from importlib.resources import files\n"
         "assert oq.__file__.startswith(sys.argv[1]), oq.__file__\n"
         "print(*r.names('targets'), *r.names('calibrators'))\n"
         "print(len([f for f in files('oq.bundled').iterdir() if f.name.endswith('.onnx')]))"

@@ -14,16 +14,16 @@ import pytest
 
 import oq
 from oq.errors import OptionError
-from oq.overrides import Layer
 from oq.page.content import Story
 from oq.page.document import write_page
-from oq.page.each import targets_of
-from oq.page.gather import names_of
-from oq.page.read import read_pictures
-from oq.page.tell import tell_run
+from oq.page.evidence import names_of
+from oq.page.layers import targets_of
+from oq.page.read_report import read_pictures
+from oq.page.story import run_story
 from oq.page.write import want_page
+from oq.planning.overrides import Layer
 from oq.ranking.table import read_ranking, write_table
-from oq.report import to_json
+from oq.wording import to_json
 from tests.graphs import IMAGE, Net
 from tests.ranking.test_table import FOUND
 
@@ -50,7 +50,7 @@ def run(model: onnx.ModelProto, folder: Path, target: str = "ort") -> Story:
     result = oq.quantize(model, target, X, report=folder / "r.html")
     assert result.page is not None
     # what a clock says is not the same twice
-    told = tell_run(result.report, result.page.evidence, None)
+    told = run_story(result.report, result.page.evidence, None)
     seen = told.verification
     assert seen is not None
     same = replace(seen, latency=None)

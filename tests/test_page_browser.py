@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oq.numerics.values import Array
 from oq.page.document import write_page
-from oq.spec import Array
 from tests.test_page import NASTY, network, run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

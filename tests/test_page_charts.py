@@ -8,22 +8,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from oq import registry
 from oq.comparison.layers import LayerError
-from oq.grid import fake_quantize, fit
-from oq.page.around import draw_around
+from oq.numerics.grid import fake_quantize, fit
+from oq.numerics.histogram import tally
+from oq.numerics.statistics import Need, observe
+from oq.numerics.values import INT8, UINT8, Array, QType, Range
+from oq.page.activations import BINS, activations, binned
 from oq.page.bars import Bar, draw_bars
 from oq.page.channels import COLUMNS, describe_spread, draw_channels, gather_columns
-from oq.page.constants import weights
 from oq.page.content import Activation, Choice, Edge, Evidence, Layer, Weight
-from oq.page.course import draw_course
+from oq.page.error_path import draw_course
 from oq.page.histogram import BASE, LEFT, RIGHT, draw_histogram
-from oq.page.measured import BINS, activations, binned
+from oq.page.neighbours import draw_around
 from oq.page.places import Place
 from oq.page.svg import Scale, cut, escape, many, short, ticks
-from oq.spec import INT8, UINT8, Array, QType, Range
-from oq.statistics import Need, observe
-from oq.tally import tally
+from oq.page.weights import weights
+from oq.planning import registry
 from tests.graphs import IMAGE, Net
 
 HISTOGRAM = frozenset({Need.HISTOGRAM, Need.BATCHES})

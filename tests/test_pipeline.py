@@ -14,9 +14,9 @@ from onnx import helper
 import oq
 from oq import pipeline
 from oq.errors import DataError, ModelError, OptionError
-from oq.session import run
-from oq.spec import Array
-from oq.view import GraphView
+from oq.model.session import run
+from oq.model.view import GraphView
+from oq.numerics.values import Array
 from tests.graphs import IMAGE, Net, finish
 
 X = np.random.default_rng(0).normal(size=(20, 4, 8, 8)).astype(np.float32)
@@ -308,12 +308,12 @@ def test_what_cannot_be_used_is_said_in_one_line(
 
 
 def test_an_illegal_file_of_our_own_is_a_bug_not_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    from oq.legal import Finding
+    from oq.planning.check import Finding
 
     def find(view: GraphView, target: object) -> tuple[Finding, ...]:
         return (Finding("scale", "error", "n", "it is wrong", "mend it"),)
 
-    monkeypatch.setattr("oq.written.check", find)
+    monkeypatch.setattr("oq.emission.write.check", find)
     with pytest.raises(RuntimeError, match=r"oq wrote an illegal graph \(1 errors\): \[scale\] n"):
         oq.quantize(network(), "ort", X, verify=False)
 

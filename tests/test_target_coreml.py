@@ -5,9 +5,9 @@ import onnx
 import pytest
 
 import oq
-from oq import registry
-from oq.graph import Graph
-from oq.plan import plan
+from oq.model.graph import Graph
+from oq.planning import registry
+from oq.planning.plan import plan
 from tests import golden_images, golden_layers
 from tests.golden import EXAMPLES, Golden, floats, kernels, sites
 from tests.graphs import Net

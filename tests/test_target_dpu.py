@@ -7,13 +7,13 @@ import onnx
 import pytest
 
 import oq
-from oq import registry
 from oq.dpu.scales import position_of
 from oq.dpu.simulate import Simulator
 from oq.errors import OptionError
-from oq.graph import Graph
-from oq.plan import plan
-from oq.target import Target, with_options
+from oq.model.graph import Graph
+from oq.planning import registry
+from oq.planning.plan import plan
+from oq.planning.target import Target, with_options
 from tests import golden_images, golden_layers
 from tests.golden import EXAMPLES, Golden, floats, kernels, sites
 from tests.graphs import Net

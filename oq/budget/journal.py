@@ -19,7 +19,7 @@ from typing import Any
 from oq.budget.strategy import Ranked
 from oq.budget.trial import Trial
 from oq.errors import DataError
-from oq.files import write_text
+from oq.model.files import write_text
 
 
 @dataclass(slots=True)

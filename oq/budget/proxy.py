@@ -14,56 +14,50 @@ import onnx
 
 from oq.budget.strategy import Ranked
 from oq.calibration.measure import Job, Shared
-from oq.cost import macs
+from oq.calibration.ranges import known_ranges
+from oq.data.samples import BATCH, divide, open_samples
 from oq.data.source import Fitted
-from oq.overrides import Wishes
+from oq.emission.solve import Solution
+from oq.model.cost import macs
+from oq.model.session import Settings
+from oq.model.view import GraphView
+from oq.planning.overrides import Wishes
+from oq.planning.setup import Planned, choose_target, make_methods, needs_of, plan_model
 from oq.ranking.rank import Candidate, find_candidates
 from oq.ranking.variants import TASK_VARIANTS, Variant, open_bench
-from oq.ready import (
-    BATCH,
-    Ready,
-    choose_target,
-    divide,
-    known_ranges,
-    make_methods,
-    make_ready,
-    needs_of,
-    open_samples,
-)
-from oq.refine.settle import Settler
-from oq.session import Settings
-from oq.solve import Solution
-from oq.view import GraphView
+from oq.refine.recalibrate import Recalibration
 
 
 @dataclass(frozen=True, slots=True)
 class Ranker:
     """The plan of everything in int8, its grids, and the samples to compare on."""
 
-    ready: Ready
+    planned: Planned
     solution: Solution
     held: Fitted
 
     def rank(self, known: Mapping[str, Ranked]) -> Iterator[Ranked]:
         """Every layer that is not ``known``, scored, :data:`TASK_VARIANTS` at a time."""
-        ready = self.ready
+        planned = self.planned
         new = [
-            layer for layer in find_candidates(ready.plan, ready.view) if layer.node not in known
+            layer
+            for layer in find_candidates(planned.plan, planned.view)
+            if layer.node not in known
         ]
         if not new:
             return
         batches = self.held.batches(BATCH)
-        with open_bench(ready.model, ready.plan, self.solution, batches) as bench:
+        with open_bench(planned.model, planned.plan, self.solution, batches) as bench:
             for i in range(0, len(new), TASK_VARIANTS):
                 some = new[i : i + TASK_VARIANTS]
                 alone = [Variant((*layer.parameters, *layer.activations)) for layer in some]
                 for layer, effect in zip(some, bench.run(alone), strict=True):
                     error = math.inf if math.isnan(effect.error) else effect.error
-                    yield Ranked(layer.node, error, _macs(layer, ready.view))
+                    yield Ranked(layer.node, error, _macs(layer, planned.view))
 
     def in_graph_order(self, known: Mapping[str, Ranked]) -> tuple[Ranked, ...]:
         """The ``known`` layers of the plan; where no shape tells MACs, each counts 1."""
-        layers = find_candidates(self.ready.plan, self.ready.view)
+        layers = find_candidates(self.planned.plan, self.planned.view)
         found = tuple(known[layer.node] for layer in layers)
         if any(one.macs for one in found):
             return found
@@ -93,16 +87,16 @@ def make_ranker(
     methods = make_methods(profile.calibrator if calibrator is None else calibrator, rest, wishes)
     source = open_samples(loaded, data, preprocess, samples, seed)
     used, held = divide(source, seed, True)
-    ready = make_ready(loaded, profile, wishes)
-    known = {} if ranges is None else known_ranges(ready, ranges)
-    needs = {t: n for t, n in needs_of(ready, methods).items() if t not in known}
-    job = Job(ready.model, ready.view, needs, batch_size, Settings(provider=provider))
+    planned = plan_model(loaded, profile, wishes)
+    known = {} if ranges is None else known_ranges(planned, ranges)
+    needs = {t: n for t, n in needs_of(planned, methods).items() if t not in known}
+    job = Job(planned.model, planned.view, needs, batch_size, Settings(provider=provider))
     how = profile.weight_range if weights is None else weights
-    settler = Settler(
-        ready, methods, replace(job, max_memory=max_memory), known, how, calibrator is not None
+    recalibration = Recalibration(
+        planned, methods, replace(job, max_memory=max_memory), known, how, calibrator is not None
     )
-    solution = settler.solve(settler.measure(used, shared).statistics)
-    return Ranker(ready, solution, used if held is None else held)
+    solution = recalibration.solve(recalibration.measure(used, shared).statistics)
+    return Ranker(planned, solution, used if held is None else held)
 
 
 def _macs(layer: Candidate, view: GraphView) -> int:

@@ -8,11 +8,12 @@ from typing import Any
 import onnx
 
 from oq.comparison.compare import Verification, compare
+from oq.data.samples import BATCH
 from oq.data.source import Fitted, has_labels, open_source
 from oq.errors import OptionError
-from oq.ready import BATCH, inputs_of
-from oq.session import Settings
-from oq.target import Target
+from oq.model.proto_fields import inputs_of
+from oq.model.session import Settings
+from oq.planning.target import Target
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 One file (NumPy's npz, no pickle) holds the statistics of every tensor and a header that says what
 they are statistics of.  A file made for another model, plan, data or preprocessing is refused with
 the reason; one that was interrupted goes on where it stopped; shards join exactly, because
-statistics do (:mod:`oq.statistics`).
+statistics do (:mod:`oq.numerics.statistics`).
 """
 
 import hashlib
@@ -21,9 +21,9 @@ import onnx
 
 from oq.calibration.collect import Needs
 from oq.errors import DataError, OptionError
-from oq.files import check_writable, replacing
-from oq.spec import Array
-from oq.statistics import BUCKETS, Need, Statistics, merge_all
+from oq.model.files import check_writable, replacing
+from oq.numerics.statistics import BUCKETS, Need, Statistics, merge_all
+from oq.numerics.values import Array
 
 FORMAT = 1
 

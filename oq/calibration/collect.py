@@ -1,9 +1,9 @@
 """(model, plan, samples) -> Statistics per tensor; exposes only what the plan asks for.
 
-Batches are spread over the cores, one single-threaded run each: the law of :mod:`oq.statistics`
-makes the result the same whichever core sees which batch, small operators lose no time to
-synchronization, and folding a batch into statistics runs beside inference.  At most one batch per
-core is in memory.
+Batches are spread over the cores, one single-threaded run each: the law of
+:mod:`oq.numerics.statistics` makes the result the same whichever core sees which batch, small
+operators lose no time to synchronization, and folding a batch into statistics runs beside
+inference.  At most one batch per core is in memory.
 """
 
 import threading
@@ -15,11 +15,10 @@ from dataclasses import dataclass, replace
 import onnx
 
 from oq.errors import DataError
+from oq.model.session import Session, Settings, expose
+from oq.numerics.statistics import EMPTY, Accumulator, Need, Statistics, merge
+from oq.numerics.values import Array, Batch
 from oq.parallel import cores
-from oq.session import Session, Settings, expose
-from oq.spec import Array, Batch, Plan, measured_at
-from oq.statistics import EMPTY, Accumulator, Need, Statistics, merge
-from oq.view import GraphView
 
 Progress = Callable[[int], None]
 """Called with the number of samples done so far."""
@@ -31,12 +30,6 @@ Save = Callable[[int, Mapping[str, Statistics]], None]
 """Called with the number of samples done and their statistics."""
 
 SAVE_SECONDS = 10.0
-
-
-def tensors_to_calibrate(plan: Plan, view: GraphView) -> tuple[str, ...]:
-    """The tensors whose range must be measured: own grids on values that are not constants."""
-    wanted = [t for s in plan.sites for t in measured_at(s)]
-    return tuple(dict.fromkeys(t for t in wanted if not view.is_constant(t)))
 
 
 def collect(

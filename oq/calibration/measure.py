@@ -14,13 +14,12 @@ import onnx
 
 from oq.calibration.cache import Cache, check_key, check_needs, load_cache, make_key, save_cache
 from oq.calibration.collect import Needs, Progress, batch_size, collect
-from oq.calibrator import Calibrator
 from oq.data.source import Fitted, fingerprint
 from oq.errors import DataError, OptionError
+from oq.model.session import Settings
+from oq.model.view import GraphView
+from oq.numerics.statistics import Need, Statistics, merge_all
 from oq.parallel import cores
-from oq.session import Settings
-from oq.statistics import Need, Statistics, merge_all
-from oq.view import GraphView
 
 EVERYTHING = frozenset(Need) - {Need.READERS}
 """What ``oq calibrate`` keeps, so that one pass serves every calibrator."""
@@ -29,18 +28,6 @@ CACHE_BYTES = 12 * 10**6
 """Measured best for the statistics of all activations: less costs calls, more leaves the cache."""
 
 BATCHES_FROM, BATCHES_TO = 2, 16
-
-
-@dataclass(frozen=True, slots=True)
-class Methods:
-    """The calibrators of a run: the default, and those that sites name."""
-
-    default: Calibrator
-    named: Mapping[str, Calibrator] = field(default_factory=dict)
-
-    def of(self, name: str | None) -> Calibrator:
-        """The calibrator of a site that names ``name``."""
-        return self.default if name is None else self.named[name]
 
 
 @dataclass(frozen=True, slots=True)

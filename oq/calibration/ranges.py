@@ -14,8 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from oq.errors import DataError
-from oq.files import check_writable, write_text
-from oq.spec import Range
+from oq.model.files import check_writable, write_text
+from oq.model.ops import only_moves
+from oq.model.view import GraphView
+from oq.numerics.values import Range
+from oq.planning.setup import Planned, tensors_to_calibrate
 
 HEADER = "TRT-0000-EntropyCalibration2"
 
@@ -90,3 +93,38 @@ def _from_table(text: str, path: Path) -> dict[str, Range]:
 
 def _range(lo: float, hi: float) -> Range:
     return Range(np.asarray(lo), np.asarray(hi))
+
+
+def known_ranges(planned: Planned, path: str | Path) -> dict[str, Range]:
+    """The ranges of a file for the tensors that the plan calibrates.
+
+    A tensor that the file lacks takes the range of one whose values it only moves (Reshape,
+    MaxPool), since another target may have put its grid on the other side of such an op.
+    """
+    wanted = tensors_to_calibrate(planned.plan, planned.view)
+    given = read_ranges(path)
+    found = {t: r for t in wanted if (r := _range_of(planned.view, t, given)) is not None}
+    if not found:
+        raise DataError(
+            f"{str(path)!r} holds no tensor that is calibrated; the plan asks for "
+            f"{', '.join(map(repr, wanted[:3]))}, ..."
+        )
+    return found
+
+
+def _range_of(view: GraphView, tensor: str, given: Mapping[str, Range]) -> Range | None:
+    """The range of ``tensor``, or of what it is a copy of, or of a copy of it."""
+    source: str | None = tensor
+    while source is not None and source not in given:
+        producer = view.producer(source)
+        source = producer.inputs[0] if producer is not None and only_moves(producer.op) else None
+    if source is not None:
+        return given[source]
+    return _copy_below(view, tensor, given)
+
+
+def _copy_below(view: GraphView, tensor: str, given: Mapping[str, Range]) -> Range | None:
+    if tensor in given:
+        return given[tensor]
+    copies = [n.outputs[0] for n in view.consumers(tensor) if only_moves(n.op)]
+    return next((r for t in copies if (r := _copy_below(view, t, given)) is not None), None)

@@ -1,4 +1,4 @@
-"""Checks of what becomes a float16 program, as Core ML's are: rows of :mod:`oq.legal`.
+"""Checks of what becomes a float16 program, as Core ML's are: rows of :mod:`oq.checks.legal`.
 
 Sources: coremltools 9.0, ``converters/mil/mil/passes/defs/optimize_quantization.py`` (sums are
 rescaled so that one operand's scale is 1), ``ops/defs/iOS17/quantization_ops.py``.
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from oq.checks.placement import Found
-from oq.ops import only_moves
-from oq.qdq import constant, dequantized_by, quantizers_of, same_grid, scales
-from oq.view import GraphView
+from oq.model.ops import only_moves
+from oq.model.qdq import constant, dequantized_by, quantizers_of, same_grid, scales
+from oq.model.view import GraphView
+from oq.planning.check import Found
 
 LARGEST = float(np.finfo(np.float16).max)
 SMALLEST = float(np.finfo(np.float16).smallest_normal)

@@ -1,8 +1,8 @@
 """What a target will make of a Q/DQ file, node by node, from the file alone.
 
-The target's own rows are matched to the graph (:func:`oq.plan.claim`), with what DequantizeLinear
-makes of stored codes read as constants, so a pair between two links ends a chain as it does in the
-runtime.  A match runs in integers when
+The target's own rows are matched to the graph (:func:`oq.planning.plan.claim`), with what
+DequantizeLinear makes of stored codes read as constants, so a pair between two links ends a chain
+as it does in the runtime.  A match runs in integers when
 
 * its data inputs come from DequantizeLinear, directly or across ops that only move values,
 * its weight and, where the row says so, its constant operands are stored codes,
@@ -17,12 +17,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from oq.checks.plain import merge_quantizers, read_as_float
-from oq.cost import macs
-from oq.ops import SHAPE_OPS
-from oq.plan import claim, holds_floats, skip_reason
-from oq.predicates import data_inputs, weight_input
-from oq.qdq import (
+from oq.checks.float_view import merge_quantizers, read_as_float
+from oq.model.cost import macs
+from oq.model.operands import data_inputs, weight_input
+from oq.model.ops import SHAPE_OPS
+from oq.model.qdq import (
     DQ,
     PAIR,
     Q,
@@ -33,8 +32,9 @@ from oq.qdq import (
     same_grid,
     stored,
 )
-from oq.target import Match, Output, Place, Target
-from oq.view import GraphView, NodeView
+from oq.model.view import GraphView, NodeView
+from oq.planning.plan import claim, holds_floats, skip_reason
+from oq.planning.target import Match, Output, Place, Target
 
 Runs = Literal["int8", "float"]
 

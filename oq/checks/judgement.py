@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 import onnx
 
 from oq.checks.forecast import Forecast, forecast
+from oq.checks.legal import check
 from oq.checks.subgraphs import bodies
 from oq.errors import ModelError
-from oq.graph import Graph
-from oq.legal import Finding, check
+from oq.model.graph import Graph
+from oq.model.view import GraphView
+from oq.planning.check import Finding
+from oq.planning.target import Target
 from oq.prepare.infer_types import infer_types, infer_with_onnx
 from oq.prepare.order import QUANTIZED
-from oq.target import Target
-from oq.view import GraphView
 
 OUTERMOST = frozenset({"output-is-float"})
 """Checks about the outputs of the model, which those of a body are not."""

@@ -1,15 +1,15 @@
 """Why a kernel runs in float although its neighbourhood is quantized: facts of the runtimes.
 
 Each looks at one match in a Q/DQ graph and returns None or a sentence; the counterpart of
-:mod:`oq.predicates`, which looks at float graphs before anything is placed.
+:mod:`oq.planning.predicates`, which looks at float graphs before anything is placed.
 """
 
 import numpy as np
 
-from oq.predicates import added_row, bias_input, data_inputs, weight_input
-from oq.qdq import Q, codes_dtype, constant, dequantized_by, stored
-from oq.target import Place
-from oq.view import GraphView, NodeView
+from oq.model.operands import added_row, bias_input, data_inputs, weight_input
+from oq.model.qdq import Q, codes_dtype, constant, dequantized_by, stored
+from oq.model.view import GraphView, NodeView
+from oq.planning.target import Place
 
 
 def clamp_is_not_the_grid(place: Place) -> str | None:

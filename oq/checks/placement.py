@@ -1,12 +1,13 @@
 """Checks of where the pairs stand: graphs that load and compute, and run slower or otherwise than
-they say.  Rows of :mod:`oq.legal`; sources are the targets' pages named there and in each row.
+they say.  Rows of :mod:`oq.checks.legal`; sources are the targets' pages named there and in each
+row.
 """
 
 from collections.abc import Iterator
 
-from oq.ops import has_weight
-from oq.predicates import weight_input
-from oq.qdq import (
+from oq.model.operands import weight_input
+from oq.model.ops import has_weight
+from oq.model.qdq import (
     DQ,
     PAIR,
     Q,
@@ -21,10 +22,8 @@ from oq.qdq import (
     same_grid,
     stored,
 )
-from oq.view import GraphView, NodeView
-
-Found = tuple[str, str]
-"""A node's name and what is wrong there."""
+from oq.model.view import GraphView, NodeView
+from oq.planning.check import Found
 
 SHARED = frozenset({"Gather", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 """Ops across which onnxruntime moves a pair (QDQPropagationTransformer)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from oq.protos import bodies_of, captured_by
+from oq.model.bodies import bodies_of, captured_by
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def calibrate(
     An interrupted run goes on where it stopped; --merge joins caches made apart.
     """
     from oq.calibration.cache import merge_caches, save_cache
-    from oq.files import check_writable
+    from oq.model.files import check_writable
 
     check_writable(cache)
     if merge:

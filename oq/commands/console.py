@@ -15,7 +15,7 @@ import typer
 def say(value: Any, lines: Iterable[str], as_json: bool) -> None:
     """Print ``value`` as JSON, or ``lines``."""
     if as_json:
-        from oq.report import to_json
+        from oq.wording import to_json
 
         print(json.dumps(to_json(value), indent=2))
         return

@@ -8,7 +8,7 @@ import typer
 from oq.errors import OptionError
 
 if TYPE_CHECKING:
-    from oq.overrides import Layer, Mode
+    from oq.planning.overrides import Layer, Mode
 
 ModelArg = Annotated[Path, typer.Argument(metavar="MODEL.onnx", show_default=False)]
 TargetOpt = Annotated[str, typer.Option("--target", "-t", help="what it is for: see oq targets")]
@@ -134,8 +134,8 @@ def with_config(flags: dict[str, Any], path: Path | None, context: typer.Context
     Raises:
         OptionError: the file cannot be used, or neither says what the target is.
     """
-    from oq import registry
     from oq.config import read_config
+    from oq.planning import registry
 
     written = {} if path is None else read_config(path)
     for name, value in written.items():
@@ -185,14 +185,14 @@ def read_settings(pairs: list[str] | None) -> dict[str, Any]:
 
 def read_layers(texts: list[str] | None) -> "tuple[Layer, ...]":
     """``GLOB:key=value[,key=value]``, one per layer."""
-    from oq.overrides import parse_layer
+    from oq.planning.overrides import parse_layer
 
     return tuple(parse_layer(text) for text in texts or ())
 
 
 def read_mode(name: str) -> "Mode":
     """One of the three ways to quantize."""
-    from oq.overrides import MODES
+    from oq.planning.overrides import MODES
 
     found = next((m for m in MODES if m == name), None)
     if found is None:

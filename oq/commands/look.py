@@ -34,7 +34,7 @@ def plan(
 ) -> None:
     """Show what would be quantized, and why; needs no data."""
     from oq import pipeline
-    from oq.explain import plan_lines
+    from oq.planning.explain import plan_lines
 
     wishes: dict[str, Any] = {
         "keep_float": tuple(keep_float or ()),
@@ -58,7 +58,7 @@ def check(
     Says which nodes will run in int8, and why the others will not; exits with 1 on errors.
     """
     from oq import pipeline
-    from oq.checks.outlook import judgement_lines
+    from oq.checks.describe import judgement_lines
 
     found = pipeline.judge(model, target, settings=read_settings(settings))
     say(found, judgement_lines(found), as_json)
@@ -77,7 +77,7 @@ def calibrators(as_json: JsonOpt = False) -> None:
 
 
 def _list(kind: str, as_json: bool) -> None:
-    from oq import registry
+    from oq.planning import registry
 
     found = {name: registry.summary(kind, name) for name in registry.names(kind)}
     say(found, _columns(found), as_json)

@@ -46,7 +46,7 @@ def config(
     """Check a config file, or write a commented one with --init."""
     from oq.config import plain_options, read_config, template, write_config
     from oq.errors import OptionError
-    from oq.files import check_writable, write_text
+    from oq.model.files import check_writable, write_text
 
     if init:
         made = Path("quant.yaml") if path is None else path

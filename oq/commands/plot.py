@@ -22,15 +22,15 @@ def plot(
     """Draw one chart of a report (--report) as a picture."""
     import difflib
 
-    from oq.files import check_writable
-    from oq.page.read import read_pictures
-    from oq.plot import (
+    from oq.model.files import check_writable
+    from oq.page.plot import (
         draw_activation,
         draw_layer_errors,
         draw_ranking,
         draw_weight,
         require_matplotlib,
     )
+    from oq.page.read_report import read_pictures
 
     if output.suffix.lower() not in ENDINGS:
         raise OptionError(f"cannot write {str(output)!r}: expected {' or '.join(ENDINGS)}")

@@ -55,7 +55,7 @@ def sensitivity(
     _check(output, (".csv", ".json"))
     _check(plot, (".png", ".svg", ".pdf"))
     if plot is not None:
-        from oq.plot import draw_ranking, require_matplotlib
+        from oq.page.plot import draw_ranking, require_matplotlib
 
         require_matplotlib()
     with show_progress() as watch:
@@ -86,7 +86,7 @@ def sensitivity(
 
 
 def _check(path: Path | None, endings: tuple[str, ...]) -> None:
-    from oq.files import check_writable
+    from oq.model.files import check_writable
 
     if path is None:
         return

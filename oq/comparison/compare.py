@@ -1,9 +1,9 @@
 """Float model against quantized model: errors, accuracy, kernels, latency.
 
 Everything streams: one batch through the float model and through both readings of the quantized
-one, folded into running sums.  The literal reading (:mod:`oq.session`) and the float reference are
-onnxruntime's; the deployed reading, the kernels and the latency are those of an engine
-(:mod:`oq.engine`).
+one, folded into running sums.  The literal reading (:mod:`oq.model.session`) and the float
+reference are onnxruntime's; the deployed reading, the kernels and the latency are those of an
+engine (:mod:`oq.engines.engine`).
 """
 
 import time
@@ -24,10 +24,10 @@ from oq.comparison.deviation import (
 )
 from oq.comparison.layers import LayerError
 from oq.comparison.metrics import Figure, Metric, Score
-from oq.engine import DEFAULT, Engine, Kernels, Loaded, find_engine
+from oq.engines.engine import DEFAULT, Engine, Kernels, Loaded, find_engine
 from oq.errors import DataError
-from oq.session import Session, Settings
-from oq.spec import Array, Batch
+from oq.model.session import Session, Settings
+from oq.numerics.values import Array, Batch
 
 LATENCY_SECONDS = 1.0
 DIFFER_DB = 3.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from oq.spec import Array
+from oq.numerics.values import Array
 
 
 @dataclass(frozen=True, slots=True)

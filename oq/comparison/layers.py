@@ -1,13 +1,13 @@
 """Where the error is made: every tensor that a float model and its quantized version share.
 
-Tensors are matched by name (:mod:`oq.comparison.shared`), so files of any tool are judged as far as
-they keep names.  With f the float model's value of a tensor and q the quantized model's (literal
-reading),
+Tensors are matched by name (:mod:`oq.comparison.shared_tensors`), so files of any tool are judged
+as far as they keep names.  With f the float model's value of a tensor and q the quantized model's
+(literal reading),
 
     SQNR = 10 log10(sum f^2 / sum (f - q)^2)
 
-holds all error made up to there; :mod:`oq.comparison.shares` says what the tensor's own layer adds,
-and what share of the output error that is.
+holds all error made up to there; :mod:`oq.comparison.error_shares` says what the tensor's own layer
+adds, and what share of the output error that is.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,13 +17,13 @@ import numpy as np
 import onnx
 
 from oq.comparison.deviation import sqnr_db
-from oq.comparison.shared import Shared, run_both, shared_tensors
-from oq.comparison.shares import estimate_shares, take_few
+from oq.comparison.error_shares import estimate_shares, take_few
+from oq.comparison.shared_tensors import Shared, run_both, shared_tensors
 from oq.errors import DataError
-from oq.graph import Graph
-from oq.session import infer
-from oq.spec import FLOAT_DTYPES, Array, Batch, TensorInfo
-from oq.view import GraphView
+from oq.model.graph import Graph
+from oq.model.session import infer
+from oq.model.view import GraphView
+from oq.numerics.values import FLOAT_DTYPES, Array, Batch, TensorInfo
 
 Batches = Callable[[], Iterable[Batch]]
 """Gives the same batches each time it is called."""

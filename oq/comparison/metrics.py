@@ -24,7 +24,7 @@ import numpy as np
 from oq.comparison.deviation import Classification, Sums, Votes, is_classifier
 from oq.errors import DataError, OptionError
 from oq.imports import current_folder_importable
-from oq.spec import Array
+from oq.numerics.values import Array
 
 Outputs = Mapping[str, Array]
 Value = float | tuple[float, float]

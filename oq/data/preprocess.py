@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from oq.errors import OptionError, one_line
-from oq.spec import Array
+from oq.numerics.values import Array
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "colour": ("rgb", "bgr", "gray"),

@@ -12,7 +12,7 @@ from oq.data.sources.fit import fixed_batch
 from oq.data.sources.fitted import Fitted
 from oq.data.sources.streams import Chosen, Items, Picks, Rows
 from oq.errors import DataError, OptionError
-from oq.spec import FLOAT_DTYPES, Array, Batch, TensorInfo
+from oq.numerics.values import FLOAT_DTYPES, Array, Batch, TensorInfo
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from oq.data.sources.npz import open_npz, open_npz_folder
 from oq.data.sources.streams import Chosen, Items, Rows
 from oq.data.sources.testsets import find_sets, stream_sets
 from oq.errors import DataError, OptionError
-from oq.spec import TensorInfo
+from oq.numerics.values import TensorInfo
 
 __all__ = [
     "Fitted",

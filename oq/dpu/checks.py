@@ -1,4 +1,4 @@
-"""What a DPU demands of a Q/DQ file, whoever made it: rows for :mod:`oq.legal`.
+"""What a DPU demands of a Q/DQ file, whoever made it: the rows of target ``dpu``.
 
 Codes may be int8 around 0, or uint8 around 128, the same codes in Quark's legacy form; a bias may
 be int32 as well.
@@ -7,13 +7,13 @@ be int32 as well.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from oq.checks.placement import Found
 from oq.dpu.places import FUSED, find_places, is_fused
 from oq.dpu.positions import LAYERS, breaches
 from oq.dpu.scales import position_of
-from oq.predicates import weight_input
-from oq.qdq import before_pair, constant, dequantized_by, pairs, quantizers_of, scales
-from oq.view import GraphView, NodeView
+from oq.model.operands import weight_input
+from oq.model.qdq import before_pair, constant, dequantized_by, pairs, quantizers_of, scales
+from oq.model.view import GraphView, NodeView
+from oq.planning.check import Check, Found
 
 CODES: Mapping[str, int] = {"int8": 0, "uint8": 128, "int32": 0}
 """Type of the codes -> the zero point it must have."""
@@ -67,6 +67,16 @@ def split_kernel(view: GraphView) -> Iterator[Found]:
         alone = all(view.edges(t) == 1 for t in (source, dq.inputs[0], node.inputs[0]))
         if alone and is_fused(view, node) and _reads_codes(view, above):
             yield node.name, f"a Q/DQ pair stands between {above.op} {above.name!r} and it"
+
+
+CHECKS = (
+    Check("power-of-two", "error", not_power_of_two, "use the nearest power of two"),
+    Check("one-scale", "error", several_scales, "quantize per tensor"),
+    Check("int8-symmetric", "error", not_int8, "use int8 with zero point 0"),
+    Check("positions", "error", illegal_positions, "move the scales (see oq quantize -t dpu)"),
+    Check("kernel-is-whole", "warning", split_kernel, "put the pair behind the activation"),
+)
+"""The rows of target ``dpu``."""
 
 
 @dataclass(slots=True)

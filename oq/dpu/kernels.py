@@ -9,7 +9,7 @@ node is not one the DPU runs; it is then computed in float.  With ``x_i`` codes 
     Add          sum_i floor(4 x_i / 2**(p_i - min p)): two guard bits
     Sub Max Min  the same with seven guard bits
     Mul          the exact product
-    means        sum(x) * N / 2**M (:mod:`oq.dpu.factors`)
+    means        sum(x) * N / 2**M (:mod:`oq.dpu.mean_factors`)
     HardSigmoid  max(0, 2731 x + 3 * 2731 * 2**p) at position 14 + p
     HardSwish    x * h, with h the HardSigmoid of x rounded to position 7
 """
@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from oq.dpu.exact import Arithmetic, Exact, floored, hold, rounded, scaled
-from oq.dpu.factors import LARGEST_SIDE, mean_factors, mean_gain
+from oq.dpu.fixed_point import Arithmetic, Exact, floored, hold, rounded, scaled
+from oq.dpu.mean_factors import LARGEST_SIDE, mean_factors, mean_gain
 from oq.dpu.windows import convolve, scatter, window_sums, windows_of
-from oq.spec import Array
+from oq.numerics.values import Array
 
 SLOPE_BITS = 8
 SIXTH, SIXTH_BITS = 2731, 14

@@ -14,10 +14,10 @@ from oq.dpu.places import Place, find_places
 from oq.dpu.positions import ALIGNED, breaches, floors
 from oq.dpu.scales import position_of
 from oq.errors import ModelError
-from oq.grid import Grid
-from oq.spec import Plan, Site, SiteKey, key
-from oq.target import Grids, Legalized
-from oq.view import GraphView
+from oq.model.view import GraphView
+from oq.numerics.grid import Grid
+from oq.planning.spec import Plan, Site, SiteKey, key
+from oq.planning.target import Grids, Legalized
 
 ROUNDS = 50
 """Repairs make grids coarser, so few rounds settle them; more mean that two demands conflict."""

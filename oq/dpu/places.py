@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from oq.dpu.kernels import is_hard_sigmoid
-from oq.ops import facts
-from oq.predicates import bias_input, clip_bounds, data_inputs, weight_input
-from oq.qdq import past_pair
-from oq.view import GraphView, NodeView
+from oq.model.operands import bias_input, clip_bounds, data_inputs, weight_input
+from oq.model.ops import facts
+from oq.model.qdq import past_pair
+from oq.model.view import GraphView, NodeView
 
 SLOPED = frozenset({"LeakyRelu", "PRelu"})
 FUSED = frozenset({"Clip", "Relu", *SLOPED})

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from oq.spec import Array
+from oq.numerics.values import Array
 
 
 def position_of(scale: Array) -> int | None:

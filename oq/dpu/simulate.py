@@ -1,6 +1,6 @@
 """Run a Q/DQ graph as the DPU would: in integers, with its shifts and its rounding.
 
-Every DequantizeLinear makes codes into :class:`~oq.dpu.exact.Exact` values, kernels
+Every DequantizeLinear makes codes into :class:`~oq.dpu.fixed_point.Exact` values, kernels
 (:mod:`oq.dpu.kernels`) compute on those without rounding, and the QuantizeLinear that ends a
 kernel rounds once, as the hardware does.  Ops that only move values move codes.  What is left
 (Softmax, LayerNormalization, ...) would run on the CPU: onnxruntime computes it in float from the
@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import onnx
 
-from oq.dpu.exact import DPU, Arithmetic, Exact, hold, rounded
+from oq.dpu.fixed_point import DPU, Arithmetic, Exact, hold, rounded
 from oq.dpu.kernels import KERNELS, Call, Value
 from oq.dpu.scales import position_of
 from oq.errors import ModelError
-from oq.graph import Graph
-from oq.ops import SHAPE_OPS, only_moves
-from oq.predicates import weight_input
-from oq.protos import make_piece
-from oq.session import Session, Settings
-from oq.spec import Array
-from oq.view import GraphView, NodeView
+from oq.model.bodies import make_piece
+from oq.model.graph import Graph
+from oq.model.operands import weight_input
+from oq.model.ops import SHAPE_OPS, only_moves
+from oq.model.session import Session, Settings
+from oq.model.view import GraphView, NodeView
+from oq.numerics.values import Array
 
 NO_KERNEL = "the DPU has no kernel for {op}"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from oq.spec import Array
+from oq.numerics.values import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from typing import cast
 import onnx
 
 from oq.dpu.simulate import Simulator
-from oq.engine import Engine, Kernels, Loaded
-from oq.session import Settings
+from oq.engines.engine import Engine, Kernels, Loaded
+from oq.model.session import Settings
 
 
 def load(model: onnx.ModelProto, _settings: Settings) -> Simulator:

@@ -1,10 +1,10 @@
-"""onnxruntime as the engine: the deployed reading of :mod:`oq.session`."""
+"""onnxruntime as the engine: the deployed reading of :mod:`oq.model.session`."""
 
 import onnx
 
-from oq.engine import Engine, Kernels
-from oq.ops import FLOAT_KERNELS, INTEGER_KERNELS
-from oq.session import Session, optimized_ops
+from oq.engines.engine import Engine, Kernels
+from oq.model.ops import FLOAT_KERNELS, INTEGER_KERNELS
+from oq.model.session import Session, optimized_ops
 
 
 def count_kernels(model: onnx.ModelProto) -> Kernels:

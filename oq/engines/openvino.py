@@ -17,11 +17,11 @@ from typing import Any, cast
 
 import onnx
 
-from oq.engine import Engine, Kernels
+from oq.engines.engine import Engine, Kernels
 from oq.errors import DataError, MissingExtra, ModelError, OptionError, one_line
-from oq.files import loadable
-from oq.session import Settings
-from oq.spec import Array
+from oq.model.files import loadable
+from oq.model.session import Settings
+from oq.numerics.values import Array
 
 FEATURE = "--engine openvino"
 

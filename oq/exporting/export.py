@@ -19,9 +19,9 @@ import onnx
 from oq.errors import MissingExtra, ModelError, OptionError
 from oq.exporting.factory import Source, build, describe
 from oq.exporting.trace import evaluating, quiet, trace
-from oq.files import load_model
 from oq.imports import current_folder_importable
-from oq.spec import Array, Shape, TensorInfo
+from oq.model.files import load_model
+from oq.numerics.values import Array, Shape, TensorInfo
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -272,7 +272,7 @@ def _compare(source: Source, path: Path, report: ExportReport) -> Iterator[Compa
     import torch
     from torch.utils import _pytree
 
-    from oq.session import run
+    from oq.model.session import run
 
     tensors = (*source.args, *source.kwargs.values())
     if len(tensors) != len(report.inputs):

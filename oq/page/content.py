@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from oq.comparison.compare import Verification
-from oq.legal import Finding
+from oq.planning.check import Finding
 from oq.ranking.rank import Ranking
 from oq.refine.outcome import Outcome
 

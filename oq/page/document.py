@@ -5,11 +5,10 @@ import math
 from collections.abc import Iterable
 
 from oq.comparison.compare import Verification
-from oq.engine import DEFAULT
+from oq.engines.engine import DEFAULT
 from oq.page.content import Story
-from oq.page.each import draw_layers, targets_of
 from oq.page.errors import draw_errors
-from oq.page.parts import (
+from oq.page.html import (
     fold,
     heading,
     items,
@@ -18,12 +17,13 @@ from oq.page.parts import (
     table,
     tile,
 )
-from oq.page.strip import WORDS, cell, draw_strip
+from oq.page.layers import draw_layers, targets_of
+from oq.page.overview import WORDS, cell, draw_strip
+from oq.page.story import layer_counts
 from oq.page.style import STYLE
 from oq.page.svg import escape, many, short
-from oq.page.tell import layer_counts
 from oq.refine.outcome import Outcome
-from oq.report import to_json
+from oq.wording import to_json
 
 NATIVE = "ort"
 """The target that onnxruntime itself is."""

@@ -4,9 +4,9 @@ import math
 
 from oq.page.bars import Bar, draw_bars
 from oq.page.content import Story
-from oq.page.course import draw_course
-from oq.page.each import owners, targets_of
-from oq.page.parts import card, fold, items, section, table
+from oq.page.error_path import draw_course
+from oq.page.html import card, fold, items, section, table
+from oq.page.layers import owners, targets_of
 from oq.page.svg import short
 from oq.ranking.rank import Ranking, Sensitivity
 

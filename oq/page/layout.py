@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from oq.checks.forecast import Fate, Forecast
-from oq.ops import SHAPE_OPS, anchor, only_moves
+from oq.model.ops import SHAPE_OPS, anchor, only_moves
+from oq.model.view import GraphView
 from oq.page.content import Edge, Layer, Runs
 from oq.page.places import Place
-from oq.spec import Group, Skip
-from oq.view import GraphView
+from oq.planning.spec import Group, Skip
 
 
 def fates_of(found: Forecast) -> tuple[tuple[Group, ...], tuple[Skip, ...]]:

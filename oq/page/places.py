@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from oq.grid import Grid, dequantize
-from oq.ops import facts
-from oq.qdq import DQ, PAIR, Q, codes_dtype, constant
-from oq.solve import Solution
-from oq.spec import Array, Own, Plan, QType, Role, key
-from oq.view import GraphView, NodeView
+from oq.emission.solve import Solution
+from oq.model.ops import facts
+from oq.model.qdq import DQ, PAIR, Q, codes_dtype, constant
+from oq.model.view import GraphView, NodeView
+from oq.numerics.grid import Grid, dequantize
+from oq.numerics.values import Array, QType
+from oq.planning.spec import Own, Plan, Role, key
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oq.errors import OptionError
-from oq.files import check_writable, write_text
+from oq.model.files import check_writable, write_text
 from oq.page.content import Evidence, Story
 from oq.page.document import write_page
-from oq.page.tell import tell_run
+from oq.page.story import run_story
 from oq.ranking.rank import Ranking
 from oq.ranking.table import read_ranking
-from oq.report import Report, to_json
+from oq.reporting.report import Report
+from oq.wording import to_json
 
 ENDINGS = (".html", ".json")
 
@@ -40,7 +41,7 @@ class Pending:
 
     def write(self, report: Report) -> None:
         """The page of ``report``."""
-        self.wanted.write(tell_run(report, self.evidence, self.wanted.ranking))
+        self.wanted.write(run_story(report, self.evidence, self.wanted.ranking))
 
 
 def want_page(path: str | Path | None, ranking: str | Path | None) -> Wanted | None:

@@ -7,8 +7,8 @@ times as long on a block of two layers.  A bias with two axes does not fit that 
 onnxruntime 1.31), and MatMul keeps its integer kernel.
 """
 
-from oq.graph import Graph
-from oq.predicates import added_row
+from oq.model.graph import Graph
+from oq.model.operands import added_row
 from oq.prepare.outcome import Outcome
 
 

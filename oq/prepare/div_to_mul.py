@@ -7,9 +7,9 @@ One that reads a graph input stays: it prepares the data, in float.
 
 import numpy as np
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.model.view import GraphView, NodeView
 from oq.prepare.outcome import Outcome
-from oq.view import GraphView, NodeView
 
 
 def div_to_mul(graph: Graph) -> Outcome:

@@ -1,9 +1,9 @@
 """``y = f(x) = x``: Identity, Dropout at inference, Pad by zero."""
 
 from oq.errors import ModelError
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.model.view import GraphView, NodeView
 from oq.prepare.outcome import Outcome
-from oq.view import GraphView, NodeView
 
 
 def drop_noops(graph: Graph) -> Outcome:

@@ -7,10 +7,10 @@ Caffe writes normalization as two layers, BatchNorm and Scale, and its converter
 
 import numpy as np
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.model.view import GraphView, NodeView
+from oq.numerics.values import Array
 from oq.prepare.outcome import Outcome
-from oq.spec import Array
-from oq.view import GraphView, NodeView
 
 
 def fold_affine(graph: Graph) -> Outcome:

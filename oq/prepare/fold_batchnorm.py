@@ -11,10 +11,10 @@ taken from the weights that really multiply.
 
 import numpy as np
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.model.view import GraphView, NodeView
+from oq.numerics.values import Array
 from oq.prepare.outcome import Outcome
-from oq.spec import Array
-from oq.view import GraphView, NodeView
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 

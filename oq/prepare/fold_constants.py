@@ -4,9 +4,9 @@ Covers Constant nodes, the Shape/Gather/Concat chains of the TorchScript exporte
 static, weight transposes and casts.  The evaluation is onnx-graphsurgeon's.
 """
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.model.session import quietly
 from oq.prepare.outcome import Outcome
-from oq.session import quietly
 
 
 def fold_constants(graph: Graph) -> Outcome:

@@ -5,11 +5,11 @@ A Pad between a QuantizeLinear and a Conv would split the integer kernel.
 
 import numpy as np
 
-from oq.graph import Graph
-from oq.predicates import pads_by_size
+from oq.model.graph import Graph
+from oq.model.operands import pads_by_size
+from oq.model.view import GraphView, NodeView
+from oq.numerics.values import Array
 from oq.prepare.outcome import Outcome
-from oq.spec import Array
-from oq.view import GraphView, NodeView
 
 
 def fold_pad(graph: Graph) -> Outcome:

@@ -4,7 +4,7 @@ Another function: it differs from the sigmoid by up to 0.075, and a SiLU becomes
 on request; a model that was not trained with it loses accuracy.
 """
 
-from oq.graph import Graph
+from oq.model.graph import Graph
 from oq.prepare.outcome import Outcome
 
 

@@ -5,10 +5,11 @@ A tensor without a known type cannot be planned for, and leaving it out would be
 
 import onnx
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.model.proto_fields import read_type
+from oq.model.session import infer
+from oq.numerics.values import TensorInfo
 from oq.prepare.outcome import Outcome
-from oq.session import infer
-from oq.spec import TensorInfo
 
 SMALL = 1024
 """Bytes of a constant whose values may say something about a shape."""
@@ -49,17 +50,3 @@ def _without_weights(graph: Graph) -> onnx.ModelProto:
         if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.raw_data) > SMALL:
             tensor.ClearField("raw_data")
     return model
-
-
-def read_type(value: onnx.ValueInfoProto) -> TensorInfo:
-    """What ``value`` declares; no dtype where it is not a tensor or declares none."""
-    kind = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or not kind.elem_type:
-        return TensorInfo(value.name, None, None)
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
-    if not kind.HasField("shape"):
-        return TensorInfo(value.name, dtype, None)
-    shape = tuple(
-        d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.shape.dim
-    )
-    return TensorInfo(value.name, dtype, shape)

@@ -18,12 +18,12 @@ half a step to be rounded, which the DPU always rounds up.
 
 import numpy as np
 
-from oq.graph import Graph
-from oq.ops import BOUNDED
+from oq.model.graph import Graph
+from oq.model.ops import BOUNDED
+from oq.model.view import GraphView, NodeView
+from oq.numerics.values import Array
+from oq.numerics.weights import channel_reach
 from oq.prepare.outcome import Outcome
-from oq.spec import Array
-from oq.view import GraphView, NodeView
-from oq.weights import channel_reach
 
 ODD = np.asarray([63, 31, 15, 7, 3, 3, 1]) / 64
 """A scale for each k = 0 .. 6, about 2**-k."""

@@ -4,9 +4,9 @@ torch's AdaptiveAvgPool2d(1) and ``x.mean((2, 3))`` arrive as ReduceMean, for wh
 integer kernel; with keepdims = 0 a Flatten follows, since (N, C, 1, 1) -> (N, C).
 """
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.model.view import GraphView, NodeView
 from oq.prepare.outcome import Outcome
-from oq.view import GraphView, NodeView
 
 
 def mean_to_pool(graph: Graph) -> Outcome:

@@ -11,9 +11,9 @@ structure) they take the model from 0.48 to 0.31 of float's time in one thread, 
 
 import numpy as np
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.model.view import GraphView, NodeView
 from oq.prepare.outcome import Outcome
-from oq.view import GraphView, NodeView
 
 
 def norm_to_conv(graph: Graph) -> Outcome:

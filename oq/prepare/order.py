@@ -12,7 +12,7 @@ import onnx
 from onnx import inliner
 
 from oq.errors import ModelError
-from oq.graph import Graph
+from oq.model.graph import Graph
 from oq.prepare.bias_as_matrix import bias_as_matrix
 from oq.prepare.div_to_mul import div_to_mul
 from oq.prepare.drop_noops import drop_noops

@@ -10,10 +10,10 @@ is float, and the layer that ends a graph or feeds a Gelu runs in float.
 
 import numpy as np
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.model.view import GraphView, NodeView
+from oq.numerics.values import Array
 from oq.prepare.outcome import Outcome
-from oq.spec import Array
-from oq.view import GraphView, NodeView
 
 
 def plain_gemm(graph: Graph) -> Outcome:

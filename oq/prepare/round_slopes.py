@@ -6,7 +6,7 @@ calibration, so that every range is measured with the slope that will run.
 
 from collections.abc import Callable
 
-from oq.graph import Graph
+from oq.model.graph import Graph
 from oq.prepare.outcome import Outcome
 
 EDGE = 26

@@ -12,10 +12,10 @@ channels and the detour's does not, so wide shortcuts are left alone.
 
 import numpy as np
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.model.view import GraphView, NodeView
+from oq.numerics.values import Array
 from oq.prepare.outcome import Outcome
-from oq.spec import Array
-from oq.view import GraphView, NodeView
 
 MOST_CHANNELS = 128
 """Of x.  Measured on x86 with VNNI: an int8 1x1 convolution takes about C / 150 ns per value, and

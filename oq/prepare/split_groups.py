@@ -9,9 +9,9 @@ reads y goes into every branch, so that each stays one kernel.
 
 import numpy as np
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.model.view import GraphView, NodeView
 from oq.prepare.outcome import Outcome
-from oq.view import GraphView, NodeView
 
 FUSED = frozenset({"Clip", "LeakyRelu", "Relu"})
 """What the branches take along."""

@@ -5,9 +5,9 @@ A mean of means over windows of one size that tile the image is the mean of all.
 square one that leaves 512 or fewer: the rounding behind it is averaged out by the second pool.
 """
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.model.view import GraphView, NodeView
 from oq.prepare.outcome import Outcome
-from oq.view import GraphView, NodeView
 
 LARGEST = 512
 """Values of a window."""

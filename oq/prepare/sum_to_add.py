@@ -3,7 +3,7 @@
 Targets have kernels for Add, and none for Sum.
 """
 
-from oq.graph import Graph
+from oq.model.graph import Graph
 from oq.prepare.outcome import Outcome
 
 

@@ -9,11 +9,11 @@ The sums are the same.
 
 import numpy as np
 
-from oq.graph import Graph
-from oq.predicates import weight_input
+from oq.model.first_layer import comes_in_float, stays_float
+from oq.model.graph import Graph
+from oq.model.operands import weight_input
+from oq.model.view import GraphView, NodeView
 from oq.prepare.outcome import Outcome
-from oq.speed import comes_in_float, stays_float
-from oq.view import GraphView, NodeView
 
 CHANNELS = 4
 WIDEST = {1: 3, 2: 3, 3: 5}

@@ -7,9 +7,9 @@ there.  A node with ``auto_pad`` keeps it, and gets no pads.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.model.view import GraphView, NodeView
 from oq.prepare.outcome import Outcome
-from oq.view import GraphView, NodeView
 
 Default = Callable[[int], Any]
 """Number of spatial axes -> the value ONNX assumes."""

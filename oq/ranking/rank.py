@@ -19,28 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from oq.calibration.measure import Job
+from oq.data.samples import BATCH, open_samples
 from oq.errors import ModelError
-from oq.ops import anchor, only_moves
-from oq.overrides import Choice, Layer, Mode, Wishes, make_wishes
+from oq.exporting.load import Model, load
+from oq.model.ops import anchor, only_moves
+from oq.model.session import Settings
+from oq.model.view import GraphView
 from oq.parallel import cores
+from oq.planning.overrides import Choice, Layer, Mode, Wishes, make_wishes
+from oq.planning.setup import choose_target, decide, make_methods, needs_of, plan_model
+from oq.planning.spec import Group, Plan, Site, SiteKey, key
+from oq.planning.target import Target
 from oq.progress import Watch
 from oq.ranking.variants import Bench, Effect, Part, Variant, open_bench
-from oq.ready import (
-    BATCH,
-    Model,
-    choose_target,
-    decide,
-    load,
-    make_methods,
-    make_ready,
-    needs_of,
-    open_samples,
-)
-from oq.refine.settle import Settler
-from oq.session import Settings
-from oq.spec import Group, Plan, Site, SiteKey, key
-from oq.target import Target
-from oq.view import GraphView
+from oq.refine.recalibrate import Recalibration
 
 SAMPLES = 64
 
@@ -151,19 +143,19 @@ def sensitivity(
     source = open_samples(loaded, data, preprocess, None, seed)
     if samples is not None and (source.count is None or source.count > samples):
         source = open_samples(loaded, data, preprocess, samples, seed)
-    ready = make_ready(loaded, profile, wishes)
-    kernels = find_candidates(ready.plan, ready.view)
+    planned = plan_model(loaded, profile, wishes)
+    kernels = find_candidates(planned.plan, planned.view)
     if not kernels:
         raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
-    job = Job(ready.model, ready.view, needs_of(ready, methods), None, Settings())
+    job = Job(planned.model, planned.view, needs_of(planned, methods), None, Settings())
     how = profile.weight_range if weights is None else weights
-    settler = Settler(ready, methods, job, {}, how, calibrator is not None)
-    measured = settler.measure(source, None)
-    solution = settler.solve(measured.statistics)
-    layout = Layout(ready.view, profile, ready.plan, wishes)
+    recalibration = Recalibration(planned, methods, job, {}, how, calibrator is not None)
+    measured = recalibration.measure(source, None)
+    solution = recalibration.solve(measured.statistics)
+    layout = Layout(planned.view, profile, planned.plan, wishes)
     processes = jobs if jobs > 0 else cores()
     batches = source.batches(batch_size)
-    with open_bench(ready.model, ready.plan, solution, batches, processes) as bench:
+    with open_bench(planned.model, planned.plan, solution, batches, processes) as bench:
         whole, rows, kept = rank(bench, layout, kernels, watch)
     name = str(model) if isinstance(model, str | Path) else loaded.graph.name
     error, agreement = decibels(whole.error), whole.agreement

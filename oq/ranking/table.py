@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from oq.errors import OptionError
-from oq.files import write_text
+from oq.model.files import write_text
 from oq.ranking.rank import Kept, Ranking, Sensitivity
-from oq.report import cut, db, to_json
+from oq.wording import cut, db, to_json
 
 LISTED = 20
 NAME = 30

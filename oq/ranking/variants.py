@@ -23,15 +23,16 @@ import numpy as np
 import onnx
 
 from oq.comparison.deviation import Noise, Votes, is_classifier
-from oq.emit import emit
+from oq.emission.emit import emit
+from oq.emission.solve import Solution
 from oq.errors import DataError
-from oq.files import load_model, model_bytes, save_model
-from oq.graph import Graph
-from oq.grid import Grid, fit
-from oq.session import SERIAL, Session, custom_ops, expose, use_custom_ops
-from oq.solve import Solution
-from oq.spec import Array, Batch, Own, Plan, Range, Site, SiteKey, key
-from oq.zero_points import is_carried
+from oq.model.files import load_model, model_bytes, save_model
+from oq.model.graph import Graph
+from oq.model.session import SERIAL, Session, custom_ops, expose, use_custom_ops
+from oq.numerics.grid import Grid, fit
+from oq.numerics.values import Array, Batch, Range
+from oq.planning.spec import Own, Plan, Site, SiteKey, key
+from oq.planning.zero_points import is_carried
 
 TASK_VARIANTS = 8
 """Variants evaluated side by side, which share the float model's runs."""

@@ -13,12 +13,11 @@ there comes from BatchNorm's statistics, here it is the least value over the cal
 
 import numpy as np
 
-from oq.refine.chains import find_chains, input_sums
-from oq.refine.channels import channel_extremes
+from oq.numerics.values import Array
+from oq.refine.channel_statistics import channel_extremes
 from oq.refine.equalize import all_samples
-from oq.refine.step import Change
-from oq.refine.subject import Subject
-from oq.spec import Array
+from oq.refine.layer_pairs import find_chains, input_sums
+from oq.refine.subject import Change, Subject
 
 
 def absorb(subject: Subject) -> Change:

@@ -1,6 +1,6 @@
 """Learned rounding: each weight takes the one of its two neighbouring codes that serves best.
 
-A weight between codes n and n + 1 (refitted, :mod:`oq.refine.refit`) becomes ``(n + h(v)) * scale``
+A weight between codes n and n + 1 (refitted, :mod:`oq.refine.gptaq`) becomes ``(n + h(v)) * scale``
 with ``h(v) = clip(1.2 sigmoid(v) - 0.1, 0, 1)``; gradient descent on v minimizes, per output
 channel,
 
@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 
 from oq.errors import MissingExtra
-from oq.refine.feedback import round_layers
-from oq.refine.step import Change
-from oq.refine.subject import Subject
-from oq.spec import Array
+from oq.numerics.values import Array
+from oq.refine.gptq import round_layers
+from oq.refine.subject import Change, Subject
 
 ITERATIONS = 1000
 RATE = 0.02

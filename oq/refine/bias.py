@@ -15,15 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oq.grid import Grid, fake_quantize, fit
-from oq.layers import Layer, along, find_layers
+from oq.numerics.grid import Grid, fake_quantize, fit
+from oq.numerics.values import Array
+from oq.numerics.weights import channel_range
 from oq.parallel import spread
-from oq.refine.channels import channel_sums, float_means
-from oq.refine.step import Change
-from oq.refine.subject import Subject
-from oq.refine.walk import Values, Walk
-from oq.spec import Array, SiteKey
-from oq.weights import channel_range
+from oq.planning.layers import Layer, along, find_layers
+from oq.planning.spec import SiteKey
+from oq.refine.channel_statistics import channel_sums, float_means
+from oq.refine.layerwise import Values, Walk
+from oq.refine.subject import Change, Subject
 
 
 def correct_bias(subject: Subject) -> Change:

@@ -2,7 +2,7 @@
 
 A tensor has one scale, so a channel whose values stay small gets few of the codes.  Where two
 layers follow each other, sizes can be traded between the weights on both sides at no cost to the
-float function (:mod:`oq.refine.chains`).  Channel c is scaled up by
+float function (:mod:`oq.refine.layer_pairs`).  Channel c is scaled up by
 
     t[c] = (max over channels of m / m[c]) ** share
 
@@ -22,13 +22,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from oq.ready import BATCH
-from oq.refine.chains import Chain, find_chains, input_reach, scale_first, scale_second
-from oq.refine.channels import channel_extremes
-from oq.refine.step import Change
-from oq.refine.subject import Feeds, Subject
-from oq.spec import Array, Own
-from oq.weights import channel_reach
+from oq.data.samples import BATCH
+from oq.numerics.values import Array
+from oq.numerics.weights import channel_reach
+from oq.planning.spec import Own
+from oq.refine.channel_statistics import channel_extremes
+from oq.refine.layer_pairs import Chain, find_chains, input_reach, scale_first, scale_second
+from oq.refine.subject import Change, Feeds, Subject
 
 SHARE = 0.5
 LARGEST = 64.0

@@ -3,7 +3,7 @@
 The figure is the SQNR of the outputs in dB, ``10 log10(sum x^2 / sum (x - y)^2)``, averaged over
 the float outputs; of a model that ends in a Softmax or Sigmoid, the SQNR in front of it, since a
 few dozen samples with probabilities near 0 and 1 say little.  Both models run as the ONNX
-specification reads (:mod:`oq.session`: literal).
+specification reads (:mod:`oq.model.session`: literal).
 """
 
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from oq.answers import find_answers
 from oq.comparison.deviation import Noise, sqnr_db
+from oq.model.session import SERIAL, Session, expose
+from oq.model.view import GraphView
+from oq.numerics.values import Array
+from oq.planning.outputs import find_logits
 from oq.refine.subject import Feeds
-from oq.session import SERIAL, Session, expose
-from oq.spec import Array
-from oq.view import GraphView
 
 HIGHEST_DB = 150.0
 """What equality counts as in an average."""
@@ -33,7 +33,7 @@ class Judge:
     _exact: list[list[Array]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.tensors = find_answers(self.view)
+        self.tensors = find_logits(self.view)
         self._exact = self._run(self.model)
 
     def sqnr_db(self, quantized: onnx.ModelProto) -> float:

@@ -13,11 +13,11 @@ from oq.refine.absorb import absorb
 from oq.refine.adaround import learn_rounding
 from oq.refine.bias import correct_bias
 from oq.refine.equalize import equalize
-from oq.refine.feedback import round_with_feedback
+from oq.refine.gptq import round_with_feedback
 from oq.refine.rescale import rescale
 from oq.refine.smooth import smooth
-from oq.refine.step import Change, Step
-from oq.refine.subject import Subject
+from oq.refine.step import Step
+from oq.refine.subject import Change, Subject
 
 CLIPPING_FROM = 64
 """Samples below which no range is clipped: what they hold of rare large values says too little, and

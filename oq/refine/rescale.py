@@ -39,20 +39,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oq.grid import Grid, fake_quantize, fit
-from oq.layers import Layer, along, find_layers
-from oq.ops import BOUNDED
+from oq.model.operands import constant_limits
+from oq.model.ops import BOUNDED
+from oq.model.view import GraphView
+from oq.numerics.grid import Grid, fake_quantize, fit
+from oq.numerics.values import Array, QType, Range
+from oq.numerics.weights import channel_range, channel_reach, other_axes
 from oq.parallel import spread
-from oq.predicates import constant_limits
+from oq.planning.layers import Layer, along, find_layers
+from oq.planning.spec import key
 from oq.prepare.insert_rescale import ODD
-from oq.refine.chains import Chain, find_chains, input_squares, scale_second
-from oq.refine.channels import channel_sums
-from oq.refine.step import Change
-from oq.refine.subject import Subject
-from oq.refine.walk import Values, Walk
-from oq.spec import Array, QType, Range, key
-from oq.view import GraphView
-from oq.weights import channel_range, channel_reach, other_axes
+from oq.refine.channel_statistics import channel_sums
+from oq.refine.layer_pairs import Chain, find_chains, input_squares, scale_second
+from oq.refine.layerwise import Values, Walk
+from oq.refine.subject import Change, Subject
 
 MOST = len(ODD) - 1
 """Largest k, and largest growth of a channel in octaves."""

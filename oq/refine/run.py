@@ -13,20 +13,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from oq.data.samples import BATCH, divide
 from oq.data.source import Fitted, subset
+from oq.emission.solve import Solution
 from oq.errors import DataError
-from oq.ready import BATCH, Ready, divide
-from oq.refine.biases import drop_biases, give_biases
-from oq.refine.channels import float_means
+from oq.model.view import GraphView
+from oq.numerics.statistics import Statistics
+from oq.planning.setup import Planned
+from oq.refine.add_biases import drop_biases, give_biases
+from oq.refine.channel_statistics import float_means
 from oq.refine.judge import Judge
 from oq.refine.order import STEPS
 from oq.refine.outcome import Outcome
-from oq.refine.settle import Settler
+from oq.refine.recalibrate import Recalibration
 from oq.refine.step import Step
 from oq.refine.subject import Feeds, Subject
-from oq.solve import Solution
-from oq.statistics import Statistics
-from oq.view import GraphView
 
 SAMPLES_FROM, SAMPLES_TO = 16, 128
 """Samples to learn from: means and second moments need no more."""
@@ -48,13 +49,13 @@ class Refined:
 
     subject: Subject
     outcomes: tuple[Outcome, ...] = ()
-    ready: Ready | None = None
+    planned: Planned | None = None
     """What is written in place of what the run was planned on: its layers have biases."""
 
 
 def improve(
     names: Sequence[str],
-    settler: Settler,
+    recalibration: Recalibration,
     solution: Solution,
     seen: Mapping[str, Statistics],
     source: Fitted | None,
@@ -65,34 +66,34 @@ def improve(
     verification holds back.  Ranges are measured anew on what was ``calibrated`` on; ``seen`` are
     the statistics of the run.
 
-    Layers without a bias have one while steps are tried (:mod:`oq.refine.biases`), and keep it only
-    where a step that was kept has used it.
+    Layers without a bias have one while steps are tried (:mod:`oq.refine.add_biases`), and keep it
+    only where a step that was kept has used it.
     """
-    ready = settler.ready
-    subject = Subject(ready.model, ready.view, ready.plan, solution, ())
+    planned = recalibration.planned
+    subject = Subject(planned.model, planned.view, planned.plan, solution, ())
     if not names:
         return Refined(subject)
     if source is None or calibrated is None:
         return Refined(subject, tuple(_undone(n, "there are no samples") for n in names))
     try:
         used, held = divide(source, seed, True)
-        samples, unseen = draw_samples(used, ready.view, seed), feeds_of(held or used)
+        samples, unseen = draw_samples(used, planned.view, seed), feeds_of(held or used)
     except DataError as error:  # a generator that calibration has used up, a stream of a few
         return Refined(subject, tuple(_undone(n, str(error)) for n in names))
-    refused = ((name, _why_not(STEPS[name], settler, calibrated)) for name in names)
+    refused = ((name, _why_not(STEPS[name], recalibration, calibrated)) for name in names)
     denied = {name: why for name, why in refused if why is not None}
 
-    ready, given = give_biases(settler.ready)
+    planned, given = give_biases(recalibration.planned)
     if given:
-        settler = replace(settler, ready=ready)
-        solution = settler.solve(seen)
+        recalibration = replace(recalibration, planned=planned)
+        solution = recalibration.solve(seen)
 
     def again(changed: Subject, calibrator: str | None) -> Subject:
-        return settler.again(changed, calibrated, calibrator)
+        return recalibration.again(changed, calibrated, calibrator)
 
-    legalize = ready.target.legalize
+    legalize = planned.target.legalize
     begun = Subject(
-        *(ready.model, ready.view, ready.plan, solution, samples, calibrated),
+        *(planned.model, planned.view, planned.plan, solution, samples, calibrated),
         seen=seen,
         legalize=legalize,
     )
@@ -101,14 +102,14 @@ def improve(
     told = (*refined.outcomes, *(_undone(n, why) for n, why in denied.items()))
     kept = _settled(refined.subject, begun, subject, given)
     outcomes = tuple(sorted(told, key=lambda o: list(STEPS).index(o.step)))
-    return Refined(kept, outcomes, ready if kept.plan is ready.plan else None)
+    return Refined(kept, outcomes, planned if kept.plan is planned.plan else None)
 
 
-def _why_not(step: Step, settler: Settler, calibrated: Fitted) -> str | None:
+def _why_not(step: Step, recalibration: Recalibration, calibrated: Fitted) -> str | None:
     """None, or why ``step`` is not for this run."""
-    if step.early and settler.known:
+    if step.early and recalibration.known:
         return "the ranges are given"
-    if step.calibrator and settler.calibrated:
+    if step.calibrator and recalibration.calibrated:
         return "the calibrator is given"
     count = calibrated.count
     if count is not None and count < step.fewest:

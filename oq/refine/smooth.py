@@ -18,15 +18,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oq.layers import NO_BIAS, Layer, along, find_layers
-from oq.ops import ADDING, HOMOGENEOUS, IN_ORDER, NORMALIZING, PERMUTING, SCALING, SHAPE_OPS
-from oq.refine.channels import channel_extremes
+from oq.model.ops import ADDING, HOMOGENEOUS, IN_ORDER, NORMALIZING, PERMUTING, SCALING, SHAPE_OPS
+from oq.model.view import GraphView, NodeView
+from oq.numerics.values import Array
+from oq.numerics.weights import channel_reach
+from oq.planning.layers import NO_BIAS, Layer, along, find_layers
+from oq.refine.channel_statistics import channel_extremes
 from oq.refine.equalize import all_samples
-from oq.refine.step import Change
-from oq.refine.subject import Subject
-from oq.spec import Array
-from oq.view import GraphView, NodeView
-from oq.weights import channel_reach
+from oq.refine.subject import Change, Subject
 
 SHARE = 0.5
 """``a``: which part of the spread the weights take over."""

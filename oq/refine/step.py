@@ -1,28 +1,9 @@
 """What a refinement step is: a pure function from a subject to constants that replace its own."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from oq.grid import Grid
-from oq.refine.subject import Subject
-from oq.spec import Array, Range, SiteKey
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """New values for constants of the float model, by name, and a remark for the report.
-
-    ``grids`` are those of biases that may have outgrown theirs.  Of an early step: ``ranges`` are
-    those it knows better than any calibrator, ``sized`` the tensors whose channels it has settled,
-    ``moved`` those whose values are others now (None: any may be).
-    """
-
-    constants: Mapping[str, Array]
-    note: str = ""
-    grids: Mapping[SiteKey, Grid] = field(default_factory=dict)
-    ranges: Mapping[str, Range] = field(default_factory=dict)
-    sized: frozenset[str] = frozenset()
-    moved: frozenset[str] | None = None
+from oq.refine.subject import Change, Subject
 
 
 @dataclass(frozen=True, slots=True)

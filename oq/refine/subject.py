@@ -2,26 +2,40 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 
 from oq.data.source import Fitted
-from oq.emit import emit
-from oq.graph import Graph
-from oq.grid import Grid
-from oq.solve import Solution, apply_steps
-from oq.spec import Array, Plan, Range, SiteKey
-from oq.statistics import Statistics
-from oq.target import Legalizer
-from oq.view import GraphView
-
-if TYPE_CHECKING:
-    from oq.refine.step import Change
+from oq.emission.emit import emit
+from oq.emission.solve import Solution, apply_steps
+from oq.model.graph import Graph
+from oq.model.view import GraphView
+from oq.numerics.grid import Grid
+from oq.numerics.statistics import Statistics
+from oq.numerics.values import Array, Range
+from oq.planning.spec import Plan, SiteKey
+from oq.planning.target import Legalizer
 
 Feeds = Mapping[str, Array]
 """Input name -> values of one batch, axes (sample, ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """New values for constants of the float model, by name, and a remark for the report.
+
+    ``grids`` are those of biases that may have outgrown theirs.  Of an early step: ``ranges`` are
+    those it knows better than any calibrator, ``sized`` the tensors whose channels it has settled,
+    ``moved`` those whose values are others now (None: any may be).
+    """
+
+    constants: Mapping[str, Array]
+    note: str = ""
+    grids: Mapping[SiteKey, Grid] = field(default_factory=dict)
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    sized: frozenset[str] = frozenset()
+    moved: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +84,7 @@ class Subject:
             solution = replace(solution, grids=legal.grids)
         return replace(self, constants={**self.constants, **constants}, solution=solution)
 
-    def remade(self, change: "Change") -> "Subject":
+    def remade(self, change: Change) -> "Subject":
         """With the float model of an early ``change``; what later steps did is forgotten, and what
         was taken of tensors that may have moved."""
         if not change.constants:

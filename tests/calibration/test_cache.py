@@ -27,8 +27,8 @@ from oq.calibration.cache import (
 )
 from oq.calibration.collect import Needs
 from oq.errors import DataError, OptionError
-from oq.spec import Array
-from oq.statistics import EMPTY, Need, observe
+from oq.numerics.statistics import EMPTY, Need, observe
+from oq.numerics.values import Array
 from tests.graphs import Net
 from tests.small import normal
 

@@ -11,26 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oq import session
-from oq.calibration.collect import batch_size, collect, tensors_to_calibrate
+from oq.calibration.collect import batch_size, collect
 from oq.errors import DataError
-from oq.graph import Graph
-from oq.session import Settings
-from oq.spec import (
-    INT8,
-    INT8_NARROW,
-    INT32,
-    UINT8,
-    Array,
-    Batch,
-    Fixed,
-    Own,
-    Plan,
-    Product,
-    Share,
-    Site,
-)
-from oq.statistics import EMPTY, Need, Statistics, merge, observe
+from oq.model import session
+from oq.model.graph import Graph
+from oq.model.session import Settings
+from oq.numerics.statistics import EMPTY, Need, Statistics, merge, observe
+from oq.numerics.values import INT8, INT8_NARROW, INT32, UINT8, Array, Batch
+from oq.planning.setup import tensors_to_calibrate
+from oq.planning.spec import Fixed, Own, Plan, Product, Share, Site
 from tests.small import floats, normal, small
 
 TWO = small(

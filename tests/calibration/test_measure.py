@@ -17,15 +17,16 @@ import oq
 from oq import pipeline
 from oq.calibration.cache import digest, load_cache, save_cache
 from oq.calibration.collect import collect
-from oq.calibration.measure import EVERYTHING, Job, Methods, measure, tensor_bytes
+from oq.calibration.measure import EVERYTHING, Job, measure, tensor_bytes
 from oq.calibrators.max import Max
 from oq.calibrators.minmax import MinMax
 from oq.data.source import Fitted, open_source
 from oq.errors import DataError, OptionError
-from oq.graph import Graph
-from oq.session import Settings
-from oq.spec import Array, Batch
-from oq.statistics import Statistics
+from oq.model.graph import Graph
+from oq.model.session import Settings
+from oq.numerics.calibrator import Methods
+from oq.numerics.statistics import Statistics
+from oq.numerics.values import Array, Batch
 from tests.graphs import Net
 
 ROOT = Path(oq.__file__).parents[1]

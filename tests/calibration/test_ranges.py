@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import oq
 from oq.calibration.ranges import read_ranges, write_ranges
 from oq.errors import DataError, OptionError
-from oq.spec import Array, Range
+from oq.numerics.values import Array, Range
 from tests.graphs import Net
 
 X = np.random.default_rng(0).normal(size=(20, 4, 8, 8)).astype(np.float32)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from oq.calibrator import Readers
 from oq.calibrators.auto import CALIBRATOR, CANDIDATES, Auto
 from oq.calibrators.minmax import MinMax
-from oq.spec import INT8, UINT8, Array, QType, Range
-from oq.statistics import EMPTY, Need, observe
+from oq.numerics.calibrator import Readers
+from oq.numerics.statistics import EMPTY, Need, observe
+from oq.numerics.values import INT8, UINT8, Array, QType, Range
 from tests import brute
 from tests.small import floats
 

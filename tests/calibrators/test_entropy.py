@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from oq.calibrators.entropy import CALIBRATOR, Entropy, best_threshold, divergence, in_equal_bins
-from oq.spec import INT8, UINT8, Array
-from oq.statistics import EMPTY, Need, observe
-from oq.tally import tally
+from oq.numerics.histogram import tally
+from oq.numerics.statistics import EMPTY, Need, observe
+from oq.numerics.values import INT8, UINT8, Array
 from tests import brute
 from tests.small import floats
 

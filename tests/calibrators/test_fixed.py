@@ -3,9 +3,9 @@
 import pytest
 
 from oq.calibrators.fixed import CALIBRATOR, FixedRange
-from oq.grid import fit
-from oq.spec import INT8, UINT8
-from oq.statistics import EMPTY, observe
+from oq.numerics.grid import fit
+from oq.numerics.statistics import EMPTY, observe
+from oq.numerics.values import INT8, UINT8
 from tests.small import floats
 
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from oq.calibrators.max import CALIBRATOR, Max
-from oq.grid import fit
-from oq.spec import INT8, UINT8, Array
-from oq.statistics import EMPTY, observe
+from oq.numerics.grid import fit
+from oq.numerics.statistics import EMPTY, observe
+from oq.numerics.values import INT8, UINT8, Array
 from tests.small import floats
 
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from oq.calibrators.minmax import CALIBRATOR, MinMax
-from oq.grid import fake_quantize, fit
-from oq.spec import INT8, UINT8, Array, QType
-from oq.statistics import EMPTY, observe
+from oq.numerics.grid import fake_quantize, fit
+from oq.numerics.statistics import EMPTY, observe
+from oq.numerics.values import INT8, UINT8, Array, QType
 from tests.small import floats
 
 

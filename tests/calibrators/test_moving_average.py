@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from oq.calibrators.moving_average import CALIBRATOR, MovingAverage
-from oq.spec import INT8, UINT8, Array
-from oq.statistics import EMPTY, Accumulator, Need, observe
+from oq.numerics.statistics import EMPTY, Accumulator, Need, observe
+from oq.numerics.values import INT8, UINT8, Array
 from tests.small import floats
 
 BATCHES = frozenset({Need.BATCHES})

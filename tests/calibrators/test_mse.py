@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from oq.calibrators.mse import CALIBRATOR, Mse
-from oq.spec import INT8, INT8_AFFINE, INT8_NARROW, UINT8, QType
-from oq.statistics import EMPTY, Need, observe
+from oq.numerics.statistics import EMPTY, Need, observe
+from oq.numerics.values import INT8, INT8_AFFINE, INT8_NARROW, UINT8, QType
 from tests import brute
 from tests.small import floats
 

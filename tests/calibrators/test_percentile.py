@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from oq.calibrators.percentile import CALIBRATOR, Percentile
-from oq.spec import INT8, UINT8, Array
-from oq.statistics import EMPTY, Need, observe
+from oq.numerics.statistics import EMPTY, Need, observe
+from oq.numerics.values import INT8, UINT8, Array
 from tests import brute
 from tests.small import floats
 

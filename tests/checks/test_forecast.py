@@ -12,12 +12,12 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 
 import oq
 from models.digits import BUNDLED
-from oq import registry
 from oq.checks.forecast import Forecast, forecast
-from oq.graph import Graph
-from oq.ops import INTEGER_KERNELS
+from oq.model.graph import Graph
+from oq.model.ops import INTEGER_KERNELS
+from oq.model.session import optimized_ops
+from oq.planning import registry
 from oq.prepare.infer_types import infer_types
-from oq.session import optimized_ops
 from tests.graphs import Net
 from tests.light import light
 from tests.pairs import ZERO, conv, dequantize, pair, quantize, stored

@@ -10,14 +10,14 @@ from typer.testing import CliRunner
 
 import oq
 from models.digits import BUNDLED
-from oq import registry
+from oq.checks.describe import judgement_lines
 from oq.checks.judgement import judge
-from oq.checks.outlook import judgement_lines
 from oq.checks.subgraphs import bodies
 from oq.cli import app
 from oq.errors import ModelError
-from oq.ops import INTEGER_KERNELS
-from oq.session import optimized_ops
+from oq.model.ops import INTEGER_KERNELS
+from oq.model.session import optimized_ops
+from oq.planning import registry
 from tests.graphs import Net
 from tests.odd_models import ODD
 from tests.pairs import conv, pair

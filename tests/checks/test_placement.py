@@ -6,10 +6,10 @@ import pytest
 
 from models.digits import BUNDLED
 from oq import pipeline
+from oq.checks.legal import CHECKS
 from oq.errors import ModelError
-from oq.graph import Graph
-from oq.legal import CHECKS
-from oq.session import Session, Settings, optimized_ops, run
+from oq.model.graph import Graph
+from oq.model.session import Session, Settings, optimized_ops, run
 from tests.graphs import Net
 from tests.pairs import conv, dequantize, pair, quantize, stored
 from tests.small import normal

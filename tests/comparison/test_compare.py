@@ -14,10 +14,10 @@ from oq.comparison.compare import (
     measure_latency,
 )
 from oq.comparison.deviation import Classification, OutputError, is_classifier, sqnr_db
-from oq.engine import Engine, Kernels
+from oq.engines.engine import Engine, Kernels
 from oq.errors import DataError, ModelError
-from oq.session import Session, Settings
-from oq.spec import Array, Batch
+from oq.model.session import Session, Settings
+from oq.numerics.values import Array, Batch
 from tests.graphs import Net
 
 RANDOM = np.random.default_rng(0)

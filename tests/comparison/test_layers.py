@@ -8,10 +8,10 @@ import pytest
 
 import oq
 from oq.comparison.layers import LayerError, Remembered, compare_layers
-from oq.comparison.shared import shared_tensors
+from oq.comparison.shared_tensors import shared_tensors
 from oq.errors import DataError
-from oq.graph import Graph
-from oq.spec import Array, Batch
+from oq.model.graph import Graph
+from oq.numerics.values import Array, Batch
 from tests.damaged import X, damaged, sqnr
 from tests.graphs import Net
 from tests.small import reference

@@ -8,7 +8,7 @@ import pytest
 
 from oq.comparison.metrics import BUILT_IN, Score, Value, open_metric
 from oq.errors import DataError, OptionError
-from oq.spec import Array
+from oq.numerics.values import Array
 
 RANDOM = np.random.default_rng(0)
 EXACT = RANDOM.normal(size=(30, 6)).astype(np.float32)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from oq.data.source import Fitted
-from oq.spec import Array, Batch, Shape, TensorInfo
+from oq.numerics.values import Array, Batch, Shape, TensorInfo
 
 
 def info(shape: Shape | None, dtype: str | None = "float32", name: str = "x") -> TensorInfo:

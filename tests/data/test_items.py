@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from oq.data.source import fingerprint, open_source
 from oq.errors import DataError
-from oq.spec import Array, TensorInfo
+from oq.numerics.values import Array, TensorInfo
 from tests.data.samples import LABELS, XS, YS, X, Y, concat
 
 

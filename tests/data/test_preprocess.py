@@ -12,7 +12,7 @@ from oq.data.preprocess import PRESETS, Preprocess, parse_preprocess, read_prepr
 from oq.data.source import open_source
 from oq.data.sources.pixels import decode, transform, transform_batch
 from oq.errors import DataError, MissingExtra, OptionError
-from oq.spec import Array, TensorInfo
+from oq.numerics.values import Array, TensorInfo
 from tests.real import IMAGENET, needs_real
 
 

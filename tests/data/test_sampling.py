@@ -16,7 +16,7 @@ from oq.data.source import (
     subset,
 )
 from oq.errors import DataError, OptionError
-from oq.spec import Array
+from oq.numerics.values import Array
 from tests.data.samples import FIXED, X, collect, info, items, rows
 
 # ---- choosing samples

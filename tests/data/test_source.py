@@ -23,7 +23,7 @@ from oq.data.source import (
 )
 from oq.data.sources.batches import regroup
 from oq.errors import DataError, OptionError
-from oq.spec import Batch, TensorInfo
+from oq.numerics.values import Batch, TensorInfo
 from tests.data.samples import FIXED, X, collect, info, items, rows
 
 # ---- fitting

@@ -14,7 +14,7 @@ from PIL import Image
 
 from oq.data.source import open_source
 from oq.errors import DataError, OptionError
-from oq.spec import Array, TensorInfo
+from oq.numerics.values import Array, TensorInfo
 from tests.data.samples import COUNT, LABELS, XS, YS, X, Y, concat
 from tests.real import CIFAR, needs_real
 

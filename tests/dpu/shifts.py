@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from oq.dpu.exact import DPU, Arithmetic
+from oq.dpu.fixed_point import DPU, Arithmetic
 from oq.dpu.simulate import Simulator
-from oq.spec import Array
+from oq.numerics.values import Array
 from tests.graphs import Net
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import pytest
 
-from oq import registry
-from oq.graph import Graph
-from oq.legal import check
+from oq.checks.legal import check
+from oq.model.graph import Graph
+from oq.planning import registry
 from tests.dpu.shifts import ShiftNet
 
 SHAPE = ("n", 4, 8, 8)

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from oq.dpu.exact import DPU, NPU, Arithmetic
+from oq.dpu.fixed_point import DPU, NPU, Arithmetic
 from tests.dpu.shifts import ShiftNet, codes, half_up, int8, two
 
 ROW = ("n", 1, 1, 8)

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from oq.dpu.exact import DPU, NPU
+from oq.dpu.fixed_point import DPU, NPU
 from oq.dpu.simulate import Simulator
 from oq.errors import ModelError
 from tests.dpu.shifts import ShiftNet

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oq.dpu.windows import convolve, scatter, window_sums, windows_of
-from oq.spec import Array
+from oq.numerics.values import Array
 from tests.graphs import Net
 from tests.small import reference
 

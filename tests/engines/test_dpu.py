@@ -7,9 +7,9 @@ import oq
 from oq.comparison.compare import compare
 from oq.engines.dpu import ENGINE
 from oq.errors import ModelError
-from oq.report import verification_lines
-from oq.session import Settings
-from oq.spec import Batch
+from oq.model.session import Settings
+from oq.numerics.values import Batch
+from oq.reporting.report import verification_lines
 from tests.dpu.shifts import ShiftNet
 from tests.graphs import Net
 

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 
 from oq.engines.onnxruntime import ENGINE, count_kernels
-from oq.session import Session, Settings
+from oq.model.session import Session, Settings
 from tests.graphs import Net
 
 SHAPE = ("n", 6)

@@ -19,8 +19,8 @@ from oq.comparison.compare import compare
 from oq.engines import openvino as module
 from oq.engines.openvino import Compiled, count_kernels, runtime_layers
 from oq.errors import DataError, MissingExtra, ModelError, OptionError
-from oq.session import Settings
-from oq.spec import Batch
+from oq.model.session import Settings
+from oq.numerics.values import Batch
 from tests.graphs import Net
 from tests.real import CIFAR, IMAGENET, needs_real
 from tests.small import normal, reference, small
@@ -79,7 +79,7 @@ def test_values_are_onnxruntimes_in_float32_by_output_name() -> None:
 def test_a_model_beyond_the_protobuf_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "net (float[n,512] x) => (float[n,512] y) { y = Add(x, w) }"
     model = small(text, {"w": normal(512)})
-    monkeypatch.setattr("oq.files.PROTOBUF_LIMIT", 10)
+    monkeypatch.setattr("oq.model.files.PROTOBUF_LIMIT", 10)
     (found,) = Compiled(model, Settings(threads=1)).run({"x": np.zeros((2, 512), np.float32)})
     assert np.array_equal(found, np.tile(normal(512), (2, 1)))
 

@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 import pytest
 
-import oq.session
+import oq.model.session
 from oq.errors import ModelError, OptionError, OqError
 from oq.exporting.export import ExportReport, export
-from oq.spec import Array
+from oq.numerics.values import Array
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
@@ -113,7 +113,7 @@ def test_export_gives_a_file_that_equals_torch_at_any_batch(
     stranger = sys.modules[user_module]
     torch.manual_seed(0)
     net, x = stranger.Net().eval(), stranger.T.repeat(3, 1)
-    got = oq.session.run(Path("net.onnx"), {"x": x.numpy()})["scores"]
+    got = oq.model.session.run(Path("net.onnx"), {"x": x.numpy()})["scores"]
     np.testing.assert_allclose(got, net(x).detach().numpy(), atol=1e-6)
     # Only the command line prints; the factory's own words must not end up in a JSON document.
     captured = capsys.readouterr()
@@ -180,7 +180,7 @@ def test_unfused_export_keeps_batchnorm(user_module: str) -> None:
     assert unfused.ops == {"BatchNormalization": 1, "Conv": 1}
     x = np.ones((1, 1, 5, 5), np.float32)
     one, two = (
-        next(iter(oq.session.run(Path(name), {"x": x}).values()))
+        next(iter(oq.model.session.run(Path(name), {"x": x}).values()))
         for name in ("fused.onnx", "unfused.onnx")
     )
     np.testing.assert_allclose(one, two, atol=1e-6)
@@ -226,7 +226,7 @@ def test_refusals_are_one_line_and_leave_no_file(user_module: str, case: str) ->
 def test_a_file_wrong_at_one_batch_size_only_is_refused(
     user_module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest: Callable[..., dict[str, Array]] = oq.session.run
+    honest: Callable[..., dict[str, Array]] = oq.model.session.run
 
     def wrong_at_three(
         model: Path, feeds: Mapping[str, Array], outputs: tuple[str, ...]
@@ -236,7 +236,7 @@ def test_a_file_wrong_at_one_batch_size_only_is_refused(
         return {name: value + (0.01 if rows == 3 else 0) for name, value in found.items()}
 
     Path("net.onnx").write_text("the user's earlier file")
-    monkeypatch.setattr(oq.session, "run", wrong_at_three)
+    monkeypatch.setattr(oq.model.session, "run", wrong_at_three)
     with pytest.raises(ModelError, match=r"off by 0\.01 .* batch 3"):
         export(f"{user_module}:pair", "net.onnx")
     assert Path("net.onnx").read_text() == "the user's earlier file"
@@ -279,7 +279,7 @@ def test_a_module_is_quantized_in_place_of_a_model(tmp_path: Path) -> None:
     assert result.report.model == "Sequential" and result.report.samples == 56
     result.save(tmp_path / "net.onnx")
     (name,) = (v.name for v in result.model.graph.input)
-    got = next(iter(oq.session.run(tmp_path / "net.onnx", {name: images.numpy()}).values()))
+    got = next(iter(oq.model.session.run(tmp_path / "net.onnx", {name: images.numpy()}).values()))
     with torch.no_grad():
         wanted = module(images).numpy()
     noise = float(((got - wanted) ** 2).sum() / (wanted**2).sum())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
 from oq.prepare.bias_as_matrix import bias_as_matrix
 from oq.prepare.infer_types import infer_types
 from tests.small import assert_same_outputs, normal, small

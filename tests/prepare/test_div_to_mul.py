@@ -3,10 +3,10 @@
 import onnx
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.numerics.values import Array
 from oq.prepare.div_to_mul import div_to_mul
 from oq.prepare.infer_types import infer_types
-from oq.spec import Array
 from tests.small import assert_same_outputs, floats, ops, small
 
 

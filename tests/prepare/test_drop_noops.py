@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
 from oq.prepare.drop_noops import drop_noops
 from tests.small import assert_same_outputs, ops, small
 

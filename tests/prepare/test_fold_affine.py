@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
 from oq.prepare.fold_affine import fold_affine
 from oq.prepare.infer_types import infer_types
 from tests.small import assert_same_outputs, normal, ops, small

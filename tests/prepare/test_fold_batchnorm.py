@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.numerics.values import Array
 from oq.prepare.fold_batchnorm import fold_batchnorm
-from oq.spec import Array
 from tests.small import assert_same_outputs, normal, ops, small
 
 NORM = "y = BatchNormalization<epsilon = 0.01>(t, gamma, beta, mean, var)"

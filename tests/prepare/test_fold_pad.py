@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.numerics.values import Array
 from oq.prepare.fold_pad import fold_pad
-from oq.spec import Array
 from tests.small import assert_same_outputs, normal, ops, small
 
 PADS = np.asarray([0, 0, 1, 2, 0, 0, 3, 0], np.int64)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from oq.graph import Graph
+from oq.model.graph import Graph
 from oq.prepare.harden_sigmoid import harden_sigmoid
 from tests.graphs import single
 from tests.small import ops, reference

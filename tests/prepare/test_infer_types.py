@@ -5,10 +5,10 @@ import onnx
 import pytest
 
 from oq.errors import ModelError
-from oq.files import load_model
-from oq.graph import Graph
+from oq.model.files import load_model
+from oq.model.graph import Graph
+from oq.numerics.values import TensorInfo
 from oq.prepare.infer_types import infer_types
-from oq.spec import TensorInfo
 from tests.real import CIFAR, needs_real
 from tests.small import assert_same_outputs, normal, small
 

@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.numerics.values import Array
 from oq.prepare.insert_rescale import DEAD, insert_rescale, uneven
-from oq.spec import Array
 from tests.small import assert_same_outputs, normal, ops, small
 
 SIZES = np.asarray([8, 1, 0.1, 0.02], np.float32).reshape(-1, 1, 1, 1)

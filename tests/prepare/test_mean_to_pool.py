@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
 from oq.prepare.infer_types import infer_types
 from oq.prepare.mean_to_pool import mean_to_pool
 from tests.small import assert_same_outputs, ops, small

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
 from oq.prepare.infer_types import infer_types
 from oq.prepare.norm_to_conv import norm_to_conv
 from tests.small import assert_same_outputs, normal, ops, small

@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 
 from oq.errors import ModelError
-from oq.files import load_model
+from oq.model.files import load_model
 from oq.prepare.order import PASSES, QUANTIZED, prepare, refuse_quantized
 from tests.real import CIFAR, IMAGENET, needs_real
 from tests.small import assert_same_outputs, normal, ops, small

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.numerics.values import Array
 from oq.prepare.infer_types import infer_types
 from oq.prepare.plain_gemm import plain_gemm
-from oq.spec import Array
 from tests.small import assert_same_outputs, normal, ops, small
 
 CONSTANTS: dict[str, Array] = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
 from oq.prepare.round_slopes import round_edge_slope, round_slopes
 from tests.graphs import single
 

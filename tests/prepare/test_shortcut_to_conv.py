@@ -5,11 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.numerics.values import Array
 from oq.prepare.infer_types import infer_types
 from oq.prepare.outcome import Outcome
 from oq.prepare.shortcut_to_conv import MOST_CHANNELS, shortcut_to_conv
-from oq.spec import Array
 from tests.small import assert_same_outputs, ops, small
 
 FAR = 2**31 - 1

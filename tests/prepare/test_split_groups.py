@@ -3,7 +3,7 @@
 import onnx
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
 from oq.prepare.infer_types import infer_types
 from oq.prepare.split_groups import split_groups
 from tests.small import assert_same_outputs, normal, ops, small

@@ -2,7 +2,7 @@
 
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
 from oq.prepare.infer_types import infer_types
 from oq.prepare.sum_to_add import sum_to_add
 from tests.small import assert_same_outputs, ops, small

@@ -5,10 +5,10 @@ import onnx
 import pytest
 
 import oq
-from oq.graph import Graph
+from oq.model.graph import Graph
+from oq.model.session import Session, Settings
 from oq.prepare.infer_types import infer_types
 from oq.prepare.widen_input import widen_input
-from oq.session import Session, Settings
 from tests.small import assert_same_outputs, normal, ops, small
 
 

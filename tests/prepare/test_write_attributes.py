@@ -3,7 +3,7 @@
 import onnx
 import pytest
 
-from oq.graph import Graph
+from oq.model.graph import Graph
 from oq.prepare.write_attributes import write_attributes
 from tests.small import assert_same_outputs, normal, small
 

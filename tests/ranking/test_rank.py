@@ -7,11 +7,11 @@ import onnx
 import pytest
 
 import oq
-from oq import registry
 from oq.errors import DataError, ModelError
-from oq.overrides import Wishes
+from oq.planning import registry
+from oq.planning.overrides import Wishes
+from oq.planning.setup import plan_model
 from oq.ranking.rank import Layout, Ranking, Sensitivity, decibels, find_candidates, sensitivity
-from oq.ready import make_ready
 from tests.damaged import X, damaged, sqnr
 from tests.graphs import Net
 from tests.small import reference
@@ -102,11 +102,11 @@ def test_progress_is_told_in_variants() -> None:
 
 def test_every_site_belongs_to_a_layer() -> None:
     for target in TARGETS:
-        ready = make_ready(damaged(), registry.target(target), Wishes())
-        layers = find_candidates(ready.plan, ready.view)
+        planned = plan_model(damaged(), registry.target(target), Wishes())
+        layers = find_candidates(planned.plan, planned.view)
         owned = {p.origin for layer in layers for p in (*layer.parameters, *layer.activations)}
-        assert owned == {(s.tensor, s.consumers) for s in ready.plan.sites}
-        everything = Layout(ready.view, ready.target, ready.plan)
+        assert owned == {(s.tensor, s.consumers) for s in planned.plan.sites}
+        everything = Layout(planned.view, planned.target, planned.plan)
         assert {p.origin for p in everything.without(())} == owned
         assert all(p.site.role == "activation" for p in everything.without(layers))
 
@@ -115,11 +115,11 @@ def test_a_tensor_with_two_readers_is_quantized_for_one_of_them() -> None:
     net = Net()
     x = net.input("x")
     net.node("Add", [net.conv(x, "a"), net.conv(x, "b")], "y")
-    ready = make_ready(net.model("y"), registry.target("ort"), Wishes())
-    layers = {layer.node: layer for layer in find_candidates(ready.plan, ready.view)}
+    planned = plan_model(net.model("y"), registry.target("ort"), Wishes())
+    layers = {layer.node: layer for layer in find_candidates(planned.plan, planned.view)}
     (part,) = layers["n_a"].activations
     assert (part.site.tensor, part.site.consumers) == ("x", ("n_a",))
-    layout = Layout(ready.view, ready.target, ready.plan)
+    layout = Layout(planned.view, planned.target, planned.plan)
     rest = [p.site for p in layout.without([layers["n_a"]])]
     assert [s.consumers for s in rest if s.tensor == "x"] == [("n_b",)]
     assert not [s for s in rest if s.tensor == "w_a"]

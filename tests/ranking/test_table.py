@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oq.errors import MissingExtra
-from oq.plot import draw_ranking
+from oq.page.plot import draw_ranking
 from oq.ranking.rank import Kept, Ranking, Sensitivity
 from oq.ranking.table import command, ranking_lines, write_table
 

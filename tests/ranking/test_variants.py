@@ -6,15 +6,16 @@ import numpy as np
 import onnx
 import pytest
 
-from oq import registry
 from oq.calibrators.minmax import CALIBRATOR
+from oq.emission.solve import Solution, solve
 from oq.errors import DataError
-from oq.overrides import Wishes
+from oq.numerics.statistics import observe
+from oq.numerics.values import Array, Batch
+from oq.planning import registry
+from oq.planning.overrides import Wishes
+from oq.planning.setup import plan_model
+from oq.planning.spec import Plan, key
 from oq.ranking.variants import Bench, Effect, Part, Variant, open_bench
-from oq.ready import make_ready
-from oq.solve import Solution, solve
-from oq.spec import Array, Batch, Plan, key
-from oq.statistics import observe
 from tests.graphs import Net
 
 X = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
@@ -26,9 +27,9 @@ def product() -> tuple[onnx.ModelProto, Plan, Solution, Array]:
     net = Net()
     weight = net.weight("w", 4, 3)
     model = net.model(net.node("MatMul", [net.input("x", ("n", 4)), weight], "y"))
-    ready = make_ready(model, registry.target("trt"), Wishes())
-    solution = solve(ready.plan, ready.view, {"x": observe(X)}, CALIBRATOR())
-    return ready.model, ready.plan, solution, net.constants["w"]
+    planned = plan_model(model, registry.target("trt"), Wishes())
+    solution = solve(planned.plan, planned.view, {"x": observe(X)}, CALIBRATOR())
+    return planned.model, planned.plan, solution, net.constants["w"]
 
 
 def rounded(values: Array, axis: int | None) -> Array:
@@ -83,11 +84,11 @@ def test_an_error_that_is_not_finite_is_infinite() -> None:
     net = Net()
     net.constant("w", [[1000.0], [0.001]])
     net.node("Log", [net.node("MatMul", [net.input("x", ("n", 2)), "w"], "m")], "y")
-    ready = make_ready(net.model("y"), registry.target("trt"), Wishes())
+    planned = plan_model(net.model("y"), registry.target("trt"), Wishes())
     x = np.asarray([[0.0, 2.0], [0.0, 1.0]], np.float32)
-    solution = solve(ready.plan, ready.view, {"x": observe(x)}, CALIBRATOR())
-    parts = tuple(Part(s, key(s)) for s in ready.plan.sites)
-    with open_bench(ready.model, ready.plan, solution, [Batch({"x": x})]) as bench:
+    solution = solve(planned.plan, planned.view, {"x": observe(x)}, CALIBRATOR())
+    parts = tuple(Part(s, key(s)) for s in planned.plan.sites)
+    with open_bench(planned.model, planned.plan, solution, [Batch({"x": x})]) as bench:
         (effect,) = bench.run([Variant(parts)])
     assert effect.error == math.inf
 

@@ -5,16 +5,16 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
-from oq import registry
-from oq.calibration.collect import collect, tensors_to_calibrate
+from oq.calibration.collect import collect
 from oq.calibrators.minmax import MinMax
-from oq.overrides import Wishes
-from oq.ready import make_ready
-from oq.refine.biases import give_biases
+from oq.emission.solve import solve
+from oq.numerics.values import Array, Batch
+from oq.planning import registry
+from oq.planning.overrides import Wishes
+from oq.planning.setup import plan_model, tensors_to_calibrate
+from oq.planning.target import Target
+from oq.refine.add_biases import give_biases
 from oq.refine.subject import Subject
-from oq.solve import solve
-from oq.spec import Array, Batch
-from oq.target import Target
 from tests.graphs import CHANNELS, Net
 
 
@@ -79,13 +79,13 @@ def subject(
     """``model`` between solve and emit, with min-max ranges of its samples (default: batches);
     with ``biases`` every layer has one that can."""
     profile = registry.target(target) if isinstance(target, str) else target
-    ready = make_ready(model, profile, Wishes())
+    planned = plan_model(model, profile, Wishes())
     if biases:
-        ready, _ = give_biases(ready)
+        planned, _ = give_biases(planned)
     samples = batches(count) if samples is None else samples
-    wanted = tensors_to_calibrate(ready.plan, ready.view)
-    statistics = collect(ready.model, wanted, [Batch(s) for s in samples])
-    found = solve(ready.plan, ready.view, statistics, MinMax(), legalize=profile.legalize)
+    wanted = tensors_to_calibrate(planned.plan, planned.view)
+    statistics = collect(planned.model, wanted, [Batch(s) for s in samples])
+    found = solve(planned.plan, planned.view, statistics, MinMax(), legalize=profile.legalize)
     return Subject(
-        *(ready.model, ready.view, ready.plan, found, samples), legalize=profile.legalize
+        *(planned.model, planned.view, planned.plan, found, samples), legalize=profile.legalize
     )

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from oq.errors import MissingExtra
-from oq.layers import find_layers
+from oq.numerics.values import Array
+from oq.planning.layers import find_layers
 from oq.refine.adaround import adaround, learn_rounding
-from oq.refine.feedback import round_with_feedback
-from oq.refine.refit import refit
-from oq.refine.windows import rows_of, weight_of
-from oq.spec import Array
+from oq.refine.gptaq import refit
+from oq.refine.gptq import round_with_feedback
+from oq.refine.layer_inputs import rows_of, weight_of
 from tests.refine.nets import subject
 from tests.refine.test_equalize import relu_chain
 
@@ -57,7 +57,7 @@ def test_every_layer_of_a_net(monkeypatch: pytest.MonkeyPatch) -> None:
         return refitted[-1]
 
     monkeypatch.setattr("oq.refine.adaround.ITERATIONS", 50)
-    monkeypatch.setattr("oq.refine.feedback.refit", spy)
+    monkeypatch.setattr("oq.refine.gptq.refit", spy)
     before = subject(relu_chain(), count=10)
     change = learn_rounding(before)
     layers = list(find_layers(before.view, before.plan))

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 import oq
-from oq.emit import emit
-from oq.graph import Graph
-from oq.grid import Grid, fake_quantize
-from oq.layers import find_layers
+from oq.emission.emit import emit
+from oq.model.graph import Graph
+from oq.model.session import Session, Settings, expose
+from oq.numerics.grid import Grid, fake_quantize
+from oq.numerics.values import Array
+from oq.planning.layers import find_layers
 from oq.refine.bias import coarse_grid, correct_bias, round_bias
-from oq.refine.channels import float_means
+from oq.refine.channel_statistics import float_means
+from oq.refine.layerwise import Walk
 from oq.refine.subject import Subject
-from oq.refine.walk import Walk
-from oq.session import Session, Settings, expose
-from oq.spec import Array
 from tests.graphs import CHANNELS, Net
 from tests.refine.nets import NETS, separable, subject
 

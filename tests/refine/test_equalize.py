@@ -4,14 +4,13 @@ import numpy as np
 import onnx
 import pytest
 
+from oq.model.session import Session, Settings
+from oq.numerics.values import Array
 from oq.refine.absorb import absorb
-from oq.refine.chains import find_chains, input_reach, input_sums, scale_second
-from oq.refine.channels import channel_extremes
+from oq.refine.channel_statistics import channel_extremes
 from oq.refine.equalize import equalize
-from oq.refine.step import Change
-from oq.refine.subject import Subject
-from oq.session import Session, Settings
-from oq.spec import Array
+from oq.refine.layer_pairs import find_chains, input_reach, input_sums, scale_second
+from oq.refine.subject import Change, Subject
 from tests.graphs import CHANNELS, Net
 from tests.refine.nets import NETS, batches, subject
 
@@ -157,7 +156,7 @@ def test_per_tensor_weights_are_made_equal() -> None:
     """Nagel et al., equation 11: the ranges in front and behind become the same."""
     from dataclasses import replace
 
-    from oq.spec import Own
+    from oq.planning.spec import Own
 
     found = subject(relu_chain())
     sites = tuple(

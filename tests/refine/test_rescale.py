@@ -7,18 +7,18 @@ import numpy as np
 import onnx
 import pytest
 
-from oq import registry
-from oq.grid import fake_quantize, fit
+from oq.model.session import Session, Settings, expose
+from oq.numerics.grid import fake_quantize, fit
+from oq.numerics.values import INT8, Array, QType
+from oq.numerics.weights import channel_range
+from oq.planning import registry
+from oq.planning.target import Target
 from oq.refine.bias import correct_bias
 from oq.refine.equalize import equalize
+from oq.refine.layerwise import Walk
 from oq.refine.rescale import MOST, Sizes, choose, find_pairs, rescale
 from oq.refine.run import Again, refine
 from oq.refine.subject import Subject
-from oq.refine.walk import Walk
-from oq.session import Session, Settings, expose
-from oq.spec import INT8, Array, QType
-from oq.target import Target
-from oq.weights import channel_range
 from tests.graphs import CHANNELS, Net
 from tests.refine.nets import batches, subject
 from tests.refine.test_equalize import far, run
@@ -151,10 +151,11 @@ def worst_channel_db(exact: onnx.ModelProto, rounded: onnx.ModelProto, held: Sam
 
 
 def solved_again(profile: Target, like: Subject) -> Again:
-    from oq.calibration.collect import collect, tensors_to_calibrate
+    from oq.calibration.collect import collect
     from oq.calibrators.minmax import MinMax
-    from oq.solve import solve
-    from oq.spec import Batch
+    from oq.emission.solve import solve
+    from oq.numerics.values import Batch
+    from oq.planning.setup import tensors_to_calibrate
 
     def again(changed: Subject, _calibrator: str | None) -> Subject:
         wanted = tensors_to_calibrate(changed.plan, changed.view)

@@ -14,9 +14,9 @@ from oq.refine import order, run
 from oq.refine.judge import Judge
 from oq.refine.order import choose_steps
 from oq.refine.run import refine
-from oq.refine.step import Change, Step
-from oq.refine.subject import Subject
-from oq.report import to_json
+from oq.refine.step import Step
+from oq.refine.subject import Change, Subject
+from oq.wording import to_json
 from tests.refine.nets import NETS, batches, subject
 
 HELD = batches(2, seed=11)

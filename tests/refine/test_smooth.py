@@ -9,10 +9,10 @@ import pytest
 
 import oq
 from oq.comparison.deviation import sqnr_db
-from oq.refine.channels import channel_extremes
+from oq.numerics.values import Array
+from oq.refine.channel_statistics import channel_extremes
 from oq.refine.smooth import smooth
 from oq.refine.subject import Subject
-from oq.spec import Array
 from tests.graphs import Net
 from tests.refine.nets import subject
 from tests.small import reference

@@ -10,7 +10,7 @@ import numpy as np
 
 from oq.data.sources.batches import chunk, pick_rows
 from oq.errors import DataError, one_line
-from oq.spec import Array, Batch
+from oq.numerics.values import Array, Batch
 
 LABELS = "labels"
 """The key of the labels, unless the model has an input of that name."""

@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 
-from oq.spec import Array, Batch
+from oq.numerics.values import Array, Batch
 
 
 def samples(batch: Batch) -> int | None:

@@ -14,7 +14,7 @@ import numpy as np
 from oq.data.preprocess import list_presets
 from oq.data.sources.batches import samples
 from oq.errors import DataError
-from oq.spec import FLOAT_DTYPES, Array, Batch, Shape, TensorInfo
+from oq.numerics.values import FLOAT_DTYPES, Array, Batch, Shape, TensorInfo
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from oq.data.sources.fit import Place, fit_batch, fixed_batch
 from oq.data.sources.pixels import transform_batch
 from oq.data.sources.streams import Chosen, Items, Rows
 from oq.errors import DataError, OptionError
-from oq.spec import Batch, TensorInfo
+from oq.numerics.values import Batch, TensorInfo
 
 _log = logging.getLogger(__name__)
 
@@ -123,8 +123,8 @@ class Fitted:
     def _fit(self, size: int, start: int, stop: int | None) -> Iterator[Batch]:
         for first, batch in self.stream.read(size, start, stop):
             place = Place(self.name, first, self.stream.locate)
-            ready = batch if self.preprocess is None else self._transform(batch, self.preprocess)
-            yield fit_batch(ready, self.inputs, place, regrouped=self.fixed is not None)
+            planned = batch if self.preprocess is None else self._transform(batch, self.preprocess)
+            yield fit_batch(planned, self.inputs, place, regrouped=self.fixed is not None)
 
     def _transform(self, batch: Batch, preprocess: Preprocess) -> Batch:
         """``batch`` with its images preprocessed.

@@ -13,7 +13,7 @@ from oq.data.sources.arrays import hash_files
 from oq.data.sources.batches import chunk
 from oq.data.sources.pixels import decode, transform
 from oq.errors import DataError, one_line
-from oq.spec import Array, Batch
+from oq.numerics.values import Array, Batch
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}

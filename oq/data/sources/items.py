@@ -14,7 +14,7 @@ from oq.data.sources.batches import samples
 from oq.data.sources.streams import Items
 from oq.errors import DataError, one_line
 from oq.imports import current_folder_importable
-from oq.spec import Array, Batch
+from oq.numerics.values import Array, Batch
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 """``package.module:callable``"""

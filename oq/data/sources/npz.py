@@ -20,7 +20,7 @@ import numpy as np
 from oq.data.sources.arrays import BROKEN_NPY, LABELS, check_rows, hash_file, hash_files
 from oq.data.sources.batches import chunk, find_runs, regroup
 from oq.errors import DataError, one_line
-from oq.spec import Array, Batch
+from oq.numerics.values import Array, Batch
 
 _BLOCK = 1 << 18
 """Bytes read at once: large enough for zlib, small beside any batch."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from oq.data.preprocess import Preprocess
 from oq.errors import DataError, MissingExtra, one_line
-from oq.spec import Array
+from oq.numerics.values import Array
 
 _MODES = frozenset({"1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr"})
 """Pillow's 8-bit modes; it would clip 16-bit and float images to white without a word."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from oq.data.sources.batches import samples
-from oq.spec import Batch
+from oq.numerics.values import Batch
 
 
 class Table(Protocol):

@@ -9,7 +9,7 @@ from oq.data.sources.arrays import hash_files
 from oq.data.sources.batches import samples
 from oq.data.sources.streams import Items
 from oq.errors import DataError, one_line
-from oq.spec import Array, Batch
+from oq.numerics.values import Array, Batch
 
 _INPUT = re.compile(r"input_(\d+)\.pb")
 

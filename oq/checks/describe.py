@@ -1,0 +1,119 @@
+"""A judgement in words: findings, then what runs in integers and what in float, then totals."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from oq.checks.forecast import Fate, Forecast
+from oq.checks.judgement import Judgement
+from oq.planning.check import Finding
+from oq.wording import counted, general, item, row
+
+SHOWN = 3
+"""How many nodes of one kind are named."""
+
+
+def judgement_lines(found: Judgement) -> Iterable[str]:
+    """The whole answer of ``oq check`` in 80 columns."""
+    yield from _finding_lines(found.findings)
+    if found.findings:
+        yield ""
+    yield from forecast_lines(found.forecast)
+    yield ""
+    yield from row("target", found.target)
+    yield from row("findings", conformance(found.findings))
+    yield from total_lines(found.forecast)
+
+
+def _finding_lines(findings: Iterable[Finding]) -> Iterator[str]:
+    """Equal findings together: severity, check, what is wrong, where, and the remedy."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.check, general(finding.message)), []).append(finding)
+    for (name, shared), same in groups.items():
+        first, many = same[0], f" x{len(same)}" if len(same) > 1 else ""
+        message = shared if len(same) > 1 else first.message
+        yield from item(f"{first.severity} [{name}]{many}: {message}; {first.remedy}")
+        yield from item(_list([f.node for f in same]), indent=6)
+
+
+def forecast_lines(found: Forecast) -> Iterator[str]:
+    """Nodes by fate: kernels of one sort together, floats by op and reason."""
+    yield f"{'runs as':<32} {'count':>5} {'MACs':>6}"
+    kernels: dict[str, list[Fate]] = {}
+    moves: dict[str, list[Fate]] = {}
+    floats: dict[tuple[str, str], list[Fate]] = {}
+    for fate in found.nodes:
+        if fate.runs == "float":
+            floats.setdefault((fate.kernel or fate.op, general(fate.reason, fate.node)), []).append(
+                fate
+            )
+        elif fate.kernel:
+            kernels.setdefault(fate.kernel, []).append(fate)
+        else:
+            moves.setdefault(fate.op, []).append(fate)
+    for title, groups in (("int8", kernels), ("int8, moved", moves)):
+        for name, fates in groups.items():
+            yield _line(f"{title}: {name}", fates, found)
+    for (name, reason), fates in floats.items():
+        yield _line(f"float: {name}", fates, found)
+        yield from item(reason if _count_of(fates) > 1 else fates[0].reason, indent=4)
+        yield from item(_names(fates), indent=6)
+
+
+def total_lines(found: Forecast) -> Iterator[str]:
+    """Share in integers and what it costs to get in and out of them."""
+    yield from row(
+        "int8",
+        f"{found.kernels} of {found.kernels + found.float_kernels} kernels"
+        + (f", {found.share:.1f} % of {_short(found.macs)} MACs" if found.macs else ""),
+    )
+    yield from row(
+        "crossings",
+        f"{found.boundaries} between int8 and float, {found.requantizations} requantizations",
+    )
+
+
+def _line(name: str, fates: list[Fate], found: Forecast) -> str:
+    share = 100 * sum(f.macs or 0 for f in fates) / found.macs if found.macs else 0.0
+    text = f"{share:.1f} %" if share else ""
+    return f"  {name:<30} {_count_of(fates):>5} {text:>6}".rstrip()
+
+
+def _count_of(fates: list[Fate]) -> int:
+    """Kernels, of which each of their nodes has a fate."""
+    return len({frozenset((f.node, *f.with_nodes)) for f in fates})
+
+
+def _names(fates: list[Fate]) -> str:
+    names = list({frozenset((f.node, *f.with_nodes)): f.node for f in reversed(fates)}.values())
+    return _list(names[::-1])
+
+
+def _list(names: list[str]) -> str:
+    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _short(macs: int) -> str:
+    """``3.1 M``."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if macs >= size:
+            return f"{macs / size:.1f} {unit}"
+    return str(macs)
+
+
+def conformance(findings: tuple[Finding, ...]) -> str:
+    """How many findings of each severity."""
+    if not findings:
+        return "no findings"
+    counts = Counter(f.severity for f in findings)
+    return ", ".join(counted(n, kind) for kind, n in sorted(counts.items()))
+
+
+def finding_lines(findings: Iterable[Finding]) -> Iterable[str]:
+    """One item per finding: severity, node, reason, remedy."""
+    for finding in findings:
+        yield from item(
+            f"{finding.severity} [{finding.check}] {finding.node}: {finding.message}; "
+            f"{finding.remedy}"
+        )

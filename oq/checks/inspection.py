@@ -1,0 +1,67 @@
+"""What can be asked without data: what would be quantized and why, and how good a file is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oq.checks.judgement import Judgement
+from oq.checks.judgement import judge as judge_model
+from oq.exporting.load import Model, load
+from oq.planning.check import Finding
+from oq.planning.explain import why_lines
+from oq.planning.overrides import Layer, Mode, make_wishes
+from oq.planning.setup import own_target, plan_model
+from oq.planning.spec import Plan
+
+
+def make_plan(
+    model: Model,
+    target: str,
+    *,
+    keep_float: Sequence[str] = (),
+    layers: Sequence[Layer] = (),
+    mode: Mode = "hybrid",
+    settings: Mapping[str, Any] | None = None,
+) -> Plan:
+    """What ``target`` would quantize in ``model``, and why not the rest; needs no data."""
+    wishes = make_wishes(keep_float, layers=layers, mode=mode)
+    return plan_model(load(model), own_target(target, settings), wishes).plan
+
+
+def explain(
+    model: Model,
+    target: str,
+    name: str,
+    *,
+    keep_float: Sequence[str] = (),
+    layers: Sequence[Layer] = (),
+    mode: Mode = "hybrid",
+    settings: Mapping[str, Any] | None = None,
+) -> tuple[str, ...]:
+    """Why the tensor or node ``name`` is treated as :func:`make_plan` says, line by line.
+
+    Raises:
+        OptionError: the graph has no such tensor or node.
+    """
+    wishes = make_wishes(keep_float, layers=layers, mode=mode)
+    planned = plan_model(load(model), own_target(target, settings), wishes)
+    return tuple(why_lines(planned.plan, name, planned.view))
+
+
+def check(
+    model: Model, target: str, *, settings: Mapping[str, Any] | None = None
+) -> tuple[Finding, ...]:
+    """How a quantized ``model``, whoever made it, offends against ``target``'s rules.
+
+    Raises:
+        ModelError: the model is not quantized at all.
+    """
+    return judge(model, target, settings=settings).findings
+
+
+def judge(model: Model, target: str, *, settings: Mapping[str, Any] | None = None) -> Judgement:
+    """:func:`check`, and what ``target`` will run in integers, node by node.
+
+    Raises:
+        ModelError: the model is not quantized at all.
+    """
+    return judge_model(load(model), own_target(target, settings))

@@ -1,0 +1,51 @@
+"""The samples of a run: opened, drawn, and divided into those to calibrate on and to verify on."""
+
+from pathlib import Path
+
+import onnx
+
+from oq.data.source import Fitted, open_source, random_source, split, subset
+from oq.errors import DataError
+from oq.model.proto_fields import inputs_of
+
+BATCH = 8
+"""Samples that are run at a time where the user says nothing."""
+
+
+HELD_BACK = 8
+"""Every eighth calibration sample is kept out of calibration, to verify on."""
+
+
+VERIFY_SAMPLES = 64
+
+
+RANDOM = "random"
+"""The name by which random data is asked for, explicitly."""
+
+
+RANDOM_SAMPLES = 64
+
+
+def open_samples(
+    model: onnx.ModelProto,
+    data: object,
+    preprocess: str | Path | None,
+    samples: int | None,
+    seed: int,
+) -> Fitted:
+    inputs = inputs_of(model)
+    if isinstance(data, str) and data == RANDOM:
+        return random_source(inputs, samples or RANDOM_SAMPLES, seed)
+    source = open_source(data, inputs, preprocess=preprocess)
+    return source if samples is None else subset(source, samples, seed)
+
+
+def divide(source: Fitted, seed: int, verify: bool) -> tuple[Fitted, Fitted | None]:
+    """The samples to calibrate on, and those to verify on (None: no verification)."""
+    if not verify:
+        return source, None
+    try:
+        rest, held = split(source, HELD_BACK)
+    except DataError:  # one sample, one batch or one feed: none can be spared
+        return source, source
+    return rest, subset(held, VERIFY_SAMPLES, seed)

@@ -1,0 +1,53 @@
+"""Output channels that one scale per tensor leaves without weights: why a model collapses.
+
+A channel is lost when none of its weights reaches half a step, so that all its codes are 0, and
+starved when none passes :data:`FEW` steps and not all of them lie on one.  Depthwise layers behind
+folded BatchNorms have channels that differ by factors of hundreds (Nagel et al. 2019, "Data-Free
+Quantization Through Weight Equalization and Bias Correction", figure 2).
+"""
+
+import numpy as np
+
+from oq.model.ops import weight_axis
+from oq.model.view import GraphView
+from oq.numerics.grid import fake_quantize
+from oq.numerics.weights import other_axes
+from oq.planning.spec import Plan, key
+from oq.planning.target import Grids, Legalized
+
+FEW = 4
+SHARE = 0.25
+"""Of a layer's channels that are worth a remark."""
+
+SHOWN = 3
+
+
+def report_lost_channels(plan: Plan, view: GraphView, grids: Grids) -> Legalized:
+    """``grids`` as they are, with a remark on the layers that lose channels."""
+    found = []
+    for site in plan.sites:
+        if site.role != "weight" or not view.is_constant(site.tensor) or not site.consumers:
+            continue
+        node, values = view.node(site.consumers[0]), np.abs(view.constants[site.tensor])
+        axis = weight_axis(node.op, node.attributes, values.ndim)
+        grid = grids[key(site)]
+        if axis is None or values.ndim < 2 or grid.scale.size > 1:
+            continue
+        over = other_axes(values, axis)
+        largest = values.max(axis=over)
+        inexact = (fake_quantize(values, grid) != values).any(axis=over)
+        starved = int(np.count_nonzero(inexact & (largest > 0) & (largest < FEW * grid.scale)))
+        if starved >= SHARE * largest.size:
+            found.append((starved / largest.size, f"{site.tensor!r} {starved} of {largest.size}"))
+    if not found:
+        return Legalized(grids)
+    worst = [text for _, text in sorted(found, key=lambda f: -f[0])[:SHOWN]]
+    more = ", ..." if len(found) > SHOWN else ""
+    return Legalized(
+        grids,
+        (
+            f"{len(found)} layers have output channels with weights below {FEW} steps of the one "
+            f"scale of their tensor ({', '.join(worst)}{more}): what those compute is lost; "
+            "equalize the channels before quantizing, or keep such layers in float (--keep-float)",
+        ),
+    )

@@ -1,0 +1,123 @@
+"""Numbers of the DPU between two roundings: integers with a binary point.
+
+    real = numerator * 2**-position
+
+Whatever a DPU kernel computes before it rounds is of this form, because every scale is a power of
+two.  Integers are held in floating point, where BLAS is fast: a float32 holds each integer up to
+2**24 and a float64 each up to 2**53, so sums and products that stay below are exact in any order.
+``reach`` bounds the numerators, and picks the type (:func:`hold`).
+
+Sources: AMD's CPU runner of xmodels (Vitis-AI, ``src/vai_runtime/cpu-runner``: ``conv2d_fix``,
+``eltwise_fix``, ``pool_fix``) and Quark's ``simulate_dpu``.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from oq.numerics.values import Array
+
+FLOAT32_INTEGERS = 2.0**24
+FLOAT64_INTEGERS = 2.0**53
+RELU6_CODE = 96
+"""``6 * 2**4``: the code at which the DPU's ReLU6 cuts off, whatever the position."""
+
+RELU6_POSITION = 4
+"""The finest position at which the DPU applies that cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """How a generation of the hardware rounds.
+
+    ``half_up``: ``floor(x + 0.5)``, else half to even as ONNX's QuantizeLinear.  ``bias_floor``: a
+    bias finer than the accumulator with its guard bit is cut off, else it is added exactly.
+    ``leaky``: the only slope of LeakyReLU in 256ths, None for any.
+    """
+
+    name: str
+    half_up: bool = True
+    bias_floor: bool = True
+    leaky: int | None = None
+
+
+DPU = Arithmetic("dpu")
+"""The edge DPU's CPU runner: half up, one guard bit under the bias."""
+
+NPU = Arithmetic("npu", half_up=False, bias_floor=False)
+"""The newer runner (2022 and later) set to onnxruntime's rounding.  Which rounding Ryzen AI's
+hardware uses is not confirmed by any public page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """A tensor of ``numerator * 2**-position`` (any axes), numerators within ``+-reach``.
+
+    ``summed``: a sum of products that no bias has joined.  ``capped``: a ReLU6 waits for the
+    position it is rounded to.  ``gain``: the factor by which the hardware's mean or HardSigmoid
+    differs from the true one, and which a following Mul may spell out.
+    """
+
+    numerator: Array
+    position: int
+    reach: float
+    summed: bool = False
+    capped: bool = False
+    gain: float = 1.0
+
+    def real(self) -> Array:
+        """The values as float32; a ReLU6 that no grid follows cuts off at 6."""
+        values = np.ldexp(self.numerator.astype(np.float64), -self.position)
+        return (np.minimum(values, 6.0) if self.capped else values).astype(np.float32)
+
+    def with_codes(self, numerator: Array) -> "Exact":
+        """Other numerators on the same grid: what ops that only move values make of it."""
+        return replace(self, numerator=numerator)
+
+
+def hold(values: Array, reach: float) -> Array:
+    """``values`` in the smaller floating type that is exact for integers up to ``reach``.
+
+    Raises:
+        OverflowError: not even float64 is.
+    """
+    if reach > FLOAT64_INTEGERS:
+        raise OverflowError(f"numerators up to {reach:g} pass 2**53")
+    dtype = np.float32 if reach <= FLOAT32_INTEGERS else np.float64
+    return values.astype(dtype, copy=False)
+
+
+def scaled(x: Exact, shift: int) -> tuple[Array, float]:
+    """Numerators and reach of ``x`` at position ``x.position + shift``, ``shift >= 0``."""
+    reach = x.reach * 2.0**shift
+    values = hold(x.numerator, reach)
+    return (values * values.dtype.type(2.0**shift) if shift else values), reach
+
+
+def floored(x: Exact, shift: int) -> tuple[Array, float]:
+    """As :func:`scaled` for any ``shift``: bits below the new position are cut off (floor)."""
+    if shift >= 0:
+        return scaled(x, shift)
+    values = np.floor(x.numerator * x.numerator.dtype.type(2.0**shift))
+    return values, float(np.ceil(x.reach * 2.0**shift))
+
+
+def rounded(x: Exact, position: int, low: int, high: int, arithmetic: Arithmetic) -> Array:
+    """The codes of ``x`` at ``position``, saturated to ``low..high``, as floats.
+
+        code = clip(round(numerator * 2**(position - x.position)), low, high)
+
+    A ReLU6 cuts off at code 96 when ``position <= 4``, and not at all when it is finer, where
+    int8 saturates below 6 anyway: it is exact at position 4 only.
+    """
+    values = hold(x.numerator, FLOAT64_INTEGERS)  # x + 0.5 needs one bit more than x
+    shift = position - x.position
+    steps = values * 2.0**shift
+    if arithmetic.half_up:
+        steps += 0.5
+        np.floor(steps, out=steps)
+    else:
+        np.rint(steps, out=steps)
+    if x.capped and position <= RELU6_POSITION:
+        high = min(high, RELU6_CODE)
+    return np.clip(steps, low, high, out=steps)

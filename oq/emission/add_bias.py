@@ -1,0 +1,29 @@
+"""A bias for a layer that was made without one: in its slot, or as an Add behind it."""
+
+from oq.model.graph import Graph
+from oq.numerics.values import Array
+from oq.planning.layers import Layer, facts_bias
+
+
+def add_bias(graph: Graph, layer: Layer, values: Array) -> tuple[str, str | None]:
+    """Give ``layer`` the bias ``values`` (channels,), float32; returns the names of the constant
+    and of the Add behind an op that has no slot for it.  The layer's output keeps its name."""
+    bias = graph.add_constant(f"{layer.node}_bias", values)
+    node = graph.view().node(layer.node)
+    slot = facts_bias(node)
+    if slot is not None:
+        graph.set_input(layer.node, slot, bias)
+        return bias, None
+    output = node.outputs[0]
+    product = graph.split_output(output, f"{output}_product")
+    made = graph.add_node(
+        "Add",
+        (product, bias),
+        f"{output}_biased",
+        name=f"{layer.node}_Add",
+        like=output,
+        dtype="float32",
+    )
+    graph.give_output(output, made)
+    producer = graph.view().producer(output)
+    return bias, None if producer is None else producer.name

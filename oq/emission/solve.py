@@ -1,0 +1,225 @@
+"""(plan, statistics, constants) -> one Grid per site: where ranges become scales.
+
+Weights take their range from the constant itself, per output channel.  An int32 bias lives on
+``scale(data) * scale(weight)``; where that product is too fine for the bias to fit, the weight's
+scale is widened for that channel, and where a channel's weights are all zero it is chosen for the
+bias alone (dead channels are common after pruning and BatchNorm folding).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
+
+import numpy as np
+
+from oq.calibration.reader_weights import weigh_readers
+from oq.model.view import GraphView
+from oq.numerics.calibrator import Calibrator, Readers, covering
+from oq.numerics.grid import SMALLEST_SCALE, Grid, fit, scaled
+from oq.numerics.statistics import MASK, Need, Statistics, together
+from oq.numerics.values import QType, Range
+from oq.numerics.weights import channel_range, weight_range
+from oq.planning.spec import (
+    Fixed,
+    Own,
+    Plan,
+    Product,
+    Scaled,
+    Share,
+    Site,
+    SiteKey,
+    key,
+    measured_at,
+)
+from oq.planning.target import Grids, Legalized, Legalizer
+
+BIAS_REACH = 2.0**30
+"""Largest bias code: leaves half of int32 to the products it is added to."""
+
+BIAS_STEPS = 2.0**23
+"""Bias code where all weights are zero: as fine as float32 itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The grid of every site, remarks for the report, and the activations' ranges."""
+
+    grids: Mapping[SiteKey, Grid]
+    notes: tuple[str, ...] = ()
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Work:
+    grids: dict[SiteKey, Grid] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    ranges: dict[str, Range] = field(default_factory=dict)
+
+
+def solve(
+    plan: Plan,
+    view: GraphView,
+    statistics: Mapping[str, Statistics],
+    calibrator: Calibrator,
+    *,
+    named: Mapping[str, Calibrator] | None = None,
+    known: Mapping[str, Range] | None = None,
+    weights: str = "max",
+    legalize: Sequence[Legalizer] = (),
+) -> Solution:
+    """The numbers of every site of ``plan``.
+
+    ``calibrator`` serves the sites that name none, ``named`` those that do; ``known`` ranges (from
+    a file) stand in for both; ``weights`` is how constants get their ranges; ``legalize`` are the
+    target's steps on the grids.
+    """
+    work = _Work()
+    methods = dict(named) if named is not None else {}
+    given = known if known is not None else {}
+    for site in plan.sites:
+        match site.spec:
+            case Own(qtype, axis, name, _, block):
+                if view.is_constant(site.tensor):
+                    values = weight_range(view.constants[site.tensor], qtype, axis, weights, block)
+                else:
+                    method = calibrator if name is None else methods[name]
+                    values = _activation_range(site, qtype, method, view, statistics, given, work)
+                work.grids[key(site)] = fit(values, qtype, axis, block)
+            case Fixed(qtype, scale, zero):
+                dtype = np.dtype(qtype.dtype)
+                work.grids[key(site)] = Grid(
+                    qtype, np.asarray(scale, np.float32), np.asarray(zero, dtype)
+                )
+            case Share() | Scaled() | Product():
+                pass
+            case never:
+                assert_never(never)
+    _share(plan, work)
+    legal = apply_steps(plan, view, work.grids, legalize)
+    work.grids = dict(legal.grids)
+    work.notes.extend(legal.notes)
+    _bias(plan, view, work)
+    grids = {key(s): work.grids[key(s)] for s in plan.sites}
+    return Solution(grids, tuple(work.notes), {**given, **work.ranges})
+
+
+def apply_steps(plan: Plan, view: GraphView, grids: Grids, steps: Sequence[Legalizer]) -> Legalized:
+    """``grids`` after a target's ``steps``, one after the other, with all their remarks."""
+    notes: list[str] = []
+    for step in steps:
+        legal = step(plan, view, grids)
+        grids = legal.grids
+        notes.extend(legal.notes)
+    return Legalized(grids, tuple(notes))
+
+
+def _activation_range(
+    site: Site,
+    qtype: QType,
+    method: Calibrator,
+    view: GraphView,
+    statistics: Mapping[str, Statistics],
+    given: Mapping[str, Range],
+    work: _Work,
+) -> Range:
+    """What ``method`` makes of the statistics of ``site``, together with the ``given`` ranges; all
+    that was seen where the site is to be whole."""
+    names = measured_at(site)
+    known = [given[t] for t in names if t in given]
+    if len(known) < len(names):
+        seen = _seen(site, statistics, work)
+        if isinstance(site.spec, Own) and site.spec.whole:
+            measured = covering(seen.lo, seen.hi)
+        else:
+            weighs = Need.READERS in method.needs
+            readers = weigh_readers(view, site) if weighs else Readers()
+            measured = method.range(seen, qtype, readers)
+        work.ranges |= dict.fromkeys((site.tensor, *names), measured)
+        known.append(measured)
+    lo, hi = min(float(r.lo) for r in known), max(float(r.hi) for r in known)
+    return Range(np.asarray(lo), np.asarray(hi))
+
+
+def _seen(site: Site, statistics: Mapping[str, Statistics], work: _Work) -> Statistics:
+    """The statistics of all that ``site`` holds, with a remark when they are odd."""
+    tensor = site.tensor
+    seen = together([statistics[t] for t in measured_at(site) if t in statistics])
+    total = seen.nonfinite + seen.masked + seen.count
+    if seen.nonfinite:
+        work.notes.append(
+            f"{tensor!r}: {seen.nonfinite} of {total} values are NaN or infinite; its range comes "
+            "from the others"
+        )
+    if seen.masked:
+        work.notes.append(
+            f"{tensor!r}: {seen.masked} of {total} values are as large as attention masks "
+            f"(|x| >= {MASK:g}); its range comes from the others"
+        )
+    if total == 0:
+        work.notes.append(f"{tensor!r} had no values in the calibration data")
+    return seen
+
+
+def _share(plan: Plan, work: _Work) -> None:
+    """Give every sharing site the grid object of the tensor it follows, through any chain, and
+    every scaled one that grid times its factor."""
+    follows = {s.tensor: s.spec for s in plan.sites if isinstance(s.spec, Share | Scaled)}
+    own = {s.tensor: work.grids[key(s)] for s in plan.sites if key(s) in work.grids}
+
+    def grid_of(tensor: str) -> Grid:
+        if tensor not in own:
+            spec = follows[tensor]
+            above = grid_of(spec.source)
+            own[tensor] = above if isinstance(spec, Share) else scaled(above, spec.factor)
+        return own[tensor]
+
+    for site in plan.sites:
+        if site.tensor in follows:
+            work.grids[key(site)] = grid_of(site.tensor)
+
+
+def _bias(plan: Plan, view: GraphView, work: _Work) -> None:
+    weights = {(s.tensor, c): key(s) for s in plan.sites if s.role == "weight" for c in s.consumers}
+    products = [(s, s.spec) for s in plan.sites if isinstance(s.spec, Product)]
+    for site, spec in products:
+        weight = weights[spec.weight, site.consumers[0]]
+        data = _grid_read(plan, work, spec.data, site.consumers[0])
+        _make_room(site, view, weight, data, work)
+    for site, spec in products:
+        weight = weights[spec.weight, site.consumers[0]]
+        data = _grid_read(plan, work, spec.data, site.consumers[0])
+        scale = np.asarray(data.scale * work.grids[weight].scale, np.float32)
+        zero = np.zeros(scale.shape, spec.qtype.dtype)
+        work.grids[key(site)] = Grid(spec.qtype, scale, zero, 0 if scale.ndim else None)
+
+
+def _make_room(site: Site, view: GraphView, weight: SiteKey, data: Grid, work: _Work) -> None:
+    """Widen weight scales until the bias fits 2**30 steps of the product."""
+    bias = np.abs(view.constants[site.tensor].astype(np.float64))
+    grid = work.grids[weight]
+    values = channel_range(view.constants[weight[0]], grid.axis)
+    bias = bias.max() if grid.scale.ndim == 0 else np.broadcast_to(bias, grid.scale.shape)
+    step = data.scale.astype(np.float64)
+    dead = (values.hi == 0) & (values.lo == 0)
+    needed = bias / (step * np.where(dead, BIAS_STEPS, BIAS_REACH))
+    floor = np.maximum(needed, SMALLEST_SCALE / step)
+    # a dead channel's scale is free until the first bias of a shared weight has chosen it
+    free = dead & (grid.scale == fit(values, grid.qtype, grid.axis).scale)
+    scale = np.where(free & (bias > 0), floor, np.maximum(grid.scale, floor)).astype(np.float32)
+    if np.array_equal(scale, grid.scale):
+        return
+    work.grids[weight] = Grid(grid.qtype, np.asarray(scale), grid.zero_point, grid.axis)
+    changed = int(np.count_nonzero((scale != grid.scale) & ~dead))
+    if changed:
+        work.notes.append(
+            f"{weight[0]!r}: the scale of {changed} channels was widened so that bias "
+            f"{site.tensor!r} fits int32"
+        )
+
+
+def _grid_read(plan: Plan, work: _Work, tensor: str, reader: str) -> Grid:
+    """The grid on which ``reader`` sees ``tensor``."""
+    for site in plan.sites:
+        if site.tensor == tensor and (not site.consumers or reader in site.consumers):
+            return work.grids[key(site)]
+    raise KeyError(f"{reader} reads {tensor} in float")

@@ -1,0 +1,61 @@
+"""Grids -> a legal graph: emit, what the target wants done to the whole of it, and its checks."""
+
+from collections.abc import Mapping
+from math import inf
+
+import onnx
+
+from oq.checks.legal import check
+from oq.emission.emit import emit
+from oq.emission.float16 import to_float16
+from oq.emission.fold_zero_points import fold_zero_points
+from oq.emission.keep_float import keep_layers_float
+from oq.emission.solve import Solution
+from oq.numerics.statistics import Statistics
+from oq.numerics.values import Array
+from oq.planning.check import Finding
+from oq.planning.setup import Planned
+from oq.wording import counted
+
+CARRIED = (
+    "{tensors} behind a ReLU with all 256 codes: biases carry the zero point, and int8 saturates "
+    "where the ReLU did"
+)
+
+
+def write_graph(
+    planned: Planned,
+    constants: Mapping[str, Array],
+    solution: Solution,
+    seen: Mapping[str, Statistics],
+) -> tuple[onnx.ModelProto, tuple[Finding, ...], tuple[str, ...]]:
+    """The graph with ``constants`` in place of its own and its Q/DQ, what the target's checks find
+    in it, and what stays in float32."""
+    for tensor, values in constants.items():
+        planned.graph.set_constant(tensor, values)
+    plan, carried = planned.plan, 0
+    if planned.target.carries_zero_points:
+        plan, solution, carried = fold_zero_points(planned.graph, plan, solution)
+    emit(planned.graph, plan, solution)
+    if planned.target.guarded:
+        keep_layers_float(planned.graph, {s.node for s in planned.plan.skips})
+    notes: tuple[str, ...] = ()
+    if carried:
+        notes = (CARRIED.format(tensors=counted(carried, "tensor")),)
+    if planned.target.high_precision == "float16":
+        peaks = {t: inf if s.masked else max(-s.lo, s.hi) for t, s in seen.items() if s.count}
+        notes += to_float16(planned.graph, peaks)
+    findings = check(planned.graph.view(), planned.target)
+    _insist(findings)
+    return planned.graph.to_model(), findings, notes
+
+
+def _insist(findings: tuple[Finding, ...]) -> None:
+    """A file that oq wrote must pass its own checks; if not, that is our bug, not the user's."""
+    errors = [f for f in findings if f.severity == "error"]
+    if errors:
+        first = errors[0]
+        raise RuntimeError(
+            f"oq wrote an illegal graph ({len(errors)} errors): [{first.check}] {first.node}: "
+            f"{first.message}"
+        )

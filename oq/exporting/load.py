@@ -1,0 +1,36 @@
+"""A path, a model in memory or a torch module -> the ModelProto that everything starts from."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import onnx
+
+from oq.errors import OptionError
+from oq.model.files import load_model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Model: TypeAlias = "str | Path | onnx.ModelProto | nn.Module"
+"""A file, a model in memory, or a torch module, which is exported first (`oq.exporting`)."""
+
+
+def load(model: Model, example_inputs: object = None) -> onnx.ModelProto:
+    """``model`` read from disk where it is a path, exported where it is a torch module.
+
+    Raises:
+        ModelError: the file cannot be read, or torch cannot export the module.
+        OptionError: ``model`` is none of these, or its example inputs cannot be used.
+    """
+    if isinstance(model, str | Path):
+        return load_model(model)
+    if isinstance(model, onnx.ModelProto):
+        return model
+    from oq.exporting.export import export_module, is_module
+
+    if not is_module(model):
+        raise OptionError(
+            f"the model is a {type(model).__name__}; expected a path, an onnx.ModelProto or a "
+            "torch.nn.Module"
+        )
+    return export_module(cast("nn.Module", model), example_inputs)

@@ -1,0 +1,397 @@
+"""Edit an ONNX graph: the only module that touches onnx-graphsurgeon.
+
+Everything outside speaks in names: a tensor is its name, a node is its (unique) name.  Verbs
+change the graph in place; :meth:`Graph.view` gives the read-only picture to decide on.
+"""
+
+import contextlib
+import functools
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.logger import G_LOGGER
+
+from oq.errors import ModelError
+from oq.model.proto_fields import oldest_ir, put_constants, without_graph
+from oq.model.view import GraphView, NodeView
+from oq.numerics.values import Array, Shape, TensorInfo
+
+G_LOGGER.severity = G_LOGGER.CRITICAL
+
+
+class Graph:
+    """One ONNX model under edit.
+
+    On loading, nodes that share a name or have none get a fresh one (the user's other names stay),
+    and initializers that are also listed as inputs (IR version 3) become plain constants.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._shell = onnx.ModelProto()
+        self._shell.CopyFrom(without_graph(model))
+        self._graph = gs.import_onnx(model)
+        tensors = self._graph.tensors()
+        self._graph.inputs = [t for t in self._graph.inputs if not isinstance(t, gs.Constant)]
+        self._tensors: dict[str, Any] = dict(tensors)
+        for tensor in (*self._graph.inputs, *self._graph.outputs):
+            self._tensors.setdefault(tensor.name, tensor)
+        self._names = {*self._tensors, *_inner_names(self._graph)}
+        self._nodes: dict[str, Any] = {}
+        self._provenance: dict[str, str] = {}
+        self._view: GraphView | None = None
+        self._name_nodes()
+        if not _is_sorted(self._graph):
+            self._graph.toposort()
+
+    # -- reading ----------------------------------------------------------------------------
+
+    @property
+    def opset(self) -> int:
+        """The version of the default operator set."""
+        return int(self._graph.opset)
+
+    def view(self) -> GraphView:
+        """The graph as it is now; later edits do not change it."""
+        if self._view is None:
+            self._view = self._look()
+        return self._view
+
+    def _look(self) -> GraphView:
+        constants = {n: t for n, t in self._tensors.items() if isinstance(t, gs.Constant)}
+        shared = {id(t) for t in constants.values()}
+        for node in self._graph.nodes:
+            if node.op == "Constant" and isinstance(node.attrs.get("value"), gs.Constant):
+                constants[node.outputs[0].name] = node.attrs["value"]
+        return GraphView(
+            nodes=tuple(_view_node(n, shared) for n in self._graph.nodes),
+            inputs=tuple(_info(t) for t in self._graph.inputs),
+            outputs=tuple(t.name for t in self._graph.outputs),
+            tensors={name: _info(t) for name, t in self._tensors.items()},
+            constants=_Arrays(constants),
+            opset=self.opset,
+        )
+
+    def to_model(self) -> onnx.ModelProto:
+        """The model as a protobuf; what its nodes were made by is in their ``metadata_props``."""
+        exported = _export(self._graph)
+        model = onnx.ModelProto()
+        model.CopyFrom(self._shell)
+        model.graph.CopyFrom(exported.graph)
+        del model.opset_import[:]
+        model.opset_import.extend(exported.opset_import)
+        model.ir_version = max(model.ir_version, oldest_ir(exported.opset_import))
+        for node in model.graph.node:
+            if node.name in self._provenance:
+                entry = node.metadata_props.add()
+                entry.key, entry.value = "oq.rule", self._provenance[node.name]
+        return model
+
+    # -- editing ----------------------------------------------------------------------------
+
+    def fresh(self, wish: str) -> str:
+        """A name that nothing uses, ``wish`` itself when it is free; it is taken from now on."""
+        name, count = wish, 1
+        while name in self._names:
+            count += 1
+            name = f"{wish}_{count}"
+        self._names.add(name)
+        return name
+
+    def add_constant(self, wish: str, values: Array) -> str:
+        """A new initializer; returns its name."""
+        self._view = None
+        name = self.fresh(wish)
+        self._tensors[name] = gs.Constant(name, np.ascontiguousarray(values).reshape(values.shape))
+        return name
+
+    def add_node(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        output: str,
+        *,
+        name: str,
+        attributes: Mapping[str, Any] | None = None,
+        like: str | None = None,
+        dtype: str | None = None,
+        rule: str | None = None,
+        before: str | None = None,
+    ) -> str:
+        """A node ``op`` computing the new tensor ``output``; returns the tensor's name.
+
+        The tensor takes the shape of tensor ``like`` and dtype ``dtype``.  The node goes right
+        behind the producer of its first input, or in front of node ``before``.
+        """
+        self._view = None
+        node_name, tensor_name = self.fresh(name), self.fresh(output)
+        shape = None if like is None else self._tensors[like].shape
+        out = gs.Variable(tensor_name, None if dtype is None else np.dtype(dtype), shape)
+        sources = [self._tensors[i] for i in inputs]
+        node = gs.Node(op, node_name, dict(attributes or {}), sources, [out])
+        self._insert(node, before)
+        self._tensors[tensor_name], self._nodes[node_name] = out, node
+        if rule is not None:
+            self._provenance[node_name] = rule
+        return tensor_name
+
+    def set_input(self, node: str, slot: int, tensor: str) -> None:
+        """Make input ``slot`` of ``node`` read ``tensor`` ("" for an empty optional input)."""
+        self._view = None
+        inputs = self._nodes[node].inputs
+        while len(inputs) <= slot:
+            inputs.append(gs.Variable.empty())
+        inputs[slot] = self._tensors[tensor] if tensor else gs.Variable.empty()
+
+    def replace_reads(self, node: str, old: str, new: str) -> None:
+        """Make every input of ``node`` that reads ``old`` read ``new``."""
+        for slot, tensor in enumerate(self._nodes[node].inputs):
+            if tensor.name == old:
+                self.set_input(node, slot, new)
+
+    def split_output(self, tensor: str, wish: str) -> str:
+        """Let the producer of ``tensor`` write a new tensor instead; returns the new name.
+
+        ``tensor`` keeps its readers (subgraphs and graph outputs too) and has no producer until
+        :meth:`give_output` gives it one.
+        """
+        self._view = None
+        old = self._tensors[tensor]
+        new = gs.Variable(self.fresh(wish), old.dtype, old.shape)
+        self._tensors[new.name] = new
+        producer = old.inputs[0]
+        producer.outputs[_slot(producer.outputs, old)] = new
+        return str(new.name)
+
+    def give_output(self, tensor: str, node_output: str) -> None:
+        """Let the node that computes ``node_output`` write ``tensor``, which has no producer."""
+        self._view = None
+        temporary = self._tensors.pop(node_output)
+        producer = temporary.inputs[0]
+        producer.outputs[_slot(producer.outputs, temporary)] = self._tensors[tensor]
+        self._names.discard(node_output)
+
+    def take_over(self, node: str, op: str, inputs: Sequence[str], **made: Any) -> None:
+        """Let a new ``op`` in front of ``node`` write its output; ``made``: as :meth:`add_node`."""
+        out = str(self._nodes[node].outputs[0].name)
+        self.split_output(out, f"{out}_before")
+        self.give_output(out, self.add_node(op, inputs, f"{out}_after", before=node, **made))
+
+    def bypass(self, node: str, slot: int = 0) -> None:
+        """Remove ``node``; whoever read its first output reads its input ``slot`` instead.
+
+        When the output is a graph output, its name survives and the input's producer writes it.
+
+        Raises:
+            ModelError: both ends are graph inputs or outputs, so one of the names would be lost.
+        """
+        self._view = None
+        this = self._nodes[node]
+        source, out = this.inputs[slot], this.outputs[0]
+        if any(o is out for o in self._graph.outputs):
+            if not source.inputs or any(o is source for o in self._graph.outputs):
+                raise ModelError(f"node {node!r} joins a graph input or two outputs; it must stay")
+            producer = source.inputs[0]
+            self._drop(this)
+            producer.outputs[_slot(producer.outputs, source)] = out
+            _reread(source, out)
+            return
+        self._drop(this)
+        _reread(out, source)
+
+    def set_attribute(self, node: str, name: str, value: Any) -> None:
+        """Set attribute ``name`` of ``node``."""
+        self._view = None
+        self._nodes[node].attrs[name] = value
+
+    def fold_constants(self) -> int:
+        """Evaluate what only constants feed; returns how many nodes went (graphsurgeon does it)."""
+        self._view = None
+        before = list(self._graph.nodes)
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            self._graph.fold_constants(error_ok=True)
+        self.cleanup()
+        kept = {id(n) for n in self._graph.nodes}
+        return sum(id(n) not in kept for n in before)
+
+    def cleanup(self) -> None:
+        """Drop nodes and constants that nothing reads."""
+        self._view = None
+        self._graph.cleanup()
+        self._nodes = {}
+        self._name_nodes()
+        kept = dict(self._graph.tensors())
+        for tensor in (*self._graph.inputs, *self._graph.outputs):
+            kept.setdefault(tensor.name, tensor)
+        self._tensors = kept
+
+    def set_constant(self, tensor: str, values: Array) -> None:
+        """Give the constant ``tensor`` other values of the same shape and dtype."""
+        self._view = None
+        found = self._tensors[tensor]
+        if not isinstance(found, gs.Constant):  # written as a Constant node
+            found = found.inputs[0].attrs["value"]
+        found.values = np.ascontiguousarray(values).reshape(values.shape)
+
+    def set_types(self, types: Mapping[str, TensorInfo]) -> None:
+        """Write down dtypes and shapes that are known now."""
+        self._view = None
+        for name, info in types.items():
+            tensor = self._tensors.get(name)
+            if isinstance(tensor, gs.Variable):
+                tensor.dtype = None if info.dtype is None else _numpy_dtype(info.dtype)
+                tensor.shape = None if info.shape is None else list(info.shape)
+
+    def set_dtype(self, tensor: str, dtype: str) -> None:
+        """Write down another dtype of ``tensor``, whose producer was changed to write it."""
+        self._view = None
+        self._tensors[tensor].dtype = _numpy_dtype(dtype)
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _name_nodes(self) -> None:
+        taken: set[str] = set()
+        for node in self._graph.nodes:
+            wish = node.name or f"{node.op}_{node.outputs[0].name if node.outputs else 'node'}"
+            name, count = wish, 1
+            while name in taken:
+                count += 1
+                name = f"{wish}_{count}"
+            taken.add(name)
+            node.name = name
+            self._nodes[name] = node
+        self._names |= taken
+
+    def _insert(self, node: Any, before: str | None) -> None:
+        nodes = self._graph.nodes
+        if before is not None:
+            nodes.insert(_index(nodes, self._nodes[before]), node)
+            return
+        producer = next((t.inputs[0] for t in node.inputs if t.inputs), None)
+        nodes.insert(0 if producer is None else _index(nodes, producer) + 1, node)
+
+    def _drop(self, node: Any) -> None:
+        node.inputs.clear()
+        node.outputs.clear()
+        nodes = self._graph.nodes
+        del nodes[_index(nodes, node)]
+        del self._nodes[node.name]
+
+
+def _export(graph: Any) -> onnx.ModelProto:
+    """What graphsurgeon makes of ``graph``; it cannot pack 4-bit constants, so onnx does that."""
+    tensors = graph.tensors().values()
+    small = [t for t in tensors if isinstance(t, gs.Constant) and str(t.dtype).endswith("int4")]
+    packed = {t.name: t.values for t in small}
+    for tensor in small:
+        tensor.values = np.zeros(tensor.values.shape, np.int8)
+    model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
+    for tensor in small:
+        tensor.values = packed[tensor.name]
+    put_constants(model, packed)
+    return model
+
+
+class _Arrays(Mapping[str, Array]):
+    """Constants by name, loaded on access and never before."""
+
+    def __init__(self, constants: Mapping[str, Any]) -> None:
+        self._constants = constants
+
+    def __getitem__(self, name: str) -> Array:
+        values: Array = self._constants[name].values
+        return values
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._constants
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._constants)
+
+    def __len__(self) -> int:
+        return len(self._constants)
+
+
+def _view_node(node: Any, shared: set[int]) -> NodeView:
+    inner = [a for a in node.attrs.values() if isinstance(a, gs.Graph)]
+    captured = tuple(dict.fromkeys(name for g in inner for name in _captured(g, shared)))
+    return NodeView(
+        name=node.name,
+        op=node.op,
+        domain=node.domain or "",
+        inputs=tuple(t.name for t in node.inputs),
+        outputs=tuple(t.name for t in node.outputs),
+        attributes=dict(node.attrs),
+        captured=captured,
+    )
+
+
+def _captured(graph: Any, shared: set[int]) -> Iterator[str]:
+    """Names that ``graph`` reads and does not define, its own subgraphs included; ``shared`` are
+    the constants (ids) of the outer graph."""
+    defined = {t.name for t in graph.inputs} | {t.name for n in graph.nodes for t in n.outputs}
+    reads = [t for n in graph.nodes for t in n.inputs] + list(graph.outputs)
+    outer = [t.name for t in reads if not isinstance(t, gs.Constant) or id(t) in shared]
+    for node in graph.nodes:
+        for value in node.attrs.values():
+            if isinstance(value, gs.Graph):
+                outer.extend(_captured(value, shared))
+    yield from (name for name in outer if name and name not in defined)
+
+
+def _inner_names(graph: Any) -> set[str]:
+    names: set[str] = set()
+    for inner in graph.subgraphs(recursive=True):
+        names.update(inner.tensors())
+        names.update(n.name for n in inner.nodes)
+    return names
+
+
+def _info(tensor: Any) -> TensorInfo:
+    if isinstance(tensor, gs.Constant):
+        return TensorInfo(tensor.name, _dtype_name(tensor.dtype), tuple(tensor.shape))
+    shape: Shape | None = None
+    if tensor.shape is not None:
+        shape = tuple(s if isinstance(s, int | str) else None for s in tensor.shape)
+    return TensorInfo(tensor.name, _dtype_name(tensor.dtype), shape)
+
+
+@functools.cache
+def _dtype_name(dtype: Any) -> str | None:
+    if dtype is None:
+        return None
+    if isinstance(dtype, int):
+        return str(onnx.helper.tensor_dtype_to_np_dtype(dtype).name)
+    return str(np.dtype(dtype).name)
+
+
+def _numpy_dtype(name: str) -> Any:
+    return onnx.TensorProto.BFLOAT16 if name == "bfloat16" else np.dtype(name)
+
+
+def _is_sorted(graph: Any) -> bool:
+    made: set[int] = set()
+    for node in graph.nodes:
+        if any(t.inputs and id(t) not in made for t in node.inputs):
+            return False
+        made.update(id(t) for t in node.outputs)
+    return True
+
+
+def _reread(old: Any, new: Any) -> None:
+    """Make every node that reads ``old``, nodes of subgraphs too, read ``new``."""
+    for reader in list(old.outputs):
+        for slot, tensor in enumerate(reader.inputs):
+            if tensor is old:
+                reader.inputs[slot] = new
+
+
+def _slot(tensors: Sequence[Any], wanted: Any) -> int:
+    return next(i for i, t in enumerate(tensors) if t is wanted)
+
+
+def _index(nodes: Sequence[Any], wanted: Any) -> int:
+    return next(i for i, n in enumerate(nodes) if n is wanted)

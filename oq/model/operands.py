@@ -1,0 +1,107 @@
+"""What one node of a graph reads: its data, weight and bias, and constants that mean something.
+
+Facts of ONNX, whatever the target.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from oq.model.ops import facts
+from oq.model.view import GraphView, NodeView
+
+
+def pads_zeros(view: GraphView, node: NodeView) -> bool:
+    """Whether ``node`` is a Pad that adds zeros."""
+    if node.op != "Pad" or node.attributes.get("mode", "constant") != "constant":
+        return False
+    value = node.input(2)
+    return not value or (view.is_constant(value) and not view.constants[value].any())
+
+
+def factor_of(view: GraphView, node: NodeView) -> tuple[str, float] | None:
+    """(x, c) where ``node`` computes ``x * c`` for one constant c > 0, or None.
+
+    A negative c would turn the codes round, which no kernel with zero point 0 holds; several values
+    would need a scale each.
+    """
+    constant = [t for t in node.inputs if view.is_constant(t)]
+    varying = [t for t in node.inputs if not view.is_constant(t)]
+    if node.op != "Mul" or len(constant) != 1 or view.constants[constant[0]].size != 1:
+        return None
+    factor = float(view.constants[constant[0]].reshape(()))
+    return (varying[0], factor) if 0 < factor < np.inf else None
+
+
+def pads_by_size(attributes: Mapping[str, object]) -> bool:
+    """Whether a window's padding follows from the size of its input (``auto_pad``: SAME_UPPER,
+    SAME_LOWER)."""
+    return str(attributes.get("auto_pad", "")).startswith("SAME")
+
+
+def is_padded(attributes: Mapping[str, object]) -> bool:
+    """Whether a window may reach beyond its input; with ``auto_pad`` VALID ``pads`` count for
+    nothing."""
+    if attributes.get("auto_pad") == "VALID":
+        return False
+    pads = attributes.get("pads")
+    return pads_by_size(attributes) or (isinstance(pads, list | tuple) and any(pads))
+
+
+def clip_bounds(view: GraphView, node: NodeView) -> tuple[float | None, float | None]:
+    """The constant bounds of a Clip node, attributes or inputs; None where there is none."""
+    found: list[float | None] = []
+    for slot, name in ((1, "min"), (2, "max")):
+        tensor = _at(node, slot)
+        value = view.constants[tensor] if tensor is not None and view.is_constant(tensor) else None
+        value = node.attributes.get(name) if value is None else value.reshape(-1)[0]
+        found.append(None if value is None else float(value))
+    return found[0], found[1]
+
+
+def constant_limits(view: GraphView, node: NodeView) -> tuple[float, float] | None:
+    """The bounds of a Clip node, infinite where there is none; None where one is computed."""
+    if any(name and not view.is_constant(name) for name in node.inputs[1:3]):
+        return None
+    low, high = clip_bounds(view, node)
+    return -np.inf if low is None else low, np.inf if high is None else high
+
+
+def data_inputs(node: NodeView) -> tuple[str, ...]:
+    """The tensors at the data slots of ``node``."""
+    row = facts(node.op)
+    if row is None:
+        return ()
+    slots = row.data or range(len(node.inputs))
+    return tuple(tensor for s in slots if (tensor := node.input(s)))
+
+
+def weight_input(node: NodeView) -> str | None:
+    """The tensor at the weight slot of ``node``."""
+    row = facts(node.op)
+    return None if row is None else _at(node, row.weight)
+
+
+def bias_input(node: NodeView) -> str | None:
+    """The tensor at the bias slot of ``node``."""
+    row = facts(node.op)
+    return None if row is None else _at(node, row.bias)
+
+
+def added_row(view: GraphView, node: NodeView) -> tuple[NodeView, str] | None:
+    """The Add that alone reads the MatMul ``node``, and its constant bias (out,), where all axes of
+    the MatMul's data are fixed and more than two: onnxruntime makes a Gemm of the two."""
+    readers = view.consumers(node.outputs[0])
+    if node.op != "MatMul" or view.edges(node.outputs[0]) != 1 or len(readers) != 1:
+        return None
+    info = view.tensors.get(node.inputs[0])
+    shape = (None,) if info is None or info.shape is None else info.shape
+    if readers[0].op != "Add" or len(shape) < 3 or not all(isinstance(s, int) for s in shape):
+        return None
+    bias = next((t for t in readers[0].inputs if t != node.outputs[0]), "")
+    is_row = view.is_constant(bias) and view.constants[bias].ndim == 1
+    return (readers[0], bias) if is_row else None
+
+
+def _at(node: NodeView, slot: int | None) -> str | None:
+    return None if slot is None else node.input(slot) or None

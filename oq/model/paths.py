@@ -1,0 +1,59 @@
+"""What the nodes in front of a tensor tell about it: distances between tensors, and its sign."""
+
+from collections import deque
+
+from oq.model.operands import clip_bounds, data_inputs
+from oq.model.ops import facts
+from oq.model.view import GraphView, NodeView
+
+
+def is_never_negative(view: GraphView, tensor: str) -> bool:
+    """Whether the graph alone proves it: behind a ReLU, a sigmoid, a Clip from 0 or more, and what
+    only moves, averages, adds or multiplies such values."""
+    seen, queue = {tensor}, [tensor]
+    while queue:
+        here = queue.pop()
+        if view.is_constant(here):
+            if (view.constants[here] < 0).any():
+                return False
+            continue
+        producer = view.producer(here)
+        row = None if producer is None else facts(producer.op)
+        if producer is None or row is None:
+            return False
+        if row.sign == "positive" or _clips_at_zero(view, producer):
+            continue
+        if row.sign == "any":
+            return False
+        queue += [t for t in data_inputs(producer) if t not in seen]
+        seen.update(queue)
+    return True
+
+
+def _clips_at_zero(view: GraphView, node: NodeView) -> bool:
+    least = clip_bounds(view, node)[0] if node.op == "Clip" else None
+    return least is not None and least >= 0
+
+
+def branch_lengths(view: GraphView, first: str, second: str) -> tuple[int, int] | None:
+    """Nodes from the lowest common ancestor of two tensors to each of them; None without one."""
+    near, far = distances(view, first), distances(view, second)
+    both = [t for t in near if t in far and not view.is_constant(t)]
+    common = [(near[t] + far[t], near[t], far[t]) for t in both]
+    if not common:
+        return None
+    _, mine, other = min(common)
+    return mine, other
+
+
+def distances(view: GraphView, tensor: str) -> dict[str, int]:
+    """Nodes between each tensor that ``tensor`` is computed from and itself, the shortest way."""
+    seen, queue = {tensor: 0}, deque([tensor])
+    while queue:
+        here = queue.popleft()
+        producer = view.producer(here)
+        for source in () if producer is None else producer.inputs:
+            if source and source not in seen:
+                seen[source] = seen[here] + 1
+                queue.append(source)
+    return seen

@@ -1,0 +1,78 @@
+"""What of a model does not pass through onnx-graphsurgeon, which keeps only the graph."""
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+
+from oq.errors import ModelError
+from oq.numerics.values import Array, TensorInfo
+
+
+def without_graph(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Everything of ``model`` but its graph and functions."""
+    shell = onnx.ModelProto()
+    for field, value in model.ListFields():
+        if field.name in {"graph", "functions"}:
+            continue
+        if field.is_repeated:
+            getattr(shell, field.name).extend(value)
+        else:
+            setattr(shell, field.name, value)
+    return shell
+
+
+def oldest_ir(opsets: Sequence[onnx.OperatorSetIdProto]) -> int:
+    """The first IR version with these operator sets; 4 lets initializers not be inputs."""
+    return max(4, onnx.helper.find_min_ir_version_for(list(opsets), ignore_unknown=True))
+
+
+def put_constants(model: onnx.ModelProto, values: Mapping[str, Array]) -> None:
+    """Write ``values`` into the initializers of those names, 4-bit ones packed two to a byte."""
+    for proto in model.graph.initializer:
+        if proto.name in values:
+            proto.CopyFrom(onnx.numpy_helper.from_array(values[proto.name], proto.name))
+
+
+def read_type(value: onnx.ValueInfoProto) -> TensorInfo:
+    """What ``value`` declares; no dtype where it is not a tensor or declares none."""
+    kind = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not kind.elem_type:
+        return TensorInfo(value.name, None, None)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    if not kind.HasField("shape"):
+        return TensorInfo(value.name, dtype, None)
+    shape = tuple(
+        d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.shape.dim
+    )
+    return TensorInfo(value.name, dtype, shape)
+
+
+def inputs_of(model: onnx.ModelProto) -> tuple[TensorInfo, ...]:
+    """The inputs a caller must feed: those without a default value."""
+    given = {t.name for t in model.graph.initializer}
+    return tuple(_input(v) for v in model.graph.input if v.name not in given)
+
+
+def _input(value: onnx.ValueInfoProto) -> TensorInfo:
+    if not value.type.tensor_type.elem_type:
+        found = value.type.WhichOneof("value") or "nothing"
+        raise ModelError(f"input {value.name!r} is a {found.removesuffix('_type')}, not a tensor")
+    return read_type(value)
+
+
+def same_interface(first: onnx.ModelProto, second: onnx.ModelProto) -> None:
+    """Insist that two models can be compared.
+
+    Raises:
+        ModelError: their inputs or outputs have different names.
+    """
+    for kind in ("input", "output"):
+        sides = [
+            {v.name for v in getattr(m.graph, kind)} - {t.name for t in m.graph.initializer}
+            for m in (first, second)
+        ]
+        if sides[0] != sides[1]:
+            raise ModelError(
+                f"the two models have different {kind}s, {sorted(sides[0])} and "
+                f"{sorted(sides[1])}; give the float model and a quantized version of it"
+            )

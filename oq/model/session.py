@@ -1,0 +1,300 @@
+"""Run models: the only module that imports onnxruntime.
+
+Two readings of a Q/DQ graph, both offered here:
+
+* **deployed**: onnxruntime's default optimizations, which fuse Q/DQ groups into integer kernels;
+* **literal**: no graph optimization at all, so every QuantizeLinear and DequantizeLinear computes
+  what the ONNX specification says.  This is the meaning that other targets implement.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from oq.errors import DataError, ModelError, OptionError, one_line
+from oq.model.bodies import bodies_of, declare, reads_of
+from oq.model.files import loadable
+from oq.numerics.values import Array, Shape, TensorInfo
+from oq.parallel import spread
+
+Reading = Literal["deployed", "literal"]
+
+PROVIDERS: Mapping[str, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "dml": "DmlExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to run.
+
+    ``threads`` 0 lets onnxruntime choose.  ``spin`` False keeps idle threads off the cores, which
+    two sessions in one process need to be compared fairly.
+    """
+
+    reading: Reading = "deployed"
+    provider: str = "cpu"
+    threads: int = 0
+    spin: bool = True
+
+
+SERIAL = Settings(reading="literal", threads=1)
+"""The literal reading in one thread: for runs side by side, with the same sums on any machine."""
+
+
+_custom_ops: list[str] = []
+"""Libraries of custom operators that every session of this process registers."""
+
+
+def use_custom_ops(paths: Sequence[Path]) -> None:
+    """Let every session know the operators of the libraries at ``paths``.
+
+    Raises:
+        OptionError: there is no such file.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise OptionError(f"--custom-ops {str(path)!r}: no such library")
+        _custom_ops.append(str(path.resolve()))
+
+
+def custom_ops() -> tuple[Path, ...]:
+    """The libraries in use, for a process that is to load the same models."""
+    return tuple(Path(path) for path in _custom_ops)
+
+
+class Session:
+    """A model ready to run.
+
+    Raises:
+        ModelError: onnxruntime cannot load the model.
+        OptionError: the provider is not built into this onnxruntime.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto | Path,
+        settings: Settings | None = None,
+        *,
+        dump: Path | None = None,
+    ) -> None:
+        settings = Settings() if settings is None else settings
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = settings.threads
+        if settings.reading == "literal":
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        elif _has_float8(model):
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        if not settings.spin:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if dump is not None:
+            options.optimized_model_filepath = str(dump)
+        try:
+            for library in _custom_ops:
+                options.register_custom_ops_library(library)
+            with loadable(model) as source:
+                self._session = ort.InferenceSession(
+                    source, options, providers=_providers(settings.provider)
+                )
+        except Exception as error:
+            if type(error).__module__.startswith("onnxruntime"):
+                raise ModelError(
+                    f"onnxruntime cannot load the model: {one_line(error)[:300]}"
+                ) from error
+            raise
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """Name, NumPy dtype and shape of every input."""
+        return tuple(_info(i) for i in self._session.get_inputs())
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """Name, NumPy dtype and shape of every output, as onnxruntime inferred them."""
+        return tuple(_info(o) for o in self._session.get_outputs())
+
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
+        """The outputs (all of them when ``outputs`` is None) for one batch.
+
+        Raises:
+            DataError: the model fails on this batch.
+        """
+        try:
+            values: list[Array] = self._session.run(outputs, dict(feeds))
+        except Exception as error:
+            if type(error).__module__.startswith("onnxruntime"):
+                shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feeds.items())
+                raise DataError(
+                    f"the model fails on a batch of {shapes}: {one_line(error)[:300]}"
+                ) from error
+            raise
+        return values
+
+    def run_all(
+        self, batches: Iterable[Mapping[str, Array]], outputs: Sequence[str]
+    ) -> list[list[Array]]:
+        """The ``outputs`` for every batch, spread over the cores: for a session of one thread.
+
+        Raises:
+            DataError: the model fails on a batch.
+        """
+        return spread(lambda feeds: self.run(feeds, outputs), batches)
+
+
+_FLOAT8 = frozenset(
+    number for name, number in onnx.TensorProto.DataType.items() if name.startswith("FLOAT8")
+)
+
+
+def _has_float8(model: onnx.ModelProto | Path) -> bool:
+    """Whether float8 is stored in ``model``: beyond its basic optimizations onnxruntime 1.31 makes
+    QLinearConv of its Q/DQ, which takes no float8, and refuses the file; told not to, it computes
+    wrong numbers (-8 dB on ResNet-20)."""
+    if isinstance(model, Path):  # a user's file that oq has not read
+        return False
+    return any(t.data_type in _FLOAT8 for t in model.graph.initializer)
+
+
+def run(
+    model: onnx.ModelProto | Path,
+    feeds: Mapping[str, Array],
+    outputs: Sequence[str] | None = None,
+    settings: Settings | None = None,
+) -> dict[str, Array]:
+    """Run ``model`` once; output name -> values."""
+    session = Session(model, settings)
+    names = [o.name for o in session.outputs] if outputs is None else list(outputs)
+    return dict(zip(names, session.run(feeds, names), strict=True))
+
+
+def expose(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
+    """A copy of ``model`` whose outputs are exactly ``tensors``; onnxruntime infers their types.
+
+    Graph inputs and initializers cannot be outputs and must not be asked for.
+    """
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    known = {v.name: v for v in (*model.graph.value_info, *model.graph.output)}
+    del exposed.graph.output[:]
+    for name in tensors:
+        exposed.graph.output.append(known.get(name, onnx.ValueInfoProto(name=name)))
+    return exposed
+
+
+def cut(
+    model: onnx.ModelProto,
+    given: Mapping[str, Any],
+    replace: Callable[[str, str], str],
+    outputs: Sequence[str],
+) -> onnx.ModelProto:
+    """The part of ``model`` that computes ``outputs`` from ``given`` new inputs (name -> dtype).
+
+    ``replace(tensor, reader)`` names what the node whose first output is ``reader`` reads in place
+    of ``tensor``.  What no output needs is left out, inputs too; subgraphs are not changed.
+    """
+    kept = onnx.ModelProto()
+    kept.CopyFrom(model)
+    graph = kept.graph
+    for node in graph.node:
+        for slot, name in enumerate(node.input):
+            node.input[slot] = replace(name, node.output[0])
+    needed, nodes = set(outputs), []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(reads_of(node))
+    inputs = [i for i in graph.input if i.name in needed]
+    inputs += [declare(name, given[name]) for name in sorted(needed & set(given))]
+    constants = [t for t in graph.initializer if t.name in needed]
+    wanted = expose(kept, outputs).graph.output
+    for member, values in (
+        ("node", nodes[::-1]),
+        ("input", inputs),
+        ("initializer", constants),
+        ("output", list(wanted)),
+    ):
+        held = [type(v).FromString(v.SerializeToString()) for v in values]
+        graph.ClearField(member)
+        getattr(graph, member).extend(held)
+    return kept
+
+
+def infer(model: onnx.ModelProto, tensors: Sequence[str]) -> dict[str, TensorInfo]:
+    """Types of intermediate ``tensors`` as onnxruntime infers them, for what ONNX cannot."""
+    session = Session(expose(model, tensors), Settings(reading="literal"))
+    return {info.name: info for info in session.outputs}
+
+
+def optimized_ops(model: onnx.ModelProto, settings: Settings | None = None) -> Counter[str]:
+    """How often each op stands in onnxruntime's optimized graph, bodies of If and Loop included:
+    what really runs."""
+    with tempfile.TemporaryDirectory(prefix="oq-") as folder:
+        dump = Path(folder) / "optimized.onnx"
+        Session(model, settings, dump=dump)
+        graph = onnx.load(dump, load_external_data=False).graph
+    return _count_ops(graph)
+
+
+def _count_ops(graph: onnx.GraphProto) -> Counter[str]:
+    found = Counter(node.op_type for node in graph.node)
+    for node in graph.node:
+        for _, body in bodies_of(node):
+            found += _count_ops(body)
+    return found
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep onnxruntime's own log off standard error, for libraries that open sessions."""
+    ort.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        ort.set_default_logger_severity(2)  # onnxruntime's default: warnings
+
+
+def version() -> str:
+    """The version of onnxruntime."""
+    return str(ort.__version__)
+
+
+def providers() -> tuple[str, ...]:
+    """The execution providers that this onnxruntime was built with, its own order."""
+    return tuple(ort.get_available_providers())
+
+
+def _providers(name: str) -> list[str]:
+    available = ort.get_available_providers()
+    wanted = PROVIDERS.get(name, name)
+    if wanted not in available:
+        short = {v: k for k, v in PROVIDERS.items()}
+        choices = ", ".join(short.get(p, p) for p in available)
+        raise OptionError(f"provider {name!r} is not in this onnxruntime; it has: {choices}")
+    return [wanted] if wanted == PROVIDERS["cpu"] else [wanted, PROVIDERS["cpu"]]
+
+
+def _info(value: Any) -> TensorInfo:
+    inner = value.type.removeprefix("tensor(").removesuffix(")")
+    dtype = {"float": "float32", "double": "float64"}.get(inner, inner)
+    try:
+        name: str | None = np.dtype(dtype).name
+    except TypeError:
+        name = dtype if dtype in {"bfloat16"} else None
+    # onnxruntime reports an unknown rank as no axes, like a scalar's: believe neither
+    shape: Shape | None = tuple(value.shape) if value.shape else None
+    return TensorInfo(value.name, name, shape)

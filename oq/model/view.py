@@ -1,0 +1,100 @@
+"""A read-only picture of an ONNX graph: what planning and checking look at.
+
+Immutable, in topological order, every node with a unique name.  :mod:`oq.model.graph` makes it and
+is the only module that edits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from oq.numerics.values import FLOAT_DTYPES, Array, Shape, TensorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node.  ``inputs`` holds "" for an empty optional input.
+
+    ``captured`` are the outer tensors that the node's subgraphs (If, Loop, Scan) read.
+    """
+
+    name: str
+    op: str
+    domain: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(compare=False)
+    captured: tuple[str, ...] = ()
+
+    def input(self, slot: int) -> str:
+        """The tensor at input ``slot``, "" where the node has none."""
+        return self.inputs[slot] if slot < len(self.inputs) else ""
+
+    def reads(self, tensor: str) -> int:
+        """How many of the node's edges read ``tensor``, those of its subgraphs included."""
+        return self.inputs.count(tensor) + self.captured.count(tensor)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphView:
+    """The graph as plain values.
+
+    ``constants`` maps a tensor name to its array and loads it on access.  ``scopes`` is the
+    nesting of names: everything that subgraphs define, so that fresh names avoid it.
+    """
+
+    nodes: tuple[NodeView, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[str, ...]
+    tensors: Mapping[str, TensorInfo]
+    constants: Mapping[str, Array]
+    opset: int
+    _producers: Mapping[str, NodeView] = field(init=False, repr=False)
+    _consumers: Mapping[str, tuple[NodeView, ...]] = field(init=False, repr=False)
+    _by_name: Mapping[str, NodeView] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        consumers: dict[str, list[NodeView]] = {}
+        for node in self.nodes:
+            for tensor in dict.fromkeys((*node.inputs, *node.captured)):
+                if tensor:
+                    consumers.setdefault(tensor, []).append(node)
+        set_field = object.__setattr__
+        set_field(self, "_producers", {t: n for n in self.nodes for t in n.outputs if t})
+        set_field(self, "_consumers", {t: tuple(ns) for t, ns in consumers.items()})
+        set_field(self, "_by_name", {n.name: n for n in self.nodes})
+
+    def node(self, name: str) -> NodeView:
+        """The node called ``name``; KeyError when there is none."""
+        return self._by_name[name]
+
+    def producer(self, tensor: str) -> NodeView | None:
+        """The node that computes ``tensor``; None for graph inputs and constants."""
+        return self._producers.get(tensor)
+
+    def consumers(self, tensor: str) -> tuple[NodeView, ...]:
+        """The nodes that read ``tensor``, each once, in topological order."""
+        return self._consumers.get(tensor, ())
+
+    def edges(self, tensor: str) -> int:
+        """How many edges leave ``tensor``, counting a graph output as one."""
+        return sum(n.reads(tensor) for n in self.consumers(tensor)) + self.outputs.count(tensor)
+
+    def is_constant(self, tensor: str) -> bool:
+        """Whether ``tensor`` is an initializer."""
+        return tensor in self.constants
+
+    def is_float(self, tensor: str) -> bool:
+        """Whether ``tensor`` holds real values (False when its dtype is not known)."""
+        info = self.tensors.get(tensor)
+        return info is not None and info.dtype in FLOAT_DTYPES
+
+    def shape(self, tensor: str) -> Shape | None:
+        """The lengths of the axes of ``tensor``, or None when not even their number is known."""
+        info = self.tensors.get(tensor)
+        return None if info is None else info.shape
+
+    def rank(self, tensor: str) -> int | None:
+        """Number of axes, or None when it is not known."""
+        shape = self.shape(tensor)
+        return None if shape is None else len(shape)

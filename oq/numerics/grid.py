@@ -1,0 +1,180 @@
+"""Range -> grid, and the two equations of ONNX's QuantizeLinear and DequantizeLinear.
+
+    code = clip(rint(x / scale) + zero_point, qmin, qmax)        rint: half to even
+    real = (code - zero_point) * scale
+
+All arithmetic is float32, as onnxruntime does it, so both equations agree with its operators bit
+for bit (ONNX operator specification, QuantizeLinear-21 and DequantizeLinear-21).  A code of float8
+is the float8 next to ``x / scale``, half to even, saturated at 448 (``saturate=1``).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import ml_dtypes  # noqa: F401  # gives NumPy the names of float8 and int4
+import numpy as np
+
+from oq.numerics.values import Array, QType, Range, Scale
+
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+"""The smallest normal float32: below it a scale loses bits and a reciprocal overflows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A grid with its numbers.
+
+    ``scale`` (float32, real units per step) and ``zero_point`` (the code of real 0, dtype
+    ``qtype.dtype``) have shape () for a per-tensor grid, or (channels,) along ``axis``; with
+    ``block``, that of the tensor with ``axis`` divided by the block (ONNX ``block_size``).
+
+    Raises:
+        ValueError: a scale is not finite and positive, or a zero point lies outside the codes.
+    """
+
+    qtype: QType
+    scale: Array
+    zero_point: Array
+    axis: int | None = None
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
+            raise ValueError(f"scales must be finite and positive, got {self.scale}")
+        zero = self.zero_point.astype(np.int64)
+        if (zero < self.qtype.qmin).any() or (zero > self.qtype.qmax).any():
+            raise ValueError(f"zero point {zero} outside {self.qtype.qmin}..{self.qtype.qmax}")
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Grid)
+            and self.qtype == other.qtype
+            and (self.axis, self.block) == (other.axis, other.block)
+            and np.array_equal(self.scale, other.scale)
+            and np.array_equal(self.zero_point, other.zero_point)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays inside
+
+    @property
+    def lowest(self) -> Array:
+        """The real value of code ``qmin``, shape as ``scale``."""
+        return self._real(self.qtype.qmin)
+
+    @property
+    def highest(self) -> Array:
+        """The real value of code ``qmax``, shape as ``scale``."""
+        return self._real(self.qtype.qmax)
+
+    def _real(self, code: int) -> Array:
+        flat = self if self.axis is None else replace(self, axis=0)
+        return dequantize(np.full(self.scale.shape, code, self.qtype.dtype), flat)
+
+
+def _any_float32(scale: Array) -> Array:
+    return np.maximum(scale, SMALLEST_SCALE).astype(np.float32)
+
+
+def _in_float16(scale: Array) -> Array:
+    """The nearest float16 within its normal numbers, [2**-14, 65504]: subnormal ones lose bits
+    (a scale of 1e-7 is 19 % off as float16)."""
+    limits = np.finfo(np.float16)
+    held = np.clip(scale, float(limits.smallest_normal), float(limits.max))
+    return held.astype(np.float16).astype(np.float32)
+
+
+def _power_of_two(scale: Array) -> Array:
+    """The smallest 2**k that is not below ``scale``: nothing of the range is cut off.
+
+    Which range to cover is the calibrator's choice; "mse" tries the finer ones that clip.
+    """
+    share, exponent = np.frexp(scale)  # scale = share * 2**exponent, share in [0.5, 1)
+    power = np.where(share == 0.5, exponent - 1, exponent)
+    found: Array = np.ldexp(1.0, np.clip(power, -126, 127)).astype(np.float32)
+    return found
+
+
+SCALES: Mapping[Scale, Callable[[Array], Array]] = {
+    "float32": _any_float32,
+    "float16": _in_float16,
+    "power_of_two": _power_of_two,
+}
+"""Scale kind -> the allowed number for a wanted scale (float64, any axes) as float32."""
+
+
+def fit(values: Range, qtype: QType, axis: int | None = None, block: int | None = None) -> Grid:
+    """The tightest grid of ``qtype`` that covers ``values``.
+
+    Symmetric: ``scale = max(|lo|, |hi|) / qmax``, zero point 0 (``hi / qmax`` where qmin is 0).
+    Affine: ``scale = (hi - lo) / (qmax - qmin)``, ``zero_point = rint(qmin - lo / scale)``
+    (Jacob et al. 2018, "Quantization and Training of Neural Networks", section 2.1).
+
+    Then the scale moves to a number its kind allows (:data:`SCALES`).  A range of only zeros gets
+    the scale of [-1, 1] or [0, 1]: every grid holds 0 exactly.
+    """
+    lo, hi = values.lo.astype(np.float64), values.hi.astype(np.float64)
+    if qtype.symmetric:
+        reach, steps = (np.maximum(-lo, hi) if qtype.qmin < 0 else hi), qtype.qmax
+    else:
+        reach, steps = hi - lo, qtype.qmax - qtype.qmin
+    scale = SCALES[qtype.scale](np.where(reach > 0, reach, 1.0) / steps)
+    if qtype.symmetric:
+        zero = np.zeros(scale.shape, np.int64)
+    else:
+        exact = qtype.qmin - lo / scale.astype(np.float64)
+        zero = np.clip(np.rint(exact), qtype.qmin, qtype.qmax).astype(np.int64)
+    return Grid(qtype, np.asarray(scale), np.asarray(zero.astype(qtype.dtype)), axis, block)
+
+
+def scaled(grid: Grid, factor: float) -> Grid:
+    """``grid`` for values multiplied by ``factor`` > 0: a code stands for ``factor`` times as much.
+
+    The scale moves to a number that its kind allows: by half of its last bit at most.
+    """
+    scale = SCALES[grid.qtype.scale](grid.scale.astype(np.float64) * factor)
+    return replace(grid, scale=np.asarray(scale))
+
+
+def quantize(x: Array, grid: Grid) -> Array:
+    """The codes of ``x`` (real, any axes), dtype ``grid.qtype.dtype``.
+
+    The first equation of this module.  A narrow grid (-127..127) also clips to its own bounds,
+    which QuantizeLinear does not: it only saturates at the dtype's.
+    """
+    scale, zero = _aligned(grid, x.ndim)
+    with np.errstate(over="ignore"):  # infinitely many steps saturate like too many
+        steps = x.astype(np.float32, copy=False) / scale
+    if not grid.qtype.uniform:
+        held: Array = np.clip(steps, grid.qtype.qmin, grid.qtype.qmax)
+        return held.astype(grid.qtype.dtype)
+    steps = np.rint(steps)
+    low = (grid.qtype.qmin - zero.astype(np.int64)).astype(np.float64)
+    high = (grid.qtype.qmax - zero.astype(np.int64)).astype(np.float64)
+    codes = np.clip(steps.astype(np.float64), low, high).astype(np.int64) + zero
+    return codes.astype(grid.qtype.dtype)
+
+
+def dequantize(codes: Array, grid: Grid) -> Array:
+    """The real values (float32) of ``codes`` (any axes): the second equation of this module."""
+    scale, zero = _aligned(grid, codes.ndim)
+    if not grid.qtype.uniform:
+        return codes.astype(np.float32) * scale
+    steps: Array = (codes.astype(np.int64) - zero).astype(np.float32)
+    return steps * scale
+
+
+def fake_quantize(x: Array, grid: Grid) -> Array:
+    """``dequantize(quantize(x))``: what a Q/DQ pair leaves of ``x``."""
+    return dequantize(quantize(x, grid), grid)
+
+
+def _aligned(grid: Grid, rank: int) -> tuple[Array, Array]:
+    """Scale (float32) and zero point (int64), shaped to broadcast over ``rank`` axes."""
+    zero = grid.zero_point.astype(np.int64)
+    if grid.axis is None:
+        return grid.scale, zero
+    if grid.block is not None:
+        return np.repeat(grid.scale, grid.block, grid.axis), np.repeat(zero, grid.block, grid.axis)
+    shape = [1] * rank
+    shape[grid.axis] = -1
+    return grid.scale.reshape(shape), zero.reshape(shape)

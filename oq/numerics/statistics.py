@@ -1,0 +1,271 @@
+"""What is kept of a tensor's values: fixed in size, whatever the number of samples.
+
+The law every field obeys, so that data may be split, resumed and joined at will:
+
+    statistics(a ++ b) == merge(statistics(a), statistics(b)) == merge(statistics(b), statistics(a))
+
+exactly, not approximately: counts are integers, and minimum and maximum are associative.
+
+The **histogram** counts values by the top 16 bits of their float32, their bfloat16 bucket: sign,
+exponent and 7 bits of mantissa.  No range has to be known beforehand, nothing is ever rebinned,
+and a bucket is at most 1/128 of its value wide.
+"""
+
+import functools
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+import numpy as np
+
+from oq.numerics.values import Array
+
+BUCKETS = 2**16
+FINITE_BUCKETS = 0x7F80
+"""Buckets per sign below infinity."""
+
+NEGATIVE_ZERO = 2**15
+"""The bucket of -0, counted as that of 0: the sign of a kernel's zeros depends on where in a
+register they fell, and so on the batch."""
+
+CHUNK = 2**16
+"""Values that wait until they are counted together: enough to pay for a pass over all buckets."""
+
+SLICE = 2**18
+"""Values of a large array that are counted at a time: few enough for the cache."""
+
+MASK = 1e8
+"""Finite values this large are attention masks (-1e9 and the like), not data; they are counted
+apart and touch no range."""
+
+
+class Need(Enum):
+    """What a calibrator reads beyond counts and extremes, which are always there.
+
+    READERS are no statistics: they come from the weights of the layers behind the tensor.
+    """
+
+    HISTOGRAM = "histogram"
+    BATCHES = "batches"
+    READERS = "readers"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statistics:
+    """Of the values of one tensor.
+
+    ``lo``, ``hi``: exact extremes of the usable values (real units; +inf, -inf when there is
+    none).  ``count``: usable values.  ``nonfinite``: NaN and infinities; ``masked``: finite values
+    beyond :data:`MASK`; neither touches anything else.  ``histogram``: counts per bucket, axes
+    (bucket,), int64.  ``batches``: one row (first sample, lo, hi) per batch, ascending.
+    """
+
+    count: int
+    nonfinite: int
+    lo: float
+    hi: float
+    masked: int = 0
+    histogram: Array | None = None
+    batches: Array | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Statistics):
+            return NotImplemented
+        plain = ("count", "nonfinite", "lo", "hi", "masked")
+        return all(getattr(self, f) == getattr(other, f) for f in plain) and all(
+            _same(getattr(self, f), getattr(other, f)) for f in ("histogram", "batches")
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays inside
+
+
+EMPTY = Statistics(0, 0, float("inf"), float("-inf"))
+"""The statistics of no values: the identity of :func:`merge`."""
+
+
+@dataclass(slots=True)
+class Accumulator:
+    """Statistics in the making: folds arrays in, one after the other."""
+
+    needs: frozenset[Need] = frozenset()
+    count: int = 0
+    nonfinite: int = 0
+    masked: int = 0
+    lo: float = float("inf")
+    hi: float = float("-inf")
+    histogram: Array | None = None
+    batches: "array[float]" = field(default_factory=lambda: array("d"))
+    _pending: Array | None = None
+    _waiting: int = 0
+
+    def __post_init__(self) -> None:
+        # filled, not just reserved: memory is the same from the first sample to the last
+        if Need.HISTOGRAM in self.needs:
+            self.histogram = np.full(BUCKETS, 0, np.int64)
+            self._pending = np.full(CHUNK, 0, np.uint16)
+
+    def add(self, values: Array, first: int = 0) -> None:
+        """Fold in ``values`` (any axes, any real dtype) of the batch that starts at sample
+        ``first``."""
+        if values.size == 0:
+            return
+        lo, hi = float(values.min()), float(values.max())
+        if not (lo > -MASK and hi < MASK):  # NaN compares false as well
+            values = self._usable(values)
+            if values.size == 0:
+                return
+            lo, hi = float(values.min()), float(values.max())
+        lo, hi = lo + 0.0, hi + 0.0  # -0 becomes 0: which of the two is the lesser is chance
+        self.count += values.size
+        self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
+        if Need.BATCHES in self.needs:
+            self.batches.extend((first, lo, hi))  # three doubles: a tuple takes six times as much
+        if Need.HISTOGRAM in self.needs:
+            self._take(high_halves(values))
+
+    def _take(self, halves: Array) -> None:
+        """Small arrays wait in a buffer: there are more buckets than such arrays have values."""
+        if self._pending is None or halves.size >= CHUNK // 2:
+            self._count(halves)
+            return
+        if self._waiting + halves.size > CHUNK:
+            self._count_pending()
+        self._pending[self._waiting : self._waiting + halves.size] = halves
+        self._waiting += halves.size
+
+    def _count_pending(self) -> None:
+        if self._pending is not None and self._waiting:
+            self._count(self._pending[: self._waiting])
+        self._waiting = 0
+
+    def _count(self, halves: Array) -> None:
+        if self.histogram is None:
+            return
+        for start in range(0, halves.size, SLICE):
+            self.histogram += np.bincount(halves[start : start + SLICE], minlength=BUCKETS)
+
+    def statistics(self) -> Statistics:
+        """What was folded in so far."""
+        self._count_pending()
+        rows = np.array(self.batches).reshape(-1, 3)
+        histogram = self.histogram.copy() if self.histogram is not None and self.count else None
+        if histogram is not None:
+            histogram[0] += histogram[NEGATIVE_ZERO]
+            histogram[NEGATIVE_ZERO] = 0
+        return Statistics(
+            self.count,
+            self.nonfinite,
+            self.lo,
+            self.hi,
+            self.masked,
+            histogram,
+            _ordered(rows) if rows.size else None,
+        )
+
+    def _usable(self, values: Array) -> Array:
+        finite = values[np.isfinite(values)]
+        self.nonfinite += values.size - finite.size
+        usable: Array = finite[np.abs(finite.astype(np.float64)) < MASK]
+        self.masked += finite.size - usable.size
+        return usable
+
+
+def observe(values: Array, needs: frozenset[Need] = frozenset(), first: int = 0) -> Statistics:
+    """The statistics of one array (any axes, any real dtype)."""
+    accumulator = Accumulator(needs)
+    accumulator.add(values, first)
+    return accumulator.statistics()
+
+
+def holds(statistics: Statistics | None, needs: frozenset[Need]) -> bool:
+    """Whether ``statistics`` were taken, and with all that is needed of them."""
+    return statistics is not None and not (
+        (Need.HISTOGRAM in needs and statistics.histogram is None)
+        or (Need.BATCHES in needs and statistics.batches is None)
+    )
+
+
+def merge(first: Statistics, second: Statistics) -> Statistics:
+    """The statistics of both sets of values together."""
+    return Statistics(
+        first.count + second.count,
+        first.nonfinite + second.nonfinite,
+        min(first.lo, second.lo),
+        max(first.hi, second.hi),
+        first.masked + second.masked,
+        _both(first.histogram, second.histogram, lambda a, b: a + b),
+        _both(first.batches, second.batches, _in_order),
+    )
+
+
+def merge_all(
+    first: Mapping[str, Statistics], second: Mapping[str, Statistics]
+) -> dict[str, Statistics]:
+    """:func:`merge` for every tensor of either."""
+    names = [*first, *(n for n in second if n not in first)]
+    return {n: merge(first.get(n, EMPTY), second.get(n, EMPTY)) for n in names}
+
+
+def together(tensors: Sequence[Statistics]) -> Statistics:
+    """The statistics of several tensors as if they were one, such as the operands of a Concat.
+
+    Unlike in :func:`merge`, rows of ``batches`` with the same first sample are one batch.
+    """
+    found = functools.reduce(merge, tensors, EMPTY)
+    if len(tensors) < 2 or found.batches is None:
+        return found
+    first, starts = np.unique(found.batches[:, 0], return_index=True)
+    lo = np.minimum.reduceat(found.batches[:, 1], starts)
+    hi = np.maximum.reduceat(found.batches[:, 2], starts)
+    return replace(found, batches=np.stack([first, lo, hi], axis=1))
+
+
+def high_halves(values: Array) -> Array:
+    """The top 16 bits of every value as float32 (value,), uint16: its bucket."""
+    flat = np.ascontiguousarray(values, np.float32).reshape(-1)
+    halves: Array = flat.view(np.uint16)[_HIGH_HALF::2]
+    return halves
+
+
+@functools.cache
+def bucket_edges() -> tuple[Array, Array]:
+    """(low, high) real bounds of the finite buckets, in the order of :func:`sorted_histogram`."""
+    bits = np.arange(FINITE_BUCKETS, dtype=np.uint32) << 16
+    low = bits.view(np.float32).astype(np.float64)
+    high = np.append(low[1:], 2.0**128)
+    return np.concatenate([-high[::-1], low]), np.concatenate([-low[::-1], high])
+
+
+def sorted_histogram(statistics: Statistics) -> Array:
+    """Counts in the order of :func:`bucket_edges`: negative buckets from the largest magnitude
+    up to -0, then the positive ones."""
+    if statistics.histogram is None:
+        raise ValueError("these statistics were collected without a histogram")
+    negative = statistics.histogram[2**15 : 2**15 + FINITE_BUCKETS][::-1]
+    return np.concatenate([negative, statistics.histogram[:FINITE_BUCKETS]])
+
+
+_HIGH_HALF = int(np.array([1], np.uint32).view(np.uint16)[0] == 1)
+"""Where the top half of a float32 lies on this machine: 1 on a little-endian one."""
+
+
+def _both(a: Array | None, b: Array | None, join: Callable[[Array, Array], Array]) -> Array | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return join(a, b)
+
+
+def _in_order(a: Array, b: Array) -> Array:
+    return _ordered(np.concatenate([a, b]))
+
+
+def _ordered(rows: Array) -> Array:
+    found: Array = rows[np.lexsort(rows.T[::-1])]
+    return found
+
+
+def _same(a: Array | None, b: Array | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return np.array_equal(a, b)

@@ -1,0 +1,111 @@
+"""The values that travel between the stages: what a grid is, where it goes, and why.
+
+A **grid** maps a real value to an integer code: ``code = clip(round(x / scale) + zero_point)``
+(:mod:`oq.numerics.grid` has both equations).  A **site** puts a grid on a tensor for some of its
+readers. A **plan** is all sites and everything left in float, each with the sentence that says why.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+"""A NumPy array; docstrings give its axes and unit."""
+
+Shape = tuple[int | str | None, ...]
+"""One entry per axis: a size, the name of a dynamic size, or None when nothing is known."""
+
+
+FLOAT_DTYPES = frozenset({"float32", "float16", "bfloat16", "float64"})
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """What is known of a tensor before it is computed: NumPy dtype name and shape by axes."""
+
+    name: str
+    dtype: str | None
+    shape: Shape | None
+
+
+Scale = Literal["float32", "float16", "power_of_two"]
+"""Which numbers a scale may be: any float32, those a float16 holds, or 2**k alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class QType:
+    """An integer grid without its scale: codes ``qmin..qmax`` stored as ``dtype``.
+
+    ``symmetric`` fixes the zero point at 0 and takes the scale from ``max|x| / qmax``, so a
+    full-range int8 grid (-128..127) reaches -128 by saturation only, as TensorRT does it; with
+    ``qmin`` 0 it is for values that are never negative.  ``dtype`` is NumPy's name, or that of
+    ml_dtypes: int4, float8_e4m3fn (FP8: 4 bits of exponent, 3 of fraction, finite up to 448).
+
+    >>> INT8_NARROW.levels
+    255
+    """
+
+    dtype: str
+    qmin: int
+    qmax: int
+    symmetric: bool
+    scale: Scale = "float32"
+
+    @property
+    def levels(self) -> int:
+        """Number of codes."""
+        return self.qmax - self.qmin + 1
+
+    @property
+    def uniform(self) -> bool:
+        """Whether the codes are integers, one step apart: False for float8, whose codes are
+        floats themselves, so that its error is relative."""
+        return not self.dtype.startswith("float")
+
+    def __str__(self) -> str:
+        kind = "symmetric" if self.symmetric else "affine"
+        scale = "" if self.scale == "float32" else f", {self.scale.replace('_', ' ')} scale"
+        return f"{self.dtype} {kind}{scale}"
+
+
+UINT8 = QType("uint8", 0, 255, symmetric=False)
+UINT8_POSITIVE = QType("uint8", 0, 255, symmetric=True)
+INT8 = QType("int8", -128, 127, symmetric=True)
+INT8_AFFINE = QType("int8", -128, 127, symmetric=False)
+INT8_NARROW = QType("int8", -127, 127, symmetric=True)
+INT16 = QType("int16", -(2**15), 2**15 - 1, symmetric=True)
+UINT16 = QType("uint16", 0, 2**16 - 1, symmetric=False)
+INT4 = QType("int4", -8, 7, symmetric=True)
+FLOAT8 = QType("float8_e4m3fn", -448, 448, symmetric=True)
+INT32 = QType("int32", -(2**31), 2**31 - 1, symmetric=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The real values a grid must cover, ``lo <= 0 <= hi`` in every channel.
+
+    Shape ``()`` per tensor or ``(channels,)`` per channel.  Zero belongs to every range because
+    padding, ReLU and skipped values must be exact.
+
+    Raises:
+        ValueError: a bound is not finite, or zero lies outside.
+    """
+
+    lo: Array
+    hi: Array
+
+    def __post_init__(self) -> None:
+        finite = np.isfinite(self.lo).all() and np.isfinite(self.hi).all()
+        if not (finite and (self.lo <= 0).all() and (self.hi >= 0).all()):
+            raise ValueError(f"a range needs finite lo <= 0 <= hi, got {self.lo}..{self.hi}")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some samples: ``feeds[input]`` has axes (sample, ...), ``labels`` has axes (sample,)."""
+
+    feeds: Mapping[str, Array]
+    labels: Array | None = field(default=None)

@@ -1,0 +1,121 @@
+"""What a run or a file has to show: the parts of :class:`oq.page.content.Evidence` put together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import onnx
+
+from oq.calibration.collect import Needs, collect
+from oq.calibration.measure import EVERYTHING, Measured, measure
+from oq.checks.judgement import judge
+from oq.data.source import Fitted
+from oq.model.graph import Graph
+from oq.model.view import GraphView
+from oq.numerics.calibrator import Calibrator
+from oq.numerics.statistics import Statistics
+from oq.page.activations import activations, calibrators
+from oq.page.content import Evidence
+from oq.page.layout import edges, fates_of, layers
+from oq.page.places import Place, contracted, planned, written
+from oq.page.weights import weights
+from oq.planning.spec import Group, Skip
+from oq.planning.target import Target
+from oq.refine.order import STEPS
+from oq.refine.recalibrate import Recalibration
+from oq.refine.run import Refined
+
+
+def with_page_needs(needs: Needs, wanted: object) -> Needs:
+    """``needs`` of a calibration, and for a page that is ``wanted`` (not None) all that any
+    calibrator reads, which pictures are drawn from."""
+    return needs if wanted is None else {t: n | EVERYTHING for t, n in needs.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A quantization of ``model``, from the first grids to the last.
+
+    ``samples`` were ``measured``, by the calibrator called ``default``; the plan, and what was
+    chosen, are the recalibration's.
+    """
+
+    model: onnx.ModelProto
+    recalibration: Recalibration
+    refined: Refined
+    measured: Measured
+    samples: Fitted | None
+    default: str
+
+
+def evidence_of_run(run: Run) -> Evidence:
+    """Of a quantization: the plan, and what was measured for it.
+
+    Where refinement made another float model, its values are measured once more: the grids are
+    for those.
+    """
+    recalibration, subject, default = run.recalibration, run.refined.subject, run.default
+    seen = run.measured.statistics
+    if subject.early and run.samples is not None:
+        job = replace(recalibration.job, model=subject.model, view=subject.view, progress=None)
+        seen = measure(job, run.samples).statistics
+    for outcome in run.refined.outcomes:
+        if outcome.kept:
+            default = STEPS[outcome.step].calibrator or default
+    plan, view = subject.plan, subject.view
+    places = planned(plan, view, subject.solution, default, subject.constants)
+    methods = calibrators(recalibration.methods, run.default)
+    looked = _Looked(view, plan.groups, plan.skips, places, view)
+    return _put_together(looked, seen, methods, names_of(run.model))
+
+
+def of_file(
+    model: onnx.ModelProto,
+    quantized: onnx.ModelProto,
+    target: Target,
+    source: Fitted,
+    batch_size: int,
+) -> Evidence:
+    """Of a Q/DQ file of any tool: what ``target`` runs in integers, its grids, and the values that
+    the float ``model`` has there, in one more pass over the data."""
+    exact, order = Graph(model).view(), names_of(model)
+    known = frozenset(order)
+    groups, skips = fates_of(judge(quantized, target).forecast)
+    view = Graph(quantized).view()
+    places = written(view, known)
+    wanted = {p.source: EVERYTHING for p in places if p.source and p.grid.scale.ndim == 0}
+    seen = collect(model, wanted, source.batches(batch_size)) if wanted else {}
+    looked = _Looked(contracted(view, known), groups, skips, places, exact)
+    return _put_together(looked, seen, calibrators(None, ""), order)
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """A graph without pairs, what runs how in it, its grids, and the float model's own graph."""
+
+    view: GraphView
+    groups: Sequence[Group]
+    skips: Sequence[Skip]
+    places: Sequence[Place]
+    exact: GraphView
+
+
+def _put_together(
+    looked: _Looked,
+    seen: Mapping[str, Statistics],
+    methods: Mapping[str, Calibrator],
+    order: Sequence[str],
+) -> Evidence:
+    measured = tuple(activations(looked.places, seen, looked.exact, methods))
+    constants = tuple(weights(looked.places, looked.view))
+    pictures = frozenset([a.tensor for a in measured] + [w.tensor for w in constants])
+    found = layers(looked.view, looked.groups, looked.skips, looked.places, pictures)
+    return Evidence(
+        found, edges(looked.view, found, looked.places), measured, constants, tuple(order)
+    )
+
+
+def names_of(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The inputs and everything that is computed, in graph order."""
+    given = {t.name for t in model.graph.initializer}
+    fed = [i.name for i in model.graph.input if i.name not in given]
+    return (*fed, *(t for n in model.graph.node for t in n.output if t))

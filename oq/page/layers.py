@@ -1,0 +1,104 @@
+"""The part of the page about single layers: choose one, and see its plan, its data, its weights."""
+
+from collections.abc import Sequence
+
+from oq.page.channels import describe_spread, draw_channels
+from oq.page.content import Activation, Evidence, Layer, Story, Weight
+from oq.page.histogram import draw_histogram
+from oq.page.html import card, paragraph
+from oq.page.neighbours import draw_around
+from oq.page.overview import cell
+from oq.page.svg import escape, many, short
+
+
+def targets_of(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """Where on the page each layer is told of: inside its fold, so that a link opens it."""
+    return tuple(f"layer-{i}" for i in range(len(layers)))
+
+
+def owners(found: Evidence) -> dict[str, str]:
+    """Tensor -> where the layer that computes it, or reads it first, is told of."""
+    where = targets_of(found.layers)
+    readers = {e.tensor: where[e.reader] for e in reversed(found.edges) if e.reader >= 0}
+    return readers | {e.tensor: where[e.source] for e in found.edges if e.source >= 0}
+
+
+def draw_layers(story: Story) -> str:
+    """A fold per layer, in graph order; that with the largest share of the error is open."""
+    found = story.evidence
+    if not found.layers:
+        return ""
+    where = owners(found)
+    shares: dict[str, float] = {}
+    for row in story.verification.layers if story.verification is not None else ():
+        target = where.get(row.tensor, "")
+        shares[target] = shares.get(target, 0.0) + (row.share or 0.0)
+    targets = targets_of(found.layers)
+    shown = [i for i, la in enumerate(found.layers) if la.activations or la.weights] or [0]
+    first = max(shown, key=lambda i: (shares.get(targets[i], 0.0), -i))
+    pictures = _Pictures(found)
+    intro = paragraph(
+        "Each layer with the plan around it, the values it reads with the range that every "
+        "calibrator would choose, and its weights by channel.",
+        "soft",
+    )
+    return intro + "".join(
+        _layer(i, found, pictures, shares.get(targets[i]), i == first)
+        for i in range(len(found.layers))
+    )
+
+
+class _Pictures:
+    """Measured tensors and weights by name."""
+
+    def __init__(self, found: Evidence) -> None:
+        self.activations = {a.tensor: a for a in found.activations}
+        self.weights = {w.tensor: w for w in found.weights}
+
+
+def _layer(
+    number: int, found: Evidence, pictures: _Pictures, share: float | None, shown: bool
+) -> str:
+    layer, targets = found.layers[number], targets_of(found.layers)
+    said = "" if share is None else f'<span class="share">{share:.1f} % of the error</span>'
+    cards = [card("The plan around it", draw_around(number, found, targets), _why(layer))]
+    cards += [_activation(pictures.activations[t]) for t in layer.activations]
+    cards += [_weight(pictures.weights[t]) for t in layer.weights]
+    return (
+        f'<details class="layer"{" open" if shown else ""}><summary>'
+        f'<svg viewBox="0 0 13 13" aria-hidden="true">{"".join(cell(layer.runs, 0, 0))}</svg>'
+        f"<span>{number}</span><strong>{escape('+'.join(layer.ops))}</strong>"
+        f'<span class="path">{escape(layer.name)}</span>{said}</summary>'
+        f'<div id="{targets[number]}" class="cards">{"".join(cards)}</div></details>'
+    )
+
+
+def _why(layer: Layer) -> str:
+    if layer.runs == "float":
+        return f"In float: {layer.reason}."
+    if layer.runs == "moved":
+        return "Only moves values, on the grid of its input; no kernel of its own."
+    return "One kernel in integers." if len(layer.nodes) > 1 else "A kernel in integers."
+
+
+def _activation(seen: Activation) -> str:
+    grid = f"{seen.dtype}, scale {short(seen.scale)}"
+    zero = f", zero point {seen.zero_point}" if seen.zero_point else ""
+    reach = f"it holds {short(seen.grid_lo)} to {short(seen.grid_hi)}"
+    by = f" by {seen.calibrator}" if seen.calibrator else ""
+    return card(
+        f"Values of {seen.tensor}",
+        draw_histogram(seen),
+        f"Grid{by}: {grid}{zero}; {reach}. {many(seen.count)} values from {short(seen.lo)} to "
+        f"{short(seen.hi)}.",
+    )
+
+
+def _weight(weight: Weight) -> str:
+    several = len(weight.grid_lo) > 1
+    grids = "a scale per channel" if several else "one scale for all channels"
+    return card(
+        f"Weights of {weight.tensor}",
+        draw_channels(weight),
+        f"{weight.dtype}, {grids}. {len(weight.lo)} channels: {describe_spread(weight)}.",
+    )

@@ -1,0 +1,162 @@
+"""A run, or a comparison of two files, as the story of one page."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+import oq
+from oq.comparison.compare import Verification
+from oq.data.source import Fitted
+from oq.exporting.load import Model
+from oq.model.files import file_bytes, model_bytes
+from oq.model.ops import has_weight
+from oq.page.content import Evidence, Layer, Runs, Story
+from oq.page.evidence import of_file
+from oq.planning.explain import weighted_layers
+from oq.planning.registry import target as find_target
+from oq.ranking.rank import Ranking
+from oq.reporting.provenance import target_of
+from oq.reporting.report import Report
+from oq.reporting.search import Searched
+from oq.wording import general
+
+DEFAULT_TARGET = "ort"
+"""Whose rows tell what runs in integers, where a file does not say what it was made for."""
+
+Left = tuple[tuple[str, str, tuple[str, ...]], ...]
+
+
+def run_story(report: Report, evidence: Evidence, ranking: Ranking | None) -> Story:
+    """What ``oq quantize`` did."""
+    data = f"{report.samples:,} samples of {report.data}"
+    facts = {
+        "target": f"{report.target}: {report.summary}",
+        "calibrator": report.calibrator,
+        "calibrated on": data,
+    }
+    if report.search is not None:
+        facts["budget"] = _budget(report.search)
+    steps = (report.next_step, _blame(report.verification, report.remedy))
+    return Story(
+        version=report.version,
+        title="Quantization report",
+        target=report.target,
+        model=report.model,
+        output=report.output or "",
+        facts=facts,
+        weighted=weighted_layers(report.plan),
+        bytes_before=report.bytes_before,
+        bytes_after=report.bytes_after,
+        left=_left((s.op, s.reason, s.node) for s in report.plan.skips),
+        evidence=evidence,
+        verification=report.verification,
+        notes=report.notes,
+        findings=report.findings,
+        refinement=report.refinement,
+        ranking=ranking,
+        next_steps=tuple(s for s in steps if s),
+        seconds=report.seconds,
+        options=report.options,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The two models of ``oq verify`` and their data; ``remedy`` is the command for a collapse."""
+
+    exact: Model
+    quantized: Model
+    target: str | None
+    source: Fitted
+    batch_size: int
+    remedy: str
+
+
+def comparison_story(
+    given: Compared,
+    exact: onnx.ModelProto,
+    rounded: onnx.ModelProto,
+    found: Verification,
+    ranking: Ranking | None,
+) -> Story:
+    """What ``oq verify`` found: ``exact`` and ``rounded`` are the models of ``given``."""
+    made_for = given.target or (
+        target_of(Path(given.quantized)) if isinstance(given.quantized, str | Path) else None
+    )
+    target = find_target(made_for or DEFAULT_TARGET)
+    evidence = of_file(exact, rounded, target, given.source, given.batch_size)
+    sizes = [
+        file_bytes(m) if isinstance(m, str | Path) else model_bytes(p)
+        for m, p in ((given.exact, exact), (given.quantized, rounded))
+    ]
+    judged = f"{target.name}: {target.summary}"
+    floats = [layer for layer in evidence.layers if layer.runs == "float"]
+    return Story(
+        version=oq.__version__,
+        title="Verification report",
+        target=target.name,
+        model=_name(given.exact, exact),
+        output=_name(given.quantized, rounded),
+        facts={
+            "judged for": judged,
+            "compared on": f"{found.samples:,} samples of {given.source.name}",
+        },
+        weighted=_weighted(evidence.layers),
+        bytes_before=sizes[0],
+        bytes_after=sizes[1],
+        left=_left((layer.ops[0], layer.reason, layer.name) for layer in floats),
+        evidence=evidence,
+        verification=found,
+        ranking=ranking,
+        next_steps=tuple(s for s in (_blame(found, given.remedy),) if s),
+    )
+
+
+def _budget(found: Searched) -> str:
+    """What a search within a budget came to."""
+    verdict = "met" if found.met else "missed"
+    return (
+        f"{verdict}, {found.drop:.2f} of {found.max_drop:g} points lost with {len(found.kept)} "
+        f"more layers in float ({found.judged}); everything in int8 loses {found.plain_drop:.2f}"
+    )
+
+
+def _blame(found: Verification | None, remedy: str) -> str:
+    return remedy if found is not None and found.collapse else ""
+
+
+def _name(given: Model, model: onnx.ModelProto) -> str:
+    return str(given) if isinstance(given, str | Path) else model.graph.name
+
+
+def _left(skips: Iterable[tuple[str, str, str]]) -> Left:
+    """(op, reason, nodes), one row for all nodes of one op and reason."""
+    rows: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for op, reason, node in skips:
+        rows.setdefault((op, general(reason, node)), []).append((node, reason))
+    return tuple(
+        (op, shared if len(same) > 1 else same[0][1], tuple(node for node, _ in same))
+        for (op, shared), same in rows.items()
+    )
+
+
+def _weighted(layers: Iterable[Layer]) -> tuple[int, int]:
+    """(in integers, all) nodes with weights."""
+    runs = [layer.runs for layer in layers for op in layer.ops if has_weight(op)]
+    return sum(r != "float" for r in runs), len(runs)
+
+
+RUNS: tuple[Runs, ...] = ("int8", "moved", "float")
+
+
+def layer_counts(layers: Iterable[Layer]) -> Mapping[str, tuple[int, ...]]:
+    """Op -> how many of its nodes run in each of the ways of :data:`RUNS`."""
+    counts: dict[str, tuple[int, ...]] = {}
+    for layer in layers:
+        for op in layer.ops:
+            before = counts.get(op, (0, 0, 0))
+            added = zip(before, RUNS, strict=True)
+            counts[op] = tuple(n + (layer.runs == runs) for n, runs in added)
+    return dict(sorted(counts.items(), key=lambda c: (-sum(c[1]), c[0])))

@@ -1,0 +1,48 @@
+"""Weights -> what a page shows of them: extremes per output channel against the grid's reach."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from oq.model.ops import facts, weight_axis
+from oq.model.view import GraphView
+from oq.numerics.values import Array
+from oq.numerics.weights import channel_range
+from oq.page.content import Weight
+from oq.page.places import Place
+
+
+def weights(places: Iterable[Place], view: GraphView) -> Iterator[Weight]:
+    """The weights of ``places``, each once; ``view`` says which axis their channels are on."""
+    done: set[str] = set()
+    for place in places:
+        if place.role != "weight" or place.values is None or place.tensor in done:
+            continue
+        done.add(place.tensor)
+        values, grid = place.values, place.grid
+        axis = grid.axis if grid.axis is not None else _channels(place, view)
+        if axis is not None and not -values.ndim <= axis < values.ndim:
+            axis = None
+        reach = channel_range(values, axis)
+        yield Weight(
+            place.tensor,
+            str(grid.qtype),
+            _row(reach.lo),
+            _row(reach.hi),
+            _row(grid.lowest),
+            _row(grid.highest),
+        )
+
+
+def _channels(place: Place, view: GraphView) -> int | None:
+    """The output-channel axis of a weight with one grid for all, by the op that reads it."""
+    rank = 0 if place.values is None else place.values.ndim
+    names = {n.name: n for n in view.nodes}
+    for reader in (names[c] for c in place.consumers if c in names):
+        if rank > 1 and facts(reader.op) is not None:
+            return weight_axis(reader.op, reader.attributes, rank)
+    return None
+
+
+def _row(values: Array) -> tuple[float, ...]:
+    return tuple(float(f"{v:.6g}") for v in np.atleast_1d(values).astype(np.float64))

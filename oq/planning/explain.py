@@ -1,0 +1,174 @@
+"""A plan in words: all of it, or why one tensor or node is treated as it is."""
+
+import difflib
+import textwrap
+from collections.abc import Iterable
+from typing import assert_never
+
+from oq.errors import OptionError
+from oq.model.ops import has_weight, only_moves
+from oq.model.view import GraphView
+from oq.planning.spec import Fixed, Own, Plan, Product, QuantSpec, Scaled, Share, Site, Skip
+from oq.wording import WIDTH, counted, general, item
+
+
+def plan_lines(plan: Plan) -> Iterable[str]:
+    """Kernels, sites and what is left in float."""
+    done, total = weighted_layers(plan)
+    yield (
+        f"target {plan.target}: {done} of {total} weighted layers quantized, "
+        f"{counted(len(plan.sites), 'site')}, {counted(len(plan.skips), 'node')} left in float"
+    )
+    yield ""
+    yield "kernels"
+    for group in plan.groups:
+        if not all(map(only_moves, group.ops)):
+            yield from hang(group.rule, ", ".join(group.nodes))
+    moves = [g for g in plan.groups if all(map(only_moves, g.ops))]
+    if moves:
+        yield ""
+        yield "moved without a kernel, on the grid of their input"
+    for op in dict.fromkeys(g.rule for g in moves):
+        yield from hang(op, ", ".join(n for g in moves if g.rule == op for n in g.nodes))
+    yield ""
+    yield "sites"
+    for site in plan.sites:
+        yield from item(f"{site.role:<10} {site.tensor}: {describe(site.spec)}, {_readers(site)}")
+    yield from skip_lines(plan.skips)
+
+
+def hang(label: str, text: str) -> Iterable[str]:
+    """``label`` in a column of 16, ``text`` behind it, wrapped below itself."""
+    first = f"  {label:<16} "
+    yield from textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=" " * 19, break_long_words=False
+    )
+
+
+def why_lines(plan: Plan, name: str, view: GraphView | None = None) -> Iterable[str]:
+    """Everything the plan knows of the tensor or node ``name``; ``view`` is the planned graph.
+
+    Raises:
+        OptionError: there is no such tensor or node; the message names those that look like it.
+    """
+    said = [*_about_node(plan, name), *_about_tensor(plan, name)]
+    if not said and view is not None:
+        said = list(_about_rest(plan, view, name))
+    if not said:
+        close = difflib.get_close_matches(name, _names(plan, view), n=3, cutoff=0.5)
+        meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise OptionError(
+            f"--why {name!r}: the plan mentions no such tensor or node{meant} "
+            "(run oq plan without --why to see the names)"
+        )
+    yield from said
+
+
+def _names(plan: Plan, view: GraphView | None) -> list[str]:
+    """Names of tensors and nodes, of a view where there is one."""
+    nodes = [n for g in plan.groups for n in g.nodes] + [s.node for s in plan.skips]
+    tensors = [s.tensor for s in plan.sites]
+    if view is not None:
+        nodes += [n.name for n in view.nodes]
+        tensors += list(view.tensors)
+    return list(dict.fromkeys((*nodes, *tensors)))
+
+
+def _about_rest(plan: Plan, view: GraphView, name: str) -> Iterable[str]:
+    """What has no site and no kernel: tensors inside a kernel or in float, nodes about shapes."""
+    node = next((n for n in view.nodes if n.name == name), None)
+    if node is not None:
+        yield f"node {name} ({node.op}) computes shapes or integers: there is nothing to quantize"
+        return
+    readers, maker = view.consumers(name), view.producer(name)
+    if name not in view.tensors and not readers:
+        return
+    if view.is_constant(name):
+        yield f"tensor {name} is a constant and stays in float"
+    elif not view.is_float(name):
+        yield f"tensor {name} holds no real values: there is nothing to quantize"
+    else:
+        inside = [g for g in plan.groups if maker is not None and maker.name in g.nodes]
+        within = [g for g in inside if readers and all(r.name in g.nodes for r in readers)]
+        if within:
+            yield f"tensor {name} lives inside one kernel, {within[0].rule} of {plan.target}"
+            return
+        yield f"tensor {name} stays in float: none of its readers takes it in integers"
+    skipped = {s.node: s for s in plan.skips}
+    for reader in readers:
+        skip = skipped.get(reader.name)
+        why = "reads it as it is" if skip is None else f"stays in float: {skip.reason}"
+        yield f"  read by {reader.name} ({reader.op}), which {why}"
+
+
+def _about_node(plan: Plan, name: str) -> Iterable[str]:
+    for group in plan.groups:
+        if name in group.nodes:
+            yield f"node {name} is quantized: rule {group.rule} of target {plan.target}"
+            if len(group.nodes) > 1:
+                yield f"  one kernel with {', '.join(n for n in group.nodes if n != name)}"
+            for site in plan.sites:
+                if set(site.consumers) & set(group.nodes):
+                    yield f"  reads {site.role} {site.tensor}: {describe(site.spec)}"
+    for skip in plan.skips:
+        if skip.node == name:
+            yield f"node {name} ({skip.op}) stays in float: {skip.reason}"
+    for refusal in plan.refusals:
+        if refusal.node == name:
+            yield f"  rule {refusal.rule} declined: {refusal.reason}"
+
+
+def _about_tensor(plan: Plan, name: str) -> Iterable[str]:
+    for site in plan.sites:
+        if site.tensor == name:
+            yield f"tensor {name} is quantized: {describe(site.spec)}"
+            yield f"  {_readers(site)}"
+            yield f"  asked for by rule {site.rule} of target {plan.target}"
+
+
+def describe(spec: QuantSpec) -> str:
+    """``int8 symmetric per channel of axis 0``."""
+    match spec:
+        case Own(qtype, axis):
+            grain = "per tensor" if axis is None else f"per channel of axis {axis}"
+            carried = ", its zero point in biases" if spec.carried else ""
+            whole = ", never clipped: the model answers with it" if spec.whole else ""
+            return f"{qtype} {grain}{carried}{whole}"
+        case Share(source):
+            return f"the grid of {source}"
+        case Scaled(source, factor):
+            return f"the grid of {source}, its scale times {factor:g}"
+        case Fixed(qtype, scale, zero):
+            return f"{qtype} with scale {scale:g} and zero point {zero}"
+        case Product(qtype, data, weight):
+            return f"{qtype.dtype} with scale({data}) * scale({weight})"
+        case never:
+            assert_never(never)
+
+
+def _readers(site: Site) -> str:
+    return f"read by {', '.join(site.consumers)}" if site.consumers else "read so by everything"
+
+
+def weighted_layers(plan: Plan) -> tuple[int, int]:
+    """(quantized, all) nodes with weights: what a reader means by layers."""
+
+    inside = sum(has_weight(op) for group in plan.groups for op in group.ops)
+    outside = sum(has_weight(skip.op) for skip in plan.skips)
+    return inside, inside + outside
+
+
+def skip_lines(skips: Iterable[Skip]) -> Iterable[str]:
+    """What stays in float, grouped by op and reason."""
+    groups: dict[tuple[str, str], list[Skip]] = {}
+    for skip in skips:
+        groups.setdefault((skip.op, general(skip.reason, skip.node)), []).append(skip)
+    if groups:
+        yield ""
+        yield "left in float"
+    for (op, shared), same in groups.items():
+        nodes = [s.node for s in same]
+        many = f" x{len(nodes)}" if len(nodes) > 1 else ""
+        yield from item(f"{op}{many}: {shared if many else same[0].reason}")
+        shown = ", ".join(nodes[:3]) + (f", and {len(nodes) - 3} more" if len(nodes) > 3 else "")
+        yield from item(shown, indent=6)

@@ -1,0 +1,112 @@
+"""The layers that refinement works on: quantized weights, with their bias and their output."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from oq.model.operands import bias_input
+from oq.model.ops import ADDING, facts, output_axis, weight_axis
+from oq.model.view import GraphView, NodeView
+from oq.numerics.values import Array
+from oq.planning.spec import Plan, SiteKey, key
+
+NO_BIAS = "it has no bias"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A node with a quantized weight.
+
+    ``last`` is the node behind which the bias is in: the node itself, or the Add of a constant
+    that follows a MatMul.  ``bias`` is None where there is no constant that may be changed, and
+    ``why`` then says so; ``bias_site`` is the bias's own grid where it has one.  ``axis`` is the
+    channel axis of the output, negative from the end, ``weight_axis`` that of the weight.
+    """
+
+    node: str
+    op: str
+    last: str
+    weight: str
+    site: SiteKey
+    bias: str | None
+    bias_site: SiteKey | None
+    why: str
+    axis: int
+    weight_axis: int
+    attributes: Mapping[str, object]
+
+    @property
+    def may_get_bias(self) -> bool:
+        """Whether there is no bias yet, but could be one: the weight of a grouped ConvTranspose
+        does not say how many channels leave it."""
+        return self.why == NO_BIAS and (self.group == 1 or self.weight_axis == 0)
+
+    @property
+    def group(self) -> int:
+        """Into how many parts a convolution divides its channels."""
+        return int(str(self.attributes.get("group", 1)))
+
+
+def find_layers(view: GraphView, plan: Plan) -> Iterator[Layer]:
+    """Every layer of ``plan`` with a quantized constant weight, in the order they run."""
+    sites = {(s.tensor, reader): key(s) for s in plan.sites for reader in s.consumers}
+    for node in view.nodes:
+        row = facts(node.op)
+        if row is None or row.weight is None or row.weight >= len(node.inputs):
+            continue
+        weight = node.inputs[row.weight]
+        axis = output_axis(node.op)
+        site = sites.get((weight, node.name))
+        if axis is None or site is None or not view.is_constant(weight):
+            continue
+        shape = view.constants[weight].shape
+        along = weight_axis(node.op, node.attributes, len(shape))
+        if along is None or len(shape) < 2:  # a MatMul with a vector has no channels
+            continue
+        last, bias, why = _bias(view, node, shape[along])
+        own = sites.get((bias, node.name)) if bias is not None else None
+        yield Layer(
+            *(node.name, node.op, last, weight, site, bias, own, why, axis, along), node.attributes
+        )
+
+
+def along(channels: Array, axis: int, rank: int) -> Array:
+    """``channels`` (channels,) shaped to broadcast along ``axis`` of ``rank`` axes."""
+    shape = [1] * rank
+    shape[axis] = -1
+    return channels.reshape(shape)
+
+
+def _bias(view: GraphView, node: NodeView, channels: int) -> tuple[str, str | None, str]:
+    """(node behind which the bias is in, the bias, why there is none)."""
+    last, bias = node.name, bias_input(node)
+    if bias is None and facts_bias(node) is None:
+        output = node.outputs[0]
+        readers = view.consumers(output)
+        if readers and view.edges(output) == 1 and readers[0].op in ADDING:
+            other = [t for t in readers[0].inputs if t != output]
+            if len(other) == 1 and view.is_constant(other[0]):
+                last, bias = readers[0].name, other[0]
+    if node.attributes.get("beta", 1.0) != 1.0:
+        return node.name, None, "its bias is scaled"
+    if bias is None:
+        return node.name, None, NO_BIAS
+    if not view.is_constant(bias) or not _is_row(view.constants[bias], channels):
+        return node.name, None, "its bias is not one constant per output channel"
+    if view.constants[bias].dtype != np.float32:
+        return node.name, None, "its bias is not float32"
+    if view.edges(bias) != 1:
+        return node.name, None, "it shares its bias with another layer"
+    return last, bias, ""
+
+
+def _is_row(values: Array, channels: int) -> bool:
+    """Whether ``values`` are one per channel, along their last axis."""
+    return values.size == channels == (values.shape[-1] if values.ndim else 1)
+
+
+def facts_bias(node: NodeView) -> int | None:
+    """The slot of the bias of the op of ``node``, used or not."""
+    row = facts(node.op)
+    return None if row is None else row.bias

@@ -1,0 +1,131 @@
+"""Name -> the object in ``targets/<name>.py`` or ``calibrators/<name>.py``.
+
+There is nothing to register: a file in the folder is found, and so are the entry points
+``oq.targets`` and ``oq.calibrators`` of installed packages.  A single file is loaded by
+:func:`load_plugin` (``oq --plugin FILE.py``), a class in a running program by the decorator
+:func:`calibrator_named`.
+"""
+
+import dataclasses
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from oq.errors import OptionError
+from oq.numerics.calibrator import Calibrator
+from oq.planning.target import Target
+
+_ATTRIBUTES = {"targets": "TARGET", "calibrators": "CALIBRATOR"}
+
+_added: dict[str, dict[str, Any]] = {kind: {} for kind in _ATTRIBUTES}
+"""What plugins and decorators brought, by kind and name."""
+
+
+def calibrator_named(name: str) -> Callable[[type], type]:
+    """A class decorator: ``@calibrator_named("mine")`` makes the class the calibrator ``mine``.
+
+    Raises:
+        OptionError: oq has a calibrator of that name.
+    """
+
+    def add(kind: type) -> type:
+        _add("calibrators", name, kind)
+        return kind
+
+    return add
+
+
+def load_plugin(path: Path) -> None:
+    """Run the Python file at ``path`` and take its ``TARGET`` or ``CALIBRATOR`` under its stem.
+
+    Raises:
+        OptionError: there is no such file, it defines neither, or its name is taken.
+    """
+    if not path.is_file() or path.suffix != ".py":
+        raise OptionError(f"--plugin {str(path)!r}: expected a Python file")
+    spec = importlib.util.spec_from_file_location(f"oq_plugin_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise OptionError(f"--plugin {str(path)!r}: Python cannot load it")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    found = [(kind, a) for kind, a in _ATTRIBUTES.items() if hasattr(module, a)]
+    if not found:
+        raise OptionError(f"--plugin {str(path)!r} defines neither TARGET nor CALIBRATOR")
+    for kind, attribute in found:
+        _add(kind, path.stem, getattr(module, attribute))
+
+
+def _add(kind: str, name: str, what: Any) -> None:
+    if name in _files(kind):
+        raise OptionError(f"oq has a {kind[:-1]} {name!r} of its own; choose another name")
+    _added[kind][name] = what
+
+
+def target(name: str) -> Target:
+    """The target called ``name``.
+
+    Raises:
+        OptionError: there is none; the message lists those there are.
+    """
+    found = _find("targets", name, "TARGET")
+    if not isinstance(found, Target):
+        raise TypeError(f"targets/{name}: TARGET is {type(found).__name__}, not a Target")
+    return found
+
+
+def calibrator(name: str, settings: dict[str, Any] | None = None) -> Calibrator:
+    """The calibrator called ``name`` with ``settings`` for its fields.
+
+    Raises:
+        OptionError: no such calibrator, no such setting, or a value it refuses.
+    """
+    kind = _find("calibrators", name, "CALIBRATOR")
+    known = [f.name for f in dataclasses.fields(kind)]
+    for key in settings or {}:
+        if key not in known:
+            has = f"it has: {', '.join(known)}" if known else "it has none"
+            raise OptionError(f"calibrator {name!r} has no setting {key!r}; {has}")
+    try:
+        made: Calibrator = kind(**(settings or {}))
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"calibrator {name!r}: {error}") from error
+    return made
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """All names of ``kind`` ("targets" or "calibrators"), sorted."""
+    return tuple(sorted({*_files(kind), *_added[kind], *(e.name for e in _entries(kind))}))
+
+
+def summary(kind: str, name: str) -> str:
+    """The line that ``oq targets`` and ``oq calibrators`` print."""
+    if kind == "targets":
+        return target(name).summary
+    text = _find(kind, name, "CALIBRATOR").__doc__ or ""
+    return str(text).strip().splitlines()[0] if text.strip() else ""
+
+
+def _find(kind: str, name: str, attribute: str) -> Any:
+    if name in _files(kind):
+        return getattr(importlib.import_module(f"oq.{kind}.{name}"), attribute)
+    if name in _added[kind]:
+        return _added[kind][name]
+    entry = next((e for e in _entries(kind) if e.name == name), None)
+    if entry is None:
+        raise OptionError(f"no {kind[:-1]} {name!r}; there is: {', '.join(names(kind))}")
+    return entry.load()
+
+
+def _files(kind: str) -> tuple[str, ...]:
+    folder = importlib.import_module(f"oq.{kind}")
+    return tuple(m.name for m in pkgutil.iter_modules(folder.__path__))
+
+
+def _entries(kind: str) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=f"oq.{kind}"))

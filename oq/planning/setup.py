@@ -1,0 +1,133 @@
+"""Everything that is settled before a sample is run: model, plan, calibrators, samples."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from oq.errors import OptionError
+from oq.model.graph import Graph
+from oq.model.view import GraphView
+from oq.numerics.calibrator import Methods
+from oq.numerics.statistics import Need
+from oq.planning import registry
+from oq.planning.outputs import never_clip_logits
+from oq.planning.overrides import Wishes, apply_layers, least_opset
+from oq.planning.plan import plan as make_plan
+from oq.planning.spec import Own, Plan, measured_at
+from oq.planning.target import Target, with_options
+from oq.planning.zero_points import assign_zero_points
+from oq.prepare.order import prepare
+
+if TYPE_CHECKING:
+    pass
+
+
+def choose_target(name: str, settings: Mapping[str, Any]) -> tuple[Target, dict[str, Any]]:
+    """The target called ``name`` with its own settings applied, and the settings left over, which
+    are the calibrators'.
+
+    Raises:
+        OptionError: there is no such target, or a setting has no such value.
+    """
+    target = registry.target(name)
+    options = target.options if target.options is not None else {}
+    own = {key: str(value) for key, value in settings.items() if key in options}
+    return with_options(target, own), {k: v for k, v in settings.items() if k not in own}
+
+
+def own_target(name: str, settings: Mapping[str, Any] | None) -> Target:
+    """The target called ``name`` with ``settings``, all of which are its own.
+
+    Raises:
+        OptionError: there is no such target, option or value.
+    """
+    target, rest = choose_target(name, settings or {})
+    for key in rest:
+        has = ", ".join(target.options or {}) or "none"
+        raise OptionError(f"--set {key}: target {name} has no such option; it has: {has}")
+    return target
+
+
+def make_methods(default: str, settings: Mapping[str, Any], wishes: Wishes) -> Methods:
+    """The calibrators of a run, with their settings.
+
+    Raises:
+        OptionError: no such calibrator or setting, or a setting of one that is not used.
+    """
+    named = (w.calibrator for w in wishes.all_layers if w.calibrator is not None)
+    used = dict.fromkeys((default, *named))
+    own: dict[str, dict[str, Any]] = {name: {} for name in used}
+    for key, value in settings.items():
+        name, dot, setting = key.rpartition(".")
+        owner = name if dot else default
+        if owner not in own:
+            raise OptionError(
+                f"--set {key}: calibrator {owner!r} is not used; it has {', '.join(own)}"
+            )
+        own[owner][setting] = value
+    made = {name: registry.calibrator(name, own[name]) for name in used}
+    return Methods(made[default], made)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Everything before data: the prepared graph, its float model and picture, and the plan, with
+    what the user wished of it."""
+
+    target: Target
+    graph: Graph
+    model: onnx.ModelProto
+    view: GraphView
+    plan: Plan
+    wishes: Wishes
+
+
+def plan_model(model: onnx.ModelProto, profile: Target, wishes: Wishes) -> Planned:
+    """Everything of ``model`` that is settled before data."""
+    least = least_opset(profile, wishes.all_layers)
+    return plan_graph(prepare(model, least, profile.passes).graph, profile, wishes)
+
+
+def plan_graph(graph: Graph, profile: Target, wishes: Wishes) -> Planned:
+    """A prepared ``graph`` with its plan for the target ``profile``."""
+    view = graph.view()
+    plan = apply_layers(decide(view, profile, wishes), view, profile, wishes.all_layers)
+    return Planned(profile, graph, graph.to_model(), view, plan, wishes)
+
+
+def decide(view: GraphView, profile: Target, wishes: Wishes) -> Plan:
+    """The plan of ``view`` within ``wishes``, before single layers get other grids."""
+    naive = wishes.mode == "naive"
+    plan = make_plan(view, profile, wishes.kept, only=wishes.only, naive=naive)
+    if wishes.calibrator is None:
+        plan = never_clip_logits(plan, view)
+    return assign_zero_points(plan, view) if profile.carries_zero_points else plan
+
+
+def watched(planned: Planned) -> tuple[str, ...]:
+    """Tensors whose extremes decide whether float16 holds them: all that float nodes compute."""
+    if planned.target.high_precision != "float16":
+        return ()
+    view = planned.view
+    made = (t for n in view.nodes for t in n.outputs if t and not view.is_constant(t))
+    return tuple(t for t in made if view.tensors[t].dtype == "float32")
+
+
+def needs_of(planned: Planned, methods: Methods, watch: bool = False) -> dict[str, frozenset[Need]]:
+    """Per tensor to calibrate, what its calibrator reads beyond counts and extremes; with ``watch``
+    the tensors too whose extremes alone are of use (:func:`watched`)."""
+    needs: dict[str, frozenset[Need]] = {t: frozenset() for t in watched(planned) if watch}
+    for site in planned.plan.sites:
+        if isinstance(site.spec, Own) and not planned.view.is_constant(site.tensor):
+            wanted = methods.of(site.spec.calibrator).needs - {Need.READERS}
+            for tensor in measured_at(site):
+                needs[tensor] = needs.get(tensor, frozenset()) | wanted
+    return needs
+
+
+def tensors_to_calibrate(plan: Plan, view: GraphView) -> tuple[str, ...]:
+    """The tensors whose range must be measured: own grids on values that are not constants."""
+    wanted = [t for s in plan.sites for t in measured_at(s)]
+    return tuple(dict.fromkeys(t for t in wanted if not view.is_constant(t)))

@@ -1,0 +1,54 @@
+"""Reasons of speed: what onnxruntime's CPU kernels would run slower in integers than in float.
+
+Measured with onnxruntime 1.31 on x86 with AVX512-VNNI and AMX, one and two threads.  Each predicate
+looks at shapes and neighbours alone, never at a model's names.
+"""
+
+from oq.model.first_layer import FUSED, MOVES, SUMS, channels_of, stays_float
+from oq.model.operands import data_inputs, weight_input
+from oq.model.view import GraphView
+from oq.planning.target import Match
+
+WRITES_CODES = frozenset(
+    {"AveragePool", "Concat", "Conv", "GlobalAveragePool", "LeakyRelu", "Resize", "Sigmoid"}
+)
+"""Ops whose integer kernels write codes and never floats."""
+
+
+def window_of_few_channels(view: GraphView, match: Match) -> str | None:
+    """A first layer whose window reads few channels, as long as its data is float anyway."""
+    if not stays_float(view, match.anchor):
+        return None
+    weight = view.constants[weight_input(match.anchor) or ""]
+    window = " x ".join(map(str, weight.shape[2:]))
+    return (
+        f"in int8 it is slower: its {window} window reads {weight.shape[1]} of "
+        f"{channels_of(view, match.anchor)} channels, and its data is float still"
+    )
+
+
+def average_of_a_part(view: GraphView, match: Match) -> str | None:
+    """An AveragePool whose window is smaller than the image: one gather per value, in float."""
+    window = match.anchor.attributes.get("kernel_shape")
+    image = (view.shape(match.anchor.inputs[0]) or ())[2:]
+    if window is None or list(image) == list(window):
+        return None
+    return f"in int8 it is slower: it averages windows of {' x '.join(map(str, window))}"
+
+
+def both_come_in_float(view: GraphView, match: Match) -> str | None:
+    """An elementwise op of tensors that their kernels write as floats at no cost."""
+    varying = [t for t in data_inputs(match.anchor) if not view.is_constant(t)]
+    if not varying or any(_is_written_as_codes(view, t) for t in varying):
+        return None
+    return "in int8 it is slower: what it reads is float still, and would be rounded for it alone"
+
+
+def _is_written_as_codes(view: GraphView, tensor: str) -> bool:
+    """Whether the nearest node above that computes runs in a kernel that writes codes."""
+    node = view.producer(tensor)
+    while node is not None and node.op in {*FUSED, *MOVES, "Flatten", "MaxPool"}:
+        node = view.producer(node.inputs[0])
+    if node is None or node.op in WRITES_CODES:
+        return node is not None
+    return node.op in SUMS and any(_is_written_as_codes(view, t) for t in node.inputs)

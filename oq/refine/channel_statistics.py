@@ -1,0 +1,108 @@
+"""What the float model's tensors hold, channel by channel: extremes and means over samples."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import prod
+from typing import TypeVar
+
+import numpy as np
+import onnx
+
+from oq.model.session import Session, Settings, expose
+from oq.numerics.values import Array
+from oq.parallel import spread
+from oq.planning.layers import find_layers
+from oq.refine.subject import Feeds, Subject
+
+WAITING = 8
+"""Batches in flight at once: memory does not grow with the number of samples."""
+
+Part = TypeVar("Part")
+
+
+def channel_extremes(
+    model: onnx.ModelProto, axes: Mapping[str, int], samples: Iterable[Feeds]
+) -> dict[str, tuple[Array, Array]]:
+    """(lowest, highest), both (channels,), of each tensor of ``axes`` along its channel axis."""
+    return {
+        name: (np.min([lo for lo, _ in parts], axis=0), np.max([hi for _, hi in parts], axis=0))
+        for name, parts in _parts(model, axes, samples, _ends).items()
+    }
+
+
+def float_means(subject: Subject) -> dict[str, Array]:
+    """``E[output[c]]``, float64 (channels,), of every quantized layer of the float model, by node:
+    over the samples to learn from and all positions.  Taken once per float model."""
+    if subject.means:
+        return dict(subject.means)
+    layers = list(find_layers(subject.view, subject.plan))
+    tensors = {x.node: subject.view.node(x.last).outputs[0] for x in layers}
+    axes = {tensors[x.node]: x.axis for x in layers}
+    parts = _parts(subject.exact(), axes, subject.samples, _sums)
+    with np.errstate(invalid="ignore"):
+        means = {
+            t: sum(s for s, _ in found) / sum(n for _, n in found) for t, found in parts.items()
+        }
+    return {node: np.asarray(means[tensor]) for node, tensor in tensors.items()}
+
+
+def channel_sums(values: Array, axis: int) -> Array:
+    """The sum of ``values`` over all axes but ``axis``: (channels,), float64.
+
+    Rows behind the axis are summed pairwise in float32, which is twice as fast.
+    """
+    rows = between(values, axis).sum(axis=2, dtype=np.result_type(values.dtype, np.float32))
+    return np.asarray(rows.sum(axis=0, dtype=np.float64))
+
+
+def between(values: Array, axis: int) -> Array:
+    """``values`` with axes (in front of ``axis``, channel, behind it).
+
+    NumPy reduces its last axis much faster than several at once.
+    """
+    at = axis % values.ndim
+    front, behind = values.shape[:at], values.shape[at + 1 :]
+    return values.reshape(prod(front), values.shape[at], prod(behind))
+
+
+def _parts(
+    model: onnx.ModelProto,
+    axes: Mapping[str, int],
+    samples: Iterable[Feeds],
+    of: Callable[[Array, int], Part],
+) -> dict[str, list[Part]]:
+    """``of`` each batch of each tensor of ``axes`` (values, channel axis)."""
+    names = tuple(axes)
+    if not names:  # onnxruntime wants an output to compute
+        return {}
+    session = Session(expose(model, names), Settings(threads=1))
+
+    def work(feeds: Feeds) -> list[Part]:
+        values = session.run(feeds, names)
+        return [of(v, axes[name]) for name, v in zip(names, values, strict=True)]
+
+    found: dict[str, list[Part]] = {name: [] for name in names}
+    for group in _groups(samples):
+        for parts in spread(work, group):
+            for name, part in zip(names, parts, strict=True):
+                found[name].append(part)
+    return found
+
+
+def _ends(values: Array, axis: int) -> tuple[Array, Array]:
+    parts = between(values, axis)
+    return parts.min(axis=2).min(axis=0), parts.max(axis=2).max(axis=0)
+
+
+def _sums(values: Array, axis: int) -> tuple[Array, int]:
+    total = channel_sums(values, axis)
+    return total, values.size // max(total.size, 1)
+
+
+def _groups(samples: Iterable[Feeds]) -> Iterator[Sequence[Feeds]]:
+    group: list[Feeds] = []
+    for feeds in samples:
+        group.append(feeds)
+        if len(group) == WAITING:
+            yield group
+            group = []
+    yield group

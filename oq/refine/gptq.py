@@ -1,0 +1,168 @@
+"""Rounding with feedback: the error of each weight is made up for by those not yet rounded.
+
+Rounding to the nearest code makes the least error in the weights, not in what the layer computes.
+With ``H = E[(x - E x)(x - E x)^T]`` over the windows x that the layer reads, the error of an output
+channel is ``d^T H d`` for the error d of its weights.  Weights are rounded one after the other,
+those of the largest inputs first; the error of weight j moves the weights behind it by
+
+    w[k] -= (w[j] - code[j] * scale) * U[j, k] / U[j, j],     inverse(H + damping) = U^T U
+
+(Frantar et al. 2022, "GPTQ", arXiv:2210.17323, equations 2 and 3; Hassibi & Stork 1993, "Optimal
+Brain Surgeon".)  No torch, no labels; a code may move past the two nearest.  Before that, weights
+make up for what the layers before theirs have lost (:mod:`oq.refine.gptaq`).  Means are left to
+the bias, which is corrected layer after layer in the same walk (:mod:`oq.refine.bias`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from oq.numerics.grid import Grid, fake_quantize
+from oq.numerics.values import Array
+from oq.planning.layers import Layer, find_layers
+from oq.planning.spec import SiteKey
+from oq.refine.bias import coarse_grid, output_error, round_bias, settle_bias, shifted
+from oq.refine.channel_statistics import float_means
+from oq.refine.gptaq import refit
+from oq.refine.layer_inputs import center, draw_windows, finite, rows_of, weight_of, why_not
+from oq.refine.layerwise import Walk
+from oq.refine.subject import Change, Subject
+
+DAMPING = 0.01
+"""Share of the mean second moment that is added to each, so that H has an inverse."""
+
+BLOCK = 32
+"""Weights that are rounded before the others hear of it, in one product (GPTQ, section 3.3)."""
+
+
+Method = Callable[[Array, Array, Array, int, int], Array]
+"""(rows, moments, scale, lowest, highest) -> rows on the grid, as :func:`feedback`."""
+
+
+def round_with_feedback(subject: Subject) -> Change:
+    """New weights, on their grids, and the biases that belong to them."""
+    return round_layers(subject, feedback)
+
+
+def round_layers(subject: Subject, method: Method) -> Change:
+    """Layer after layer: weights refitted, rounded by ``method``, then the mean error taken back in
+    the bias.
+
+    Starts from the float weights and biases, whatever earlier steps made of them.
+    """
+    means, exact = float_means(subject), Walk(subject.exact(), subject.samples)
+    rounded = Walk(subject.simulated(), subject.samples)
+    changed: dict[str, Array] = {}
+    grids: dict[SiteKey, Grid] = {}
+    nearest: list[str] = []
+    for layer in find_layers(subject.view, subject.plan):
+        grid = subject.solution.grids[layer.site]
+        weight = changed.get(layer.weight, subject.view.constants[layer.weight])
+        bias = None if layer.bias is None else subject.view.constants[layer.bias]
+        coarse, mean = coarse_grid(subject, layer), means[layer.node]
+        reason = why_not(layer, weight)
+        if not grid.qtype.uniform or grid.block is not None:
+            reason = "its weight has float codes, or scales of blocks"
+        if reason is not None and layer.weight not in changed:
+            nearest.append(f"{layer.node!r}: {reason}")
+            weight = fake_quantize(weight, grid)
+        elif layer.weight not in changed:
+            seen = _look(layer, weight, exact, rounded)
+            missing = None
+            if bias is not None and coarse is not None:
+                settled = settle_bias(layer, bias, seen.error, coarse)
+                bias, missing, coarse = settled.values, settled.left, settled.grid
+            weight = _round_layer(layer, weight, grid, seen, method, missing)
+            changed[layer.weight] = weight
+        rounded.set_constant(layer.weight, weight)
+        if layer.bias is None or bias is None:
+            continue
+        if coarse is None:
+            changed[layer.bias] = shifted(bias, output_error(layer, mean, rounded))
+        else:
+            settled = round_bias(layer, mean, rounded, bias, coarse)
+            changed[layer.bias], grids[settled.site] = settled.values, settled.grid
+    note = f"{len(changed)} constants"
+    if nearest:
+        note += f"; {len(nearest)} layers to the nearest ({nearest[0]})"
+    return Change(changed, note, grids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a layer with the weights ``rows`` (group, channel, weight) reads: windows (group, row,
+    weight) of the float model and of the ``rounded`` one, less their ``means`` (group, weight);
+    ``error`` (channels,) is the mean that its output lacks for it."""
+
+    rows: Array
+    exact: Array
+    rounded: Array
+    means: Array
+    error: Array
+
+
+def _look(layer: Layer, weight: Array, exact: Walk, rounded: Walk) -> _Seen:
+    rows = rows_of(layer, weight).astype(np.float64)
+    inputs = (walk.at(walk.input(layer.node)) for walk in (exact, rounded))
+    wanted, given = finite(*(draw_windows(layer, values, weight) for values in inputs))
+    means, found = center(wanted), center(given)
+    error = np.einsum("gof,gf->go", rows, means - found).reshape(-1)
+    return _Seen(rows, wanted, given, found, error)
+
+
+def _round_layer(
+    layer: Layer, weight: Array, grid: Grid, seen: _Seen, method: Method, missing: Array | None
+) -> Array:
+    """``weight`` on its grid; ``missing`` (channels,) is what its bias leaves for it to make up."""
+    rows, windows = refit(seen.rows, seen.exact, seen.rounded), seen.rounded
+    moments = (windows.transpose(0, 2, 1) @ windows).astype(np.float64) / max(windows.shape[1], 1)
+    if missing is not None:
+        moments += seen.means[:, :, None] * seen.means[:, None, :]
+        rows = rows + make_up(moments, seen.means, missing, rows.shape[:2])
+    scale = np.broadcast_to(grid.scale, weight.shape[layer.weight_axis]).astype(np.float64)
+    found = method(rows, moments, scale.reshape(rows.shape[:2]), grid.qtype.qmin, grid.qtype.qmax)
+    return weight_of(layer, found, weight)
+
+
+def make_up(moments: Array, means: Array, missing: Array, channels: tuple[int, int]) -> Array:
+    """The change of the weights that adds ``missing`` to each output at the least error.
+
+    A bias is the weight of an input that is always 1; rounded first, its error e moves the others
+    by ``-e H^-1 E[x]``, the minimum of ``d^T H d + 2 e d^T E[x]``.
+    """
+    direction = np.linalg.solve(_damped(moments), means[:, :, None])[:, None, :, 0]
+    return np.asarray(missing.reshape(channels)[:, :, None] * direction)
+
+
+def _damped(moments: Array) -> Array:
+    """``moments`` (group, weight, weight) with an inverse."""
+    size = np.einsum("gii->gi", moments)
+    damping = DAMPING * size.mean(axis=1) + np.finfo(np.float32).tiny
+    return np.asarray(moments + damping[:, None, None] * np.eye(moments.shape[1]))
+
+
+def feedback(rows: Array, moments: Array, scale: Array, lowest: int, highest: int) -> Array:
+    """``rows`` (group, channel, weight) on multiples of ``scale`` (group, channel).
+
+    ``moments`` (group, weight, weight): H of each group, positive semidefinite.
+    """
+    width = rows.shape[2]
+    size = np.einsum("gii->gi", moments)
+    order = np.argsort(-size, axis=1, kind="stable")
+    h = np.take_along_axis(moments, order[:, :, None], 1)
+    h = np.take_along_axis(h, order[:, None, :], 2)
+    upper = np.linalg.cholesky(np.linalg.inv(_damped(h))).transpose(0, 2, 1)
+    left = np.take_along_axis(rows, order[:, None, :], 2)
+    codes, errors = np.empty_like(left), np.empty_like(left)
+    for start in range(0, width, BLOCK):
+        end = min(start + BLOCK, width)
+        for j in range(start, end):
+            code = np.clip(np.rint(left[:, :, j] / scale), lowest, highest)
+            codes[:, :, j] = code * scale
+            errors[:, :, j] = (left[:, :, j] - codes[:, :, j]) / upper[:, None, j, j]
+            left[:, :, j + 1 : end] -= errors[:, :, j, None] * upper[:, None, j, j + 1 : end]
+        left[:, :, end:] -= errors[:, :, start:end] @ upper[:, start:end, end:]
+    found = np.empty_like(codes)
+    np.put_along_axis(found, np.broadcast_to(order[:, None, :], codes.shape), codes, 2)
+    return found

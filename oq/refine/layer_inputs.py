@@ -1,0 +1,109 @@
+"""The rows that a layer's weights are multiplied with: drawn positions of its input, unfolded.
+
+A convolution at one position is a dot product of each output channel's weights with a window of
+the input; a linear layer's windows are its input vectors.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from oq.model.operands import pads_by_size
+from oq.numerics.values import Array
+from oq.parallel import spread
+from oq.planning.layers import Layer
+from oq.refine.layerwise import Values
+
+ROWS, ROWS_PER_WEIGHT = 8192, 256
+"""Windows per layer: several for each of up to a thousand weights; a depthwise layer, whose every
+channel has windows of its own, needs no more than so many for each of a few."""
+
+WIDEST = 1024
+"""Weights per output channel; second moments beyond cost more than the rest of a run."""
+
+
+def why_not(layer: Layer, weight: Array) -> str | None:
+    """None, or why no windows of ``layer`` can be drawn."""
+    if weight.ndim > 2 and layer.weight_axis != 0:
+        return "its windows overlap in the output"
+    if pads_by_size(layer.attributes):
+        return "its padding depends on the input's size"
+    if layer.attributes.get("transA"):
+        return "its input is transposed"
+    width = rows_of(layer, weight).shape[2]
+    return None if width <= WIDEST else f"it has {width} weights per output channel"
+
+
+def rows_of(layer: Layer, weight: Array) -> Array:
+    """``weight`` with axes (group, output channel of the group, weight)."""
+    if weight.ndim == 2:
+        return (weight if layer.weight_axis == 0 else weight.T)[None]
+    return weight.reshape(layer.group, weight.shape[0] // layer.group, -1)
+
+
+def weight_of(layer: Layer, rows: Array, like: Array) -> Array:
+    """The inverse of :func:`rows_of`: ``rows`` in the layout and dtype of ``like``."""
+    if like.ndim == 2:
+        flat = rows[0] if layer.weight_axis == 0 else rows[0].T
+        return np.ascontiguousarray(flat.astype(like.dtype))
+    return np.asarray(rows.reshape(like.shape).astype(like.dtype))
+
+
+def draw_windows(layer: Layer, values: Values, weight: Array, seed: int = 0) -> Array:
+    """Up to :data:`ROWS` windows with axes (group, row, weight), drawn by ``seed``."""
+    random = np.random.default_rng(seed)
+    rows = min(ROWS, ROWS_PER_WEIGHT * rows_of(layer, weight).shape[2])
+    share = max(1, rows // len(values))
+    if weight.ndim == 2:
+        flat = [v.reshape(-1, v.shape[-1]) for v in values]
+        return np.concatenate([v[_draw(random, len(v), share)] for v in flat])[None]
+    seeds = random.spawn(len(values))
+    parts = spread(lambda i: _unfold(layer, values[i], weight, seeds[i], share), range(len(values)))
+    return np.concatenate(parts, axis=1)
+
+
+def finite(*windows: Array) -> tuple[Array, ...]:
+    """The rows of ``windows`` (group, row, weight), drawn alike, that are finite in all of them."""
+    held = np.logical_and.reduce([np.isfinite(w).all(axis=(0, 2)) for w in windows])
+    return windows if held.all() else tuple(w[:, held] for w in windows)
+
+
+def center(windows: Array) -> Array:
+    """Take their means (group, weight), float64, from ``windows`` (group, row, weight)."""
+    count = windows.shape[1]
+    means = np.full(count, 1 / max(count, 1), windows.dtype) @ windows
+    windows -= means[:, None, :]
+    return np.asarray(means.astype(np.float64))
+
+
+def _unfold(
+    layer: Layer, values: Array, weight: Array, random: np.random.Generator, share: int
+) -> Array:
+    kernel = weight.shape[2:]
+    rank = len(kernel)
+    pads = _numbers(layer, "pads", 0, 2 * rank)
+    strides, gaps = _numbers(layer, "strides", 1, rank), _numbers(layer, "dilations", 1, rank)
+    around = [(0, 0), (0, 0), *((pads[i], pads[rank + i]) for i in range(rank))]
+    reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, gaps, strict=True))
+    windows = sliding_window_view(np.pad(values, around), reach, axis=tuple(range(2, 2 + rank)))
+    steps = tuple(slice(None, None, s) for s in strides)
+    inner = tuple(slice(None, None, d) for d in gaps)
+    windows = windows[(slice(None), slice(None), *steps, *inner)]
+    sizes = (windows.shape[0], *windows.shape[2 : 2 + rank])
+    first, *places = np.unravel_index(_draw(random, int(np.prod(sizes)), share), sizes)
+    spots: tuple[Any, ...] = (first, slice(None), *places)
+    rows = windows[spots]  # axes (row, channel, kernel...)
+    return np.ascontiguousarray(rows.reshape(len(rows), layer.group, -1).transpose(1, 0, 2))
+
+
+def _draw(random: np.random.Generator, count: int, wanted: int) -> Array:
+    if count <= wanted:
+        return np.arange(count)
+    return np.sort(random.choice(count, wanted, replace=False))
+
+
+def _numbers(layer: Layer, name: str, default: int, count: int) -> Sequence[int]:
+    found = layer.attributes.get(name)
+    return [int(v) for v in found] if isinstance(found, list | tuple) else [default] * count

@@ -1,0 +1,102 @@
+"""Run a model piece by piece: from one tensor to the next, each node once.
+
+A step that goes through the layers in order needs the input of each layer as the layers before it
+are by then.  Running the model from the start for every layer would cost the square of its depth;
+a walk keeps what later nodes still read, runs the nodes up to the tensor that is asked for, and
+drops what nothing reads any more.  The batches are spread over the cores, as in calibration.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from oq.model.bodies import make_piece, reads_of
+from oq.model.session import SERIAL, Session
+from oq.numerics.values import Array
+
+Values = tuple[Array, ...]
+"""A tensor, one array per batch."""
+
+
+class Walk:
+    """One pass through ``model`` over ``samples`` (input name -> values, per batch)."""
+
+    def __init__(self, model: onnx.ModelProto, samples: Sequence[Mapping[str, Array]]) -> None:
+        graph = model.graph
+        self._model = model
+        self._constants = {t.name: t for t in graph.initializer}
+        self._nodes = list(graph.node)
+        self._maker = {t: i for i, n in enumerate(self._nodes) for t in n.output if t}
+        self._readers: dict[str, set[int]] = {}
+        for i, node in enumerate(self._nodes):
+            for tensor in reads_of(node):
+                self._readers.setdefault(tensor, set()).add(i)
+        self._done: set[int] = set()
+        names = samples[0] if samples else {}
+        self._here = {name: tuple(s[name] for s in samples) for name in names}
+
+    def output(self, node: str) -> str:
+        """The first output of the node called ``node``."""
+        return str(self._nodes[self._find(node)].output[0])
+
+    def input(self, node: str, slot: int = 0) -> str:
+        """Input ``slot`` of the node called ``node``."""
+        return str(self._nodes[self._find(node)].input[slot])
+
+    def at(self, tensor: str) -> Values:
+        """The values of ``tensor``; runs what is needed and was not run before."""
+        if tensor not in self._here:
+            self._run(tensor)
+        return self._here[tensor]
+
+    def put(self, tensor: str, values: Values) -> None:
+        """Let whoever reads ``tensor`` from now on find ``values``."""
+        self._here[tensor] = values
+
+    def set_constant(self, tensor: str, values: Array) -> None:
+        """Give a constant other values, for the nodes that were not run yet."""
+        self._constants[tensor] = numpy_helper.from_array(np.ascontiguousarray(values), tensor)
+
+    def _find(self, name: str) -> int:
+        return next(i for i, n in enumerate(self._nodes) if n.name == name)
+
+    def _run(self, tensor: str) -> None:
+        piece = sorted(self._ancestors(tensor))
+        self._done.update(piece)
+        made = [t for i in piece for t in self._nodes[i].output if t]
+        kept = [t for t in made if t == tensor or self._is_read_later(t)]
+        self._here |= self._compute(piece, kept)
+        for name in [t for t in self._here if t != tensor and not self._is_read_later(t)]:
+            del self._here[name]
+
+    def _compute(self, piece: Sequence[int], kept: Sequence[str]) -> dict[str, Values]:
+        """The tensors ``kept`` of the nodes ``piece``, from what is here."""
+        nodes = [self._nodes[i] for i in piece]
+        reads = dict.fromkeys(t for n in nodes for t in reads_of(n))
+        fed = [t for t in reads if t in self._here]
+        given = {t: self._here[t][0].dtype for t in fed}
+        constants = [self._constants[t] for t in reads if t in self._constants]
+        session = Session(make_piece(self._model, nodes, given, kept, constants), SERIAL)
+        count = len(next(iter(self._here.values())))
+        batches = ({t: self._here[t][batch] for t in fed} for batch in range(count))
+        found = session.run_all(batches, kept)
+        return {t: tuple(values[slot] for values in found) for slot, t in enumerate(kept)}
+
+    def _ancestors(self, tensor: str) -> set[int]:
+        """The nodes between what is here and ``tensor``."""
+        needed: set[int] = set()
+        open_ = [tensor]
+        while open_:
+            name = open_.pop()
+            if name in self._here or name in self._constants:
+                continue
+            node = self._maker[name]
+            if node not in needed:
+                needed.add(node)
+                open_.extend(reads_of(self._nodes[node]))
+        return needed
+
+    def _is_read_later(self, tensor: str) -> bool:
+        return not self._readers.get(tensor, set()) <= self._done

@@ -1,0 +1,80 @@
+"""Calibrate and solve: once for the run itself, and again for float models that steps make."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from oq.calibration.measure import Job, Measured, Shared, fitting_batch, measure
+from oq.data.source import Fitted
+from oq.emission.solve import Solution, solve
+from oq.model.view import GraphView
+from oq.numerics.calibrator import Methods
+from oq.numerics.statistics import Statistics, holds
+from oq.numerics.values import Range
+from oq.planning import registry
+from oq.planning.setup import Planned, needs_of
+from oq.refine.subject import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Recalibration:
+    """From a float model to its grids, with all that the user chose.
+
+    ``known`` are ranges from a file, ``weights`` how constants get theirs.
+    """
+
+    planned: Planned
+    methods: Methods
+    job: Job
+    known: Mapping[str, Range]
+    weights: str
+    calibrated: bool
+    """Whether the user named a calibrator: then no step takes another."""
+
+    def measure(self, source: Fitted | None, cache: Path | Shared | None) -> Measured:
+        """The statistics of the run itself."""
+        return measure(self.job, source, cache)
+
+    def solve(self, statistics: Mapping[str, Statistics]) -> Solution:
+        """The grids of the run itself."""
+        return self._solve(self.planned.view, self.methods, statistics, self.known)
+
+    def again(self, subject: Subject, source: Fitted, calibrator: str | None) -> Subject:
+        """``subject``, whose plan is that of the run, with its grids, by ``calibrator`` if named,
+        and the statistics behind them: those it lacks are measured."""
+        methods = self.methods
+        if calibrator is not None:
+            methods = replace(methods, default=registry.calibrator(calibrator))
+        planned = replace(self.planned, model=subject.model, view=subject.view)
+        known = {**self.known, **subject.known}
+        needs = {t: n for t, n in needs_of(planned, methods).items() if t not in known}
+        lacking = {t: n for t, n in needs.items() if not holds(subject.seen.get(t), n)}
+        job = replace(
+            self.job,
+            model=subject.model,
+            view=subject.view,
+            needs=lacking,
+            batch_size=fitting_batch(self.job),  # that of the run, which some calibrators see
+            progress=None,
+        )
+        seen = {**subject.seen, **measure(job, source).statistics} if lacking else subject.seen
+        solution = self._solve(subject.view, methods, seen, known)
+        return replace(subject, solution=solution, seen=seen)
+
+    def _solve(
+        self,
+        view: GraphView,
+        methods: Methods,
+        statistics: Mapping[str, Statistics],
+        known: Mapping[str, Range],
+    ) -> Solution:
+        return solve(
+            self.planned.plan,
+            view,
+            statistics,
+            methods.default,
+            named=methods.named,
+            known=known,
+            weights=self.weights,
+            legalize=self.planned.target.legalize,
+        )

@@ -1,0 +1,45 @@
+"""What a quantized file says of itself, in its ``metadata_props``: made by whom, from what."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+
+import oq
+from oq.calibration.cache import digest
+from oq.calibration.measure import Measured
+from oq.comparison.compare import Verification
+from oq.numerics.calibrator import Methods
+from oq.planning.setup import Planned
+
+
+def provenance(
+    planned: Planned, methods: Methods, measured: Measured, found: Verification | None
+) -> dict[str, str]:
+    """The entries for a run; none of them depends on time, place or machine."""
+    entries = {
+        "oq.version": oq.__version__,
+        "oq.target": planned.target.name,
+        "oq.calibrator": repr(methods.default),
+        "oq.data.source": f"statistics sha256:{digest(measured.statistics)}",
+        "oq.samples": str(measured.samples),
+    }
+    if found is not None:
+        sqnr = ", ".join(f"{e.name} {e.sqnr_db:.1f} dB" for e in found.literal.outputs)
+        entries["oq.error"] = sqnr
+    return entries
+
+
+def stamp(model: onnx.ModelProto, entries: Mapping[str, str]) -> None:
+    """Write ``entries`` into ``model``, in place of an earlier run's."""
+    kept = [p for p in model.metadata_props if not p.key.startswith("oq.")]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    for name, value in entries.items():
+        model.metadata_props.add(key=name, value=value)
+
+
+def target_of(path: Path) -> str | None:
+    """The target that the file at ``path`` says it was made for; None when oq did not make it."""
+    found = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
+    return found.get("oq.target")

@@ -1,0 +1,261 @@
+"""What was quantized, what was not and why, and how well: as text of 80 columns and as JSON."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from oq.checks.describe import conformance, finding_lines
+from oq.comparison.compare import Verification
+from oq.comparison.deviation import Classification, OutputError
+from oq.comparison.layers import LayerError
+from oq.planning.check import Finding
+from oq.planning.explain import skip_lines, weighted_layers
+from oq.planning.spec import Plan
+from oq.refine.outcome import Outcome
+from oq.reporting.search import Searched
+from oq.wording import LABEL, counted, cut, db, item, row
+
+BLAMED = 3
+"""Layers that a collapse is blamed on."""
+
+NAMED = 8
+"""Layers kept in float that are named; the config and JSON have all."""
+
+LISTED = 15
+"""Rows of the table of layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The whole story of one run.  ``seconds`` maps a stage to its wall time; ``remedy`` is the
+    command to try when the quantized model has collapsed; ``options`` are the run's, as
+    :mod:`oq.config` writes them."""
+
+    version: str
+    model: str
+    output: str | None
+    target: str
+    summary: str
+    calibrator: str
+    data: str
+    samples: int
+    bytes_before: int
+    bytes_after: int
+    plan: Plan
+    notes: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    verification: Verification | None
+    seconds: Mapping[str, float]
+    refinement: tuple[Outcome, ...] = ()
+    next_step: str = ""
+    remedy: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    search: Searched | None = None
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def _lines(report: Report) -> Iterable[str]:
+    arrow = f" -> {report.output}" if report.output else ""
+    yield f"oq {report.version}  {report.model}{arrow}"
+    yield ""
+    yield from row("target", f"{report.target}: {report.summary}")
+    took = report.seconds.get("calibrate")
+    seconds = "" if took is None else f" in {took:.2f} s"
+    yield from row(
+        "calibrated", f"{report.calibrator} on {report.samples:,} samples of {report.data}{seconds}"
+    )
+    done, total = weighted_layers(report.plan)
+    left = counted(len(report.plan.skips), "node")
+    yield from row("quantized", f"{done} of {total} weighted layers; {left} left in float")
+    share = 100 * report.bytes_after / report.bytes_before if report.bytes_before else 0
+    yield from row(
+        "size", f"{report.bytes_before:,} -> {report.bytes_after:,} bytes ({share:.0f} %)"
+    )
+    for i, outcome in enumerate(report.refinement):
+        yield from row("refined" if i == 0 else "", _refinement(outcome))
+    yield from row("legal", conformance(report.findings))
+    if report.search is not None:
+        yield from _search_lines(report.search)
+    yield from skip_lines(report.plan.skips)
+    if report.notes:
+        yield ""
+        yield "notes"
+        for note in report.notes:
+            yield from item(note)
+    yield from finding_lines(report.findings)
+    if report.verification is not None:
+        yield ""
+        yield from verification_lines(report.verification, report.remedy)
+        if report.verification.latency is not None and not _runs_there(report):
+            yield from row(
+                "",
+                f"(kernels and latency in {report.verification.engine} say nothing of "
+                f"{report.target}, whose own runtime executes the file)",
+            )
+    if report.next_step:
+        yield ""
+        yield from row("next", report.next_step)
+
+
+def _runs_there(report: Report) -> bool:
+    """Whether the engine that was measured is what the target is made for."""
+    found = report.verification
+    return found is not None and report.summary.startswith(found.engine)
+
+
+def _refinement(outcome: Outcome) -> str:
+    """What a step gained, or why it was dropped or not tried."""
+    if math.isnan(outcome.after_db):
+        return f"{outcome.step}: {outcome.verdict}, {outcome.note}"
+    note = f"; {outcome.note}" if outcome.note else ""
+    return (
+        f"{outcome.step}: {outcome.verdict}, output SQNR "
+        f"{db(outcome.before_db)} -> {db(outcome.after_db)} dB in {outcome.seconds:.1f} s{note}"
+    )
+
+
+def _search_lines(found: Searched) -> Iterable[str]:
+    """Whether the budget was met, what was kept float for it, and what that costs."""
+    yield ""
+    verdict = "met" if found.met else "MISSED"
+    yield from row(
+        "budget",
+        f"{verdict}: {found.drop:.2f} of {found.max_drop:g} points lost; "
+        f"everything in int8 loses {found.plain_drop:.2f}",
+    )
+    yield from row("", f"points: {found.judged}")
+    kept, many = found.kept, len(found.kept)
+    named = ", ".join(kept[:NAMED]) + (f", and {many - NAMED} more" if many > NAMED else "")
+    yield from row("kept float", f"{counted(many, 'layer')}: {named}" if kept else "none")
+    share = f"{found.int8_share:.1f} % of multiply-accumulates"
+    more = f"; everything in int8 has {found.plain_share:.1f} %" if kept else ""
+    yield from row("int8 share", share + more)
+    before = f", {found.resumed} of them by an earlier run" if found.resumed else ""
+    stopped = f"; stopped early: {found.stopped}" if found.stopped else ""
+    tried = counted(found.tried, "configuration")
+    yield from row("searched", f"{tried}{before}{stopped}; journal {found.journal}")
+
+
+def missed_budget(found: Searched) -> str:
+    """One line for a search whose best file is beyond the budget."""
+    early = f" ({found.stopped}: run it again to go on)" if found.stopped else ""
+    return (
+        f"no file found within --max-drop {found.max_drop:g}: the best, which is written, loses "
+        f"{found.drop:.2f} points{early}"
+    )
+
+
+def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
+    """The verdict per output and reading, then kernels and latency.
+
+    A collapse comes first, with the layers to blame and the command to try (``remedy``).
+    """
+    yield from _collapse_lines(found, remedy)
+    yield f"verified on {found.samples:,} samples against the float model"
+    columns = f"{'SQNR dB':>7} {'max err':>9} {'mean err':>9} {'cosine':>8}"
+    yield f"  {'output':<22} {'reading':<9} {columns}"
+    readings = (_reading(found), found.deployed), ("literal", found.literal)
+    for i, _ in enumerate(found.deployed.outputs):
+        for name, reading in readings:
+            yield _error_line(name, reading.outputs[i])
+            if lost := reading.outputs[i].nonfinite:
+                yield from item(f"{lost} values above are NaN or infinite", indent=25)
+    for name, reading in readings:
+        for votes in reading.classes:
+            yield from item(f"{name}: {_votes(votes)}")
+    for score in found.scores:
+        exact = "" if score.exact is None else f"{score.exact:.4g} -> "
+        yield from item(f"{score.reading}: {score.metric} {exact}{score.value:.4g}")
+    if found.readings_differ and found.simulated:
+        yield from item(
+            f"{found.engine} rounds otherwise than onnxruntime; its rows are what the device gives"
+        )
+    elif found.readings_differ:
+        worst = min(found.gap, key=lambda g: g.sqnr_db)
+        yield from item(
+            f"the two readings differ: {worst.name!r} by {db(worst.sqnr_db)} dB, as much as "
+            f"quantization itself; what {found.engine} runs is not what the Q/DQ say"
+        )
+    for gap in found.codes:
+        share = 100 * gap.differing / gap.values if gap.values else 0.0
+        yield from item(
+            f"{gap.name!r}: {share:.1f} % of codes differ between {found.engine} and literal, by "
+            f"{gap.largest} steps at most"
+        )
+    kernels = found.kernels
+    total = kernels.integer + kernels.floating
+    yield from row(
+        "kernels",
+        f"{kernels.integer} of {total} {kernels.counted} in integers ({kernels.share:.0f} %) "
+        f"in {found.engine}",
+    )
+    for name in kernels.left:
+        yield from item(f"in float: {name}", indent=LABEL)
+    if found.latency is not None:
+        time = found.latency
+        yield from row(
+            "latency",
+            f"{time.quantized_ms:.2f} ms against {time.float_ms:.2f} ms per batch of "
+            f"{time.batch}: {time.ratio:.2f} of float in {found.engine}",
+        )
+
+
+def _reading(found: Verification) -> str:
+    """What the deployed reading is called: the simulated device has its own name."""
+    return found.engine if found.simulated else "deployed"
+
+
+def _collapse_lines(found: Verification, remedy: str) -> Iterable[str]:
+    if not found.collapse:
+        return
+    yield "COLLAPSED: the quantized model no longer does what the float model does"
+    for text in found.collapse:
+        yield from item(text)
+    guilty = [r for r in found.layers if r.share is not None and r.share > 0][:BLAMED]
+    if guilty:
+        named = (f"{r.node or r.tensor} ({r.share:.0f} % of the error)" for r in guilty)
+        yield from item("most of it comes from " + ", ".join(named))
+    if remedy:
+        yield from item(f"next: {remedy}")
+    yield ""
+
+
+def layer_lines(rows: Sequence[LayerError]) -> Iterable[str]:
+    """A table of the tensors that both models share, the worst first."""
+    yield "where the error is made, tensor by tensor"
+    yield "  share: of the output error; added: by this tensor's layer alone"
+    yield "  share %  SQNR dB  added dB   cosine  clipped %    lowest   highest"
+    for tensor in rows[:LISTED]:
+        share = f"{tensor.share:.1f}" if tensor.share is not None else "unlike"
+        clipped = f"{tensor.clipped:.2f}" if tensor.clipped is not None else ""
+        yield (
+            f"  {share:>7} {db(tensor.sqnr_db):>8} {db(tensor.added_db):>9} {tensor.cosine:>8.5f} "
+            f"{clipped:>10} {tensor.lo:>9.3g} {tensor.hi:>9.3g}"
+        )
+        yield f"    {cut(tensor.tensor, 76)}"
+    if len(rows) > LISTED:
+        yield f"  and {len(rows) - LISTED} more (--json lists all)"
+    if any(not tensor.alike for tensor in rows):
+        yield from item(
+            "unlike: the values differ by a scale and a shift per channel that a later layer takes "
+            "back, as after equalization or folding, so they are not compared"
+        )
+
+
+def _error_line(reading: str, error: OutputError) -> str:
+    return (
+        f"  {cut(error.name, 22):<22} {reading:<9} {db(error.sqnr_db):>7} {error.max_abs:>9.3g} "
+        f"{error.mean_abs:>9.3g} {error.cosine:>8.5f}"
+    )
+
+
+def _votes(votes: Classification) -> str:
+    text = f"top-1 agrees with float on {votes.agreement:.1f} %"
+    if votes.top1 is not None and votes.top1_float is not None:
+        text += f"; accuracy {votes.top1_float:.2f} -> {votes.top1:.2f} %"
+    if votes.top5 is not None and votes.top5_float is not None:
+        text += f" (top-5 {votes.top5_float:.2f} -> {votes.top5:.2f})"
+    return text

@@ -1,0 +1,79 @@
+"""Wording that all of oq shares: columns of 80 characters, counts, decibels, and values as JSON."""
+
+import dataclasses
+import math
+import re
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+WIDTH = 80
+
+
+LABEL = 12
+
+
+def to_json(value: Any) -> Any:
+    """``value`` as what ``json.dumps`` takes; NaN and infinities become null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **fields} if _is_spec(value) else fields
+    if isinstance(value, Mapping):
+        return {str(k): to_json(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_json(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def _is_spec(value: Any) -> bool:
+    return type(value).__name__ in {"Own", "Share", "Scaled", "Fixed", "Product"}
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 layer``, ``2 layers``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def general(reason: str, node: str = "") -> str:
+    """``reason`` with "it" for ``node`` in front and dots for other names: what equal cases share.
+
+    >>> general("'c2' has 4 groups, beside 'c1'", "c2")
+    'it has 4 groups, beside ...'
+    """
+    if node and reason.startswith(f"{node!r} "):
+        reason = f"it{reason.removeprefix(repr(node))}"
+    return re.sub(r"(^| )'[^']*'", r"\1...", reason)
+
+
+def db(value: float | None) -> str:
+    """Decibels with one decimal: "equal" for inf, "" for None."""
+    if value is None:
+        return ""
+    return f"{value:.1f}" if math.isfinite(value) else ("equal" if value > 0 else "-inf")
+
+
+def cut(text: str, width: int) -> str:
+    """The end of ``text``, where all of it is wider than ``width``."""
+    return text if len(text) <= width else "..." + text[-(width - 3) :]
+
+
+def row(label: str, text: str) -> Iterable[str]:
+    """``label`` in the first column, ``text`` wrapped in the second."""
+    wrapped = textwrap.wrap(text, WIDTH - LABEL, break_long_words=False, break_on_hyphens=False)
+    for i, line in enumerate(wrapped):
+        yield f"{label if i == 0 else '':<{LABEL}}{line}".rstrip()
+
+
+def item(text: str, indent: int = 2) -> Iterable[str]:
+    """``text`` wrapped, its later lines two columns further in."""
+    pad = " " * indent
+    yield from textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=pad,
+        subsequent_indent=pad + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

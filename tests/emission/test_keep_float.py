@@ -1,0 +1,81 @@
+"""A guarded layer computes what its file says, in onnxruntime with all its optimizations."""
+
+import numpy as np
+import pytest
+
+from oq.emission.keep_float import keep_layers_float
+from oq.model.graph import Graph
+from oq.model.session import optimized_ops
+from tests.graphs import Net
+from tests.small import ops, random_feeds, reference
+
+
+def pair(net: Net, tensor: str, name: str) -> str:
+    """Codes of step 0.05 around 128, and back."""
+    names = [net.constant(f"s_{name}", 0.05), net.constant(f"z_{name}", 128, np.uint8)]
+    codes = net.node("QuantizeLinear", [tensor, *names], f"q_{name}")
+    return net.node("DequantizeLinear", [codes, *names], name)
+
+
+def between_pairs(op: str, behind: str = "") -> Graph:
+    net = Net()
+    data = pair(net, net.input("x", ("n", 4) if op == "Gemm" else ("n", 4, 8, 8)), "d")
+    if op == "Gemm":
+        layer = net.gemm(data, "c")
+    elif op == "Conv":
+        layer = net.conv(data, "c")
+    else:
+        layer = net.node(op, [data, net.weight("w", 4, 4, 3, 3), net.weight("b", 4)], "c")
+    if behind:
+        layer = net.node(behind, [layer], "r")
+    return Graph(net.model(pair(net, layer, "y")))
+
+
+@pytest.mark.parametrize("behind", ["", "Relu"])
+@pytest.mark.parametrize("op", ["Conv", "ConvTranspose", "Gemm"])
+def test_onnxruntime_runs_what_is_written(op: str, behind: str) -> None:
+    graph = between_pairs(op, behind)
+    plain = graph.to_model()
+    assert keep_layers_float(graph, ()) == ("n_c",)
+    guarded = graph.to_model()
+    assert ops(guarded).count("Max") == 1
+    feeds = random_feeds(plain)
+    meant = reference(plain, feeds)["y"]
+    found = reference(guarded, feeds, deployed=True)["y"]
+    # one step where a sum lies between two codes: onnxruntime may add in another order
+    assert np.count_nonzero(found != meant) <= found.size // 1000
+    np.testing.assert_array_equal(reference(guarded, feeds)["y"], meant)
+
+
+def test_layers_that_read_one_tensor_share_the_copy() -> None:
+    net = Net()
+    data = pair(net, net.input("x"), "d")
+    outputs = [pair(net, net.conv(data, name), f"y_{name}") for name in ("a", "b")]
+    graph = Graph(net.model(*outputs))
+    assert keep_layers_float(graph, ()) == ("n_a", "n_b")
+    assert ops(graph.to_model()).count("Max") == 1
+
+
+def test_what_onnxruntime_leaves_alone_needs_no_guard() -> None:
+    net = Net()
+    first = net.conv(net.input("x"), "a")
+    graph = Graph(net.model(net.conv(pair(net, first, "d"), "y")))
+    assert keep_layers_float(graph, ()) == ()
+    assert "Max" not in ops(graph.to_model())
+
+
+@pytest.mark.parametrize(
+    ("op", "kernel"), [("AveragePool", "QLinearAveragePool"), ("Softmax", "QLinearSoftmax")]
+)
+def test_a_node_that_would_run_slower_is_guarded_where_the_plan_leaves_it(
+    op: str, kernel: str
+) -> None:
+    net = Net()
+    data = pair(net, net.input("x"), "d")
+    t = net.node(op, [data], "t", **({"kernel_shape": [3, 3]} if op == "AveragePool" else {}))
+    graph = Graph(net.model(pair(net, t, "y")))
+    assert keep_layers_float(graph, ()) == ()
+    assert optimized_ops(graph.to_model())[kernel] == 1
+    assert keep_layers_float(graph, {"n_t"}) == ("n_t",)
+    found = optimized_ops(graph.to_model())
+    assert (found[kernel], found[op]) == (0, 1)

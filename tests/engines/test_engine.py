@@ -1,0 +1,29 @@
+"""The table of engines: every row loads, says its own name, and unknown names are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from oq.engines import engine
+from oq.engines.engine import ENGINES, Kernels, find_engine
+from oq.errors import OptionError
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_is_found_without_its_package(name: str) -> None:
+    assert find_engine(name).name == name
+
+
+def test_every_file_is_a_row() -> None:
+    files = Path(engine.__file__).parent.glob("*.py")
+    assert {p.stem for p in files} - {"__init__", "engine"} == set(ENGINES)
+
+
+def test_an_unknown_engine() -> None:
+    with pytest.raises(OptionError, match="no engine 'tvm'; there are: dpu, onnxruntime, openvino"):
+        find_engine("tvm")
+
+
+def test_the_share_is_of_what_is_counted() -> None:
+    assert Kernels(3, 1, {"Reshape": 40}).share == 75.0
+    assert Kernels(0, 0, {}).share == 100.0

@@ -1,0 +1,64 @@
+"""What a node with bodies reads: what they take from outside, at any depth, and nothing else."""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from oq.model.bodies import bodies_of, captured_by, make_piece, reads_of
+from oq.model.session import run
+
+
+def body(
+    name: str, nodes: list[onnx.NodeProto], output: str, constants: tuple[str, ...] = ()
+) -> onnx.GraphProto:
+    values = [helper.make_tensor(c, TensorProto.FLOAT, (1,), [1.0]) for c in constants]
+    return helper.make_graph(
+        nodes, name, [], [onnx.ValueInfoProto(name=output)], initializer=values
+    )
+
+
+def branch(
+    condition: str, output: str, then: onnx.GraphProto, other: onnx.GraphProto
+) -> onnx.NodeProto:
+    return helper.make_node("If", [condition], [output], then_branch=then, else_branch=other)
+
+
+DEEP = body("deep", [helper.make_node("Mul", ["outer", "made"], ["d"])], "d")
+THEN = body(
+    "then",
+    [
+        helper.make_node("Add", ["x", "held"], ["made"]),
+        branch("inner", "t", DEEP, body("plain", [], "x")),
+        helper.make_node("Clip", ["t", "", "top"], ["then_out"]),
+    ],
+    "then_out",
+    ("held",),
+)
+NODE = branch("flag", "y", THEN, body("else", [], "passed"))
+
+
+def test_a_body_captures_what_it_reads_and_does_not_define() -> None:
+    assert captured_by(THEN) == ["x", "inner", "top", "outer"]
+
+
+def test_a_node_reads_its_inputs_and_what_its_bodies_capture() -> None:
+    found = list(reads_of(NODE))
+    assert found[0] == "flag"
+    assert set(found) == {"flag", "x", "inner", "top", "outer", "passed"}
+
+
+def test_bodies_are_named_by_their_attributes() -> None:
+    assert [name for name, _ in bodies_of(NODE)] == ["else_branch", "then_branch"]
+    assert not list(bodies_of(helper.make_node("Clip", ["x", "", "top"], ["y"], a=[1, 2])))
+
+
+def test_nodes_alone_compute_from_what_they_are_given() -> None:
+    nodes = [helper.make_node("Add", ["x", "c"], ["s"]), helper.make_node("Abs", ["s"], ["y"])]
+    opsets = [helper.make_opsetid("", 17)]
+    graph = helper.make_graph(nodes, "whole", [], [])
+    whole = helper.make_model(graph, ir_version=8, opset_imports=opsets)
+    constant = helper.make_tensor("c", TensorProto.FLOAT, (1,), [-3.0])
+    piece = make_piece(whole, nodes, {"x": np.float32}, ["s", "y"], [constant])
+    assert piece.ir_version == 8 and piece.opset_import == whole.opset_import
+    found = run(piece, {"x": np.array([1.0, 4.0], np.float32)})
+    assert found["s"].tolist() == [-2.0, 1.0] and found["y"].tolist() == [2.0, 1.0]

@@ -1,0 +1,121 @@
+"""Rounding with feedback: on the grid, and nearer in what the layer computes."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+import pytest
+
+from oq.model.session import Session, Settings, expose
+from oq.numerics.grid import fake_quantize
+from oq.numerics.values import Array
+from oq.planning.layers import find_layers
+from oq.refine.gptq import DAMPING, feedback, make_up, round_with_feedback
+from oq.refine.layer_inputs import center, draw_windows, finite, rows_of, weight_of, why_not
+from tests.refine.nets import NETS, subject
+from tests.refine.test_equalize import relu_chain
+
+
+@pytest.mark.parametrize("target", ["ort", "trt"])
+def test_the_weights_lie_on_their_grids(target: str) -> None:
+    found = subject(relu_chain(), target)
+    change = round_with_feedback(found)
+    layers = list(find_layers(found.view, found.plan))
+    assert {x.weight for x in layers} <= set(change.constants)
+    for layer in layers:
+        grid, weight = found.solution.grids[layer.site], change.constants[layer.weight]
+        np.testing.assert_allclose(fake_quantize(weight, grid), weight, rtol=1e-6)
+        nearest = fake_quantize(found.constant(layer.weight), grid)
+        assert weight.shape == nearest.shape and weight.dtype == np.float32
+
+
+def test_the_output_error_is_less_than_that_of_nearest() -> None:
+    """``E ||x d||^2`` on correlated inputs, for many draws; white inputs change nothing."""
+    random = np.random.default_rng(5)
+    inputs = random.normal(size=(500, 6)) @ random.normal(size=(6, 12))
+    rows, scale = random.normal(size=(1, 8, 12)), np.full((1, 8), 0.3)
+    nearest = np.rint(rows / 0.3) * 0.3
+    found = feedback(rows, (inputs.T @ inputs / 500)[None], scale, -127, 127)
+
+    def error(w: Array) -> float:
+        return float(((inputs @ (w - rows)[0].T) ** 2).mean())
+
+    assert error(found) < 0.3 * error(nearest)
+    np.testing.assert_allclose(np.rint(found / 0.3) * 0.3, found)
+    np.testing.assert_array_equal(feedback(rows, np.eye(12)[None], scale, -127, 127), nearest)
+
+
+def test_codes_stay_in_range() -> None:
+    rows = np.asarray([[[10.0, -10.0, 0.2]]])
+    found = feedback(rows, np.ones((1, 3, 3)) + np.eye(3), np.full((1, 1), 0.05), -127, 127)
+    assert np.abs(found).max() <= 127 * 0.05 + 1e-12
+
+
+@pytest.mark.parametrize("name", [*NETS, "relu_chain"])
+def test_windows_times_rows_are_the_layer(name: str) -> None:
+    """Every layout, against onnxruntime's own convolution: windows @ weights + bias."""
+    found = subject(relu_chain() if name == "relu_chain" else NETS[name]())
+    for layer in find_layers(found.view, found.plan):
+        weight = found.constant(layer.weight)
+        assert why_not(layer, weight) is None
+        rows = rows_of(layer, weight)
+        np.testing.assert_array_equal(weight_of(layer, rows, weight), weight)
+        tensor = found.view.node(layer.node).inputs[0]
+        outputs = found.view.node(layer.node).outputs[0]
+        names = [t for t in (tensor, outputs) if t != "x"]
+        session = Session(expose(found.model, names), Settings(reading="literal"))
+        feeds = found.samples[0]
+        values = dict(zip(names, session.run(feeds, names), strict=True)) | dict(feeds)
+        windows = draw_windows(layer, (values[tensor],), weight)
+        product = np.einsum("gri,goi->rgo", windows, rows.astype(np.float64))
+        product = product.reshape(len(product), -1)
+        wanted = np.moveaxis(values[outputs], layer.axis, -1).reshape(-1, product.shape[1])
+        if layer.bias is not None and layer.last == layer.node:
+            wanted = wanted - found.constant(layer.bias)
+        np.testing.assert_allclose(product, wanted, atol=2e-5)
+
+
+def test_windows_that_are_not_finite_are_left_out_of_both() -> None:
+    one, other = (np.arange(12, dtype=np.float32).reshape(2, 3, 2) for _ in range(2))
+    assert all(w is x for w, x in zip(finite(one, other), (one, other), strict=True))
+    one[1, 0, 1], other[0, 2, 0] = np.inf, np.nan
+    for found in finite(one, other):
+        np.testing.assert_array_equal(found, np.asarray([[[2, 3]], [[8, 9]]]))
+
+
+def test_centered_windows_have_no_means() -> None:
+    windows = np.random.default_rng(2).normal(3, 1, (2, 500, 4)).astype(np.float32)
+    before = windows.mean(axis=1, dtype=np.float64)
+    np.testing.assert_allclose(center(windows), before, rtol=1e-5)
+    np.testing.assert_allclose(windows.mean(axis=1), 0, atol=1e-5)
+
+
+def test_what_a_bias_leaves_is_made_up_at_the_least_error() -> None:
+    """Least squares over the windows and a column of ones whose weight is fixed, by NumPy."""
+    random = np.random.default_rng(8)
+    x = random.normal(0.7, 1, (400, 5)) @ random.normal(size=(5, 5))
+    missing = np.asarray([0.4, -0.2])
+    moments, means = (x.T @ x / 400)[None], x.mean(axis=0)[None]
+    found = make_up(moments, means, missing, (1, 2))
+    ridge = np.sqrt(400 * DAMPING * np.trace(moments[0]) / 5) * np.eye(5)
+    for row, left in zip(found[0], missing, strict=True):
+        target = np.concatenate([np.full(400, left), np.zeros(5)])
+        wanted, *_ = np.linalg.lstsq(np.concatenate([x, ridge]), target, rcond=None)
+        np.testing.assert_allclose(row, wanted, rtol=1e-6)
+
+
+def test_a_coarse_bias_costs_little_of_the_mean() -> None:
+    """The DPU's int8 biases: means after feedback err less than after rounding to the nearest."""
+    found = subject(relu_chain(), "dpu", count=6)
+    change = round_with_feedback(found)
+    errors = {}
+    for name, constants in (("round", dict(change.constants)), ("nearest", {})):
+        model = found.put(constants, change.grids if constants else None).quantized()
+        wanted = outputs(found.model, found.samples)
+        errors[name] = np.abs((outputs(model, found.samples) - wanted).mean(axis=0)).mean()
+    assert errors["round"] < 0.5 * errors["nearest"]
+
+
+def outputs(model: onnx.ModelProto, samples: Sequence[Mapping[str, Array]]) -> Array:
+    session = Session(model, Settings(reading="literal"))
+    return np.concatenate([session.run(s, ["y"])[0] for s in samples])
