@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import oq
-from oq.planning import registry
+from oq.plugin import names
 
 
 def main(model: str, target: str, calib: str, evaluation: str) -> None:
@@ -17,7 +17,7 @@ def main(model: str, target: str, calib: str, evaluation: str) -> None:
         cache = Path(folder) / "oq.cache"
         oq.calibrate(model, target, calib, cache)
         print(f"{'calibrator':<16} {'SQNR dB':>8} {'top-1 %':>8} {'agree %':>8}")
-        for name in registry.names("calibrators"):
+        for name in names("calibrators"):
             if name == "fixed":  # for ranges known beforehand
                 continue
             # No data: the statistics are all there.

@@ -8,9 +8,16 @@ that refuse with a sentence.  Longer chains win.  What no row claims stays in fl
 reason.
 """
 
-from oq.numerics.values import INT8, INT8_NARROW
-from oq.planning.predicates import data_is_not_float, gemm_is_scaled, weight_is_not_constant
-from oq.planning.target import OpRule, Output, Target
+from oq.plugin import (
+    INT8,
+    INT8_NARROW,
+    OpRule,
+    Output,
+    Target,
+    data_is_not_float,
+    gemm_is_scaled,
+    weight_is_not_constant,
+)
 
 WEIGHTED = (data_is_not_float, weight_is_not_constant)
 

@@ -9,10 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from oq.numerics.calibrator import Readers, covering
-from oq.numerics.histogram import tally
-from oq.numerics.statistics import Need, Statistics
-from oq.numerics.values import QType, Range
+from oq.plugin import Need, QType, Range, Readers, Statistics, covering, tally
 
 
 @dataclass(frozen=True, slots=True)

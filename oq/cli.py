@@ -10,8 +10,10 @@ prints; commands beside the two main ones are in :mod:`oq.commands`.
 
 import logging
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,41 +21,16 @@ import oq
 from oq.commands.calibrate import calibrate
 from oq.commands.console import miss, say
 from oq.commands.flags import (
-    AutoBatchOpt,
-    BatchOpt,
-    CacheOpt,
-    CalibratorForOpt,
-    CalibratorOpt,
     ConfigOpt,
     DataOpt,
-    EngineOfOpt,
-    EngineOpt,
-    EvalDataOpt,
     JsonOpt,
-    KeepOpt,
-    LabelsOpt,
-    LayerOpt,
-    MaxDropOpt,
-    MemoryOpt,
     ModelArg,
-    ModeOpt,
+    OptionalDataOpt,
     OptionalTargetOpt,
-    PreprocessOpt,
-    ProviderOpt,
-    RangesOpt,
-    RankingOpt,
-    RefineOpt,
-    ReportOpt,
-    SamplesOpt,
     SaveRangesOpt,
-    SeedOpt,
-    SetOpt,
-    TimeLimitOpt,
-    read_choices,
-    read_layers,
-    read_mode,
-    read_settings,
+    read_flags,
     take_budget,
+    takes,
     with_config,
 )
 from oq.commands.look import calibrators, check, plan, targets
@@ -61,6 +38,8 @@ from oq.commands.make import config, demo, doctor, export
 from oq.commands.plot import plot
 from oq.commands.sensitivity import sensitivity
 from oq.errors import OptionError, OqError
+from oq.options.keywords import SearchOptions, VerifyOptions, options_of
+from oq.options.rows import MAX_DROP, Option
 from oq.progress import show_progress
 
 if TYPE_CHECKING:
@@ -76,95 +55,36 @@ app = typer.Typer(
 )
 
 
+QUANTIZE: dict[str, Option] = {**options_of(SearchOptions), "max_drop": MAX_DROP}
+"""The options of ``oq quantize``, which are those of a search as well."""
+
+BUDGET = replace(MAX_DROP, meaning="points of top-1 that may be lost; else exit 1", least=None)
+
+VERIFY: dict[str, Option] = {**options_of(VerifyOptions), "max_drop": BUDGET}
+
+
 @app.command()
+@takes(QUANTIZE)
 def quantize(
     context: typer.Context,
     model: ModelArg,
     target: OptionalTargetOpt = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data", "-d", help=".npz, .npy, a folder, package.module:callable, or random"
-        ),
-    ] = None,
+    data: OptionalDataOpt = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="default: MODEL.TARGET.onnx")
     ] = None,
     config: ConfigOpt = None,
-    calibrator: CalibratorOpt = None,
-    settings: SetOpt = None,
-    calibrator_for: CalibratorForOpt = None,
-    weights: Annotated[
-        str | None, typer.Option(help="range of weights: max or mse; default: the target's")
-    ] = None,
-    samples: SamplesOpt = None,
-    batch_size: AutoBatchOpt = None,
-    preprocess: PreprocessOpt = None,
-    keep_float: KeepOpt = None,
-    layer: LayerOpt = None,
-    mode: ModeOpt = "hybrid",
-    cache: CacheOpt = None,
-    ranges: RangesOpt = None,
     save_ranges: SaveRangesOpt = None,
-    refine: RefineOpt = None,
-    max_memory: MemoryOpt = None,
-    max_drop: MaxDropOpt = None,
-    eval_data: EvalDataOpt = None,
-    labels: LabelsOpt = None,
-    time_limit: TimeLimitOpt = None,
-    provider: ProviderOpt = "cpu",
-    verify: Annotated[
-        bool, typer.Option("--verify/--no-verify", help="compare on held-back samples")
-    ] = True,
-    report_page: ReportOpt = None,
-    ranking: RankingOpt = None,
-    seed: SeedOpt = 0,
     as_json: JsonOpt = False,
+    **flags: Any,
 ) -> None:
     """Quantize a float ONNX model for a target."""
     from oq import pipeline
-    from oq.model.files import check_exists, check_writable
-    from oq.planning import registry
     from oq.reporting.report import missed_budget
 
-    flags = {
-        "target": target,
-        "data": data,
-        "calibrator": calibrator,
-        "settings": read_settings(settings),
-        "calibrator_for": read_choices(calibrator_for),
-        "weights": weights,
-        "samples": samples,
-        "batch_size": batch_size,
-        "preprocess": preprocess,
-        "keep_float": tuple(keep_float or ()),
-        "layers": read_layers(layer),
-        "mode": read_mode(mode),
-        "cache": cache,
-        "ranges": ranges,
-        "refine": refine,
-        "max_memory": max_memory,
-        "max_drop": max_drop,
-        "eval_data": eval_data,
-        "labels": labels,
-        "time_limit": time_limit,
-        "provider": provider,
-        "verify": verify,
-        "report": report_page,
-        "ranking": ranking,
-        "seed": seed,
-    }
-    options = with_config(flags, config, context)
-    registry.target(options["target"])
-    check_exists(model)
-    name = f"{model.stem}.{options['target']}.onnx"
-    path = model.with_name(name) if output is None else output
-    check_writable(path)
-    for extra in filter(None, (options["cache"], save_ranges)):
-        check_writable(Path(extra))
-    for given, what in ((model, "model"), (Path(options["data"] or ""), "data")):
-        if path.exists() and given.exists() and path.samefile(given):
-            raise OptionError(f"the output {str(path)!r} is the {what} itself; give another -o")
+    given = {"target": target, "data": data, **read_flags(QUANTIZE, flags)}
+    options = with_config(given, config, context)
+    path = _checked_output(model, output, options, save_ranges)
     budget = take_budget(options)
     with show_progress() as watch:
         if budget is None:
@@ -185,83 +105,71 @@ def quantize(
         miss(f"the quantized model has collapsed: {report.verification.collapse[0]}")
 
 
+def _checked_output(
+    model: Path, output: Path | None, options: Mapping[str, Any], save_ranges: Path | None
+) -> Path:
+    """Where the file goes; every path and the target are checked before the work."""
+    from oq.model.files import check_exists, check_writable
+    from oq.planning import registry
+
+    registry.target(options["target"])
+    check_exists(model)
+    path = model.with_name(f"{model.stem}.{options['target']}.onnx") if output is None else output
+    check_writable(path)
+    for extra in filter(None, (options["cache"], save_ranges)):
+        check_writable(Path(extra))
+    for given, what in ((model, "model"), (Path(options["data"] or ""), "data")):
+        if path.exists() and given.exists() and path.samefile(given):
+            raise OptionError(f"the output {str(path)!r} is the {what} itself; give another -o")
+    return path
+
+
 @app.command()
+@takes(VERIFY)
 def verify(
     float_model: Annotated[Path, typer.Argument(metavar="FLOAT.onnx", show_default=False)],
     quantized: Annotated[Path, typer.Argument(metavar="QUANT.onnx", show_default=False)],
     data: DataOpt,
-    samples: SamplesOpt = None,
-    batch_size: BatchOpt = 8,
-    preprocess: PreprocessOpt = None,
-    labels: LabelsOpt = None,
-    max_drop: Annotated[
-        float | None,
-        typer.Option("--max-drop", help="points of top-1 that may be lost; else exit 1"),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric",
-            metavar="NAME",
-            help="top1, top5, cosine, sqnr, miou or package.module:callable; repeatable",
-        ),
-    ] = None,
-    per_layer: Annotated[
-        bool, typer.Option("--per-layer", help="where the error is made, tensor by tensor")
-    ] = False,
-    provider: ProviderOpt = "cpu",
-    engine: EngineOpt = None,
-    target: EngineOfOpt = None,
-    latency: Annotated[
-        bool, typer.Option("--latency/--no-latency", help="measure both models' time")
-    ] = True,
-    report: ReportOpt = None,
-    ranking: RankingOpt = None,
-    seed: SeedOpt = 0,
     as_json: JsonOpt = False,
+    **flags: Any,
 ) -> None:
     """Compare a quantized model with its float original."""
     from oq import pipeline
-    from oq.reporting.provenance import target_of
     from oq.reporting.report import layer_lines, verification_lines
 
+    options = read_flags(VERIFY, flags)
+    limit = options.pop("max_drop")
+    needs = limit is not None and not options["metrics"]
     with show_progress() as watch:
         found = pipeline.verify(
-            float_model,
-            quantized,
-            data,
-            samples=samples,
-            batch_size=batch_size,
-            preprocess=preprocess,
-            labels=labels,
-            provider=provider,
-            engine=engine,
-            target=target,
-            latency=latency,
-            need_labels=max_drop is not None and not metric,
-            metrics=tuple(metric or ()),
-            per_layer=per_layer,
-            report=report,
-            ranking=ranking,
-            seed=seed,
-            watch=watch,
+            float_model, quantized, data, **options, need_labels=needs, watch=watch
         )
     drop = _drop(found)
-    if max_drop is not None and drop is None:
+    if limit is not None and drop is None:
         raise OptionError(
             "--max-drop needs a classifier and labelled data (key 'labels', or --labels FILE.csv), "
             "or a --metric that gives a pair"
         )
-    made_for = target_of(quantized) if found.collapse else None
-    remedy = pipeline.remedy(float_model, made_for, data, preprocess)
+    remedy = _remedy(found, float_model, quantized, data, options["preprocess"])
     lines = [*verification_lines(found, remedy)]
-    if per_layer:
+    if options["per_layer"]:
         lines += ["", *layer_lines(found.layers)]
     say(found, lines, as_json)
-    if max_drop is not None and drop is not None and drop[1] > max_drop:
-        miss(f"{drop[0]} fell by {drop[1]:.2f} points, more than --max-drop {max_drop:g}")
+    if limit is not None and drop is not None and drop[1] > limit:
+        miss(f"{drop[0]} fell by {drop[1]:.2f} points, more than --max-drop {limit:g}")
     if found.collapse:
         miss(f"the quantized model has collapsed: {found.collapse[0]}")
+
+
+def _remedy(
+    found: "Verification", float_model: Path, quantized: Path, data: str, preprocess: str | None
+) -> str:
+    """The command to try where the model has collapsed."""
+    from oq import pipeline
+    from oq.reporting.provenance import target_of
+
+    made_for = target_of(quantized) if found.collapse else None
+    return pipeline.remedy(float_model, made_for, data, preprocess)
 
 
 for command in (sensitivity, plot, calibrate, plan, check, config, export, demo, doctor):

@@ -6,51 +6,44 @@ These functions are the Python API and what the command line calls.  No decision
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import onnx
 
 import oq
-from oq.calibration.data_checks import data_warnings
-from oq.calibration.measure import EVERYTHING, Job, Measured, Shared, measure
-from oq.calibration.ranges import known_ranges
+from oq.calibration.measure import EVERYTHING, Job, Measured, measure
 from oq.checks.inspection import check, explain, judge, make_plan
 from oq.comparison.compare import Verification, compare
-from oq.comparison.layers import Remembered, compare_layers
+from oq.comparison.layers import LayerError, Remembered, compare_layers
 from oq.comparison.metrics import open_metric
-from oq.config import plain_options, write_config
-from oq.data.samples import BATCH, divide, open_samples
+from oq.data.samples import open_samples
 from oq.data.source import Fitted, has_labels, open_source, subset
-from oq.emission.write import write_graph
 from oq.engines.engine import DEFAULT
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
-from oq.model.files import model_bytes, save_model, write_text
+from oq.model.files import save_model, write_text
 from oq.model.proto_fields import inputs_of, same_interface
 from oq.model.session import Settings
 from oq.numerics.values import Range
-from oq.page.evidence import Run, evidence_of_run, with_page_needs
+from oq.options.config import write_config
+from oq.options.keywords import QuantizeOptions, VerifyOptions, complete, documented
+from oq.page.evidence import Run, evidence_of_run
 from oq.page.story import Compared, comparison_story
 from oq.page.write import Pending, want_page
 from oq.planning import registry
-from oq.planning.overrides import Choice, Layer, Mode, make_wishes
+from oq.planning.overrides import make_wishes
 from oq.planning.setup import (
-    Planned,
-    choose_target,
-    make_methods,
-    needs_of,
     own_target,
     plan_model,
     tensors_to_calibrate,
 )
 from oq.planning.target import Target
 from oq.progress import Clock, Counter, Watch
-from oq.refine.order import NONE, choose_steps
-from oq.refine.recalibrate import Recalibration
 from oq.refine.run import improve
-from oq.reporting.notes import describe_data, random_data_warning, remedy, run_warnings
+from oq.reporting.notes import remedy
 from oq.reporting.provenance import provenance, stamp
 from oq.reporting.report import Report
+from oq.stages import Told, choose, find_cache, open_given, set_up, tell, verify_run, write_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,137 +62,49 @@ class Result:
             self.page.write(self.report)
 
 
+@documented(QuantizeOptions)
 def quantize(
-    model: Model,
-    target: str,
-    data: object = None,
-    *,
-    example_inputs: object = None,
-    calibrator: str | None = None,
-    settings: Mapping[str, Any] | None = None,
-    calibrator_for: Sequence[Choice] = (),
-    weights: str | None = None,
-    samples: int | None = None,
-    batch_size: int | None = None,
-    preprocess: str | Path | None = None,
-    keep_float: Sequence[str] = (),
-    layers: Sequence[Layer] = (),
-    mode: Mode = "hybrid",
-    cache: str | Path | Shared | None = None,
-    ranges: str | Path | None = None,
-    refine: str | Sequence[str] | None = None,
-    max_memory: int | None = None,
-    provider: str = "cpu",
-    verify: bool = True,
-    report: str | Path | None = None,
-    ranking: str | Path | None = None,
-    seed: int = 0,
-    watch: Watch | None = None,
+    model: Model, target: str, data: object = None, **options: Unpack[QuantizeOptions]
 ) -> Result:
     """Quantize ``model`` for ``target``, calibrated on ``data`` (:mod:`oq.data.source`).
 
-    A torch module is exported first, with ``example_inputs`` (:mod:`oq.exporting.export`).
-    ``calibrator`` and ``weights`` ("max" or "mse") are the target's choice when None.  ``settings``
-    are the target's options and the calibrators' own, by ``field`` for the default one and
-    ``name.field`` for others.  ``calibrator_for`` are pairs (glob over tensors, layers or ops,
-    calibrator); ``layers`` say more (:class:`oq.planning.overrides.Layer`), ``mode`` how they are
-    meant (:data:`oq.planning.overrides.Mode`).  ``samples`` draws that many by ``seed``;
-    ``keep_float`` are globs over node names.  ``cache`` keeps statistics on disk, and a finished
-    one needs no ``data``; ``ranges`` is a file of ranges (JSON or a TensorRT calibration table)
-    that need no measuring. ``refine`` names steps of :mod:`oq.refine.order`, or "none"; None is the
-    target's choice. ``max_memory`` bounds a batch's activations, in MB.  With ``verify`` every
-    eighth sample (64 at most) is held back from calibration and both models are compared on them;
-    refinement learns from the others and is judged on those, verified or not.  :meth:`Result.save`
-    also writes the page ``report`` (.html, or .json), with a ``ranking`` (.json) on it.
+    A torch module is exported first (:mod:`oq.exporting.export`).  ``settings`` of a calibrator are
+    called ``field``, or ``name.field`` where it is not the run's default one.  A finished ``cache``
+    needs no ``data``.  With ``verify`` every eighth sample (64 at most) is held back from
+    calibration and both models are compared on them; refinement learns from the others and is
+    judged on those, verified or not.
 
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
     """
-    asked = dict(locals())
-    wanted = want_page(report, ranking)
-    clock = Clock()
-    profile, rest = choose_target(target, settings or {})
-    wishes = make_wishes(keep_float, calibrator_for, layers, mode, calibrator)
-    used_calibrator = calibrator or profile.calibrator
-    methods = make_methods(used_calibrator, rest, wishes)
-    steps = choose_steps(refine, profile.refine)
-    how = weights or profile.weight_range
-    chosen = {"weights": how, "refine": steps or NONE}  # no calibrator: one named binds refinement
+    asked = complete(QuantizeOptions, options)
+    wanted = want_page(asked["report"], asked["ranking"])
+    clock, chosen = Clock(), choose(target, asked)
     with clock.stage("load"):
-        loaded = load(model, example_inputs)
-        source = None if data is None else open_samples(loaded, data, preprocess, samples, seed)
-        used, held = (None, None) if source is None else divide(source, seed, verify)
+        given = open_given(model, data, asked)
     with clock.stage("prepare"):
-        planned = plan_model(loaded, profile, wishes)
+        planned = plan_model(given.model, chosen.target, chosen.wishes)
     with clock.stage("calibrate"):
-        known = {} if ranges is None else known_ranges(planned, ranges)
-        wished = needs_of(planned, methods, used is not None)
-        needs = with_page_needs({t: n for t, n in wished.items() if t not in known}, wanted)
-        job = Job(planned.model, planned.view, needs, batch_size, Settings(provider=provider))
-        job = _watched(job, used, asked)
-        recalibration = Recalibration(planned, methods, job, known, how, calibrator is not None)
-        measured = recalibration.measure(used, Path(cache) if isinstance(cache, str) else cache)
+        recalibration = set_up(planned, chosen, given, asked, wanted)
+        measured = recalibration.measure(given.used, find_cache(asked))
     with clock.stage("refine"):
         solved = recalibration.solve(measured.statistics)
-        refined = improve(steps, recalibration, solved, measured.statistics, source, used, seed)
-        solution, planned = refined.subject.solution, refined.planned or planned
-    with clock.stage("emit"):
-        quantized, findings, single = write_graph(
-            planned, refined.subject.constants, solution, measured.statistics
+        refined = improve(
+            *(chosen.steps, recalibration, solved, measured.statistics),
+            *(given.source, given.used, asked["seed"]),
         )
+    done = Run(given.model, recalibration, refined, measured, given.used, chosen.calibrator)
+    with clock.stage("emit"):
+        written = write_run(done)
     found = None
-    if verify and held is not None:
+    if given.held is not None:
         with clock.stage("verify"):
-            found = _verify(loaded, quantized, held, profile.verified_in, asked)
-    stamp(quantized, provenance(planned, methods, measured, found))
-    warned = _warnings(loaded, planned, measured, found)
-    looked = Run(loaded, recalibration, refined, measured, used, used_calibrator)
-    said = Report(
-        version=oq.__version__,
-        model=str(model) if isinstance(model, str | Path) else loaded.graph.name,
-        output=None,
-        target=target,
-        summary=profile.summary,
-        calibrator=used_calibrator,
-        data=describe_data(source, cache, ranges),
-        samples=measured.samples,
-        bytes_before=model_bytes(loaded),
-        bytes_after=model_bytes(quantized),
-        plan=planned.plan,
-        notes=(*random_data_warning(source), *warned, *solution.notes, *single),
-        refinement=refined.outcomes,
-        findings=findings,
-        verification=found,
-        seconds=clock.seconds,
-        remedy=remedy(model, target, data, preprocess),
-        options=plain_options(asked | chosen),
-    )
-    page = None if wanted is None else Pending(wanted, evidence_of_run(looked))
-    return Result(quantized, said, solution.ranges, page)
-
-
-def _verify(
-    exact: onnx.ModelProto,
-    rounded: onnx.ModelProto,
-    held: Fitted,
-    engine: str,
-    asked: Mapping[str, Any],
-) -> Verification:
-    """Both models compared in ``engine``; by layer too for a page, or where the quantized one has
-    collapsed."""
-    counter = Counter("verify", held.count, asked["watch"])
-    seen = Remembered(held.batches(asked["batch_size"] or BATCH))
-    found = compare(exact, rounded, seen, engine=engine, progress=counter)
-    if not found.collapse and asked["report"] is None:
-        return found
-    return replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
-
-
-def _watched(job: Job, used: Fitted | None, asked: Mapping[str, Any]) -> Job:
-    """``job`` with what the keywords of :func:`quantize` say of the samples, memory and watch."""
-    drawn = f"{asked['samples']} {asked['seed']} {asked['verify']}"
-    counter = Counter("calibrate", None if used is None else used.count, asked["watch"])
-    return replace(job, drawn=drawn, max_memory=asked["max_memory"], progress=counter)
+            engine = chosen.target.verified_in
+            found = verify_run(given, given.held, written.model, engine, asked)
+    stamp(written.model, provenance(planned, chosen.methods, measured, found))
+    report = tell(Told(model, target, data, asked, chosen, given, done, written, found), clock)
+    page = None if wanted is None else Pending(wanted, evidence_of_run(done))
+    return Result(written.model, report, refined.subject.solution.ranges, page)
 
 
 def calibrate(
@@ -242,75 +147,68 @@ def calibrate(
     return measure(job, source, Path(cache))
 
 
+@documented(VerifyOptions)
 def verify(
-    float_model: Model,
-    quantized: Model,
-    data: object,
-    *,
-    samples: int | None = None,
-    batch_size: int = BATCH,
-    preprocess: str | Path | None = None,
-    labels: Path | None = None,
-    provider: str = "cpu",
-    engine: str | None = None,
-    target: str | None = None,
-    latency: bool = True,
-    need_labels: bool = False,
-    metrics: Sequence[str] = (),
-    per_layer: bool = False,
-    report: str | Path | None = None,
-    ranking: str | Path | None = None,
-    seed: int = 0,
-    watch: Watch | None = None,
+    float_model: Model, quantized: Model, data: object, **options: Unpack[VerifyOptions]
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
-    ``engine`` runs the quantized model (:mod:`oq.engines.engine`), by default that of ``target``,
-    else onnxruntime; ``need_labels`` refuses data without labels before anything is run.
-
-    ``metrics`` are names of :mod:`oq.comparison.metrics`, or ``package.module:callable``.
-    ``per_layer`` also compares every tensor that both models share (:mod:`oq.comparison.layers`),
-    in further passes over the data; where the quantized model has collapsed that is done on the
-    first samples unasked. ``report`` writes a page, as :func:`quantize` does, and implies
-    ``per_layer``.
+    The default ``engine`` is that of ``target``, else onnxruntime (:mod:`oq.engines.engine`).
+    ``per_layer`` compares every tensor that both models share (:mod:`oq.comparison.layers`), in
+    further passes over the data; a ``report`` implies it, and where the quantized model has
+    collapsed it is done on the first samples unasked.
 
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.
     """
-    wanted = want_page(report, ranking)
-    figures = [open_metric(name) for name in metrics]
+    asked = complete(VerifyOptions, options)
+    wanted = want_page(asked["report"], asked["ranking"])
+    figures = [open_metric(name) for name in asked["metrics"]]
     exact, rounded = load(float_model), load(quantized)
     same_interface(exact, rounded)
-    source = open_source(data, inputs_of(exact), preprocess=preprocess, labels=labels)
-    if samples is not None:
-        source = subset(source, samples, seed)
-    if need_labels and not has_labels(source):
+    source = _open_judged(exact, data, asked)
+    seen = Remembered(source.batches(asked["batch_size"]))
+    found = compare(
+        *(exact, rounded, seen),
+        settings=Settings(provider=asked["provider"]),
+        engine=_engine(asked["engine"], asked["target"]),
+        latency=asked["latency"],
+        progress=Counter("verify", source.count, asked["watch"]),
+        figures=figures,
+    )
+    if asked["per_layer"] or wanted is not None:
+        found = replace(found, layers=_by_layer(exact, rounded, source, asked))
+    elif found.collapse:
+        found = replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
+    if wanted is not None:
+        target = asked["target"]
+        blame = remedy(float_model, target, data, asked["preprocess"])
+        given = Compared(float_model, quantized, target, source, asked["batch_size"], blame)
+        wanted.write(comparison_story(given, exact, rounded, found, wanted.ranking))
+    return found
+
+
+def _open_judged(model: onnx.ModelProto, data: object, asked: VerifyOptions) -> Fitted:
+    """The samples to compare on, with labels where these are needed."""
+    source = open_source(
+        data, inputs_of(model), preprocess=asked["preprocess"], labels=asked["labels"]
+    )
+    if asked["samples"] is not None:
+        source = subset(source, asked["samples"], asked["seed"])
+    if asked["need_labels"] and not has_labels(source):
         raise OptionError(
             f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
             "--labels FILE.csv with a folder of images"
         )
-    seen = Remembered(source.batches(batch_size))
-    found = compare(
-        exact,
-        rounded,
-        seen,
-        settings=Settings(provider=provider),
-        engine=_engine(engine, target),
-        latency=latency,
-        progress=Counter("verify", source.count, watch),
-        figures=figures,
-    )
-    if per_layer or wanted is not None:
-        counter = Counter("layers", source.count, watch)
-        rows = compare_layers(exact, rounded, lambda: source.batches(batch_size), progress=counter)
-        found = replace(found, layers=rows)
-    elif found.collapse:
-        found = replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
-    if wanted is not None:
-        blame = remedy(float_model, target, data, preprocess)
-        given = Compared(float_model, quantized, target, source, batch_size, blame)
-        wanted.write(comparison_story(given, exact, rounded, found, wanted.ranking))
-    return found
+    return source
+
+
+def _by_layer(
+    exact: onnx.ModelProto, rounded: onnx.ModelProto, source: Fitted, asked: VerifyOptions
+) -> tuple[LayerError, ...]:
+    counter = Counter("layers", source.count, asked["watch"])
+    size = asked["batch_size"]
+    return compare_layers(exact, rounded, lambda: source.batches(size), progress=counter)
 
 
 def next_step(target: Target, output: Path) -> str:
@@ -319,8 +217,8 @@ def next_step(target: Target, output: Path) -> str:
 
 
 def finish(result: Result, output: Path) -> Result:
-    """Save, with the run's config beside it (:mod:`oq.config`), and complete the report with where
-    the file lies and what comes next."""
+    """Save, with the run's config beside it (:mod:`oq.options.config`), and complete the report
+    with where the file lies and what comes next."""
     about = f"oq {oq.__version__}: oq quantize {result.report.model} --config THIS -o {output}"
     write_text(
         output.with_name(f"{output.name}.yaml"), write_config(result.report.options, [about])
@@ -330,15 +228,6 @@ def finish(result: Result, output: Path) -> Result:
     finished = replace(result, report=said)
     finished.save(output)
     return finished
-
-
-def _warnings(
-    model: onnx.ModelProto, planned: Planned, measured: Measured, found: Verification | None
-) -> tuple[str, ...]:
-    """What is odd about the data, if any were read, and about the run."""
-    seen = measured.statistics
-    odd = data_warnings(inputs_of(model), seen, measured.samples) if seen else ()
-    return (*odd, *run_warnings(planned.plan, found))
 
 
 def _engine(engine: str | None, target: str | None) -> str:

@@ -30,8 +30,8 @@ import typer
 
 import oq
 from oq import cli, doctor
-from oq.config import KEYS, read_config
 from oq.data.preprocess import read_preprocess
+from oq.options.config import KEYS, read_config
 from oq.pipeline import make_plan
 from oq.planning import registry
 from oq.refine.order import STEPS

@@ -80,7 +80,7 @@ def written(model: onnx.ModelProto, target: str, settings: dict[str, str]) -> on
         planned.plan, planned.view, {}, calibrator, known=known, legalize=planned.target.legalize
     )
     subject = Subject(planned.model, planned.view, planned.plan, solution, ())
-    return write_graph(planned, subject.constants, subject.solution, {})[0]
+    return write_graph(planned, subject.constants, subject.solution, {}).model
 
 
 @pytest.mark.slow

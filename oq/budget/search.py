@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import onnx
 
@@ -30,12 +30,13 @@ from oq.calibration.cache import make_key
 from oq.calibration.measure import Shared
 from oq.checks.judgement import judge
 from oq.comparison.compare import Verification
-from oq.config import plain_options
 from oq.data.samples import open_samples
 from oq.data.source import fingerprint, open_source
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
 from oq.model.proto_fields import inputs_of
+from oq.options.config import plain_options
+from oq.options.keywords import SearchOptions, complete, documented
 from oq.page.write import want_page
 from oq.pipeline import Result, finish, quantize
 from oq.planning.overrides import Wishes, make_wishes
@@ -57,6 +58,7 @@ UNRANKED = ("model", "cache", "refine", "keep_float", "calibrator_for", "layers"
 """Options that a ranking takes in another form, or not at all."""
 
 
+@documented(SearchOptions)
 def search(
     model: Model,
     target: str,
@@ -64,11 +66,7 @@ def search(
     output: str | Path,
     *,
     max_drop: float,
-    eval_data: object = None,
-    labels: Path | None = None,
-    time_limit: float | None = None,
-    watch: Watch | None = None,
-    **options: Any,
+    **keywords: Unpack[SearchOptions],
 ) -> Result:
     """Quantize ``model`` with as many layers in int8 as lose at most ``max_drop`` points, and write
     the file to ``output``.
@@ -77,7 +75,7 @@ def search(
     for a folder of images), the larger of the two readings; without ``eval_data``, the share of
     held-back calibration samples whose top-1 is not the float model's.  ``time_limit`` in seconds:
     nothing is begun that would end later, going by what it took so far; everything in int8 is
-    always made.  ``options`` are keywords of :func:`oq.quantize`.
+    always made.
 
     ``result.report.search`` says whether the budget was met; the file is there in any case.
 
@@ -85,6 +83,10 @@ def search(
         OqError: the model, the data or an option cannot be used; no labels; no classifier.
     """
     start = time.monotonic()
+    complete(SearchOptions, keywords)  # unknown ones are refused before any work
+    options: dict[str, Any] = dict(keywords)
+    eval_data, labels = options.pop("eval_data", None), options.pop("labels", None)
+    time_limit, watch = options.pop("time_limit", None), options.pop("watch", None)
     if not options.pop("verify", True):
         raise OptionError("--max-drop compares on held-back samples: it cannot go with --no-verify")
     if data is None:

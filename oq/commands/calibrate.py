@@ -16,9 +16,9 @@ from oq.commands.flags import (
     SamplesOpt,
     SeedOpt,
     SetOpt,
-    read_settings,
 )
 from oq.errors import OptionError
+from oq.options.kinds import parse_settings
 from oq.progress import show_progress
 
 
@@ -70,7 +70,7 @@ def calibrate(
                 batch_size=batch_size,
                 preprocess=preprocess,
                 keep_float=tuple(keep_float or ()),
-                settings=read_settings(settings),
+                settings=parse_settings(settings),
                 max_memory=max_memory,
                 provider=provider,
                 seed=seed,

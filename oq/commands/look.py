@@ -14,10 +14,8 @@ from oq.commands.flags import (
     ModeOpt,
     SetOpt,
     TargetOpt,
-    read_layers,
-    read_mode,
-    read_settings,
 )
+from oq.options.kinds import parse_layers, parse_mode, parse_settings
 
 
 def plan(
@@ -38,9 +36,9 @@ def plan(
 
     wishes: dict[str, Any] = {
         "keep_float": tuple(keep_float or ()),
-        "layers": read_layers(layer),
-        "mode": read_mode(mode),
-        "settings": read_settings(settings),
+        "layers": parse_layers(layer),
+        "mode": parse_mode(mode),
+        "settings": parse_settings(settings),
     }
     if why is None:
         found = pipeline.make_plan(model, target, **wishes)
@@ -60,7 +58,7 @@ def check(
     from oq import pipeline
     from oq.checks.describe import judgement_lines
 
-    found = pipeline.judge(model, target, settings=read_settings(settings))
+    found = pipeline.judge(model, target, settings=parse_settings(settings))
     say(found, judgement_lines(found), as_json)
     if any(f.severity == "error" for f in found.findings):
         raise typer.Exit(1)

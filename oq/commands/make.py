@@ -44,9 +44,9 @@ def config(
     as_json: JsonOpt = False,
 ) -> None:
     """Check a config file, or write a commented one with --init."""
-    from oq.config import plain_options, read_config, template, write_config
     from oq.errors import OptionError
     from oq.model.files import check_writable, write_text
+    from oq.options.config import plain_options, read_config, template, write_config
 
     if init:
         made = Path("quant.yaml") if path is None else path

@@ -17,9 +17,10 @@ from oq.commands.flags import (
     SeedOpt,
     SetOpt,
     TargetOpt,
-    read_settings,
+    WeightsOpt,
 )
 from oq.errors import OptionError
+from oq.options.kinds import parse_settings
 from oq.progress import show_progress
 
 
@@ -38,9 +39,7 @@ def sensitivity(
     preprocess: PreprocessOpt = None,
     calibrator: CalibratorOpt = None,
     settings: SetOpt = None,
-    weights: Annotated[
-        str | None, typer.Option(help="range of weights: max or mse; default: the target's")
-    ] = None,
+    weights: WeightsOpt = None,
     keep_float: KeepOpt = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=0, help="processes; 0: one per core")
@@ -64,7 +63,7 @@ def sensitivity(
             target,
             data,
             calibrator=calibrator,
-            settings=read_settings(settings),
+            settings=parse_settings(settings),
             weights=weights,
             samples=samples,
             batch_size=batch_size,

@@ -1,6 +1,7 @@
 """Grids -> a legal graph: emit, what the target wants done to the whole of it, and its checks."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import inf
 
 import onnx
@@ -23,12 +24,21 @@ CARRIED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A graph with its Q/DQ, what the target's checks find in it, and remarks for the report."""
+
+    model: onnx.ModelProto
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+
 def write_graph(
     planned: Planned,
     constants: Mapping[str, Array],
     solution: Solution,
     seen: Mapping[str, Statistics],
-) -> tuple[onnx.ModelProto, tuple[Finding, ...], tuple[str, ...]]:
+) -> Written:
     """The graph with ``constants`` in place of its own and its Q/DQ, what the target's checks find
     in it, and what stays in float32."""
     for tensor, values in constants.items():
@@ -47,7 +57,7 @@ def write_graph(
         notes += to_float16(planned.graph, peaks)
     findings = check(planned.graph.view(), planned.target)
     _insist(findings)
-    return planned.graph.to_model(), findings, notes
+    return Written(planned.graph.to_model(), findings, notes)
 
 
 def _insist(findings: tuple[Finding, ...]) -> None:

@@ -2,8 +2,7 @@
 
 There is nothing to register: a file in the folder is found, and so are the entry points
 ``oq.targets`` and ``oq.calibrators`` of installed packages.  A single file is loaded by
-:func:`load_plugin` (``oq --plugin FILE.py``), a class in a running program by the decorator
-:func:`calibrator_named`.
+:func:`load_plugin` (``oq --plugin FILE.py``), what a running program defines by :func:`register`.
 """
 
 import dataclasses
@@ -14,11 +13,13 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from oq.errors import OptionError
 from oq.numerics.calibrator import Calibrator
 from oq.planning.target import Target
+
+Plugin = TypeVar("Plugin")
 
 _ATTRIBUTES = {"targets": "TARGET", "calibrators": "CALIBRATOR"}
 
@@ -26,16 +27,19 @@ _added: dict[str, dict[str, Any]] = {kind: {} for kind in _ATTRIBUTES}
 """What plugins and decorators brought, by kind and name."""
 
 
-def calibrator_named(name: str) -> Callable[[type], type]:
-    """A class decorator: ``@calibrator_named("mine")`` makes the class the calibrator ``mine``.
+def register(name: str) -> Callable[[Plugin], Plugin]:
+    """Add a target or a calibrator of a running program under ``name``.
+
+    ``@register("mine")`` decorates a calibrator's class; ``register("mychip")(TARGET)`` adds a
+    :class:`~oq.planning.target.Target`.
 
     Raises:
-        OptionError: oq has a calibrator of that name.
+        OptionError: oq has one of that name.
     """
 
-    def add(kind: type) -> type:
-        _add("calibrators", name, kind)
-        return kind
+    def add(what: Plugin) -> Plugin:
+        _add("targets" if isinstance(what, Target) else "calibrators", name, what)
+        return what
 
     return add
 

@@ -30,7 +30,7 @@ LISTED = 15
 class Report:
     """The whole story of one run.  ``seconds`` maps a stage to its wall time; ``remedy`` is the
     command to try when the quantized model has collapsed; ``options`` are the run's, as
-    :mod:`oq.config` writes them."""
+    :mod:`oq.options.config` writes them."""
 
     version: str
     model: str

@@ -87,7 +87,7 @@ def test_the_budget_is_met_with_the_damaged_layer_in_float(folder: Path) -> None
 
 
 def test_the_config_beside_it_makes_the_same_file_again(folder: Path) -> None:
-    from oq.config import read_config
+    from oq.options.config import read_config
 
     search(2.0)
     made = oq.quantize("net.onnx", **read_config("out.onnx.yaml"))

@@ -156,6 +156,6 @@ def test_plugins_that_are_none(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("nothing_added")
 def test_a_decorated_class_is_a_calibrator() -> None:
-    assert registry.calibrator_named("halved")(Half) is Half
+    assert registry.register("halved")(Half) is Half
     made: object = registry.calibrator("halved", {"share": 0.5})
     assert made == Half(0.5)

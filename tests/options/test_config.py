@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import oq
-from oq.config import KEYS, read_config, template, write_config
 from oq.errors import OptionError
+from oq.options.config import KEYS, read_config, template, write_config
 from oq.planning.overrides import Layer
 
 

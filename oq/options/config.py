@@ -1,0 +1,113 @@
+"""A run written down: the YAML file of ``--config``, and the one a run leaves beside its output.
+
+Every key is the keyword of :func:`oq.quantize` or :func:`oq.search` of the same meaning, so a file,
+a command line and a call in Python say the same thing in the same words.  :data:`KEYS` is the whole
+schema.  A search leaves the config of the file it ends with, which a plain run makes again.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oq.errors import OptionError
+from oq.options.keywords import SearchOptions, options_of
+from oq.options.kinds import Written
+from oq.options.rows import DATA, MAX_DROP, TARGET
+from oq.planning.overrides import Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One line of the schema: what the key takes, how it is read, what it means."""
+
+    name: str
+    takes: str
+    read: Written
+    meaning: str
+    example: str
+
+
+def _keys() -> Iterator[Key]:
+    """Every option with an example, in the order of the table."""
+    known = {"target": TARGET, "data": DATA, **options_of(SearchOptions), "max_drop": MAX_DROP}
+    for name, option in known.items():
+        if option.kind is not None and option.example:
+            yield Key(name, option.takes, option.kind.read, option.meaning, option.example)
+
+
+KEYS: tuple[Key, ...] = tuple(_keys())
+"""Every key of the file."""
+
+_BY_NAME = {key.name: key for key in KEYS}
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The keywords for :func:`oq.quantize` that the file at ``path`` holds.
+
+    Raises:
+        OptionError: there is no such file, it is no YAML mapping, or a key or value is not allowed;
+            the message names the key and what it takes.
+    """
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"--config {str(path)!r}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = str(error).splitlines()[0]
+        raise OptionError(f"--config {str(path)!r} is no YAML file: {line}") from error
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise OptionError(f"--config {str(path)!r}: expected a mapping of keys to values")
+    return {name: _read(name, value) for name, value in found.items() if value is not None}
+
+
+def _read(name: object, value: Any) -> Any:
+    key = _BY_NAME.get(str(name))
+    if key is None:
+        raise OptionError(f"config key {name!r} is unknown; there is: {', '.join(_BY_NAME)}")
+    return key.read(key.name, value)
+
+
+def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """``options`` (keywords of :func:`oq.quantize`) in YAML's own types, in the order of
+    :data:`KEYS`; without those that are None or empty, and without data that only exists in memory.
+    """
+    kept = {key.name: options.get(key.name) for key in KEYS}
+    found = {name: _plain(value) for name, value in kept.items()}
+    return {name: value for name, value in found.items() if value not in (None, [], {})}
+
+
+def write_config(options: Mapping[str, Any], about: Iterable[str] = ()) -> str:
+    """``options`` (keywords of :func:`oq.quantize`) as YAML that :func:`read_config` reads back;
+    ``about`` are lines of comment in front."""
+    comments = "".join(f"# {line}\n" for line in about)
+    plain = plain_options(options)
+    return comments + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        if value and all(isinstance(v, tuple) for v in value):
+            return dict(value)
+        return [_plain(v) for v in value]
+    if isinstance(value, Layer):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        glob = fields.pop("glob")
+        return {"match": glob} | {k: v for k, v in fields.items() if v is not None}
+    return value if isinstance(value, str | int | float) else None
+
+
+def template() -> str:
+    """A file with every key, commented out, and what it means."""
+    head = "# oq quantize MODEL.onnx --config THIS.yaml; flags on the command line win over it.\n"
+    entries = (f"\n# {k.name} ({k.takes}): {k.meaning}\n# {k.name}: {k.example}\n" for k in KEYS)
+    return head + "".join(entries)

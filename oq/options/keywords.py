@@ -1,0 +1,145 @@
+"""The keywords of the Python API, for type checkers and editors, each with its row of the table."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar, cast
+
+from oq.options.rows import (
+    BATCH_SIZE,
+    CACHE,
+    CALIBRATOR,
+    CALIBRATOR_FOR,
+    ENGINE,
+    EVAL_DATA,
+    EXAMPLE_INPUTS,
+    HOW_FAR,
+    KEEP_FLOAT,
+    LABELS,
+    LATENCY,
+    LAYER,
+    MAX_MEMORY,
+    METRICS,
+    NEED_LABELS,
+    PER_LAYER,
+    PREPROCESS,
+    PROVIDER,
+    RANGES,
+    RANKING,
+    REFINE,
+    REPORT,
+    RUN_AS,
+    SAMPLES,
+    SEED,
+    SETTINGS,
+    TIME_LIMIT,
+    VERIFY,
+    VERIFY_BATCH,
+    WATCH,
+    WEIGHTS,
+    Option,
+)
+from oq.progress import Watch
+
+if TYPE_CHECKING:
+    from oq.planning.overrides import Choice, Layer, Mode
+
+
+class QuantizeOptions(TypedDict, total=False):
+    """The keywords of :func:`oq.quantize`."""
+
+    example_inputs: Annotated[object, EXAMPLE_INPUTS]
+    preprocess: Annotated[str | Path | None, PREPROCESS]
+    samples: Annotated[int | None, SAMPLES]
+    seed: Annotated[int, SEED]
+    batch_size: Annotated[int | None, BATCH_SIZE]
+    calibrator: Annotated[str | None, CALIBRATOR]
+    settings: Annotated[Mapping[str, Any] | None, SETTINGS]
+    calibrator_for: Annotated["Sequence[Choice]", CALIBRATOR_FOR]
+    weights: Annotated[str | None, WEIGHTS]
+    keep_float: Annotated[Sequence[str], KEEP_FLOAT]
+    mode: Annotated["Mode", HOW_FAR]
+    layers: Annotated["Sequence[Layer]", LAYER]
+    ranges: Annotated[str | Path | None, RANGES]
+    cache: Annotated[str | Path | None, CACHE]
+    refine: Annotated[str | Sequence[str] | None, REFINE]
+    max_memory: Annotated[int | None, MAX_MEMORY]
+    provider: Annotated[str, PROVIDER]
+    verify: Annotated[bool, VERIFY]
+    report: Annotated[str | Path | None, REPORT]
+    ranking: Annotated[str | Path | None, RANKING]
+    watch: Annotated[Watch | None, WATCH]
+
+
+class SearchOptions(QuantizeOptions, total=False):
+    """The keywords of :func:`oq.search` beside ``max_drop``."""
+
+    eval_data: Annotated[object, EVAL_DATA]
+    labels: Annotated[Path | None, LABELS]
+    time_limit: Annotated[float | None, TIME_LIMIT]
+
+
+class VerifyOptions(TypedDict, total=False):
+    """The keywords of :func:`oq.verify`."""
+
+    samples: Annotated[int | None, SAMPLES]
+    batch_size: Annotated[int, VERIFY_BATCH]
+    preprocess: Annotated[str | Path | None, PREPROCESS]
+    labels: Annotated[Path | None, LABELS]
+    metrics: Annotated[Sequence[str], METRICS]
+    per_layer: Annotated[bool, PER_LAYER]
+    provider: Annotated[str, PROVIDER]
+    engine: Annotated[str | None, ENGINE]
+    target: Annotated[str | None, RUN_AS]
+    latency: Annotated[bool, LATENCY]
+    need_labels: Annotated[bool, NEED_LABELS]
+    report: Annotated[str | Path | None, REPORT]
+    ranking: Annotated[str | Path | None, RANKING]
+    seed: Annotated[int, SEED]
+    watch: Annotated[Watch | None, WATCH]
+
+
+def options_of(schema: type) -> dict[str, Option]:
+    """The options of a class of keywords by name, in its order."""
+    return {name: hint.__metadata__[0] for name, hint in schema.__annotations__.items()}
+
+
+Schema = TypeVar("Schema")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def complete(schema: type[Schema], given: Mapping[str, Any]) -> Schema:
+    """``given`` keywords with the defaults of the others.
+
+    Raises:
+        TypeError: a keyword that ``schema`` has not.
+    """
+    known = options_of(schema)
+    for name in given:
+        if name not in known:
+            raise TypeError(f"unexpected keyword argument {name!r}; there is: {', '.join(known)}")
+    filled = {name: given.get(name, option.default) for name, option in known.items()}
+    return cast("Schema", filled)
+
+
+def documented(schema: type) -> Callable[[Function], Function]:
+    """A decorator: the ``**options`` of a function are the keywords of ``schema``, in its signature
+    and its docstring."""
+
+    def document(function: Function) -> Function:
+        signature = inspect.signature(function)
+        plain = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        known = options_of(schema)
+        more = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option.default)
+            for name, option in known.items()
+        ]
+        function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*plain, *more]
+        )
+        lines = (f"        {name}: {option.meaning}." for name, option in known.items())
+        told = "\n".join(("\n\n    Keywords:", *lines))
+        function.__doc__ = (function.__doc__ or "").rstrip() + told + "\n"
+        return function
+
+    return document

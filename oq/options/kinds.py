@@ -1,0 +1,166 @@
+"""How the values of options are written: on a command line, and in a config file."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oq.errors import OptionError
+
+if TYPE_CHECKING:
+    from oq.planning.overrides import Layer
+
+Written = Callable[[str, Any], Any]
+"""(name of a config key, its value as YAML gave it) -> the option's value, or an OptionError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How values of an option are written: ``flag`` is the type of its flag for typer, ``parse``
+    makes the value of what the command line gave, ``read`` of what a config file gave."""
+
+    flag: Any
+    read: Written
+    parse: Callable[[Any], Any] = lambda value: value
+
+
+def _wrong(name: str, value: object, expected: str) -> OptionError:
+    return OptionError(f"config key {name!r} is {value!r}; expected {expected}")
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _wrong(name, value, "text")
+    return value
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise _wrong(name, value, "a whole number")
+    return value
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise _wrong(name, value, "a number, 0 or more")
+    return value
+
+
+def _path(name: str, value: Any) -> Path:
+    return Path(_text(name, value))
+
+
+def _switch(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(name, value, "true or false")
+    return value
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise _wrong(name, value, "a list of texts")
+    return tuple(value)
+
+
+def _names(name: str, value: Any) -> Any:
+    return value if isinstance(value, str) else _texts(name, value)
+
+
+def _mapping(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(k, str) for k in value):
+        raise _wrong(name, value, "a mapping")
+    return dict(value)
+
+
+def _pairs(name: str, value: Any) -> tuple[tuple[str, str], ...]:
+    found = _mapping(name, value)
+    if not all(isinstance(v, str) for v in found.values()):
+        raise _wrong(name, value, "a mapping from globs to calibrators")
+    return tuple(found.items())
+
+
+def _mode(name: str, value: Any) -> str:
+    from oq.planning.overrides import MODES
+
+    if value not in MODES:
+        raise _wrong(name, value, " or ".join(MODES))
+    return str(value)
+
+
+def _layers(name: str, value: Any) -> "tuple[Layer, ...]":
+    from oq.planning.overrides import make_layer
+
+    if not isinstance(value, list):
+        raise _wrong(name, value, "a list of layers")
+    layers = []
+    for i, entry in enumerate(value):
+        keys = _mapping(f"{name}[{i}]", entry)
+        if not isinstance(keys.get("match"), str):
+            raise OptionError(
+                f"config key {name}[{i}]: expected 'match', a glob over layers or ops"
+            )
+        layers.append(make_layer(keys.pop("match"), keys))
+    return tuple(layers)
+
+
+def parse_settings(pairs: Sequence[str] | None) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs of ``--set``, values read as YAML scalars (numbers, true, words)."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise OptionError(f"--set {pair!r}: expected KEY=VALUE")
+        try:
+            found[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise OptionError(f"--set {pair!r}: {value!r} is no number, word or list") from error
+    return found
+
+
+def parse_choices(pairs: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    """``GLOB=NAME`` pairs of ``--calibrator-for``; the glob may hold further equals signs."""
+    found = []
+    for pair in pairs or ():
+        glob, equals, name = pair.rpartition("=")
+        if not equals or not glob or not name:
+            raise OptionError(f"--calibrator-for {pair!r}: expected GLOB=NAME")
+        found.append((glob, name))
+    return tuple(found)
+
+
+def parse_layers(texts: Sequence[str] | None) -> "tuple[Layer, ...]":
+    """``GLOB:key=value[,key=value]`` of ``--layer``, one per layer."""
+    from oq.planning.overrides import parse_layer
+
+    return tuple(parse_layer(text) for text in texts or ())
+
+
+def parse_mode(name: str) -> str:
+    """One of the three ways to quantize."""
+    from oq.planning.overrides import MODES
+
+    if name not in MODES:
+        raise OptionError(f"--mode {name!r}: expected {', '.join(MODES)}")
+    return name
+
+
+def _several(values: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(values or ())
+
+
+TEXT = Kind(str | None, _text)
+PLAIN = Kind(str, _text)
+COUNT = Kind(int | None, _whole)
+WHOLE = Kind(int, _whole)
+AMOUNT = Kind(float | None, _number)
+FILE = Kind(Path | None, _text)
+PATH = Kind(Path | None, _path)
+SWITCH = Kind(bool, _switch)
+NAMES = Kind(str | None, _names)
+TEXTS = Kind(list[str] | None, _texts, _several)
+KEY_VALUES = Kind(list[str] | None, _mapping, parse_settings)
+CHOICES = Kind(list[str] | None, _pairs, parse_choices)
+LAYERS = Kind(list[str] | None, _layers, parse_layers)
+MODE = Kind(str, _mode, parse_mode)

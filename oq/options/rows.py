@@ -1,0 +1,210 @@
+"""The table of options: what each is called, takes and means, once for all that names it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from oq.options.kinds import (
+    AMOUNT,
+    CHOICES,
+    COUNT,
+    FILE,
+    KEY_VALUES,
+    LAYERS,
+    MODE,
+    NAMES,
+    PATH,
+    PLAIN,
+    SWITCH,
+    TEXT,
+    TEXTS,
+    WHOLE,
+    Kind,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option.
+
+    ``meaning``: what ``--help``, the config file and the documentation say.  ``kind`` None: for
+    Python only.  ``flags``: its flags, where they are not its name.  ``takes`` and ``example``: of
+    the key in a config file; without an example it has no key.
+    """
+
+    meaning: str
+    kind: Kind | None = None
+    default: Any = None
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    least: int | None = None
+    takes: str = ""
+    example: str = ""
+
+
+TARGET = Option(
+    "what the file is for: see oq targets",
+    TEXT,
+    flags=("--target", "-t"),
+    takes="a name",
+    example="trt",
+)
+DATA = Option(
+    ".npz, .npy, a folder, package.module:callable, or random",
+    TEXT,
+    flags=("--data", "-d"),
+    takes="a path",
+    example="calib.npz",
+)
+MAX_DROP = Option(
+    "points of top-1 that may be lost: layers stay in float until it is met; else exit 1",
+    AMOUNT,
+    least=0,
+    takes="points",
+    example="1.0",
+)
+PREPROCESS = Option(
+    "of images: a preset or FILE.yaml", TEXT, takes="a path or a preset", example="imagenet"
+)
+SAMPLES = Option(
+    "use this many samples, drawn by --seed", COUNT, least=1, takes="a number", example="512"
+)
+SEED = Option("of the draw of --samples", WHOLE, 0, takes="a number", example="0")
+PROVIDER = Option("of onnxruntime: cpu, cuda, ...", PLAIN, "cpu", takes="a name", example="cpu")
+LABELS = Option("CSV file,label for a folder of images", PATH, takes="a path", example="labels.csv")
+REPORT = Option(
+    "write a page: .html, or its content as .json",
+    FILE,
+    metavar="FILE",
+    takes="a path",
+    example="report.html",
+)
+RANKING = Option(
+    "from oq sensitivity -o, for the page of --report",
+    FILE,
+    metavar="FILE.json",
+    takes="a path",
+    example="ranking.json",
+)
+BATCH_SIZE = Option(
+    "samples per run; default: what fits the processor's cache",
+    COUNT,
+    least=1,
+    takes="a number",
+    example="8",
+)
+CALIBRATOR = Option(
+    "of activations, see oq calibrators; default: the target's",
+    TEXT,
+    takes="a name",
+    example="minmax",
+)
+SETTINGS = Option(
+    "an option of the target, or a calibrator's setting; repeatable",
+    KEY_VALUES,
+    flags=("--set",),
+    metavar="KEY=VALUE",
+    takes="a mapping",
+    example="{mse.steps: 32}",
+)
+CALIBRATOR_FOR = Option(
+    "a calibrator for tensors, layers or ops; repeatable",
+    CHOICES,
+    default=(),
+    metavar="GLOB=NAME",
+    takes="glob: name",
+    example="{'Conv': mse}",
+)
+WEIGHTS = Option(
+    "range of weights: max or mse; default: the target's",
+    TEXT,
+    takes="max or mse",
+    example="max",
+)
+KEEP_FLOAT = Option(
+    "nodes that stay in float, by name; repeatable",
+    TEXTS,
+    default=(),
+    metavar="GLOB",
+    takes="a list of globs",
+    example="['/head/*']",
+)
+HOW_FAR = Option(
+    "naive: all that can run in integers; hybrid: all that pays; selective: --layer alone",
+    MODE,
+    default="hybrid",
+    takes="naive or hybrid or selective",
+    example="hybrid",
+)
+LAYER = Option(
+    "dtype, symmetric, weights, per_channel, calibrator of layers (in a config file,"
+    " match is their glob); repeatable",
+    LAYERS,
+    default=(),
+    flags=("--layer",),
+    metavar="GLOB:KEY=VALUE,..",
+    takes="a list",
+    example="[{match: 'Conv_0', dtype: float}]",
+)
+RANGES = Option(
+    "take ranges from JSON or a TensorRT calibration table",
+    FILE,
+    takes="a path",
+    example="ranges.json",
+)
+CACHE = Option(
+    "keep statistics in this file, and go on from it",
+    FILE,
+    takes="a path",
+    example="oq.cache",
+)
+REFINE = Option(
+    "refinement steps to try, or none; default: the target's",
+    NAMES,
+    metavar="NAME[,NAME]",
+    takes="names or none",
+    example="[bias]",
+)
+MAX_MEMORY = Option(
+    "limit of a batch's activations", COUNT, metavar="MB", least=1, takes="MB", example="500"
+)
+VERIFY = Option(
+    "compare with the float model on held-back samples",
+    SWITCH,
+    default=True,
+    flags=("--verify/--no-verify",),
+    takes="true or false",
+    example="true",
+)
+WATCH = Option("called with a stage, the samples done and the samples in all")
+
+
+EXAMPLE_INPUTS = Option("what a torch module is exported with")
+EVAL_DATA = Option(
+    "labelled data for --max-drop; default: agreement with the float model",
+    TEXT,
+    takes="a path",
+    example="eval.npz",
+)
+TIME_LIMIT = Option(
+    "of the search for --max-drop",
+    AMOUNT,
+    metavar="SECONDS",
+    least=0,
+    takes="seconds",
+    example="600",
+)
+VERIFY_BATCH = Option("samples per run", WHOLE, 8, least=1)
+METRICS = Option(
+    "top1, top5, cosine, sqnr, miou or package.module:callable; repeatable",
+    TEXTS,
+    default=(),
+    flags=("--metric",),
+    metavar="NAME",
+)
+PER_LAYER = Option(
+    "where the error is made, tensor by tensor", SWITCH, default=False, flags=("--per-layer",)
+)
+ENGINE = Option("what runs QUANT: onnxruntime, openvino (CPU plugin), dpu", TEXT)
+RUN_AS = Option("run QUANT as this target does, without --engine", TEXT, None, ("--target", "-t"))
+LATENCY = Option("measure both models' time", SWITCH, True, ("--latency/--no-latency",))
+NEED_LABELS = Option("refuse data without labels before anything is run", default=False)

@@ -1,0 +1,188 @@
+"""The stages of ``oq quantize``, each a function of what the stages before it made."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+import oq
+from oq.calibration.data_checks import data_warnings
+from oq.calibration.measure import Job, Shared
+from oq.calibration.ranges import known_ranges
+from oq.comparison.compare import Verification, compare
+from oq.comparison.layers import Remembered, compare_layers
+from oq.data.samples import BATCH, divide, open_samples
+from oq.data.source import Fitted
+from oq.emission.write import Written, write_graph
+from oq.exporting.load import Model, load
+from oq.model.files import model_bytes
+from oq.model.proto_fields import inputs_of
+from oq.model.session import Settings
+from oq.numerics.calibrator import Methods
+from oq.options.config import plain_options
+from oq.options.keywords import QuantizeOptions
+from oq.page.evidence import Run, with_page_needs
+from oq.planning.overrides import Wishes, make_wishes
+from oq.planning.setup import (
+    Planned,
+    choose_target,
+    make_methods,
+    needs_of,
+)
+from oq.planning.target import Target
+from oq.progress import Clock, Counter
+from oq.refine.order import NONE, choose_steps
+from oq.refine.recalibrate import Recalibration
+from oq.reporting.notes import describe_data, random_data_warning, remedy, run_warnings
+from oq.reporting.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What the options mean for the target: its variant, what the user asks of single layers, the
+    calibrators (the default one's name), the steps of refinement, and how weights get ranges."""
+
+    target: Target
+    wishes: Wishes
+    methods: Methods
+    calibrator: str
+    steps: tuple[str, ...]
+    weights: str
+
+
+def choose(target: str, asked: QuantizeOptions) -> Chosen:
+    """Everything that is decided before the model is read.
+
+    Raises:
+        OptionError: a name or a setting that does not exist.
+    """
+    profile, rest = choose_target(target, asked["settings"] or {})
+    named = asked["calibrator"]
+    wishes = make_wishes(
+        asked["keep_float"], asked["calibrator_for"], asked["layers"], asked["mode"], named
+    )
+    calibrator = named or profile.calibrator
+    return Chosen(
+        profile,
+        wishes,
+        make_methods(calibrator, rest, wishes),
+        calibrator,
+        choose_steps(asked["refine"], profile.refine),
+        asked["weights"] or profile.weight_range,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The float model and its samples: all of them, those to calibrate on, those held back."""
+
+    model: onnx.ModelProto
+    source: Fitted | None
+    used: Fitted | None
+    held: Fitted | None
+
+
+def open_given(model: Model, data: object, asked: QuantizeOptions) -> Given:
+    """Read the model, and open the data where there are any."""
+    loaded = load(model, asked["example_inputs"])
+    if data is None:
+        return Given(loaded, None, None, None)
+    source = open_samples(loaded, data, asked["preprocess"], asked["samples"], asked["seed"])
+    used, held = divide(source, asked["seed"], asked["verify"])
+    return Given(loaded, source, used, held)
+
+
+def set_up(
+    planned: Planned, chosen: Chosen, given: Given, asked: QuantizeOptions, page: object
+) -> Recalibration:
+    """The calibration of a run: what is measured of which tensor, and how ranges are chosen."""
+    ranges = asked["ranges"]
+    known = {} if ranges is None else known_ranges(planned, ranges)
+    wished = needs_of(planned, chosen.methods, given.used is not None)
+    needs = with_page_needs({t: n for t, n in wished.items() if t not in known}, page)
+    count = None if given.used is None else given.used.count
+    job = Job(
+        *(planned.model, planned.view, needs, asked["batch_size"]),
+        Settings(provider=asked["provider"]),
+        drawn=f"{asked['samples']} {asked['seed']} {asked['verify']}",
+        max_memory=asked["max_memory"],
+        progress=Counter("calibrate", count, asked["watch"]),
+    )
+    is_named = asked["calibrator"] is not None
+    return Recalibration(planned, chosen.methods, job, known, chosen.weights, is_named)
+
+
+def find_cache(asked: QuantizeOptions) -> Path | Shared | None:
+    cache: Any = asked["cache"]  # a search hands in statistics that all its candidates share
+    return Path(cache) if isinstance(cache, str) else cache
+
+
+def write_run(run: Run) -> Written:
+    """The graph with its Q/DQ, from what refinement has left."""
+    subject = run.refined.subject
+    planned = run.refined.planned or run.recalibration.planned
+    return write_graph(planned, subject.constants, subject.solution, run.measured.statistics)
+
+
+def verify_run(
+    given: Given, held: Fitted, quantized: onnx.ModelProto, engine: str, asked: QuantizeOptions
+) -> Verification:
+    """Both models compared in ``engine`` on the samples that are held back; by layer too for a
+    page, or where the quantized one has collapsed."""
+    counter = Counter("verify", held.count, asked["watch"])
+    seen = Remembered(held.batches(asked["batch_size"] or BATCH))
+    found = compare(given.model, quantized, seen, engine=engine, progress=counter)
+    if not found.collapse and asked["report"] is None:
+        return found
+    return replace(found, layers=compare_layers(given.model, quantized, lambda: seen.kept))
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """All that a report tells of: what was asked for, and what came of it."""
+
+    model: Model
+    target: str
+    data: object
+    asked: QuantizeOptions
+    chosen: Chosen
+    given: Given
+    run: Run
+    written: Written
+    found: Verification | None
+
+
+def tell(told: Told, clock: Clock) -> Report:
+    """The report of a run."""
+    asked, chosen, given, run = told.asked, told.chosen, told.given, told.run
+    planned = run.refined.planned or run.recalibration.planned
+    seen = run.measured.statistics
+    odd = data_warnings(inputs_of(given.model), seen, run.measured.samples) if seen else ()
+    notes = (
+        *random_data_warning(given.source),
+        *(*odd, *run_warnings(planned.plan, told.found)),
+        *(*run.refined.subject.solution.notes, *told.written.notes),
+    )
+    model, named = told.model, {"target": told.target, "data": told.data}
+    settled = {"weights": chosen.weights, "refine": chosen.steps or NONE}
+    return Report(
+        version=oq.__version__,
+        model=str(model) if isinstance(model, str | Path) else given.model.graph.name,
+        output=None,
+        target=told.target,
+        summary=chosen.target.summary,
+        calibrator=chosen.calibrator,
+        data=describe_data(given.source, asked["cache"], asked["ranges"]),
+        samples=run.measured.samples,
+        bytes_before=model_bytes(given.model),
+        bytes_after=model_bytes(told.written.model),
+        plan=planned.plan,
+        notes=notes,
+        refinement=run.refined.outcomes,
+        findings=told.written.findings,
+        verification=told.found,
+        seconds=clock.seconds,
+        remedy=remedy(model, told.target, told.data, asked["preprocess"]),
+        options=plain_options({**asked, **named, **settled}),
+    )
