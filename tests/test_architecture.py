@@ -181,7 +181,7 @@ def test_there_are_no_cycles_not_even_lazy_ones() -> None:
     [
         ("onnxruntime", {"oq.model.session"}),
         ("openvino", {"oq.engines.openvino"}),
-        ("onnx_graphsurgeon", {"oq.model.graph"}),
+        ("onnx_graphsurgeon", {"oq.model.graph", "oq.model.surgeon"}),
         ("matplotlib", {"oq.page.plot"}),
         (
             "typer",

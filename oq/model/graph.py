@@ -1,13 +1,10 @@
-"""Edit an ONNX graph: the only module that touches onnx-graphsurgeon.
+"""Edit an ONNX graph: with :mod:`oq.model.surgeon` the only module that touches onnx-graphsurgeon.
 
 Everything outside speaks in names: a tensor is its name, a node is its (unique) name.  Verbs
 change the graph in place; :meth:`Graph.view` gives the read-only picture to decide on.
 """
 
-import contextlib
-import functools
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +13,22 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from oq.errors import ModelError
-from oq.model.proto_fields import oldest_ir, put_constants, without_graph
-from oq.model.view import GraphView, NodeView
-from oq.numerics.values import Array, Shape, TensorInfo
+from oq.model.proto_fields import oldest_ir, without_graph
+from oq.model.surgeon import (
+    Arrays,
+    export,
+    given_tensor,
+    index_of,
+    inner_names,
+    is_sorted,
+    numpy_dtype,
+    reread,
+    slot_of,
+    tensor_info,
+    view_node,
+)
+from oq.model.view import GraphView
+from oq.numerics.values import Array, TensorInfo
 
 G_LOGGER.severity = G_LOGGER.CRITICAL
 
@@ -39,12 +49,12 @@ class Graph:
         self._tensors: dict[str, Any] = dict(tensors)
         for tensor in (*self._graph.inputs, *self._graph.outputs):
             self._tensors.setdefault(tensor.name, tensor)
-        self._names = {*self._tensors, *_inner_names(self._graph)}
+        self._names = {*self._tensors, *inner_names(self._graph)}
         self._nodes: dict[str, Any] = {}
         self._provenance: dict[str, str] = {}
         self._view: GraphView | None = None
         self._name_nodes()
-        if not _is_sorted(self._graph):
+        if not is_sorted(self._graph):
             self._graph.toposort()
 
     # -- reading ----------------------------------------------------------------------------
@@ -67,17 +77,17 @@ class Graph:
             if node.op == "Constant" and isinstance(node.attrs.get("value"), gs.Constant):
                 constants[node.outputs[0].name] = node.attrs["value"]
         return GraphView(
-            nodes=tuple(_view_node(n, shared) for n in self._graph.nodes),
-            inputs=tuple(_info(t) for t in self._graph.inputs),
+            nodes=tuple(view_node(n, shared) for n in self._graph.nodes),
+            inputs=tuple(tensor_info(t) for t in self._graph.inputs),
             outputs=tuple(t.name for t in self._graph.outputs),
-            tensors={name: _info(t) for name, t in self._tensors.items()},
-            constants=_Arrays(constants),
+            tensors={name: tensor_info(t) for name, t in self._tensors.items()},
+            constants=Arrays(constants),
             opset=self.opset,
         )
 
     def to_model(self) -> onnx.ModelProto:
         """The model as a protobuf; what its nodes were made by is in their ``metadata_props``."""
-        exported = _export(self._graph)
+        exported = export(self._graph)
         model = onnx.ModelProto()
         model.CopyFrom(self._shell)
         model.graph.CopyFrom(exported.graph)
@@ -163,7 +173,7 @@ class Graph:
         new = gs.Variable(self.fresh(wish), old.dtype, old.shape)
         self._tensors[new.name] = new
         producer = old.inputs[0]
-        producer.outputs[_slot(producer.outputs, old)] = new
+        producer.outputs[slot_of(producer.outputs, old)] = new
         return str(new.name)
 
     def give_output(self, tensor: str, node_output: str) -> None:
@@ -171,7 +181,7 @@ class Graph:
         self._view = None
         temporary = self._tensors.pop(node_output)
         producer = temporary.inputs[0]
-        producer.outputs[_slot(producer.outputs, temporary)] = self._tensors[tensor]
+        producer.outputs[slot_of(producer.outputs, temporary)] = self._tensors[tensor]
         self._names.discard(node_output)
 
     def take_over(self, node: str, op: str, inputs: Sequence[str], **made: Any) -> None:
@@ -196,26 +206,81 @@ class Graph:
                 raise ModelError(f"node {node!r} joins a graph input or two outputs; it must stay")
             producer = source.inputs[0]
             self._drop(this)
-            producer.outputs[_slot(producer.outputs, source)] = out
-            _reread(source, out)
+            producer.outputs[slot_of(producer.outputs, source)] = out
+            reread(source, out)
             return
         self._drop(this)
-        _reread(out, source)
+        reread(out, source)
 
     def set_attribute(self, node: str, name: str, value: Any) -> None:
         """Set attribute ``name`` of ``node``."""
         self._view = None
         self._nodes[node].attrs[name] = value
 
-    def fold_constants(self) -> int:
-        """Evaluate what only constants feed; returns how many nodes went (graphsurgeon does it)."""
+    def piece(
+        self, nodes: Sequence[str], outputs: Sequence[str], given: Mapping[str, Array]
+    ) -> onnx.ModelProto:
+        """The ``nodes`` alone as a model without inputs that computes ``outputs``; tensors that are
+        ``given`` are constants in it."""
+        made = [self._nodes[n] for n in nodes]
+        picked = gs.Graph(
+            nodes=[
+                gs.Node(
+                    *(n.op, n.name, n.attrs),
+                    inputs=[given_tensor(t, given) for t in n.inputs],
+                    outputs=[],
+                    domain=n.domain,
+                )
+                for n in made
+            ],
+            opset=self._graph.opset,
+            import_domains=self._graph.import_domains,
+        )
+        tensors: dict[str, Any] = {}
+        for node, source in zip(picked.nodes, made, strict=True):
+            for slot, tensor in enumerate(node.inputs):
+                if tensor.name in tensors:
+                    node.inputs[slot] = tensors[tensor.name]
+            for tensor in source.outputs:
+                # types that the file declares may be wrong: onnxruntime is to find its own
+                tensors[tensor.name] = gs.Variable(tensor.name)
+                node.outputs.append(tensors[tensor.name])
+        picked.outputs = [tensors[name] for name in outputs]
+        return export(picked)
+
+    def make_constant(self, tensor: str, values: Array) -> None:
+        """Let the computed ``tensor`` be a constant; its producer writes nothing any more."""
         self._view = None
-        before = list(self._graph.nodes)
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            self._graph.fold_constants(error_ok=True)
-        self.cleanup()
-        kept = {id(n) for n in self._graph.nodes}
-        return sum(id(n) not in kept for n in before)
+        found = self._tensors[tensor]
+        found.inputs.clear()
+        found.to_constant(np.ascontiguousarray(values).reshape(values.shape))
+
+    def inline_branch(self, node: str, branch: str) -> None:
+        """Put the body ``branch`` of the If ``node`` in its place; its outputs keep their names.
+
+        What the body defines gets fresh names where they are taken.  Each output is written by an
+        Identity, since a body may give one tensor out twice, or one that it does not compute.
+        """
+        self._view = None
+        this = self._nodes[node]
+        body = this.attrs[branch]
+        inner = {id(t): t for n in body.nodes for t in (*n.inputs, *n.outputs)}
+        inner |= {id(t): t for t in body.outputs}
+        outer = {id(t) for t in self._tensors.values()}
+        for tensor in inner.values():
+            if tensor.name and id(tensor) not in outer:
+                if tensor.name in self._tensors:
+                    tensor.name = self.fresh(tensor.name)
+                self._tensors[tensor.name] = tensor
+        at = index_of(self._graph.nodes, this)
+        outputs = list(this.outputs)
+        self._drop(this)
+        copies = [
+            gs.Node("Identity", f"{node}_{i}", inputs=[source], outputs=[out])
+            for i, (source, out) in enumerate(zip(body.outputs, outputs, strict=True))
+        ]
+        self._graph.nodes[at:at] = [*body.nodes, *copies]
+        self._name_nodes()
 
     def cleanup(self) -> None:
         """Drop nodes and constants that nothing reads."""
@@ -242,13 +307,13 @@ class Graph:
         for name, info in types.items():
             tensor = self._tensors.get(name)
             if isinstance(tensor, gs.Variable):
-                tensor.dtype = None if info.dtype is None else _numpy_dtype(info.dtype)
+                tensor.dtype = None if info.dtype is None else numpy_dtype(info.dtype)
                 tensor.shape = None if info.shape is None else list(info.shape)
 
     def set_dtype(self, tensor: str, dtype: str) -> None:
         """Write down another dtype of ``tensor``, whose producer was changed to write it."""
         self._view = None
-        self._tensors[tensor].dtype = _numpy_dtype(dtype)
+        self._tensors[tensor].dtype = numpy_dtype(dtype)
 
     # -- inside -----------------------------------------------------------------------------
 
@@ -268,130 +333,14 @@ class Graph:
     def _insert(self, node: Any, before: str | None) -> None:
         nodes = self._graph.nodes
         if before is not None:
-            nodes.insert(_index(nodes, self._nodes[before]), node)
+            nodes.insert(index_of(nodes, self._nodes[before]), node)
             return
         producer = next((t.inputs[0] for t in node.inputs if t.inputs), None)
-        nodes.insert(0 if producer is None else _index(nodes, producer) + 1, node)
+        nodes.insert(0 if producer is None else index_of(nodes, producer) + 1, node)
 
     def _drop(self, node: Any) -> None:
         node.inputs.clear()
         node.outputs.clear()
         nodes = self._graph.nodes
-        del nodes[_index(nodes, node)]
+        del nodes[index_of(nodes, node)]
         del self._nodes[node.name]
-
-
-def _export(graph: Any) -> onnx.ModelProto:
-    """What graphsurgeon makes of ``graph``; it cannot pack 4-bit constants, so onnx does that."""
-    tensors = graph.tensors().values()
-    small = [t for t in tensors if isinstance(t, gs.Constant) and str(t.dtype).endswith("int4")]
-    packed = {t.name: t.values for t in small}
-    for tensor in small:
-        tensor.values = np.zeros(tensor.values.shape, np.int8)
-    model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
-    for tensor in small:
-        tensor.values = packed[tensor.name]
-    put_constants(model, packed)
-    return model
-
-
-class _Arrays(Mapping[str, Array]):
-    """Constants by name, loaded on access and never before."""
-
-    def __init__(self, constants: Mapping[str, Any]) -> None:
-        self._constants = constants
-
-    def __getitem__(self, name: str) -> Array:
-        values: Array = self._constants[name].values
-        return values
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._constants
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._constants)
-
-    def __len__(self) -> int:
-        return len(self._constants)
-
-
-def _view_node(node: Any, shared: set[int]) -> NodeView:
-    inner = [a for a in node.attrs.values() if isinstance(a, gs.Graph)]
-    captured = tuple(dict.fromkeys(name for g in inner for name in _captured(g, shared)))
-    return NodeView(
-        name=node.name,
-        op=node.op,
-        domain=node.domain or "",
-        inputs=tuple(t.name for t in node.inputs),
-        outputs=tuple(t.name for t in node.outputs),
-        attributes=dict(node.attrs),
-        captured=captured,
-    )
-
-
-def _captured(graph: Any, shared: set[int]) -> Iterator[str]:
-    """Names that ``graph`` reads and does not define, its own subgraphs included; ``shared`` are
-    the constants (ids) of the outer graph."""
-    defined = {t.name for t in graph.inputs} | {t.name for n in graph.nodes for t in n.outputs}
-    reads = [t for n in graph.nodes for t in n.inputs] + list(graph.outputs)
-    outer = [t.name for t in reads if not isinstance(t, gs.Constant) or id(t) in shared]
-    for node in graph.nodes:
-        for value in node.attrs.values():
-            if isinstance(value, gs.Graph):
-                outer.extend(_captured(value, shared))
-    yield from (name for name in outer if name and name not in defined)
-
-
-def _inner_names(graph: Any) -> set[str]:
-    names: set[str] = set()
-    for inner in graph.subgraphs(recursive=True):
-        names.update(inner.tensors())
-        names.update(n.name for n in inner.nodes)
-    return names
-
-
-def _info(tensor: Any) -> TensorInfo:
-    if isinstance(tensor, gs.Constant):
-        return TensorInfo(tensor.name, _dtype_name(tensor.dtype), tuple(tensor.shape))
-    shape: Shape | None = None
-    if tensor.shape is not None:
-        shape = tuple(s if isinstance(s, int | str) else None for s in tensor.shape)
-    return TensorInfo(tensor.name, _dtype_name(tensor.dtype), shape)
-
-
-@functools.cache
-def _dtype_name(dtype: Any) -> str | None:
-    if dtype is None:
-        return None
-    if isinstance(dtype, int):
-        return str(onnx.helper.tensor_dtype_to_np_dtype(dtype).name)
-    return str(np.dtype(dtype).name)
-
-
-def _numpy_dtype(name: str) -> Any:
-    return onnx.TensorProto.BFLOAT16 if name == "bfloat16" else np.dtype(name)
-
-
-def _is_sorted(graph: Any) -> bool:
-    made: set[int] = set()
-    for node in graph.nodes:
-        if any(t.inputs and id(t) not in made for t in node.inputs):
-            return False
-        made.update(id(t) for t in node.outputs)
-    return True
-
-
-def _reread(old: Any, new: Any) -> None:
-    """Make every node that reads ``old``, nodes of subgraphs too, read ``new``."""
-    for reader in list(old.outputs):
-        for slot, tensor in enumerate(reader.inputs):
-            if tensor is old:
-                reader.inputs[slot] = new
-
-
-def _slot(tensors: Sequence[Any], wanted: Any) -> int:
-    return next(i for i, t in enumerate(tensors) if t is wanted)
-
-
-def _index(nodes: Sequence[Any], wanted: Any) -> int:
-    return next(i for i, n in enumerate(nodes) if n is wanted)

@@ -104,6 +104,12 @@ Silu: Elfwing et al. 2017; HardSwish: Howard et al. 2019, "Searching for MobileN
 SHAPE_OPS = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size", "NonZero"})
 """Ops whose output is about shapes, not about data: nothing to quantize, nothing to report."""
 
+RANDOM_OPS = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+     "RandomUniformLike"}
+)  # fmt: skip
+"""Ops that give other values each time they are run."""
+
 BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 """Ops with graphs inside, which a plan does not reach into."""
 

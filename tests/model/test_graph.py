@@ -101,7 +101,7 @@ def test_the_callers_model_is_left_alone() -> None:
     before = model.SerializeToString()
     graph = Graph(model)
     graph.bypass("Identity_a")
-    graph.fold_constants()
+    graph.cleanup()
     graph.to_model()
     assert model.SerializeToString() == before
 
@@ -292,40 +292,6 @@ def test_bypass_reaches_readers_inside_branches(body: str, choice: bool) -> None
 
 
 # ---- folding, cleaning, types
-
-
-def test_fold_constants_counts_nodes_that_went() -> None:
-    model = small(
-        "net (float[n,3] x) => (float[n,3] y) { a = Neg(w)\n b = Abs(a)\n y = Add(x, b) }",
-        {"w": normal(3)},
-    )
-    graph = Graph(model)
-    assert graph.fold_constants() == 2
-    assert ops(graph.to_model()) == ["Add"]
-    assert_same_outputs(model, graph.to_model())
-
-
-def test_nodes_lifted_out_of_an_if_are_named_and_editable() -> None:
-    model = small(
-        """net (float[n,3] x) => (float[n,3] y) {
-            [same] a = Relu(x)
-            b = If(c) <
-                then_branch = yes () => (float[n,3] u) { p = Neg(a)
-                    [same] u = Identity(p) },
-                else_branch = no () => (float[n,3] v) { v = Abs(a) }
-            >
-            y = Add(b, a)
-        }""",
-        {"c": np.asarray(True)},
-    )
-    graph = Graph(model)
-    assert graph.fold_constants() == 1  # the If
-    nodes = graph.view().nodes
-    assert sorted(n.op for n in nodes) == ["Add", "Identity", "Neg", "Relu"]
-    assert len({n.name for n in nodes} - {""}) == 4
-    graph.bypass(next(n.name for n in nodes if n.op == "Identity"))
-    assert ops(graph.to_model()) == ["Relu", "Neg", "Add"]
-    assert_same_outputs(model, graph.to_model())
 
 
 def test_cleanup_drops_what_nothing_reads_and_keeps_inputs() -> None:

@@ -1,0 +1,146 @@
+"""What onnx-graphsurgeon holds of a graph, as plain values, and small edits of its lists."""
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from oq.model.proto_fields import put_constants
+from oq.model.view import NodeView
+from oq.numerics.values import Array, Shape, TensorInfo
+
+
+def export(graph: Any) -> onnx.ModelProto:
+    """What graphsurgeon makes of ``graph``; it cannot pack 4-bit constants, so onnx does that."""
+    tensors = graph.tensors().values()
+    small = [t for t in tensors if isinstance(t, gs.Constant) and str(t.dtype).endswith("int4")]
+    packed = {t.name: t.values for t in small}
+    for tensor in small:
+        tensor.values = np.zeros(tensor.values.shape, np.int8)
+    model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
+    for tensor in small:
+        tensor.values = packed[tensor.name]
+    put_constants(model, packed)
+    return model
+
+
+def given_tensor(tensor: Any, given: Mapping[str, Array]) -> Any:
+    """``tensor`` as a piece reads it: a constant of its own, or a name that is still to be made."""
+    if isinstance(tensor, gs.Constant):  # another one: a tensor lists all nodes that read it
+        return gs.Constant(tensor.name, tensor._values, export_dtype=tensor.export_dtype)
+    if tensor.name in given:
+        return gs.Constant(tensor.name, given[tensor.name])
+    return gs.Variable(tensor.name)
+
+
+class Arrays(Mapping[str, Array]):
+    """Constants by name, loaded on access and never before."""
+
+    def __init__(self, constants: Mapping[str, Any]) -> None:
+        self._constants = constants
+
+    def __getitem__(self, name: str) -> Array:
+        values: Array = self._constants[name].values
+        return values
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._constants
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._constants)
+
+    def __len__(self) -> int:
+        return len(self._constants)
+
+
+def view_node(node: Any, shared: set[int]) -> NodeView:
+    """A gs ``node`` as a plain value; ``shared``: see :func:`captured_names`."""
+    inner = [a for a in node.attrs.values() if isinstance(a, gs.Graph)]
+    captured = tuple(dict.fromkeys(name for g in inner for name in captured_names(g, shared)))
+    return NodeView(
+        name=node.name,
+        op=node.op,
+        domain=node.domain or "",
+        inputs=tuple(t.name for t in node.inputs),
+        outputs=tuple(t.name for t in node.outputs),
+        attributes=dict(node.attrs),
+        captured=captured,
+    )
+
+
+def captured_names(graph: Any, shared: set[int]) -> Iterator[str]:
+    """Names that ``graph`` reads and does not define, its own subgraphs included; ``shared`` are
+    the constants (ids) of the outer graph."""
+    defined = {t.name for t in graph.inputs} | {t.name for n in graph.nodes for t in n.outputs}
+    reads = [t for n in graph.nodes for t in n.inputs] + list(graph.outputs)
+    outer = [t.name for t in reads if not isinstance(t, gs.Constant) or id(t) in shared]
+    for node in graph.nodes:
+        for value in node.attrs.values():
+            if isinstance(value, gs.Graph):
+                outer.extend(captured_names(value, shared))
+    yield from (name for name in outer if name and name not in defined)
+
+
+def inner_names(graph: Any) -> set[str]:
+    """The names of all tensors and nodes that subgraphs of ``graph`` define."""
+    names: set[str] = set()
+    for inner in graph.subgraphs(recursive=True):
+        names.update(inner.tensors())
+        names.update(n.name for n in inner.nodes)
+    return names
+
+
+def tensor_info(tensor: Any) -> TensorInfo:
+    """What is known of a gs ``tensor``: its dtype by NumPy name, and its shape."""
+    if isinstance(tensor, gs.Constant):
+        return TensorInfo(tensor.name, dtype_name(tensor.dtype), tuple(tensor.shape))
+    shape: Shape | None = None
+    if tensor.shape is not None:
+        shape = tuple(s if isinstance(s, int | str) else None for s in tensor.shape)
+    return TensorInfo(tensor.name, dtype_name(tensor.dtype), shape)
+
+
+@functools.cache
+def dtype_name(dtype: Any) -> str | None:
+    """NumPy's name of a dtype that may be ONNX's number; None where it is not known."""
+    if dtype is None:
+        return None
+    if isinstance(dtype, int):
+        return str(onnx.helper.tensor_dtype_to_np_dtype(dtype).name)
+    return str(np.dtype(dtype).name)
+
+
+def numpy_dtype(name: str) -> Any:
+    """What graphsurgeon takes as the dtype called ``name``."""
+    return onnx.TensorProto.BFLOAT16 if name == "bfloat16" else np.dtype(name)
+
+
+def is_sorted(graph: Any) -> bool:
+    """Whether every node of ``graph`` stands behind what it reads."""
+    made: set[int] = set()
+    for node in graph.nodes:
+        if any(t.inputs and id(t) not in made for t in node.inputs):
+            return False
+        made.update(id(t) for t in node.outputs)
+    return True
+
+
+def reread(old: Any, new: Any) -> None:
+    """Make every node that reads ``old``, nodes of subgraphs too, read ``new``."""
+    for reader in list(old.outputs):
+        for slot, tensor in enumerate(reader.inputs):
+            if tensor is old:
+                reader.inputs[slot] = new
+
+
+def slot_of(tensors: Sequence[Any], wanted: Any) -> int:
+    """The place of ``wanted`` itself, not of its equal, in ``tensors``."""
+    return next(i for i, t in enumerate(tensors) if t is wanted)
+
+
+def index_of(nodes: Sequence[Any], wanted: Any) -> int:
+    """The place of ``wanted`` itself, not of its equal, in ``nodes``."""
+    return next(i for i, n in enumerate(nodes) if n is wanted)
