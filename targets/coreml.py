@@ -90,13 +90,14 @@ TARGET = Target(
         OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
     ),
     reasons={
-        "BatchNormalization": "Core ML's quantized kernels take none; fold it into a convolution",
+        "BatchNormalization": "Core ML has no quantized BatchNormalization; fold it into a "
+        "convolution",
         "LayerNormalization": "Core ML keeps normalization in float16",
         "Mul": "the Neural Engine was reported to multiply quantized tensors wrongly",
         "Resize": "Core ML has no quantized resize",
         "LRN": "Core ML keeps normalization in float16",
         **dict.fromkeys(
-            (*ACTIVATION, *SIGMOID, "PRelu", "Tanh"), "a lone activation stays in float16"
+            (*ACTIVATION, *SIGMOID, "PRelu", "Tanh"), "a standalone activation stays in float16"
         ),
         "Softmax": "Core ML keeps softmax in float16",
     },

@@ -163,12 +163,13 @@ TARGET = Target(
     },
     reasons={
         "Div": "the DPU has no division; the CPU runs it",
-        "BatchNormalization": "the CPU runs it where no depthwise convolution can",
+        "BatchNormalization": "the CPU runs it where it cannot become a depthwise convolution",
         "LRN": "the CPU runs it",
         "LayerNormalization": "the CPU runs it",
-        "PRelu": "only one slope for all channels (LeakyRelu) is in hardware everywhere",
-        "Sigmoid": "the CPU runs it; --set sigmoid=hard makes it a HardSigmoid, another function",
-        "Softmax": "the CPU or an engine of its own runs it",
+        "PRelu": "the hardware supports only one slope for all channels (LeakyRelu)",
+        "Sigmoid": "the CPU runs it; --set sigmoid=hard replaces it by a HardSigmoid, which "
+        "changes the function",
+        "Softmax": "the CPU or a separate engine runs it",
         "Tanh": "the CPU runs it",
     },
     checks=(

@@ -175,7 +175,7 @@ TARGET = Target(
     ),
     reasons={
         "BatchNormalization": "onnxruntime has no integer kernel for it",
-        "Clip": "it belongs to the kernel in front of it, which runs in float",
+        "Clip": "it fuses with the preceding layer, which runs in float",
         "ConvTranspose": "onnxruntime has no integer kernel for it",
         "Div": "onnxruntime has no integer kernel for it",
         "Elu": "onnxruntime has no integer kernel for it",
@@ -191,12 +191,13 @@ TARGET = Target(
         "PRelu": "onnxruntime has no integer kernel for it",
         "Pad": "onnxruntime has no integer kernel for it",
         "ReduceMean": "onnxruntime has no integer kernel for it",
-        "Relu": "it belongs to the kernel in front of it, which runs in float",
-        "Softmax": "its int8 form has a step of 1/256, which makes ties of small probabilities",
+        "Relu": "it fuses with the preceding layer, which runs in float",
+        "Softmax": "in int8 its output has steps of 1/256, so small probabilities become equal",
         "SpaceToDepth": "onnxruntime has no integer kernel for it",
         "Sub": "onnxruntime has no integer kernel for it",
         "Tanh": "onnxruntime has no integer kernel for it",
-        "Where": "it has no grid of its own; between integer kernels it picks codes unasked",
+        "Where": "onnxruntime has no integer kernel for it; between integer kernels it selects "
+        "among integer values",
     },
     checks=(
         "weight-axis",

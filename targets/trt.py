@@ -116,7 +116,7 @@ def quantize_conv_transpose(target: Target) -> Target:
     chains = (("ConvTranspose", "BatchNormalization", ACTIVATION), ("ConvTranspose", ACTIVATION))
     if not target.activations.uniform or target.block is not None:
         raise OptionError(
-            "--set conv_transpose=int8: TensorRT has no FP8 form of it, nor a 4-bit one"
+            "--set conv_transpose=int8: TensorRT supports neither FP8 nor 4-bit weights for it"
         )
     rows = tuple(
         OpRule(ops, per_channel=False, unless=WEIGHTED) for ops in (*chains, ("ConvTranspose",))
@@ -127,7 +127,7 @@ def quantize_conv_transpose(target: Target) -> Target:
 def quantize_attention(target: Target) -> Target:
     """``attention=int8``: products of two activations too; masks and Softmax stay in float."""
     if target.block is not None:
-        raise OptionError("--set attention=int8 does not go with weights=int4")
+        raise OptionError("--set attention=int8 cannot be combined with weights=int4")
     row = OpRule(("MatMul",), unless=(data_is_not_float,), slower=(*SMALL, sequence_is_long))
     return replace(target, rules=(*target.rules, row))
 
@@ -142,7 +142,7 @@ def quantize_to_fp8(target: Target) -> Target:
     ModelOpt's scale leaves 448 / 127 of that range unused (``fp8.py:int8_to_fp8``).
     """
     if target.block is not None:
-        raise OptionError("--set dtype=fp8 does not go with weights=int4")
+        raise OptionError("--set dtype=fp8 cannot be combined with weights=int4")
     rows = (r for r in target.rules if r.ops[0] in FP8)
     rules = tuple(
         replace(r, slower=(convolution_is_not_for_fp8,)) if r.ops[0] == "Conv" else r for r in rows
@@ -159,7 +159,7 @@ def quantize_to_fp8(target: Target) -> Target:
             **(target.reasons or {}),
             **dict.fromkeys(
                 ("AveragePool", "ConvTranspose", "GlobalAveragePool", "Resize"),
-                "TensorRT has no FP8 form of it",
+                "TensorRT does not support it in FP8",
             ),
         },
     )
@@ -177,8 +177,8 @@ def quantize_weights_to_int4(target: Target) -> Target:
     channel; activations stay float, so no data is needed (opset 21)."""
     if target.rules is not RULES:
         raise OptionError(
-            "--set weights=int4 leaves activations in float; of the other options it takes "
-            "high_precision alone"
+            "--set weights=int4 leaves activations in float; it can only be combined with "
+            "high_precision"
         )
     kept = {"Conv": "TensorRT has 4-bit weights for MatMul and Gemm only"}
     return replace(
@@ -228,15 +228,16 @@ TARGET = Target(
         "zero_points": {"bias": as_is, "none": keep_symmetric},
     },
     reasons={
-        "Add": "no convolution branch takes it into its kernel; a lone Add is a float kernel",
-        "Div": "TensorRT runs lone elementwise ops in float",
-        "BatchNormalization": "no convolution in front of it takes it into its kernel",
+        "Add": "no convolution branch fuses it; a standalone Add runs in float",
+        "Div": "TensorRT runs standalone elementwise ops in float",
+        "BatchNormalization": "no preceding convolution fuses it",
         "LRN": "TensorRT keeps normalization in float",
         **dict.fromkeys(
-            (*ACTIVATION, "HardSigmoid", "PRelu"), "TensorRT runs lone activations in float"
+            (*ACTIVATION, "HardSigmoid", "PRelu"), "TensorRT runs standalone activations in float"
         ),
-        "Mul": "TensorRT runs lone elementwise ops in float",
-        "ConvTranspose": "TensorRT releases disagree on its weight axis, so its int8 is opt-in",
+        "Mul": "TensorRT runs standalone elementwise ops in float",
+        "ConvTranspose": "TensorRT releases disagree on its weight axis, so int8 is opt-in "
+        "(--set conv_transpose=int8)",
         "Softmax": "TensorRT keeps softmax in float",
         "LayerNormalization": "TensorRT keeps normalization in float",
     },

@@ -179,7 +179,7 @@ def pooled_head() -> onnx.ModelProto:
         [("x", "c")],
         {"x > c": "uint8", "r > *": "uint8"},
         {"c r"},
-        {"p": "in int8 it is slower: it averages windows of 2 x 2"},
+        {"p": "slower in int8: it averages windows of 2 x 2"},
     ),
     golden(
         "trt",

@@ -25,8 +25,10 @@ ATTENTION = (
     "product of two activations (attention): its int8 form costs accuracy in the softmax and "
     "wins little"
 )
-SOFTMAX = "the CPU or an engine of its own runs it"
-SIGMOID = "the CPU runs it; --set sigmoid=hard makes it a HardSigmoid, another function"
+SOFTMAX = "the CPU or a separate engine runs it"
+SIGMOID = (
+    "the CPU runs it; --set sigmoid=hard replaces it by a HardSigmoid, which changes the function"
+)
 
 
 def golden(
@@ -99,7 +101,7 @@ GOLDEN = {
     "relu_read_by_two_layers": with_sites(golden("cde", "r d e", "c r, d, e"), X),
     # A ReLU that cannot be fused is an op of its own.
     "a_convolution_read_by_two_nodes": with_sites(
-        golden("cd", "c r d", "c, r, d", {"e": "target dpu has no row for Exp"}), X
+        golden("cd", "c r d", "c, r, d", {"e": "target dpu does not support Exp in int8"}), X
     ),
     "add_of_a_constant": with_sites(
         golden("", "a", "a", {"s": SIGMOID}), reading("s", "a"), reading("k", "a")
@@ -130,7 +132,7 @@ def test_the_pair_stands_before_a_hard_swish_and_behind_a_leaky_relu() -> None:
     assert kernels(decide(activation("LeakyRelu", alpha=0.1))) == {"c a"}
     assert kernels(decide(activation("HardSigmoid", alpha=1 / 6))) == {"c", "a"}
     found = decide(activation("HardSigmoid", alpha=0.2))
-    assert floats(found) == {"a": "'n_a' is no HardSigmoid of alpha = 1/6, beta = 1/2"}
+    assert floats(found) == {"a": "'n_a' is not a HardSigmoid with alpha = 1/6, beta = 1/2"}
 
 
 def test_slopes() -> None:
@@ -141,7 +143,7 @@ def test_slopes() -> None:
     npu = with_options(registry.target("dpu"), {"device": "npu"})
     assert kernels(decide(model, npu)) == {"c a"}
     found = decide(activation("LeakyRelu", alpha=0.006), npu)
-    assert floats(found) == {"a": "'n_a' has slope 0.006, which no k/256 comes near"}
+    assert floats(found) == {"a": "'n_a' has slope 0.006, which no k/256 approximates"}
 
 
 def test_clips() -> None:
@@ -161,7 +163,7 @@ def conv(of: tuple[int, ...], channels: int, **attributes: Any) -> onnx.ModelPro
 @pytest.mark.parametrize(
     ("of", "channels", "attributes", "reason"),
     [
-        ((8, 4, 3, 3), 8, {"group": 2}, "has 2 groups, and the DPU takes 1 group or depthwise"),
+        ((8, 4, 3, 3), 8, {"group": 2}, "has 2 groups; the DPU supports 1 group or depthwise"),
         ((4, 4, 17, 3), 4, {}, "has a kernel of 17, and the largest is 16"),
         ((4, 4, 3, 3), 4, {"strides": [9, 1]}, "has a stride of 9, and the largest is 8"),
         ((4, 2049, 1, 1), 2049, {"dilations": [2, 2]}, "dilation * input channels = 4098"),

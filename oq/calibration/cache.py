@@ -142,7 +142,7 @@ def check_key(found: Cache, wanted: Key, path: str | Path, *, data: bool = True)
         DataError: it is stale; the message says in what.
     """
     words = {
-        "model": "another model (or the same one prepared otherwise)",
+        "model": "another model (or the same model with other target options)",
         "data": "other samples or other preprocessing",
     }
     for field, what in words.items():
@@ -160,13 +160,13 @@ def check_needs(found: Cache, wanted: Needs, path: str | Path) -> None:
     """
     if not found.complete and dict(found.needs) != dict(wanted):
         raise DataError(
-            f"the cache {str(path)!r} is unfinished and was begun for another target, calibrator "
+            f"the cache {str(path)!r} is unfinished and was started for another target, calibrator "
             f"or choice of layers; {ADVICE}"
         )
     for tensor, need in wanted.items():
         if not need <= found.needs.get(tensor, frozenset()) or tensor not in found.needs:
             raise DataError(
-                f"the cache {str(path)!r} lacks what is needed of tensor {tensor!r}: it was made "
+                f"the cache {str(path)!r} lacks statistics of tensor {tensor!r}: it was made "
                 f"for another target, calibrator or choice of layers; {ADVICE}"
             )
 

@@ -99,7 +99,7 @@ def measure(job: Job, source: Fitted | None, cache: Path | Shared | None = None)
     if cache is None:
         if source is None and job.needs:
             raise DataError(
-                f"there is no data to calibrate {len(job.needs)} tensors on, "
+                f"no data to calibrate {len(job.needs)} tensors, "
                 f"{next(iter(job.needs))!r} first: give --data, or a finished --cache"
             )
         if source is None:

@@ -30,7 +30,7 @@ def no_float16_scale(view: GraphView) -> Iterator[Found]:
             off |= real.astype(np.float16).astype(np.float64) != real
         if off.any():
             worst = float(real[off].min()) if real.ndim else float(real)
-            yield node.name, f"scale {worst:.9g} is no normal float16 number"
+            yield node.name, f"scale {worst:.9g} is not a normal float16 number"
 
 
 def sum_overflows(view: GraphView) -> Iterator[Found]:
@@ -54,4 +54,7 @@ def sides_differ(view: GraphView) -> Iterator[Found]:
         above = dequantized_by(view, node.inputs[0])
         for below in quantizers_of(view, node.outputs[0]) if above is not None else ():
             if above is not None and not same_grid(view, above, below):
-                yield node.name, f"the grids of {above.name!r} and {below.name!r} around it differ"
+                yield (
+                    node.name,
+                    f"scale or zero point of {above.name!r} and {below.name!r} around it differ",
+                )

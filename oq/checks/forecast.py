@@ -207,10 +207,10 @@ def _input_is_float(reading: _Reading, match: Match) -> str | None:
             continue
         dq = reading.source(tensor)
         if dq is None:
-            return f"its input {tensor!r} is float: no DequantizeLinear makes it"
+            return f"its input {tensor!r} is float: it does not come from a DequantizeLinear"
         dtype = codes_dtype(reading.view, dq)
         if dtype not in reading.target.runtime.codes:
-            return f"its input {tensor!r} is {dtype}, for which there is no kernel"
+            return f"its input {tensor!r} is {dtype}, for which there is no integer kernel"
     return None
 
 
@@ -223,19 +223,23 @@ def _move_is_float(reading: _Reading, match: Match) -> str | None:
         known = [s for s in sources if s is not None]
         ends = (*known, *sinks)
         if not all(same_grid(reading.view, ends[0], end) for end in ends):
-            return "the grids around it differ"
+            return "the scales or zero points around it differ"
         return None if sinks or len(known) == len(sources) else "one of its inputs is float"
     if node.op in reading.moves:
         same = dq is None or all(same_grid(reading.view, dq, q) for q in sinks)
         if (dq is not None or sinks) and same:
             return None
-        return "its two sides have different grids" if not same else "it stands between float nodes"
+        return (
+            "its input and output have different scales or zero points"
+            if not same
+            else "it is between float nodes"
+        )
     if dq is None:
-        return f"its input {node.inputs[0]!r} is float: no DequantizeLinear makes it"
+        return f"its input {node.inputs[0]!r} is float: it does not come from a DequantizeLinear"
     if not sinks:
         return f"no QuantizeLinear reads its output {node.outputs[0]!r}"
     same = all(same_grid(reading.view, dq, q) for q in sinks)
-    return None if same else "its two sides have different grids"
+    return None if same else "its input and output have different scales or zero points"
 
 
 def _weight_is_float(reading: _Reading, match: Match) -> str | None:
@@ -250,7 +254,7 @@ def _weight_is_float(reading: _Reading, match: Match) -> str | None:
         return f"its weight {weight!r} is float"
     dtype = codes_dtype(reading.view, dq)
     known = dtype in reading.target.runtime.codes
-    return None if known else f"its weight is {dtype}, for which there is no kernel"
+    return None if known else f"its weight is {dtype}, for which there is no integer kernel"
 
 
 def _operand_is_float(reading: _Reading, match: Match) -> str | None:
@@ -266,7 +270,7 @@ def _output_is_float(reading: _Reading, match: Match) -> str | None:
     codes = reading.target.runtime.codes
     odd = next((d for q in sinks if (d := codes_dtype(reading.view, q)) not in codes), None)
     if odd is not None and output is not Output.FLOAT:
-        return f"its output is {odd}, for which there is no kernel"
+        return f"its output is {odd}, for which there is no integer kernel"
     if output is Output.FLOAT or _moves_values(match):
         return None
     readers = reading.readers(match.output)

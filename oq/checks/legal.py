@@ -74,18 +74,18 @@ def dangling(view: GraphView) -> Iterator[Found]:
         if node.op == Q:
             readers = view.consumers(node.outputs[0])
             if not readers and node.outputs[0] not in view.outputs:
-                yield node.name, "nothing reads its codes"
+                yield node.name, "its output is not read"
         if node.op == DQ and view.producer(node.inputs[0]) is None:
             is_input = any(i.name == node.inputs[0] for i in view.inputs)
             if not view.is_constant(node.inputs[0]) and not is_input:
-                yield node.name, f"its input {node.inputs[0]!r} comes from nowhere"
+                yield node.name, f"its input {node.inputs[0]!r} has no producer"
 
 
 def zero_point_missing(view: GraphView) -> Iterator[Found]:
     """Without a zero point ONNX means uint8 and TensorRT int8."""
     for node in pairs(view):
         if not node.input(2):
-            yield node.name, "it has no zero point, which tools read in different ways"
+            yield node.name, "it has no zero point, and tools disagree on the default"
 
 
 def pair_differs(view: GraphView) -> Iterator[Found]:
@@ -116,7 +116,7 @@ def uses_uint8(view: GraphView) -> Iterator[Found]:
     for node in pairs(view):
         zero = constant(view, node, 2)
         if zero is not None and zero.dtype == np.uint8:
-            yield node.name, "its codes are uint8 where only int8 is accepted"
+            yield node.name, "it is uint8 where only int8 is accepted"
 
 
 def foreign_float8(view: GraphView) -> Iterator[Found]:
@@ -125,7 +125,7 @@ def foreign_float8(view: GraphView) -> Iterator[Found]:
         zero = constant(view, node, 2)
         kind = "" if zero is None else str(zero.dtype)
         if kind.startswith("float8") and kind != "float8_e4m3fn":
-            yield node.name, f"its codes are {kind} where only float8_e4m3fn is accepted"
+            yield node.name, f"it is {kind} where only float8_e4m3fn is accepted"
 
 
 def int32_bias(view: GraphView) -> Iterator[Found]:
@@ -183,7 +183,7 @@ def split_fusion(view: GraphView) -> Iterator[Found]:
         fits = row is not None and row.kind == "activation" and node.op not in WHOLE_AXIS
         above = above_pair(view, node.inputs[0]) if fits else None
         if above is not None and has_weight(above.op):
-            yield node.name, f"a Q/DQ pair stands between {above.op} {above.name!r} and it"
+            yield node.name, f"there is a Q/DQ pair between {above.op} {above.name!r} and it"
 
 
 def many_readers(view: GraphView) -> Iterator[Found]:
@@ -233,7 +233,11 @@ def relu_below_zero(view: GraphView) -> Iterator[Found]:
         for reader in view.consumers(node.outputs[0]):
             zero = constant(view, reader, 2) if reader.op == Q else None
             if zero is not None and int(zero.min()) != np.iinfo(zero.dtype).min:
-                yield node.name, f"zero point {int(zero.min())} can hold values that ReLU cuts off"
+                yield (
+                    node.name,
+                    f"zero point {int(zero.min())} leaves room for negative values, which ReLU "
+                    "removes",
+                )
 
 
 def wrong_bias_scale(view: GraphView) -> Iterator[Found]:
@@ -271,7 +275,7 @@ CHECKS = _table(
         Check("scale", "error", bad_scale, "write a positive, finite float constant"),
         Check("axis", "error", bad_axis, "name the axis whose length is the number of scales"),
         Check("ends", "error", dangling, "remove the node or connect it"),
-        Check("zero-point-present", "warning", zero_point_missing, "write the zero point out"),
+        Check("zero-point-present", "warning", zero_point_missing, "add an explicit zero point"),
         Check("pair", "error", pair_differs, "let both nodes read the same initializers"),
         Check("zero-point-is-zero", "error", zero_point_not_zero, "quantize symmetrically"),
         Check("no-uint8", "error", uses_uint8, "use int8"),
@@ -281,10 +285,16 @@ CHECKS = _table(
             "activations-per-tensor", "error", per_channel_activation, "use one scale per tensor"
         ),
         Check("weight-axis", "error", wrong_weight_axis, "scale along the output channels"),
-        Check("output-is-float", "warning", quantized_output, "end in the float tensor"),
-        Check("fusion-is-whole", "warning", split_fusion, "put the pair behind the activation"),
-        Check("one-reader", "warning", many_readers, "let the others read the DequantizeLinear"),
-        Check("relu-grid", "warning", relu_below_zero, "use the affine grid with zero point qmin"),
+        Check(
+            "output-is-float", "warning", quantized_output, "make the float tensor the graph output"
+        ),
+        Check("fusion-is-whole", "warning", split_fusion, "put the pair after the activation"),
+        Check(
+            "one-reader", "warning", many_readers, "let the other readers read the DequantizeLinear"
+        ),
+        Check(
+            "relu-grid", "warning", relu_below_zero, "use affine quantization with zero point qmin"
+        ),
         Check("bias-scale", "error", wrong_bias_scale, "recompute the int32 bias"),
         Check(
             "stays-float",
@@ -293,16 +303,22 @@ CHECKS = _table(
             "keep a neighbour in float too, or load with session.disable_quant_qdq=1",
         ),
         Check(
-            "residual", "warning", residual_sides, "quantize the skip, not the layer's own output"
+            "residual",
+            "warning",
+            residual_sides,
+            "quantize the skip connection, not the output of the layer",
         ),
-        Check("concat", "warning", concat_grids, "give all of them one scale and zero point"),
-        Check("pad", "warning", pad_is_cut_off, "put the pair in front of the Pad"),
+        Check(
+            "concat", "warning", concat_grids, "use the same scale and zero point for all of them"
+        ),
+        Check("pad", "warning", pad_is_cut_off, "put the pair before the Pad"),
         Check("half", "warning", half_quantized, "quantize both, or neither"),
         Check(
             "double-pair",
             "warning",
             doubled_pair,
-            "give both one grid, or load with session.disable_double_qdq_remover=1",
+            "use one scale and zero point for both, or load with "
+            "session.disable_double_qdq_remover=1",
         ),
         Check(
             "weight-only",
@@ -315,11 +331,11 @@ CHECKS = _table(
             "loads",
             "error",
             int8_across_a_move,
-            "put the pair behind it, use uint8, or write opset 20",
+            "put the pair after it, use uint8, or write opset 20",
         ),
         Check("float16-scale", "error", no_float16_scale, "use the nearest normal float16"),
-        Check("sum-in-float16", "warning", sum_overflows, "give both operands coarser grids"),
-        Check("sides", "error", sides_differ, "give both sides one scale and zero point"),
+        Check("sum-in-float16", "warning", sum_overflows, "use larger scales for both operands"),
+        Check("sides", "error", sides_differ, "use the same scale and zero point on both sides"),
         Check("only-qdq", "error", integer_kernel, "write the model in Q/DQ form"),
     )
 )

@@ -22,13 +22,13 @@ def clamp_is_not_the_grid(place: Place) -> str | None:
     for q in place.sinks:
         scale, zero = constant(view, q, 1), constant(view, q, 2)
         if scale is None or zero is None:
-            return f"the grid behind {last.name!r} is not known before it runs"
+            return f"scale or zero point after {last.name!r} is computed at run time"
         codes, step, offset = np.iinfo(zero.dtype), float(scale.flat[0]), int(zero.flat[0])
         cuts_low = np.rint(low / step) + offset > codes.min
         if cuts_low or np.rint(high / step) + offset < codes.max:
             return (
-                f"the grid behind {last.op} {last.name!r} holds values that it cuts off, so "
-                "the two cannot be one step"
+                f"the range after {last.op} {last.name!r} contains values that it clips, so "
+                "the two cannot be fused"
             )
     return None
 
@@ -40,7 +40,7 @@ def signs_differ(place: Place) -> str | None:
     data = {codes_dtype(place.view, source) for source in place.sources}
     if dq is None or data != {"int8"} or codes_dtype(place.view, dq) != "uint8":
         return None
-    return "its data are int8 and its weight is uint8"
+    return "its data is int8 and its weight is uint8"
 
 
 def float_output_without_int32_bias(place: Place) -> str | None:
@@ -51,7 +51,7 @@ def float_output_without_int32_bias(place: Place) -> str | None:
     dq = None if bias is None else dequantized_by(place.view, bias)
     if bias is None or (dq is not None and codes_dtype(place.view, dq) == "int32"):
         return None
-    return "it writes float, for which its integer kernel needs an int32 bias"
+    return "its output is float, for which the integer kernel needs an int32 bias"
 
 
 def row_bias_makes_a_gemm(place: Place) -> str | None:
@@ -62,7 +62,7 @@ def row_bias_makes_a_gemm(place: Place) -> str | None:
     if found is None:
         return None
     return (
-        f"onnxruntime joins it and {found[0].name!r} to a Gemm, which reads the bias "
+        f"onnxruntime fuses it and {found[0].name!r} into a Gemm, which reads the bias "
         f"{found[1]!r} in float; with shape (1, out) it stays a MatMul"
     )
 
@@ -81,8 +81,8 @@ def int8_is_shared(place: Place) -> str | None:
         readers = view.consumers(q.outputs[0])
         if sum(view.edges(dq.outputs[0]) for dq in readers if dq.outputs) > 1:
             return (
-                f"the int8 codes of {q.inputs[0]!r} have several readers, and onnxruntime on x86 "
-                "takes shared activations only in uint8"
+                f"the int8 tensor {q.inputs[0]!r} has several readers, and onnxruntime on x86 "
+                "supports shared activations only in uint8"
             )
     return None
 
@@ -96,7 +96,7 @@ def int8_operand_is_stored(place: Place) -> str | None:
             if dq is not None and stored(place.view, dq) and codes_dtype(place.view, dq) == "int8":
                 return (
                     f"its constant operand {tensor!r} is int8, which onnxruntime on x86 does not "
-                    "turn into uint8 as it does the other operand"
+                    "convert to uint8, unlike the other operand"
                 )
     return None
 

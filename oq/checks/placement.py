@@ -41,11 +41,14 @@ def residual_sides(view: GraphView) -> Iterator[Found]:
         if named is None:
             continue
         if all(paired):
-            yield node.name, f"both operands are quantized, so {named!r} cannot take it in"
+            yield node.name, f"both operands are quantized, so it cannot fuse into {named!r}"
         elif any(paired):
             free = 1 - paired.index(True)
             if layers[free] is None:
-                yield node.name, f"the pair stands on the side of {named!r}, and the skip is float"
+                yield (
+                    node.name,
+                    f"the pair is on the branch of {named!r}, and the skip connection is float",
+                )
 
 
 def concat_grids(view: GraphView) -> Iterator[Found]:
@@ -57,7 +60,10 @@ def concat_grids(view: GraphView) -> Iterator[Found]:
         ends += quantizers_of(view, node.outputs[0])
         odd = next((n for n in ends[1:] if not same_grid(view, ends[0], n)), None)
         if odd is not None:
-            yield node.name, f"the grids of {ends[0].name!r} and {odd.name!r} around it differ"
+            yield (
+                node.name,
+                f"scale or zero point of {ends[0].name!r} and {odd.name!r} around it differ",
+            )
 
 
 def pad_is_cut_off(view: GraphView) -> Iterator[Found]:
@@ -70,7 +76,7 @@ def pad_is_cut_off(view: GraphView) -> Iterator[Found]:
         if above.attributes.get("mode", "constant") == "constant" and (
             value is None or not value.any()
         ):
-            yield node.name, f"a Q/DQ pair stands between Pad {above.name!r} and it"
+            yield node.name, f"there is a Q/DQ pair between Pad {above.name!r} and it"
 
 
 def half_quantized(view: GraphView) -> Iterator[Found]:
@@ -81,7 +87,7 @@ def half_quantized(view: GraphView) -> Iterator[Found]:
             continue
         data = dequantized_by(view, node.inputs[0]) is not None
         if data and view.is_constant(weight):
-            yield node.name, f"its data are quantized and its weight {weight!r} is float"
+            yield node.name, f"its data is quantized and its weight {weight!r} is float"
 
 
 def doubled_pair(view: GraphView) -> Iterator[Found]:
@@ -93,7 +99,7 @@ def doubled_pair(view: GraphView) -> Iterator[Found]:
             continue
         q = view.producer(above.inputs[0])
         if q is not None and q.op == Q:
-            yield node.name, f"it requantizes what {q.name!r} has quantized, and nothing else does"
+            yield node.name, f"it only requantizes the output of {q.name!r}"
 
 
 def weight_only(view: GraphView) -> Iterator[Found]:
@@ -104,7 +110,7 @@ def weight_only(view: GraphView) -> Iterator[Found]:
         if dq is None or node.op not in {"Gemm", "MatMul"} or node.attributes.get("transB"):
             continue
         if stored(view, dq) and dequantized_by(view, node.inputs[0]) is None:
-            yield node.name, "its weight is integer and its data are float"
+            yield node.name, "its weight is integer and its data is float"
 
 
 def shared_int8(view: GraphView) -> Iterator[Found]:
@@ -114,7 +120,7 @@ def shared_int8(view: GraphView) -> Iterator[Found]:
             continue
         readers = view.consumers(q.outputs[0])
         if sum(view.edges(dq.outputs[0]) for dq in readers if dq.op == DQ) > 1:
-            yield q.name, f"the int8 codes of {q.inputs[0]!r} have several readers"
+            yield q.name, f"the int8 tensor {q.inputs[0]!r} has several readers"
 
 
 def int8_across_a_move(view: GraphView) -> Iterator[Found]:
@@ -125,7 +131,7 @@ def int8_across_a_move(view: GraphView) -> Iterator[Found]:
         if dq is None or codes_dtype(view, dq) != "int8" or stored(view, dq):
             continue
         if any(n.op not in PAIR for n in view.consumers(node.outputs[0])):
-            yield node.name, "it stands between an int8 DequantizeLinear and a layer"
+            yield node.name, "it is between an int8 DequantizeLinear and a layer"
 
 
 def _layer(view: GraphView, tensor: str) -> NodeView | None:

@@ -149,7 +149,8 @@ def _open_folder(
         return Rows(open_npz_folder(root, name, names)), options
     if options is None:
         raise DataError(
-            f"{name}: a folder of images needs to know how the model was trained: --preprocess"
+            f"{name}: a folder of images needs the preprocessing of the model's training: "
+            "--preprocess"
             f" FILE.yaml, or one of {list_presets()}"
         )
     feed = name_input(name, names)

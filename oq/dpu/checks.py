@@ -25,14 +25,14 @@ def not_power_of_two(view: GraphView) -> Iterator[Found]:
     """Scales are powers of two: the hardware shifts."""
     for node, scale in scales(view):
         if scale.size == 1 and position_of(scale) is None:
-            yield node.name, f"scale {float(scale.reshape(-1)[0]):.6g} is no power of two"
+            yield node.name, f"scale {float(scale.reshape(-1)[0]):.6g} is not a power of two"
 
 
 def several_scales(view: GraphView) -> Iterator[Found]:
     """One scale per tensor, of weights too."""
     for node, scale in scales(view):
         if scale.size > 1:
-            yield node.name, f"{scale.size} scales where the DPU takes one"
+            yield node.name, f"{scale.size} scales where the DPU supports one"
 
 
 def not_int8(view: GraphView) -> Iterator[Found]:
@@ -43,9 +43,12 @@ def not_int8(view: GraphView) -> Iterator[Found]:
             continue
         wanted = CODES.get(zero.dtype.name)
         if wanted is None:
-            yield node.name, f"its codes are {zero.dtype.name}"
+            yield node.name, f"its quantized type is {zero.dtype.name}"
         elif (zero != wanted).any():
-            yield node.name, f"{zero.dtype.name} codes around {zero.reshape(-1)[0]}, not {wanted}"
+            yield (
+                node.name,
+                f"{zero.dtype.name} with zero point {zero.reshape(-1)[0]}, not {wanted}",
+            )
 
 
 def illegal_positions(view: GraphView) -> Iterator[Found]:
@@ -66,7 +69,7 @@ def split_kernel(view: GraphView) -> Iterator[Found]:
             continue
         alone = all(view.edges(t) == 1 for t in (source, dq.inputs[0], node.inputs[0]))
         if alone and is_fused(view, node) and _reads_codes(view, above):
-            yield node.name, f"a Q/DQ pair stands between {above.op} {above.name!r} and it"
+            yield node.name, f"there is a Q/DQ pair between {above.op} {above.name!r} and it"
 
 
 CHECKS = (
@@ -74,7 +77,7 @@ CHECKS = (
     Check("one-scale", "error", several_scales, "quantize per tensor"),
     Check("int8-symmetric", "error", not_int8, "use int8 with zero point 0"),
     Check("positions", "error", illegal_positions, "move the scales (see oq quantize -t dpu)"),
-    Check("kernel-is-whole", "warning", split_kernel, "put the pair behind the activation"),
+    Check("kernel-is-whole", "warning", split_kernel, "put the pair after the activation"),
 )
 """The rows of target ``dpu``."""
 

@@ -47,7 +47,7 @@ def report_lost_channels(plan: Plan, view: GraphView, grids: Grids) -> Legalized
         grids,
         (
             f"{len(found)} layers have output channels with weights below {FEW} steps of the one "
-            f"scale of their tensor ({', '.join(worst)}{more}): what those compute is lost; "
+            f"scale of their tensor ({', '.join(worst)}{more}), so their outputs are lost; "
             "equalize the channels before quantizing, or keep such layers in float (--keep-float)",
         ),
     )

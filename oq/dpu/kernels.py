@@ -76,7 +76,7 @@ def conv(call: Call) -> Exact | str:
 def conv_transpose(call: Call) -> Exact | str:
     """Transposed convolution; weight axes (in, out / group, kernel...)."""
     if call.attributes.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in call.attributes:
-        return "its padding is not written out"
+        return "its padding is implicit (auto_pad or output_shape)"
     x, w = call.exact(0), call.exact(1)
     rank = w.numerator.ndim - 2
     windows = windows_of(call.attributes, w.numerator.shape[2:], x.numerator.shape[2:])
@@ -205,7 +205,7 @@ def _slope(x: Exact, k: Array, reach: float, bits: int) -> Exact:
 def hard_sigmoid(call: Call) -> Exact | str:
     """``max(0, 2731 x + 3 * 2731 * 2**p) / 2**(14 + p)``; int8 saturates below 1 at position 7."""
     if not is_hard_sigmoid(call.attributes):
-        return "only alpha = 1/6, beta = 0.5 is in hardware"
+        return "the hardware supports only alpha = 1/6, beta = 0.5"
     x = call.exact(0)
     if x.position < 0:
         return f"its input's position is {x.position}, below 0"
@@ -276,7 +276,7 @@ def mul(call: Call) -> Exact | str:
         return "one of its operands is float"
     factor = float(other.reshape(-1)[0])
     if not math.isclose(factor, fixed.gain, rel_tol=1e-6):
-        return f"its factor {factor:.6g} has no grid"
+        return f"its factor {factor:.6g} is not quantized"
     return replace(fixed, gain=1.0)
 
 
@@ -303,7 +303,7 @@ def average_pool(call: Call) -> Exact | str:
     """``sum * N / 2**M`` over windows; zeros around the image count."""
     x, attributes = call.exact(0), call.attributes
     if attributes.get("ceil_mode"):
-        return "its windows pass the edge of the image (ceil_mode)"
+        return "its windows extend beyond the image (ceil_mode)"
     windows = windows_of(attributes, attributes["kernel_shape"], x.numerator.shape[2:])
     if any(map(any, windows.pads)) and not attributes.get("count_include_pad"):
         return "its windows at the edge average fewer values"

@@ -59,7 +59,7 @@ def settle(
         if settled:
             return work.at, work.moved
     raise ModelError(
-        f"no positions suit the DPU: {last}, and what repairs it breaks a constraint beside it; "
+        f"no positions satisfy the DPU's constraints: {last}, and fixing it violates another one; "
         "keep one of these layers in float (--keep-float)"
     )
 
@@ -164,7 +164,7 @@ class _Writer:
 def _position(grid: Grid) -> int:
     found = position_of(grid.scale)
     if found is None:
-        raise ValueError(f"scale {grid.scale} of a DPU grid is no power of two")
+        raise ValueError(f"scale {grid.scale} of a DPU grid is not a power of two")
     return found
 
 
@@ -182,7 +182,8 @@ def _notes(
         if before[grid] != after[grid]:
             by_row.setdefault(row, []).append(f"{grid!r} {before[grid]} -> {after[grid]}")
     return tuple(
-        f"{row}: the positions of {len(found)} grids moved to what the DPU can shift: "
+        f"{row}: the positions of {len(found)} tensors were changed so that the shifts are "
+        "within the DPU's limits: "
         f"{', '.join(found[:SHOWN])}{', ...' if len(found) > SHOWN else ''}"
         for row, found in by_row.items()
     )

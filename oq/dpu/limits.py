@@ -47,22 +47,22 @@ def beyond(shape: Shape, limits: Limits) -> str | None:
     """Why a convolution of ``shape`` does not fit, or None."""
     depthwise = shape.group > 1 and shape.group == shape.inputs == shape.outputs
     if shape.group > 1 and not depthwise:
-        return f"has {shape.group} groups, and the DPU takes 1 group or depthwise"
+        return f"has {shape.group} groups; the DPU supports 1 group or depthwise"
     if len(shape.kernel) != 2:
         return f"has {len(shape.kernel)} spatial axes, not 2"
     largest = limits.depthwise if depthwise else limits.kernel
     if max(shape.kernel) > largest:
         kind = "depthwise kernel" if depthwise else "kernel"
-        return f"has a {kind} of {max(shape.kernel)}, and the largest is {largest}"
+        return f"has a {kind} of {max(shape.kernel)}; the limit is {largest}"
     if max(shape.strides) > limits.stride:
-        return f"has a stride of {max(shape.strides)}, and the largest is {limits.stride}"
+        return f"has a stride of {max(shape.strides)}; the limit is {limits.stride}"
     if depthwise or limits.channels is None or limits.bank is None:
         return None
     reach, width = 256 * limits.channels, max(shape.dilations) * shape.inputs
     if width > reach:
-        return f"has dilation * input channels = {width}, and the most is {reach}"
+        return f"has dilation * input channels = {width}; the limit is {reach}"
     if shape.outputs > reach:
-        return f"has {shape.outputs} output channels, and the most is {reach}"
+        return f"has {shape.outputs} output channels; the limit is {reach}"
     depth = math.prod(shape.kernel) * math.ceil(shape.inputs / limits.channels)
     if depth > limits.bank:
         return f"needs {depth} rows of a weight bank, which has {limits.bank}"

@@ -24,7 +24,7 @@ def clip_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
     """The DPU clips to [0, 6] and [0, 1]."""
     for node in match.links:
         if node.op == CLIP and (found := clip_bounds(view, node)) not in FUSED_BOUNDS:
-            return f"{node.name!r} clips to {list(found)}, and the DPU to [0, 6] or [0, 1]"
+            return f"{node.name!r} clips to {list(found)}; the DPU clips to [0, 6] or [0, 1]"
     return None
 
 
@@ -33,7 +33,8 @@ def slope_is_not_in_hardware(_view: GraphView, match: Match) -> str | None:
     for node in match.links:
         if node.op in SLOPED and round(256 * _slope(node)) != EDGE_SLOPE:
             return (
-                f"{node.name!r} has slope {_slope(node):g}, and the edge DPU only {EDGE_SLOPE}/256 "
+                f"{node.name!r} has slope {_slope(node):g}; the edge DPU supports only "
+                f"{EDGE_SLOPE}/256 "
                 "(--set device=npu for a newer one)"
             )
     return None
@@ -44,7 +45,7 @@ def slope_is_no_256th(_view: GraphView, match: Match) -> str | None:
     for node in match.links:
         slope = 256 * _slope(node) if node.op in SLOPED else 0.0
         if abs(round(slope) - slope) > SLOPE_ERROR * abs(slope):
-            return f"{node.name!r} has slope {slope / 256:g}, which no k/256 comes near"
+            return f"{node.name!r} has slope {slope / 256:g}, which no k/256 approximates"
     return None
 
 
@@ -56,7 +57,7 @@ def gate_is_other(_view: GraphView, match: Match) -> str | None:
     """The hardware's HardSigmoid is ``max(0, min(1, x / 6 + 1 / 2))``."""
     if is_hard_sigmoid(match.anchor.attributes):
         return None
-    return f"{match.anchor.name!r} is no HardSigmoid of alpha = 1/6, beta = 1/2"
+    return f"{match.anchor.name!r} is not a HardSigmoid with alpha = 1/6, beta = 1/2"
 
 
 def input_is_constant(view: GraphView, match: Match) -> str | None:
@@ -71,7 +72,7 @@ def mean_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
     if only_moves(node.op):
         return None  # MaxPool
     if node.attributes.get("ceil_mode"):
-        return f"the windows of {node.name!r} pass the edge of the image (ceil_mode)"
+        return f"the windows of {node.name!r} extend beyond the image (ceil_mode)"
     if is_padded(node.attributes) and not node.attributes.get("count_include_pad"):
         return f"{node.name!r} averages fewer values at the edge (count_include_pad = 0)"
     image = (view.shape(node.inputs[0]) or ())[2:]
@@ -79,7 +80,7 @@ def mean_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
     for side in node.attributes.get("kernel_shape", image):
         count *= side if isinstance(side, int) else 1
     if count > LARGEST_MEAN:
-        return f"{node.name!r} averages {count} values, and the DPU at most {LARGEST_MEAN}"
+        return f"{node.name!r} averages {count} values; the DPU averages at most {LARGEST_MEAN}"
     return None
 
 

@@ -130,7 +130,8 @@ class Simulator:
             shown = "not a constant" if scale is None else f"{scale.reshape(-1)[0]:.6g}"
             many = "" if scale is None or scale.size == 1 else f" and {scale.size - 1} more"
             raise ModelError(
-                f"the scale of {node.name!r} is {shown}{many}; the DPU shifts, so it takes one "
+                f"the scale of {node.name!r} is {shown}{many}; the DPU requantizes by shifts, "
+                "so it needs one "
                 "power of two per tensor (oq check --target dpu lists every such node)"
             )
         zero = arrays[1] if len(arrays) > 1 else np.zeros((), np.uint8)

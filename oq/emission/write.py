@@ -18,8 +18,8 @@ from oq.planning.setup import Planned
 from oq.wording import counted
 
 CARRIED = (
-    "{tensors} behind a ReLU with all 256 codes: biases carry the zero point, and int8 saturates "
-    "where the ReLU did"
+    "{tensors} after a ReLU use all 256 int8 levels: the zero point is folded into biases, and "
+    "QuantizeLinear saturates in place of the ReLU"
 )
 
 

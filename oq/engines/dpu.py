@@ -19,7 +19,7 @@ def load(model: onnx.ModelProto, _settings: Settings) -> Simulator:
     """The simulator of ``model``.
 
     Raises:
-        ModelError: a scale is no power of two.
+        ModelError: a scale is not a power of two.
     """
     return Simulator(model)
 

@@ -1,4 +1,4 @@
-"""Statistics -> what a page shows of an activation: its histogram, and every calibrator's range."""
+"""Statistics -> the charts of an activation: its histogram, and the range of every calibrator."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -20,14 +20,15 @@ BINS = 108
 """Bars of a histogram: two units of a chart's width each."""
 
 FINEST = 2.0**-12
-"""Share of the range below which buckets are joined for the errors: a 16th of an 8-bit step."""
+"""Fraction of the range below which histogram buckets are merged to compute errors: 1/16 of an
+8-bit step."""
 
 UNSEEN = frozenset({"fixed"})
-"""Calibrators that choose nothing from data."""
+"""Calibrators that do not depend on data."""
 
 
 def calibrators(methods: Methods | None, default: str) -> dict[str, Calibrator]:
-    """Every calibrator by name: those of the run with their settings, the others as they come."""
+    """Every calibrator by name: those of the run with their settings, the others with defaults."""
     used = {} if methods is None else {**methods.named, default: methods.default}
     names = [n for n in registry.names("calibrators") if n not in UNSEEN or n in used]
     return {n: used[n] if n in used else registry.calibrator(n) for n in names}
@@ -40,7 +41,7 @@ def activations(
     methods: Mapping[str, Calibrator],
 ) -> Iterator[Activation]:
     """The measured tensors of ``places`` that have a histogram, each once; ``view`` is the float
-    model, whose layers tell what errors are worth."""
+    model, whose layers weight the errors (calibrator ``auto``)."""
     done: set[str] = set()
     for place in places:
         seen = statistics.get(place.source)
@@ -136,7 +137,7 @@ def _clipped(values: Tally, kept: Range) -> float:
 
 
 def _between(values: Tally, edges: Array) -> Sequence[float]:
-    """Counts below, inside and above the two middle ``edges``, ends of a range belonging to it."""
+    """Counts below, inside (inclusive) and above the two middle ``edges``."""
     width = values.high - values.low
     safe = np.where(width > 0, width, 1.0)
     below = np.where(
@@ -150,5 +151,5 @@ def _between(values: Tally, edges: Array) -> Sequence[float]:
 
 
 def _short(value: float) -> float:
-    """Six significant digits: what a picture can show."""
+    """Six significant digits, enough for a chart."""
     return float(f"{value:.6g}")

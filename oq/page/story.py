@@ -1,4 +1,4 @@
-"""A run, or a comparison of two files, as the story of one page."""
+"""A run of ``oq quantize``, or a comparison by ``oq verify``, as the content of one page."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from oq.planning.registry import target as find_target
 from oq.ranking.rank import Ranking
 from oq.reporting.provenance import target_of
 from oq.reporting.report import Report
-from oq.reporting.search import Searched
-from oq.wording import general
+from oq.reporting.search import Searched, describe_drop
+from oq.wording import counted, general
 
 DEFAULT_TARGET = "ort"
-"""Whose rows tell what runs in integers, where a file does not say what it was made for."""
+"""The target whose rules are used if the file does not name its target."""
 
 Left = tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
 def run_story(report: Report, evidence: Evidence, ranking: Ranking | None) -> Story:
-    """What ``oq quantize`` did."""
+    """The page of a run of ``oq quantize``."""
     data = f"{report.samples:,} samples of {report.data}"
     facts = {
         "target": f"{report.target}: {report.summary}",
@@ -81,7 +81,7 @@ def comparison_story(
     found: Verification,
     ranking: Ranking | None,
 ) -> Story:
-    """What ``oq verify`` found: ``exact`` and ``rounded`` are the models of ``given``."""
+    """The page of a run of ``oq verify``: ``exact`` and ``rounded`` are the models of ``given``."""
     made_for = given.target or (
         target_of(Path(given.quantized)) if isinstance(given.quantized, str | Path) else None
     )
@@ -100,7 +100,7 @@ def comparison_story(
         model=_name(given.exact, exact),
         output=_name(given.quantized, rounded),
         facts={
-            "judged for": judged,
+            "target": judged,
             "compared on": f"{found.samples:,} samples of {given.source.name}",
         },
         weighted=_weighted(evidence.layers),
@@ -115,11 +115,12 @@ def comparison_story(
 
 
 def _budget(found: Searched) -> str:
-    """What a search within a budget came to."""
+    """The result of a search within an accuracy budget."""
     verdict = "met" if found.met else "missed"
     return (
-        f"{verdict}, {found.drop:.2f} of {found.max_drop:g} points lost with {len(found.kept)} "
-        f"more layers in float ({found.judged}); everything in int8 loses {found.plain_drop:.2f}"
+        f"{verdict}: {describe_drop(found.drop)}, limit {found.max_drop:g}, with "
+        f"{counted(len(found.kept), 'layer')} kept in float for it ({found.judged}); with "
+        f"everything in int8 {describe_drop(found.plain_drop)}"
     )
 
 

@@ -27,7 +27,7 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     moves = [g for g in plan.groups if all(map(only_moves, g.ops))]
     if moves:
         yield ""
-        yield "moved without a kernel, on the grid of their input"
+        yield "data movement, with the scale and zero point of the input"
     for op in dict.fromkeys(g.rule for g in moves):
         yield from hang(op, ", ".join(n for g in moves if g.rule == op for n in g.nodes))
     yield ""
@@ -78,7 +78,7 @@ def _about_rest(plan: Plan, view: GraphView, name: str) -> Iterable[str]:
     """What has no site and no kernel: tensors inside a kernel or in float, nodes about shapes."""
     node = next((n for n in view.nodes if n.name == name), None)
     if node is not None:
-        yield f"node {name} ({node.op}) computes shapes or integers: there is nothing to quantize"
+        yield f"node {name} ({node.op}) computes shapes or integers: nothing to quantize"
         return
     readers, maker = view.consumers(name), view.producer(name)
     if name not in view.tensors and not readers:
@@ -86,18 +86,18 @@ def _about_rest(plan: Plan, view: GraphView, name: str) -> Iterable[str]:
     if view.is_constant(name):
         yield f"tensor {name} is a constant and stays in float"
     elif not view.is_float(name):
-        yield f"tensor {name} holds no real values: there is nothing to quantize"
+        yield f"tensor {name} is not a float tensor: nothing to quantize"
     else:
         inside = [g for g in plan.groups if maker is not None and maker.name in g.nodes]
         within = [g for g in inside if readers and all(r.name in g.nodes for r in readers)]
         if within:
-            yield f"tensor {name} lives inside one kernel, {within[0].rule} of {plan.target}"
+            yield f"tensor {name} is internal to a fused kernel, {within[0].rule} of {plan.target}"
             return
-        yield f"tensor {name} stays in float: none of its readers takes it in integers"
+        yield f"tensor {name} stays in float: no quantized layer reads it"
     skipped = {s.node: s for s in plan.skips}
     for reader in readers:
         skip = skipped.get(reader.name)
-        why = "reads it as it is" if skip is None else f"stays in float: {skip.reason}"
+        why = "is not quantized" if skip is None else f"stays in float: {skip.reason}"
         yield f"  read by {reader.name} ({reader.op}), which {why}"
 
 
@@ -115,7 +115,7 @@ def _about_node(plan: Plan, name: str) -> Iterable[str]:
             yield f"node {name} ({skip.op}) stays in float: {skip.reason}"
     for refusal in plan.refusals:
         if refusal.node == name:
-            yield f"  rule {refusal.rule} declined: {refusal.reason}"
+            yield f"  rule {refusal.rule} does not apply: {refusal.reason}"
 
 
 def _about_tensor(plan: Plan, name: str) -> Iterable[str]:
@@ -123,7 +123,7 @@ def _about_tensor(plan: Plan, name: str) -> Iterable[str]:
         if site.tensor == name:
             yield f"tensor {name} is quantized: {describe(site.spec)}"
             yield f"  {_readers(site)}"
-            yield f"  asked for by rule {site.rule} of target {plan.target}"
+            yield f"  requested by rule {site.rule} of target {plan.target}"
 
 
 def describe(spec: QuantSpec) -> str:
@@ -131,13 +131,13 @@ def describe(spec: QuantSpec) -> str:
     match spec:
         case Own(qtype, axis):
             grain = "per tensor" if axis is None else f"per channel of axis {axis}"
-            carried = ", its zero point in biases" if spec.carried else ""
-            whole = ", never clipped: the model answers with it" if spec.whole else ""
+            carried = ", zero point folded into biases" if spec.carried else ""
+            whole = ", not clipped: a model output or logits" if spec.whole else ""
             return f"{qtype} {grain}{carried}{whole}"
         case Share(source):
-            return f"the grid of {source}"
+            return f"scale and zero point of {source}"
         case Scaled(source, factor):
-            return f"the grid of {source}, its scale times {factor:g}"
+            return f"scale of {source} times {factor:g}"
         case Fixed(qtype, scale, zero):
             return f"{qtype} with scale {scale:g} and zero point {zero}"
         case Product(qtype, data, weight):
@@ -147,7 +147,7 @@ def describe(spec: QuantSpec) -> str:
 
 
 def _readers(site: Site) -> str:
-    return f"read by {', '.join(site.consumers)}" if site.consumers else "read so by everything"
+    return f"read by {', '.join(site.consumers)}" if site.consumers else "for all readers"
 
 
 def weighted_layers(plan: Plan) -> tuple[int, int]:

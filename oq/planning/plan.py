@@ -43,7 +43,7 @@ from oq.planning.spec import (
 from oq.planning.target import Broken, Match, Output, Target, find
 
 KEPT = "kept in float by --keep-float {pattern!r}"
-NOT_CHOSEN = "not named by any layer of the selection (--mode selective)"
+NOT_CHOSEN = "not selected by any --layer (--mode selective)"
 
 
 def plan(
@@ -153,7 +153,7 @@ def _along(view: GraphView, match: Match, kept: dict[str, str], naive: bool) -> 
     """Refusals of what a kernel takes along that could run in integers and is to stay in float."""
     slower = () if naive else match.rule.slower
     if match.anchor.name in kept or any(p(view, match) for p in slower):
-        reason = f"it joins its layer {match.anchor.name!r}, which stays in float"
+        reason = f"its layer {match.anchor.name!r} stays in float"
         for node in match.members[1:]:
             yield Refusal(node.name, match.name, kept.get(node.name, reason))
 
@@ -354,9 +354,9 @@ def _skips(
 def skip_reason(target: Target, node: NodeView, said: Mapping[str, str]) -> str:
     """Why ``node`` stays in float: what was ``said`` of it, or what the target says of its op."""
     reasons = target.reasons if target.reasons is not None else {}
-    plain = f"target {target.name} has no row for {node.op}"
+    plain = f"target {target.name} does not support {node.op} in int8"
     if node.op in BODIES:
-        plain = "it holds graphs of its own, and oq quantizes the main graph only"
+        plain = "it contains subgraphs, and oq quantizes only the main graph"
     return said.get(node.name, reasons.get(node.op, plain))
 
 

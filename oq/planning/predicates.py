@@ -30,7 +30,7 @@ def weight_is_not_constant(view: GraphView, match: Match) -> str | None:
     weight = weight_input(match.anchor)
     if weight is None or view.is_constant(weight):
         return None
-    return f"weight {weight!r} is computed at run time, so it has no int8 form in the file"
+    return f"weight {weight!r} is computed at run time, so it cannot be stored as int8"
 
 
 def bias_is_not_constant(view: GraphView, match: Match) -> str | None:
@@ -39,7 +39,7 @@ def bias_is_not_constant(view: GraphView, match: Match) -> str | None:
     if bias is None:
         return None
     if not view.is_constant(bias):
-        return f"bias {bias!r} is computed at run time, so it has no int32 form in the file"
+        return f"bias {bias!r} is computed at run time, so it cannot be stored as int32"
     if weight is None or not view.is_constant(weight):
         return None
     shape, of = view.constants[bias].shape, view.constants[weight].shape
@@ -73,8 +73,8 @@ def both_operands_vary(view: GraphView, match: Match) -> str | None:
     if any(view.is_constant(t) for t in match.anchor.inputs[:2]):
         return None
     return (
-        "product of two activations (attention): its int8 form costs accuracy in the softmax "
-        "and wins little"
+        "product of two activations (attention): int8 costs accuracy in the softmax "
+        "and saves little time"
     )
 
 
@@ -83,7 +83,7 @@ def scales_attention(view: GraphView, match: Match) -> str | None:
     for tensor in data_inputs(match.anchor):
         node = view.producer(tensor)
         if node is not None and node.op == "MatMul" and not any(map(view.is_constant, node.inputs)):
-            return f"it scales {tensor!r}, a product of two activations, which is float"
+            return f"it scales {tensor!r}, a product of two activations that stays in float"
     return None
 
 
@@ -116,7 +116,10 @@ def pad_is_not_zero(view: GraphView, match: Match) -> str | None:
     node = match.anchor
     if node.attributes.get("mode", "constant") != "constant" or pads_zeros(view, node):
         return None
-    return f"{node.name!r} pads with a value other than 0, which its input's grid may not hold"
+    return (
+        f"{node.name!r} pads with a value other than 0, which the range of its input may "
+        "not contain"
+    )
 
 
 def resize_is_not_nearest(_view: GraphView, match: Match) -> str | None:
@@ -149,7 +152,7 @@ def is_shorter_branch(view: GraphView, match: Match) -> str | None:
         return None  # it cannot take the Add itself
     return (
         f"{match.anchor.name!r} is the shorter branch into {add.name!r}; the longer one, "
-        f"{rival.name!r}, takes the Add into its kernel"
+        f"{rival.name!r}, fuses the Add"
     )
 
 

@@ -22,8 +22,8 @@ def window_of_few_channels(view: GraphView, match: Match) -> str | None:
     weight = view.constants[weight_input(match.anchor) or ""]
     window = " x ".join(map(str, weight.shape[2:]))
     return (
-        f"in int8 it is slower: its {window} window reads {weight.shape[1]} of "
-        f"{channels_of(view, match.anchor)} channels, and its data is float still"
+        f"slower in int8: its {window} kernel reads {weight.shape[1]} of "
+        f"{channels_of(view, match.anchor)} channels, and its input is float"
     )
 
 
@@ -33,7 +33,7 @@ def average_of_a_part(view: GraphView, match: Match) -> str | None:
     image = (view.shape(match.anchor.inputs[0]) or ())[2:]
     if window is None or list(image) == list(window):
         return None
-    return f"in int8 it is slower: it averages windows of {' x '.join(map(str, window))}"
+    return f"slower in int8: it averages windows of {' x '.join(map(str, window))}"
 
 
 def both_come_in_float(view: GraphView, match: Match) -> str | None:
@@ -41,7 +41,7 @@ def both_come_in_float(view: GraphView, match: Match) -> str | None:
     varying = [t for t in data_inputs(match.anchor) if not view.is_constant(t)]
     if not varying or any(_is_written_as_codes(view, t) for t in varying):
         return None
-    return "in int8 it is slower: what it reads is float still, and would be rounded for it alone"
+    return "slower in int8: its inputs are float and would need an extra quantize step"
 
 
 def _is_written_as_codes(view: GraphView, tensor: str) -> bool:

@@ -94,7 +94,7 @@ def product_is_thin(view: GraphView, match: Match) -> str | None:
 
 
 _VECTOR = (
-    "{name!r} is a product with a vector (output {shape}): it waits for memory, so float is as fast"
+    "{name!r} is a matrix-vector product (output {shape}): it is memory-bound, so float is as fast"
 )
 
 
@@ -106,7 +106,7 @@ def does_not_split_into_blocks(view: GraphView, match: Match) -> str | None:
     """TensorRT's 4-bit weights come in whole blocks, and two of a row in a byte."""
     sizes = _sizes(view, weight_input(match.anchor))
     if sizes is None or len(sizes) < 2:
-        return "its weight is a vector, which has no blocks"
+        return "its weight is a vector and has no blocks"
     depth = sizes[-1] if match.anchor.attributes.get("transB") else sizes[-2]
     if depth % BLOCK or sizes[-1] % 2:
         return f"its {_spell(sizes)} weight does not divide into blocks of {BLOCK} inputs"
@@ -128,7 +128,8 @@ def is_not_fp8_attention(view: GraphView, match: Match) -> str | None:
     first = _attention(view, node)
     if first is None:
         return (
-            f"{node.name!r} is no part of MatMul-Softmax-MatMul as TensorRT's FP8 attention has it"
+            f"{node.name!r} is not part of a MatMul-Softmax-MatMul pattern, which "
+            "TensorRT's FP8 attention needs"
         )
     head = next(iter(_shape(view, first.inputs[0])[-1:]), None)
     if isinstance(head, int) and 8 < head <= 256:
@@ -147,13 +148,13 @@ def is_not_behind_a_convolution(view: GraphView, match: Match) -> str | None:
     stored = weight is not None and view.is_constant(weight)
     if producer is not None and producer.op in {"Conv", "ConvTranspose"} and stored:
         return None
-    return "an int8 input pays right behind a convolution only, whose kernel can write it"
+    return "an int8 input is only faster directly after a convolution, whose kernel can write it"
 
 
 def ends_the_graph(view: GraphView, match: Match) -> str | None:
     """What makes a graph output is quantized only where it has weights."""
     if any(t in view.outputs for t in _moved(view, match.output)):
-        return f"it makes a graph output ({match.output!r}), which stays as exact as it is"
+        return f"it computes a graph output ({match.output!r}), which stays in float"
     return None
 
 
@@ -165,7 +166,7 @@ def feeds_no_quantized_layer(view: GraphView, match: Match) -> str | None:
             weight = weight_input(reader)
             if weight is not None and view.is_constant(weight):
                 return None
-    return f"no quantized layer reads {match.output!r}, so an int8 pooling would end in a reformat"
+    return f"no quantized layer reads {match.output!r}, so int8 pooling would need a reformat"
 
 
 def _moved(view: GraphView, tensor: str) -> list[str]:

@@ -28,7 +28,7 @@ def absorb(subject: Subject) -> Change:
         if c.floor and not c.padded and None not in (c.first.bias, c.second.bias)
     ]
     if not chains:
-        return Change({}, "no Relu between layers with a bias, the second without padding")
+        return Change({}, "no Relu between a layer and one without padding, both with a bias")
     axes = {c.tensor: c.first.axis for c in chains}
     ends = channel_extremes(subject.model, axes, all_samples(subject))
     changed: dict[str, Array] = {}
@@ -46,5 +46,5 @@ def absorb(subject: Subject) -> Change:
             if bias is not None:
                 values = subject.constant(bias, changed)
                 changed[bias] = (values + by.reshape(values.shape)).astype(values.dtype)
-    note = f"{count} channels of {len(chains)} tensors moved"
+    note = f"{count} channels of {len(chains)} tensors shifted"
     return Change(changed, note, moved=frozenset(moved))

@@ -40,7 +40,7 @@ def equalize(subject: Subject) -> Change:
     found = find_chains(subject.view, subject.plan)
     chains = tuple(c for c in found if c.tensor not in subject.sized)  # by an earlier step
     if not chains:
-        return Change({}, "no two layers with constants of their own follow each other alone")
+        return Change({}, "no two consecutive layers with unshared constants")
     axes = {c.tensor: c.first.axis for c in chains}
     ends = channel_extremes(subject.model, axes, all_samples(subject))
     changed: dict[str, Array] = {}

@@ -63,7 +63,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
         coarse, mean = coarse_grid(subject, layer), means[layer.node]
         reason = why_not(layer, weight)
         if not grid.qtype.uniform or grid.block is not None:
-            reason = "its weight has float codes, or scales of blocks"
+            reason = "its weight is float8 or has blockwise scales"
         if reason is not None and layer.weight not in changed:
             nearest.append(f"{layer.node!r}: {reason}")
             weight = fake_quantize(weight, grid)
@@ -85,7 +85,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
             changed[layer.bias], grids[settled.site] = settled.values, settled.grid
     note = f"{len(changed)} constants"
     if nearest:
-        note += f"; {len(nearest)} layers to the nearest ({nearest[0]})"
+        note += f"; {len(nearest)} layers rounded to nearest ({nearest[0]})"
     return Change(changed, note, grids)
 
 

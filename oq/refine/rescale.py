@@ -123,7 +123,7 @@ def rescale(subject: Subject) -> Change:
     """New weights, scales and biases of every pair, and the ranges between them."""
     pairs = tuple(find_pairs(subject))
     if not pairs:
-        return Change({}, "no layer with one scale is followed by a depthwise 1x1 convolution")
+        return Change({}, "no per-tensor layer is followed by a depthwise 1x1 convolution")
     grids = {s.tensor: subject.solution.grids[key(s)] for s in subject.plan.sites}
     walk = Walk(subject.model, subject.samples)
     now: dict[str, Array] = {}

@@ -108,12 +108,12 @@ def improve(
 def _why_not(step: Step, recalibration: Recalibration, calibrated: Fitted) -> str | None:
     """None, or why ``step`` is not for this run."""
     if step.early and recalibration.known:
-        return "the ranges are given"
+        return "the ranges were given"
     if step.calibrator and recalibration.calibrated:
-        return "the calibrator is given"
+        return "a calibrator was given"
     count = calibrated.count
     if count is not None and count < step.fewest:
-        return f"{count} samples say too little of rare values, {step.fewest} do"
+        return f"{count} samples are too few to estimate rare values; {step.fewest} are needed"
     return None
 
 

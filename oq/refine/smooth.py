@@ -50,7 +50,7 @@ def smooth(subject: Subject) -> Change:
     refused = [why for why in found if isinstance(why, str)]
     others = f"{len(refused)} cannot be scaled ({refused[0]})" if refused else ""
     if not fans:
-        return Change({}, others or "no normalization or linear layer feeds linear layers alone")
+        return Change({}, others or "no normalization or linear layer feeds only linear layers")
     ends = channel_extremes(subject.model, {f.tensor: -1 for f in fans}, all_samples(subject))
     changed: dict[str, Array] = {}
     for fan in fans:
@@ -98,7 +98,7 @@ def found_at(view: GraphView, node: NodeView, layers: Mapping[str, Layer]) -> Fa
     if not linear:
         return None
     if others:
-        return f"{tensor!r} is also read by {others[0]}, which is no quantized linear layer"
+        return f"{tensor!r} is also read by {others[0]}, which is not a quantized linear layer"
     for name in (*(m for m, _ in makers), *(layer.weight for layer in linear)):
         if view.edges(name) != 1 or view.constants[name].dtype != np.float32:
             return f"{tensor!r}: constant {name!r} has another reader or is not float32"

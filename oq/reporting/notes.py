@@ -35,7 +35,7 @@ def random_data_warning(source: Fitted | None) -> tuple[str, ...]:
     return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
 
 
-EXPECTED = (KEPT.partition("{")[0], NOT_CHOSEN, "in int8 it is slower", "too thin for")
+EXPECTED = (KEPT.partition("{")[0], NOT_CHOSEN, "slower in int8", "too thin for")
 """Words of the reasons for which a layer in float is no surprise (oq.planning.speed,
 oq.planning.tensorrt)."""
 
@@ -53,11 +53,11 @@ def run_warnings(plan: Plan, found: Verification | None) -> tuple[str, ...]:
         names = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
         said.append(f"{len(left)} layers in float that are usually quantized: {names}")
     if found is None:
-        said.append("not verified: try oq verify with samples that were not calibrated on")
+        said.append("not verified: run oq verify on samples that were not used for calibration")
     elif any(c.top1 is None for c in found.literal.classes):
         said.append(
-            "accuracy was not measured, since the data have no labels; only how far the outputs "
-            "moved was"
+            "the data has no labels, so accuracy is unknown; the figures below compare outputs "
+            "with the float model"
         )
     return tuple(said)
 

@@ -256,7 +256,7 @@ def test_the_command_says_what_was_kept_and_what_it_costs(run: Cli) -> None:
     code, out, err = run("--max-drop", "2", "--eval-data", "eval.npz")
     assert (code, err) == (0, "")
     words = " ".join(out.split())
-    assert "budget met: " in words and "of 2 points lost; everything in int8 loses" in words
+    assert "budget met: " in words and ", limit 2; with everything in int8" in words
     assert "points: top-1 accuracy on 160 samples of eval.npz" in words
     assert "kept float" in out and GUILTY[0] in out and "everything in int8 has 100.0 %" in words
     assert f"journal {JOURNAL}" in words

@@ -28,7 +28,7 @@ def words(values: Array, samples: int = 100, info: TensorInfo = IMAGE) -> str:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (PIXELS, "looks like raw pixels: was the division by 255 (or 127.5) forgotten?"),
+        (PIXELS, "looks like raw pixels: is the division by 255 (or 127.5) missing?"),
         (PIXELS / 65025, "looks like pixels divided by 255 twice"),
         (np.full((4, 3, 8, 8), 0.5), "holds values 0.5..0.5: every calibration value is the same"),
         (np.zeros((4, 3, 8, 8)), "every calibration value is the same"),
@@ -103,7 +103,7 @@ def skipped(*skips: Skip) -> str:
     return " | ".join(run_warnings(Plan("ort", (), (), skips), None))
 
 
-UNCHECKED = "not verified: try oq verify with samples that were not calibrated on"
+UNCHECKED = "not verified: run oq verify on samples that were not used for calibration"
 
 
 def test_layers_that_usually_are_quantized_are_named() -> None:
@@ -118,10 +118,10 @@ def test_layers_that_usually_are_quantized_are_named() -> None:
     "skip",
     [
         Skip("c", "Conv", KEPT.format(pattern="c")),
-        Skip("c", "Conv", "in int8 it is slower: its 3 x 3 window reads 3 of 3 channels"),
+        Skip("c", "Conv", "slower in int8: its 3 x 3 window reads 3 of 3 channels"),
         Skip("c", "Conv", "3 input channels per group are too thin for int8 kernels"),
         Skip("m", "MatMul", "product of two activations"),
-        Skip("s", "Softmax", "target ort has no row for Softmax"),
+        Skip("s", "Softmax", "target ort does not support Softmax in int8"),
     ],
     ids=lambda s: s.reason[:20],
 )

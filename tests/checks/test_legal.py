@@ -159,7 +159,7 @@ VIOLATIONS: list[tuple[str, str, Layer, str, str]] = [
         "w_scale",
     ),
     ("axis", "trt", replace(TRT, weight_scale=WEIGHT_SCALE[:3]), "n_wd", "3 scales along axis 0"),
-    ("ends", "trt", replace(TRT, dangling=True), "n_lq", "nothing reads its codes"),
+    ("ends", "trt", replace(TRT, dangling=True), "n_lq", "its output is not read"),
     ("zero-point-present", "trt", replace(TRT, zero=MISSING), "n_xq", "no zero point"),
     (
         "pair",

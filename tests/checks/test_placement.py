@@ -41,7 +41,7 @@ def test_a_residual_add_has_its_pair_on_the_skip() -> None:
         ("n_s", "both operands are quantized, so 'n_c' cannot take it in")
     ]
     assert found("residual", residual(layer=True, skip=False)) == [
-        ("n_s", "the pair stands on the side of 'n_c', and the skip is float")
+        ("n_s", "the pair is on the branch of 'n_c', and the skip connection is float")
     ]
 
 
@@ -75,7 +75,7 @@ def test_a_zero_pad_stands_next_to_its_convolution(mode: str, value: float) -> N
     padded = net.node("Pad", [net.input("x"), amounts, net.constant("v", value)], "p", mode=mode)
     said = found("pad", net.model(conv(net, pair(net, padded, "p", "int8"), "c")))
     wrong = mode == "constant" and value == 0
-    assert said == ([("n_c", "a Q/DQ pair stands between Pad 'n_p' and it")] if wrong else [])
+    assert said == ([("n_c", "there is a Q/DQ pair between Pad 'n_p' and it")] if wrong else [])
 
 
 def test_a_layer_is_quantized_whole() -> None:
@@ -122,7 +122,7 @@ def test_integer_weights_under_float_data() -> None:
     net.node("MatMul", [pair(net, x, "x"), stored(net, "v", 8, 8)], "b")
     net.node("MatMul", [x, net.weight("f", 8, 8)], "c")
     model = net.model("a", "b", "c")
-    assert found("weight-only", model) == [("n_a", "its weight is integer and its data are float")]
+    assert found("weight-only", model) == [("n_a", "its weight is integer and its data is float")]
     alone = Net()
     data = alone.input("x", ("n", 8))
     alone.node("MatMul", [data, stored(alone, "w", 8, 16)], "a")
@@ -156,7 +156,7 @@ def test_int8_across_a_move_does_not_load(grid: str, opset: int) -> None:
     pool = net.node("MaxPool", [pair(net, net.input("x"), "x", grid)], "m", kernel_shape=[2, 2])
     model = net.model(pair(net, conv(net, pool, "c"), "c", grid), opset=opset)
     wrong = grid == "int8" and opset == 21
-    expected = [("n_m", "it stands between an int8 DequantizeLinear and a layer")]
+    expected = [("n_m", "it is between an int8 DequantizeLinear and a layer")]
     assert found("loads", model) == (expected if wrong else [])
     if wrong:
         with pytest.raises(ModelError, match="does not match y_zero_point type"):

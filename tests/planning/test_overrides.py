@@ -189,9 +189,7 @@ def test_float_is_a_dtype() -> None:
 def test_selective_quantizes_what_is_listed_and_nothing_else() -> None:
     plan = make_plan(network(), "ort", layers=[Layer("n_d", per_channel=True)], mode="selective")
     assert [g.nodes for g in plan.groups] == [("n_d",)]
-    assert {s.reason for s in plan.skips} == {
-        "not named by any layer of the selection (--mode selective)"
-    }
+    assert {s.reason for s in plan.skips} == {"not selected by any --layer (--mode selective)"}
 
 
 def test_a_layer_from_the_command_line() -> None:

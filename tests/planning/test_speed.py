@@ -8,7 +8,7 @@ from oq.planning.plan import plan
 from tests.golden import floats
 from tests.graphs import Net
 
-SLOWER = "in int8 it is slower"
+SLOWER = "slower in int8"
 
 
 def first_layer(
