@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from oq.numerics.calibrator import Readers, covering
-from oq.numerics.histogram import Tally, tally
+from oq.numerics.calibrator import ErrorGains, covering
+from oq.numerics.histogram import Histogram, to_histogram
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import Array, QType, Range
 
@@ -36,7 +36,9 @@ class Entropy:
         if self.levels >= self.bins:
             raise ValueError(f"levels ({self.levels}) must be fewer than bins ({self.bins})")
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+    def range(
+        self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
+    ) -> Range:
         """``[max(lo, -T), min(hi, T)]`` for the best threshold T."""
         reach = max(-statistics.lo, statistics.hi) if statistics.count else 0.0
         if reach <= 0:
@@ -45,14 +47,14 @@ class Entropy:
             return covering(statistics.lo, statistics.hi)
         one_sided = statistics.lo >= 0 or statistics.hi <= 0
         own = qtype.levels if one_sided and not qtype.symmetric else (qtype.levels + 1) // 2
-        counts = in_equal_bins(tally(statistics), self.bins, reach)
+        counts = in_equal_bins(to_histogram(statistics), self.bins, reach)
         counts[0] = counts[1]
         levels = self.levels if self.levels else own
         best = best_threshold(counts, levels, self.stride) * reach / self.bins
         return covering(max(statistics.lo, -best), min(statistics.hi, best))
 
 
-def in_equal_bins(values: Tally, bins: int, reach: float) -> Array:
+def in_equal_bins(values: Histogram, bins: int, reach: float) -> Array:
     """Counts of |x| (bin,) in ``bins`` equal bins over [0, reach], buckets split by length.
 
     Each sign is counted alone: folded together, buckets of x and -x would overlap.

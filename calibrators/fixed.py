@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
 
-from oq.numerics.calibrator import Readers, covering
+from oq.numerics.calibrator import ErrorGains, covering
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import QType, Range
 
@@ -24,7 +24,9 @@ class FixedRange:
         if not -inf < self.lo <= 0 <= self.hi < inf or self.lo == self.hi:
             raise ValueError(f"range {self.lo}..{self.hi} must be finite, hold 0 and more than 0")
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+    def range(
+        self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
+    ) -> Range:
         """``[lo, hi]``."""
         return covering(self.lo, self.hi)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from oq.numerics.calibrator import Readers, covering
+from oq.numerics.calibrator import ErrorGains, covering
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import QType, Range
 
@@ -21,7 +21,9 @@ class MinMax:
 
     needs: ClassVar[frozenset[Need]] = frozenset()
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+    def range(
+        self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
+    ) -> Range:
         """``lo = min(min x, 0)``, ``hi = max(max x, 0)``."""
         return covering(statistics.lo, statistics.hi)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from oq.numerics.calibrator import Readers, covering
+from oq.numerics.calibrator import ErrorGains, covering
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import QType, Range
 
@@ -23,7 +23,9 @@ class MovingAverage:
         if not 0 < self.averaging_constant <= 1:
             raise ValueError(f"averaging_constant is {self.averaging_constant}, not in (0, 1]")
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+    def range(
+        self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
+    ) -> Range:
         """The averages of both extremes after the last batch."""
         if statistics.batches is None:
             return covering(statistics.lo, statistics.hi)

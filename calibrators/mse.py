@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from oq.numerics.calibrator import Readers, covering
+from oq.numerics.calibrator import ErrorGains, covering
 from oq.numerics.grid import fit
-from oq.numerics.histogram import coarsen, quantization_error, tally
+from oq.numerics.histogram import merge_small_buckets, quantization_error, to_histogram
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import QType, Range
 
@@ -33,14 +33,16 @@ class Mse:
         if self.steps < 2 or not 0 < self.smallest < 1:
             raise ValueError("steps must be 2 or more and smallest in (0, 1)")
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+    def range(
+        self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
+    ) -> Range:
         """The candidate with the least error; the widest of equals."""
         full = covering(statistics.lo, statistics.hi)
         low, high = float(full.lo), float(full.hi)
         if low == high or not qtype.uniform:  # a relative error gains nothing from clipping
             return full
         reach = max(-low, high)
-        values = coarsen(tally(statistics), reach * FINEST)
+        values = merge_small_buckets(to_histogram(statistics), reach * FINEST)
 
         known: dict[tuple[float, int], float] = {}  # powers of two are few
 

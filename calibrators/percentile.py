@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from oq.numerics.calibrator import Readers, covering
-from oq.numerics.histogram import Tally, magnitudes, tally
+from oq.numerics.calibrator import ErrorGains, covering
+from oq.numerics.histogram import Histogram, magnitudes, to_histogram
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import QType, Range
 
@@ -33,11 +33,13 @@ class Percentile:
             if value is not None and not 50 < value <= 100:
                 raise ValueError(f"{name} is {value}, not in percent in (50, 100]")
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+    def range(
+        self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
+    ) -> Range:
         """The quantiles, interpolated inside a histogram bucket."""
         if statistics.count == 0:
             return covering(0.0, 0.0)
-        values = tally(statistics)
+        values = to_histogram(statistics)
         if qtype.symmetric and self.lower is None and self.upper is None:
             reach = quantile(magnitudes(values), self.percentile)
             return covering(max(-reach, statistics.lo), min(reach, statistics.hi))
@@ -47,7 +49,7 @@ class Percentile:
         return covering(quantile(values, 100 - lower), quantile(values, upper))
 
 
-def quantile(values: Tally, percent: float) -> float:
+def quantile(values: Histogram, percent: float) -> float:
     """The real value below which ``percent`` percent of ``values`` lie."""
     wanted = values.counts.sum() * percent / 100
     below = np.cumsum(values.counts)

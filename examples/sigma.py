@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from oq.numerics.calibrator import Readers, covering
-from oq.numerics.histogram import tally
+from oq.numerics.calibrator import ErrorGains, covering
+from oq.numerics.histogram import to_histogram
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import QType, Range
 
@@ -30,11 +30,13 @@ class Sigma:
         if self.k <= 0:
             raise ValueError(f"k is {self.k}, not above 0")
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+    def range(
+        self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
+    ) -> Range:
         """``[max(lo, mean - k std), min(hi, mean + k std)]`` over the histogram's buckets."""
         if statistics.count == 0:
             return covering(0.0, 0.0)
-        values = tally(statistics)
+        values = to_histogram(statistics)
         middle = (values.low + values.high) / 2
         mean = float(np.average(middle, weights=values.counts))
         deviation = float(np.sqrt(np.average((middle - mean) ** 2, weights=values.counts)))

@@ -17,7 +17,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def spread(work: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+def parallel_map(work: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
     """``work`` of every item, in their order, by threads that stay for the next call.
 
     For work that lets go of the interpreter (onnxruntime, NumPy on large arrays); it must not

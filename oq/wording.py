@@ -36,10 +36,10 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def general(reason: str, node: str = "") -> str:
+def generalize(reason: str, node: str = "") -> str:
     """``reason`` with "it" for ``node`` in front and dots for other names: what equal cases share.
 
-    >>> general("'c2' has 4 groups, beside 'c1'", "c2")
+    >>> generalize("'c2' has 4 groups, beside 'c1'", "c2")
     'it has 4 groups, beside ...'
     """
     if node and reason.startswith(f"{node!r} "):

@@ -33,9 +33,9 @@ from oq.dpu.legalize import legalize
 from oq.dpu.refusals import (
     EXCEEDS,
     clip_is_not_in_hardware,
-    gate_is_other,
     input_is_constant,
     mean_is_not_in_hardware,
+    not_standard_hard_sigmoid,
     slope_is_no_256th,
     slope_is_not_in_hardware,
 )
@@ -90,7 +90,7 @@ def rules(sizes: tuple[Predicate, ...], slope: Predicate) -> tuple[OpRule, ...]:
         OpRule(("Add", ACTIVATION), output=own, constants=True, unless=(*plain, *fused)),
         OpRule((("Add", "Sub"),), output=own, constants=True, unless=plain),
         OpRule(("Mul",), output=Output.SCALED, constants=True, unless=(*plain, scales_attention)),
-        OpRule(("HardSigmoid",), output=own, unless=(*plain, gate_is_other)),
+        OpRule(("HardSigmoid",), output=own, unless=(*plain, not_standard_hard_sigmoid)),
         OpRule(("HardSwish",), output=own, unless=plain),
         OpRule((ACTIVATION,), output=own, unless=(*plain, *fused)),
         OpRule(("Concat",), output=Output.UNITED, constants=True, unless=plain),

@@ -23,7 +23,7 @@ one-op models for what their optimized graph holds:
 from dataclasses import replace
 
 from oq.checks.obstacles import (
-    clamp_is_not_the_grid,
+    clip_differs_from_range,
     float_output_without_int32_bias,
     int8_is_shared,
     int8_operand_is_stored,
@@ -42,7 +42,7 @@ from oq.planning.predicates import (
     weight_is_not_constant,
 )
 from oq.planning.spec import Fixed
-from oq.planning.speed import average_of_a_part, both_come_in_float, window_of_few_channels
+from oq.planning.speed import averages_windows, inputs_are_float, window_of_few_channels
 from oq.planning.target import OpRule, Output, Runtime, Target, as_is
 
 RELU = ("Relu", "Clip")
@@ -65,10 +65,10 @@ COPY = (
 )
 WEIGHTED = (data_is_not_float, weight_is_not_constant, bias_is_not_constant)
 FIRST = (window_of_few_channels,)
-BETWEEN = (both_come_in_float,)
+BETWEEN = (inputs_are_float,)
 MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
 FUSION = (
-    clamp_is_not_the_grid,
+    clip_differs_from_range,
     signs_differ,
     float_output_without_int32_bias,
     row_bias_makes_a_gemm,
@@ -165,7 +165,7 @@ TARGET = Target(
             (("AveragePool", "GlobalAveragePool"),),
             output=Output.OWN,
             unless=(data_is_not_float,),
-            slower=(average_of_a_part,),
+            slower=(averages_windows,),
         ),
         OpRule(("LeakyRelu",), output=Output.OWN, unless=(data_is_not_float,)),
         OpRule(("Sigmoid",), output=Fixed(UINT8, 1 / 256, 0), unless=(data_is_not_float,)),

@@ -21,7 +21,7 @@ from oq.emission.solve import Solution
 from oq.model.cost import macs
 from oq.model.session import Settings
 from oq.model.view import GraphView
-from oq.planning.overrides import Wishes
+from oq.planning.overrides import Overrides
 from oq.planning.setup import Planned, choose_target, make_methods, needs_of, plan_model
 from oq.ranking.rank import Candidate, find_candidates
 from oq.ranking.variants import TASK_VARIANTS, Variant, open_bench
@@ -80,14 +80,16 @@ def make_ranker(
     max_memory: int | None = None,
     provider: str = "cpu",
     seed: int = 0,
-    wishes: Wishes,
+    overrides: Overrides,
 ) -> Ranker:
     """The ranker of a run; options as for :func:`oq.quantize`, statistics from ``shared``."""
     profile, rest = choose_target(target, settings if settings is not None else {})
-    methods = make_methods(profile.calibrator if calibrator is None else calibrator, rest, wishes)
+    methods = make_methods(
+        profile.calibrator if calibrator is None else calibrator, rest, overrides
+    )
     source = open_samples(loaded, data, preprocess, samples, seed)
     used, held = divide(source, seed, True)
-    planned = plan_model(loaded, profile, wishes)
+    planned = plan_model(loaded, profile, overrides)
     known = {} if ranges is None else known_ranges(planned, ranges)
     needs = {t: n for t, n in needs_of(planned, methods).items() if t not in known}
     job = Job(planned.model, planned.view, needs, batch_size, Settings(provider=provider))

@@ -25,7 +25,7 @@ from oq.budget.journal import Journal, open_journal
 from oq.budget.proxy import make_ranker
 from oq.budget.score import Score, make_score
 from oq.budget.strategy import propose
-from oq.budget.trial import Trial, best_of
+from oq.budget.trial import Trial, best_trial
 from oq.calibration.cache import make_key
 from oq.calibration.measure import Shared
 from oq.checks.judgement import judge
@@ -38,7 +38,7 @@ from oq.exporting.load import Model, load
 from oq.model.proto_fields import inputs_of
 from oq.page.write import want_page
 from oq.pipeline import Result, finish, quantize
-from oq.planning.overrides import Wishes, make_wishes
+from oq.planning.overrides import Overrides, make_wishes
 from oq.planning.setup import choose_target
 from oq.planning.target import Target
 from oq.progress import Watch
@@ -165,7 +165,7 @@ class _Run:
     def finish(self, page: Mapping[str, Any], start: float) -> Result:
         """The result of the best file, which is at ``path`` then, with the search in its report;
         made again where the file is of an earlier run, or has a ``page``."""
-        best = best_of(self.seen, self.max_drop)
+        best = best_trial(self.seen, self.max_drop)
         ours = self.written is not None and self.written[0] == best and page["report"] is None
         result = self.written[1] if self.written and ours else self.make(best.keep, **page)
         report = replace(
@@ -179,7 +179,9 @@ class _Run:
     def explore(self, loaded: onnx.ModelProto) -> None:
         """Rank the layers, then try what is proposed, while there is time."""
         options = {k: v for k, v in self.options.items() if k not in UNRANKED}
-        ranker = make_ranker(loaded, shared=self.options["cache"], wishes=self.wishes, **options)
+        ranker = make_ranker(
+            loaded, shared=self.options["cache"], overrides=self.overrides, **options
+        )
         for one in ranker.rank(dict(self.journal.layers)):
             self.journal.add(one)
             self.tell("rank", len(self.journal.layers))
@@ -211,7 +213,7 @@ class _Run:
                 return None
             result = self.make(keep)
             trial = self.evaluate(keep, result, begun)
-            if best_of([*self.seen, trial], self.max_drop) is trial:
+            if best_trial([*self.seen, trial], self.max_drop) is trial:
                 self.written = trial, finish(result, self.path)
             self.journal.add(trial)
             self.fresh += 1
@@ -240,7 +242,7 @@ class _Run:
 
     def outcome(self, verified: Verification | None) -> Searched:
         """The story so far; ``verified`` is of the file at ``path``."""
-        plain, best = self.seen[0], best_of(self.seen, self.max_drop)
+        plain, best = self.seen[0], best_trial(self.seen, self.max_drop)
         return Searched(
             max_drop=self.max_drop,
             met=best.meets(self.max_drop),
@@ -257,7 +259,7 @@ class _Run:
         )
 
     @property
-    def wishes(self) -> Wishes:
+    def overrides(self) -> Overrides:
         """The user's own."""
         asked = ("keep_float", "calibrator_for", "layers", "mode", "calibrator")
         return make_wishes(**{k: self.options[k] for k in asked if k in self.options})

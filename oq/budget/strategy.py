@@ -14,7 +14,7 @@ from itertools import accumulate
 
 from oq.budget.trial import Trial
 
-GIVEN_BACK = 16
+RETRIED_LAYERS = 16
 """Layers that are tried in int8 again at the end; each takes a full evaluation."""
 
 Keep = frozenset[str]
@@ -44,7 +44,7 @@ def propose(layers: Sequence[Ranked], max_drop: float) -> Generator[Keep, Trial,
                 best = tuple((yield from _bisect(order, low, size, max_drop)))
                 break
             low, size = size, 2 * size
-    for layer in sorted(best, key=lambda one: -one.macs)[:GIVEN_BACK]:
+    for layer in sorted(best, key=lambda one: -one.macs)[:RETRIED_LAYERS]:
         rest = tuple(one for one in best if one is not layer)
         if rest and (yield _names(rest)).meets(max_drop):
             best = rest

@@ -30,7 +30,7 @@ class Trial:
         return self.drop <= max_drop + SLACK
 
 
-def best_of(trials: Iterable[Trial], max_drop: float) -> Trial:
+def best_trial(trials: Iterable[Trial], max_drop: float) -> Trial:
     """Of those that meet the budget the one with most int8; where none does, the least drop.  The
     first of equals."""
 

@@ -1,6 +1,6 @@
 """What a target will make of a Q/DQ file, node by node, from the file alone.
 
-The target's own rows are matched to the graph (:func:`oq.planning.plan.claim`), with what
+The target's own rows are matched to the graph (:func:`oq.planning.plan.match_rules`), with what
 DequantizeLinear makes of stored codes read as constants, so a pair between two links ends a chain
 as it does in the runtime.  A match runs in integers when
 
@@ -33,14 +33,14 @@ from oq.model.qdq import (
     stored,
 )
 from oq.model.view import GraphView, NodeView
-from oq.planning.plan import claim, holds_floats, skip_reason
+from oq.planning.plan import holds_floats, match_rules, skip_reason
 from oq.planning.target import Match, Output, Place, Target
 
 Runs = Literal["int8", "float"]
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class NodeForecast:
     """What becomes of one node.
 
     ``kernel``: the ops it runs with as one kernel (``Conv+Relu``), "" for a node that only moves
@@ -69,7 +69,7 @@ class Forecast:
     """
 
     target: str
-    nodes: tuple[Fate, ...]
+    nodes: tuple[NodeForecast, ...]
     kernels: int
     float_kernels: int
     macs: int
@@ -88,46 +88,46 @@ def forecast(view: GraphView, target: Target) -> Forecast:
     view = merge_quantizers(view)
     plain = read_as_float(view)
     rows = (*target.rules, *target.runtime.rules)
-    matches, refusals = claim(plain, replace(target, rules=rows), {}, True)
+    matches, refusals = match_rules(plain, replace(target, rules=rows), {}, True)
     matches = [m for m in matches if m.anchor.op not in PAIR]
     reading = _Reading(view, target, _moves(target))
     reasons = {m.anchor.name: _why_float(reading, m) for m in matches}
     owner = {n.name: m for m in matches for n in m.members}
     said = {r.node: r.reason for r in refusals}
-    fates = tuple(_fates(plain, target, owner, reasons, said))
+    entries = tuple(_node_forecasts(plain, target, owner, reasons, said))
     computing = [m for m in matches if not _moves_values(m)]
     done = sum(reasons[m.anchor.name] is None for m in computing)
-    alone = sum(f.node not in owner for f in fates)
-    runs = {f.node: f.runs for f in fates}
+    alone = sum(f.node not in owner for f in entries)
+    runs = {f.node: f.runs for f in entries}
     return Forecast(
         target=target.name,
-        nodes=fates,
+        nodes=entries,
         kernels=done,
         float_kernels=len(computing) - done + alone,
-        macs=sum(f.macs or 0 for f in fates),
-        integer_macs=sum(f.macs or 0 for f in fates if f.runs == "int8"),
+        macs=sum(f.macs or 0 for f in entries),
+        integer_macs=sum(f.macs or 0 for f in entries if f.runs == "int8"),
         requantizations=sum(1 for _ in _requantized(reading)),
         boundaries=sum(1 for _ in _boundaries(view, runs)),
     )
 
 
-def _fates(
+def _node_forecasts(
     plain: GraphView,
     target: Target,
     owner: Mapping[str, Match],
     reasons: Mapping[str, str | None],
     said: Mapping[str, str],
-) -> Iterator[Fate]:
+) -> Iterator[NodeForecast]:
     for node in plain.nodes:
         if node.op in PAIR or node.op in SHAPE_OPS or not holds_floats(plain, node):
             continue
         match = owner.get(node.name)
         if match is None:
             why = skip_reason(target, node, said)
-            yield Fate(node.name, node.op, "float", "", (), why, macs(plain, node))
+            yield NodeForecast(node.name, node.op, "float", "", (), why, macs(plain, node))
             continue
         reason = reasons[match.anchor.name]
-        yield Fate(
+        yield NodeForecast(
             node=node.name,
             op=node.op,
             runs="int8" if reason is None else "float",

@@ -75,9 +75,11 @@ def _typed(model: onnx.ModelProto, *, runs: bool = True) -> GraphView:
 def _joined(whole: Forecast, body: Forecast, path: str) -> Forecast:
     nodes = (
         replace(
-            fate, node=f"{path}{fate.node}", with_nodes=tuple(f"{path}{n}" for n in fate.with_nodes)
+            entry,
+            node=f"{path}{entry.node}",
+            with_nodes=tuple(f"{path}{n}" for n in entry.with_nodes),
         )
-        for fate in body.nodes
+        for entry in body.nodes
     )
     return Forecast(
         target=whole.target,

@@ -12,7 +12,7 @@ from oq.model.view import GraphView, NodeView
 from oq.planning.target import Place
 
 
-def clamp_is_not_the_grid(place: Place) -> str | None:
+def clip_differs_from_range(place: Place) -> str | None:
     """A ReLU or Clip fuses when its bounds have the lowest and highest code of the grid behind it
     (onnxruntime, ClipQuantFusion and ReluQuantFusion)."""
     view, last = place.view, place.match.links[-1]

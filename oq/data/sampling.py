@@ -10,14 +10,14 @@ import numpy as np
 from oq.data.sources.batches import chunk
 from oq.data.sources.fit import fixed_batch
 from oq.data.sources.fitted import Fitted
-from oq.data.sources.streams import Chosen, Items, Picks, Rows
+from oq.data.sources.streams import Chosen, Items, Rows, RowSelection
 from oq.errors import DataError, OptionError
 from oq.numerics.values import FLOAT_DTYPES, Array, Batch, TensorInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Among:
-    """Ascending numbers, as `Picks` and as a container."""
+class SelectedRows:
+    """Ascending numbers, as `RowSelection` and as a container."""
 
     numbers: tuple[int, ...]
 
@@ -33,11 +33,11 @@ class Among:
 
 
 @dataclass(frozen=True, slots=True)
-class Through:
+class ComposedRows:
     """``inner[outer[i]]``: a choice from a choice."""
 
-    outer: Picks
-    inner: Picks
+    outer: RowSelection
+    inner: RowSelection
 
     def __len__(self) -> int:
         return len(self.outer)
@@ -47,7 +47,7 @@ class Through:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptBlocks:
     """The rows of ``count`` that stay when each ``every``-th ``block`` of rows is held back."""
 
     count: int
@@ -55,7 +55,7 @@ class Kept:
     block: int = 1
 
     def __len__(self) -> int:
-        return self.count - len(Held(self.count, self.every, self.block))
+        return self.count - len(HeldOutBlocks(self.count, self.every, self.block))
 
     def __getitem__(self, index: int, /) -> int:
         held = self.count // self.block // self.every
@@ -63,8 +63,8 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """The rows that `Kept` leaves: blocks ``every - 1``, ``2 * every - 1``, ..."""
+class HeldOutBlocks:
+    """The rows that `KeptBlocks` leaves: blocks ``every - 1``, ``2 * every - 1``, ..."""
 
     count: int
     every: int
@@ -79,7 +79,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Every:
+class EveryNth:
     """The numbers ``every - 1``, ``2 * every - 1``, ..., or all the others where not ``held``."""
 
     every: int
@@ -90,15 +90,15 @@ class Every:
 
 
 @dataclass(frozen=True, slots=True)
-class Everything:
+class AllRows:
     """Every number."""
 
     def __contains__(self, number: object) -> bool:
         return True
 
 
-def _pick(rows: Rows, picks: Picks) -> Rows:
-    return replace(rows, picks=picks if rows.picks is None else Through(picks, rows.picks))
+def _pick(rows: Rows, picks: RowSelection) -> Rows:
+    return replace(rows, picks=picks if rows.picks is None else ComposedRows(picks, rows.picks))
 
 
 def subset(source: Fitted, samples: int, seed: int) -> Fitted:
@@ -119,16 +119,16 @@ def subset(source: Fitted, samples: int, seed: int) -> Fitted:
     draw = random.Random(seed)
     stream = source.stream
     if isinstance(stream, Rows):
-        drawn = Among(tuple(sorted(draw.sample(range(stream.count), samples))))
+        drawn = SelectedRows(tuple(sorted(draw.sample(range(stream.count), samples))))
         return replace(source, stream=_pick(stream, drawn))
     if stream.sizes is None:
-        return replace(source, stream=Chosen(stream, Everything(), samples))
+        return replace(source, stream=Chosen(stream, AllRows(), samples))
     items, total = [], 0
     for item in draw.sample(range(len(stream.sizes)), len(stream.sizes)):
         if total < samples:
             items.append(item)
             total += stream.sizes[item]
-    return replace(source, stream=Chosen(stream, Among(tuple(sorted(items)))))
+    return replace(source, stream=Chosen(stream, SelectedRows(tuple(sorted(items)))))
 
 
 def split(source: Fitted, held_back: int) -> tuple[Fitted, Fitted]:
@@ -155,12 +155,12 @@ def split(source: Fitted, held_back: int) -> tuple[Fitted, Fitted]:
         raise DataError(f"{source.name}: has {units} {kind}; expected 2 or more to hold some back")
     every = held_back if units is None else min(held_back, units)
     if isinstance(stream, Rows):
-        kept = _pick(stream, Kept(stream.count, every, block))
-        held = _pick(stream, Held(stream.count, every, block))
+        kept = _pick(stream, KeptBlocks(stream.count, every, block))
+        held = _pick(stream, HeldOutBlocks(stream.count, every, block))
         return replace(source, stream=kept), replace(source, stream=held)
     return (
-        replace(source, stream=Chosen(stream, Every(every, held=False))),
-        replace(source, stream=Chosen(stream, Every(every, held=True))),
+        replace(source, stream=Chosen(stream, EveryNth(every, held=False))),
+        replace(source, stream=Chosen(stream, EveryNth(every, held=True))),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from oq.dpu.places import FUSED, find_places, is_fused
-from oq.dpu.positions import LAYERS, breaches
+from oq.dpu.positions import LAYERS, violations
 from oq.dpu.scales import position_of
 from oq.model.operands import weight_input
 from oq.model.qdq import before_pair, constant, dequantized_by, pairs, quantizers_of, scales
@@ -55,8 +55,8 @@ def illegal_positions(view: GraphView) -> Iterator[Found]:
     """The inequalities of :mod:`oq.dpu.positions`, at every node whose grids are known."""
     grids = _Grids(view)
     for place in find_places(view, grids.read, grids.written):
-        for name, breach in breaches(place, grids.positions):
-            yield place.node, f"{name}: {breach.message}"
+        for name, violation in violations(place, grids.positions):
+            yield place.node, f"{name}: {violation.message}"
 
 
 def split_kernel(view: GraphView) -> Iterator[Found]:

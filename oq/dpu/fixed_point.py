@@ -50,7 +50,7 @@ hardware uses is not confirmed by any public page."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exact:
+class FixedPoint:
     """A tensor of ``numerator * 2**-position`` (any axes), numerators within ``+-reach``.
 
     ``summed``: a sum of products that no bias has joined.  ``capped``: a ReLU6 waits for the
@@ -70,7 +70,7 @@ class Exact:
         values = np.ldexp(self.numerator.astype(np.float64), -self.position)
         return (np.minimum(values, 6.0) if self.capped else values).astype(np.float32)
 
-    def with_codes(self, numerator: Array) -> "Exact":
+    def with_codes(self, numerator: Array) -> "FixedPoint":
         """Other numerators on the same grid: what ops that only move values make of it."""
         return replace(self, numerator=numerator)
 
@@ -87,14 +87,14 @@ def hold(values: Array, reach: float) -> Array:
     return values.astype(dtype, copy=False)
 
 
-def scaled(x: Exact, shift: int) -> tuple[Array, float]:
+def scaled(x: FixedPoint, shift: int) -> tuple[Array, float]:
     """Numerators and reach of ``x`` at position ``x.position + shift``, ``shift >= 0``."""
     reach = x.reach * 2.0**shift
     values = hold(x.numerator, reach)
     return (values * values.dtype.type(2.0**shift) if shift else values), reach
 
 
-def floored(x: Exact, shift: int) -> tuple[Array, float]:
+def floored(x: FixedPoint, shift: int) -> tuple[Array, float]:
     """As :func:`scaled` for any ``shift``: bits below the new position are cut off (floor)."""
     if shift >= 0:
         return scaled(x, shift)
@@ -102,7 +102,7 @@ def floored(x: Exact, shift: int) -> tuple[Array, float]:
     return values, float(np.ceil(x.reach * 2.0**shift))
 
 
-def rounded(x: Exact, position: int, low: int, high: int, arithmetic: Arithmetic) -> Array:
+def rounded(x: FixedPoint, position: int, low: int, high: int, arithmetic: Arithmetic) -> Array:
     """The codes of ``x`` at ``position``, saturated to ``low..high``, as floats.
 
         code = clip(round(numerator * 2**(position - x.position)), low, high)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from oq.dpu.places import Place, find_places
-from oq.dpu.positions import ALIGNED, breaches, floors
+from oq.dpu.positions import ALIGNED, floors, violations
 from oq.dpu.scales import position_of
 from oq.errors import ModelError
 from oq.model.view import GraphView
@@ -20,7 +20,7 @@ from oq.planning.spec import Plan, Site, SiteKey, key
 from oq.planning.target import Grids, Legalized
 
 ROUNDS = 50
-"""Repairs make grids coarser, so few rounds settle them; more mean that two demands conflict."""
+"""Repairs make grids coarser, so a few rounds suffice; more mean that two constraints conflict."""
 
 SHOWN = 4
 
@@ -34,12 +34,12 @@ def legalize(plan: Plan, view: GraphView, grids: Grids) -> Legalized:
     names = _names(plan, grids)
     places = tuple(find_places(view, _Reader(plan, names), _Writer(plan, view, names)))
     before = {names[key(s)]: _position(grids[key(s)]) for s in plan.sites}
-    after, moved = settle(places, before)
+    after, moved = solve_positions(places, before)
     made = {n: _grid(grids[k], after[n]) for k, n in names.items()}
     return Legalized({k: made[n] for k, n in names.items()}, _notes(before, after, moved))
 
 
-def settle(
+def solve_positions(
     places: Iterable[Place], positions: Mapping[str, int]
 ) -> tuple[dict[str, int], dict[str, str]]:
     """(position of each grid, row that moved it last) where all ``places`` are legal.
@@ -52,9 +52,9 @@ def settle(
     for _ in range(ROUNDS):
         settled = True
         for place in work.places:
-            for row, breach in breaches(place, work.at):
-                settled, last = False, f"{place.node!r}: {breach.message}"
-                for grid, position in breach.moves.items():
+            for row, violation in violations(place, work.at):
+                settled, last = False, f"{place.node!r}: {violation.message}"
+                for grid, position in violation.moves.items():
                     work.move(place, grid, position, row)
         if settled:
             return work.at, work.moved

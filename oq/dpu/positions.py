@@ -2,9 +2,9 @@
 
     real = code * 2**-position: larger is finer
 
-A row names the ops it binds, and a function that returns None or a :class:`Breach`: what is wrong,
-and which grids would have to move where.  The same rows judge files (:mod:`oq.dpu.checks`) and
-make grids legal (:mod:`oq.dpu.legalize`).
+A row names the ops it binds, and a function that returns None or a :class:`Violation`: what is
+wrong, and which grids would have to move where.  The same rows judge files (:mod:`oq.dpu.checks`)
+and make grids legal (:mod:`oq.dpu.legalize`).
 
 Bounds hold on both generations, so they are the intersection of Quark's (``postprocess/refinement/
 refine.py``: ``adjust_quantize_info``) and of Vitis AI's (``vai_q_onnx/refine.py``).  Repairs differ
@@ -40,62 +40,62 @@ where it is coarser.  Where it is finer int8 saturates below 6, in the file as o
 
 
 @dataclass(frozen=True, slots=True)
-class Breach:
+class Violation:
     """An inequality that does not hold: in words, and grid -> position where it would."""
 
     message: str
     moves: Mapping[str, int]
 
 
-Rule = Callable[[Place, Positions], Breach | None]
+Rule = Callable[[Place, Positions], Violation | None]
 
 
-def aligned(place: Place, at: Positions) -> Breach | None:
+def aligned(place: Place, at: Positions) -> Violation | None:
     """Inputs and output have one position, the coarsest of them."""
     around = (*place.inputs, *_there(place.output))
     found = [at[g] for g in around]
     if len(set(found)) <= 1:
         return None
-    return Breach(
+    return Violation(
         f"positions {_list(found)} around a {place.op} must be equal",
         dict.fromkeys(around, min(found)),
     )
 
 
-def shift_read(place: Place, at: Positions) -> Breach | None:
+def shift_read(place: Place, at: Positions) -> Violation | None:
     """``max(ipos) - min(ipos) <= 7``."""
     found = [at[g] for g in place.inputs]
     spread, limit = max(found) - min(found), min(found) + READ
     if spread <= READ:
         return None
-    return Breach(
+    return Violation(
         f"the positions {_list(found)} of its operands differ by {spread}, more than {READ}",
         {g: limit for g in place.inputs if at[g] > limit},
     )
 
 
-def shift_write(place: Place, at: Positions) -> Breach | None:
+def shift_write(place: Place, at: Positions) -> Violation | None:
     """``-7 <= min(ipos) - opos <= 15``."""
     if place.output is None:
         return None
     return _write(place, place.output, at, min(at[g] for g in place.inputs), WRITE)
 
 
-def shift_product(place: Place, at: Positions) -> Breach | None:
+def shift_product(place: Place, at: Positions) -> Violation | None:
     """``0 <= sum(ipos) - opos <= 32`` and ``-15 <= min(ipos) - opos <= 15``."""
     if place.output is None or len(place.inputs) < 2:
         return None
-    breach = _shift(place, place.output, at, PRODUCT)
+    violation = _shift(place, place.output, at, PRODUCT)
     low = min(at[g] for g in place.inputs)
-    return breach or _write(place, place.output, at, low, PRODUCT_WRITE)
+    return violation or _write(place, place.output, at, low, PRODUCT_WRITE)
 
 
-def shift_swish(place: Place, at: Positions) -> Breach | None:
+def shift_swish(place: Place, at: Positions) -> Violation | None:
     """``0 <= sum(ipos) - opos <= 15``."""
     return None if place.output is None else _shift(place, place.output, at, SWISH)
 
 
-def shift_cut(place: Place, at: Positions) -> Breach | None:
+def shift_cut(place: Place, at: Positions) -> Violation | None:
     """``0 <= wpos + ipos - opos <= 16``."""
     weight = place.weight
     if place.output is None or weight is None:
@@ -104,11 +104,11 @@ def shift_cut(place: Place, at: Positions) -> Breach | None:
     cut = wpos + ipos - opos
     words = f"shift_cut = {wpos} + {ipos} - {opos} = {cut} is outside {CUT[0]}..{CUT[1]}"
     if cut > CUT[1]:
-        return Breach(words, {weight: opos - ipos + CUT[1]})
-    return Breach(words, {place.output: wpos + ipos}) if cut < CUT[0] else None
+        return Violation(words, {weight: opos - ipos + CUT[1]})
+    return Violation(words, {place.output: wpos + ipos}) if cut < CUT[0] else None
 
 
-def shift_bias(place: Place, at: Positions) -> Breach | None:
+def shift_bias(place: Place, at: Positions) -> Violation | None:
     """``min(0, shift_cut - 16) <= wpos + ipos - bpos <= 15``; from 0 where a LeakyRelu follows.
 
     A bias too coarse makes the weight coarser: a finer bias would be cut off.
@@ -121,11 +121,11 @@ def shift_bias(place: Place, at: Positions) -> Breach | None:
     low = 0 if place.sloped else min(0, -(ACCUMULATOR - (CODE + cut)))
     words = f"shift_bias = {wpos} + {ipos} - {bpos} = {shift} is outside {low}..{BIAS}"
     if shift > BIAS:
-        return Breach(words, {weight: bpos - ipos + BIAS})
-    return Breach(words, {place.bias: wpos + ipos - low}) if shift < low else None
+        return Violation(words, {weight: bpos - ipos + BIAS})
+    return Violation(words, {place.bias: wpos + ipos - low}) if shift < low else None
 
 
-def gate_positions(place: Place, at: Positions) -> Breach | None:
+def gate_positions(place: Place, at: Positions) -> Violation | None:
     """HardSigmoid: ``0 <= ipos <= 15``, ``opos >= 7``, ``0 <= 14 + ipos - opos <= 31``."""
     if place.output is None:
         return None
@@ -135,13 +135,13 @@ def gate_positions(place: Place, at: Positions) -> Breach | None:
     end = _clamp(opos, (max(low, GATE_OUTPUT), high))
     if (near, end) == (ipos, opos):
         return None
-    return Breach(
+    return Violation(
         f"positions {ipos} -> {opos} where a HardSigmoid takes 0..15 -> 7 or more",
         {place.inputs[0]: near, place.output: end},
     )
 
 
-def swish_positions(place: Place, at: Positions) -> Breach | None:
+def swish_positions(place: Place, at: Positions) -> Violation | None:
     """HardSwish in one node: its gate is at 7, so ``0 <= ipos <= 15``, ``0 <= ipos + 7 - opos <=
     15``."""
     if place.output is None:
@@ -151,43 +151,43 @@ def swish_positions(place: Place, at: Positions) -> Breach | None:
     end = min(opos, near + GATE_OUTPUT)
     if (near, end) == (ipos, opos):
         return None
-    return Breach(
+    return Violation(
         f"positions {ipos} -> {opos} where a HardSwish takes 0..15 -> {near - 8}..{near + 7}",
         {place.inputs[0]: near, place.output: end},
     )
 
 
-def relu6(place: Place, at: Positions) -> Breach | None:
+def relu6(place: Place, at: Positions) -> Violation | None:
     """``opos >= 4`` behind a Clip to [0, 6]."""
     if not place.relu6 or place.output is None or at[place.output] >= RELU6:
         return None
     opos = at[place.output]
-    return Breach(
+    return Violation(
         f"a ReLU6 at position {opos}: the DPU cuts it off at {96 * 2.0**-opos:g}, not at 6",
         {place.output: RELU6},
     )
 
 
-def _shift(place: Place, output: str, at: Positions, bounds: tuple[int, int]) -> Breach | None:
+def _shift(place: Place, output: str, at: Positions, bounds: tuple[int, int]) -> Violation | None:
     """The shift of a product of all inputs to its output lies within ``bounds``."""
     total, opos = sum(at[g] for g in place.inputs), at[output]
     low, high = bounds
     words = f"its shift {total} - {opos} = {total - opos} is outside {low}..{high}"
     if total - opos > high:
         finest = max(place.inputs, key=lambda g: at[g])
-        return Breach(words, {finest: at[finest] - (total - opos - high)})
-    return Breach(words, {output: total - low}) if total - opos < low else None
+        return Violation(words, {finest: at[finest] - (total - opos - high)})
+    return Violation(words, {output: total - low}) if total - opos < low else None
 
 
 def _write(
     place: Place, output: str, at: Positions, low: int, bounds: tuple[int, int]
-) -> Breach | None:
+) -> Violation | None:
     """The shift of the coarsest input to the output lies within ``bounds``."""
     opos, (least, most) = at[output], bounds
     words = f"shift_write = {low} - {opos} = {low - opos} is outside {least}..{most}"
     if low - opos > most:
-        return Breach(words, {g: opos + most for g in place.inputs if at[g] > opos + most})
-    return Breach(words, {output: low - least}) if low - opos < least else None
+        return Violation(words, {g: opos + most for g in place.inputs if at[g] > opos + most})
+    return Violation(words, {output: low - least}) if low - opos < least else None
 
 
 def _there(grid: str | None) -> tuple[str, ...]:
@@ -242,8 +242,8 @@ def floors(place: Place) -> Mapping[str, int]:
     return {place.output: RELU6} if place.relu6 else {}
 
 
-def breaches(place: Place, at: Positions) -> tuple[tuple[str, Breach], ...]:
+def violations(place: Place, at: Positions) -> tuple[tuple[str, Violation], ...]:
     """The rows that ``place`` offends against, each with what is wrong."""
     rows = (r for r in ROWS if not r.ops or place.op in r.ops)
     found = ((r.name, r.rule(place, at)) for r in rows)
-    return tuple((name, breach) for name, breach in found if breach is not None)
+    return tuple((name, violation) for name, violation in found if violation is not None)

@@ -53,7 +53,7 @@ def _slope(node: NodeView) -> float:
     return float(node.attributes.get("alpha", 0.01))
 
 
-def gate_is_other(_view: GraphView, match: Match) -> str | None:
+def not_standard_hard_sigmoid(_view: GraphView, match: Match) -> str | None:
     """The hardware's HardSigmoid is ``max(0, min(1, x / 6 + 1 / 2))``."""
     if is_hard_sigmoid(match.anchor.attributes):
         return None

@@ -23,14 +23,18 @@ from oq.numerics.values import Array, Range
 from oq.numerics.weights import other_axes
 from oq.planning.layers import Layer
 from oq.planning.spec import Plan, Site, SiteKey, key
-from oq.planning.zero_points import Carried, find_carried, is_carried
+from oq.planning.zero_points import (
+    FoldableZeroPoint,
+    find_foldable_zero_points,
+    has_folded_zero_point,
+)
 
 
 def fold_zero_points(graph: Graph, plan: Plan, solution: Solution) -> tuple[Plan, Solution, int]:
     """``graph`` with shifted biases, in place; the plan and grids for it, and how many tensors have
     another name and other values now."""
     view = graph.view()
-    found = [c for c in find_carried(plan, view) if is_carried(c.site)]
+    found = [c for c in find_foldable_zero_points(plan, view) if has_folded_zero_point(c.site)]
     shifts: dict[str, Array] = {}
     layers: dict[str, Layer] = {}
     sites: dict[SiteKey, Site] = {}
@@ -67,7 +71,7 @@ def saturating(grid: Grid, bound: float) -> Grid:
     return fit(Range(np.asarray(0.0), np.asarray(top)), grid.qtype)
 
 
-def _shifted(graph: Graph, carried: Carried) -> Site:
+def _shifted(graph: Graph, carried: FoldableZeroPoint) -> Site:
     """The site of the tensor that the layer in front writes now; its activation goes."""
     view = graph.view()
     plain = view.node(carried.activation).inputs[0]

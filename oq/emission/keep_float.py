@@ -15,7 +15,7 @@ from oq.model.ops import OPS
 from oq.model.qdq import DQ, Q
 from oq.model.view import GraphView, NodeView
 
-SLOWER_UNASKED = frozenset({"AveragePool", "Softmax"})
+SLOWER_IN_INT8 = frozenset({"AveragePool", "Softmax"})
 """Between 1x1 convolutions over 256 x 14 x 14, a 3x3 average takes 1.10 of float in integers and
 0.58 guarded; over 64 x 28 x 28, Softmax takes 0.40 and 0.25."""
 
@@ -48,6 +48,6 @@ def keep_layers_float(graph: Graph, floats: Collection[str]) -> tuple[str, ...]:
 
 def _slower(view: GraphView, node: NodeView) -> bool:
     above = view.producer(node.inputs[0]) if node.inputs else None
-    if node.op not in SLOWER_UNASKED or above is None or above.op != DQ:
+    if node.op not in SLOWER_IN_INT8 or above is None or above.op != DQ:
         return False
     return any(r.op == Q for r in view.consumers(node.outputs[0]))

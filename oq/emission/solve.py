@@ -12,9 +12,9 @@ from typing import assert_never
 
 import numpy as np
 
-from oq.calibration.reader_weights import weigh_readers
+from oq.calibration.reader_weights import error_gains
 from oq.model.view import GraphView
-from oq.numerics.calibrator import Calibrator, Readers, covering
+from oq.numerics.calibrator import Calibrator, ErrorGains, covering
 from oq.numerics.grid import SMALLEST_SCALE, Grid, fit, scaled
 from oq.numerics.statistics import MASK, Need, Statistics, together
 from oq.numerics.values import QType, Range
@@ -132,7 +132,7 @@ def _activation_range(
             measured = covering(seen.lo, seen.hi)
         else:
             weighs = Need.READERS in method.needs
-            readers = weigh_readers(view, site) if weighs else Readers()
+            readers = error_gains(view, site) if weighs else ErrorGains()
             measured = method.range(seen, qtype, readers)
         work.ranges |= dict.fromkeys((site.tensor, *names), measured)
         known.append(measured)

@@ -18,7 +18,7 @@ import onnx
 
 from oq.errors import MissingExtra, ModelError, OptionError
 from oq.exporting.factory import Source, build, describe
-from oq.exporting.trace import evaluating, quiet, trace
+from oq.exporting.trace import evaluating, silence_exporter, trace
 from oq.imports import current_folder_importable
 from oq.model.files import load_model
 from oq.numerics.values import Array, Shape, TensorInfo
@@ -118,7 +118,7 @@ def export(
         _check_runs(traced)
         program = trace(traced, opset, fuse, input_names, output_names)
         draft = Path(folder) / path.name
-        with quiet():
+        with silence_exporter():
             program.save(draft)
         report = _describe_file(draft, source.name, opset)
         varied = _varied(_resized(source, batch + 1), seed)

@@ -1,4 +1,5 @@
-"""A torch module through ``torch.onnx.export``, quietly, with the batch as a dynamic axis."""
+"""A torch module through ``torch.onnx.export``, without its output, with the batch as a dynamic
+axis."""
 
 import contextlib
 import inspect
@@ -32,7 +33,7 @@ def trace(
     import torch
 
     try:
-        with quiet():
+        with silence_exporter():
             program = torch.onnx.export(
                 source.module,
                 source.args,
@@ -104,7 +105,7 @@ def _strip_metadata(program: "ONNXProgram") -> None:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silence_exporter() -> Iterator[None]:
     """Silence the exporter, which prints, warns and logs; its errors are exceptions."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -44,22 +44,22 @@ def stays_float(view: GraphView, node: NodeView) -> bool:
         return False
     if shape[1] != channels_of(view, node) and channels_of(view, node) > NARROW_DEPTHWISE:
         return False
-    return comes_in_float(view, node.inputs[0]) and _only_convs_read(view, node.outputs[0])
+    return is_computed_in_float(view, node.inputs[0]) and _only_convs_read(view, node.outputs[0])
 
 
 def channels_of(view: GraphView, conv: NodeView) -> int:
     return int(view.constants[conv.inputs[1]].shape[1] * conv.attributes.get("group", 1))
 
 
-def comes_in_float(view: GraphView, tensor: str) -> bool:
+def is_computed_in_float(view: GraphView, tensor: str) -> bool:
     """Whether ``tensor`` is what the graph is fed with, or made of it by ops that stay in float."""
     node = view.producer(tensor)
     if node is None:
         return not view.is_constant(tensor)
     if node.op in MOVES or node.op in FUSED:
-        return comes_in_float(view, node.inputs[0])
+        return is_computed_in_float(view, node.inputs[0])
     if node.op in SUMS:
-        return all(comes_in_float(view, t) for t in node.inputs if not view.is_constant(t))
+        return all(is_computed_in_float(view, t) for t in node.inputs if not view.is_constant(t))
     return stays_float(view, node)
 
 

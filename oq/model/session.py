@@ -23,7 +23,7 @@ from oq.errors import DataError, ModelError, OptionError, one_line
 from oq.model.bodies import bodies_of, declare, reads_of
 from oq.model.files import loadable
 from oq.numerics.values import Array, Shape, TensorInfo
-from oq.parallel import spread
+from oq.parallel import parallel_map
 
 Reading = Literal["deployed", "literal"]
 
@@ -153,7 +153,7 @@ class Session:
         Raises:
             DataError: the model fails on a batch.
         """
-        return spread(lambda feeds: self.run(feeds, outputs), batches)
+        return parallel_map(lambda feeds: self.run(feeds, outputs), batches)
 
 
 _FLOAT8 = frozenset(
@@ -259,7 +259,7 @@ def _count_ops(graph: onnx.GraphProto) -> Counter[str]:
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
+def silence_onnxruntime() -> Iterator[None]:
     """Keep onnxruntime's own log off standard error, for libraries that open sessions."""
     ort.set_default_logger_severity(4)
     try:

@@ -11,7 +11,7 @@ from oq.numerics.values import QType, Range
 
 
 @dataclass(frozen=True, slots=True)
-class Readers:
+class ErrorGains:
     """How errors of a tensor arrive in the outputs of the layers that read it.
 
     An error with variance v and mean m on every element leaves ``noise * v + bias * m ** 2`` in an
@@ -34,7 +34,7 @@ class Calibrator(Protocol):
     needs: ClassVar[frozenset[Need]]
     """What it reads beyond counts and extremes."""
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers) -> Range:
+    def range(self, statistics: Statistics, qtype: QType, readers: ErrorGains) -> Range:
         """The real values that a grid of ``qtype`` should cover.
 
         Law: equal arguments give an equal range; nothing else is looked at.

@@ -14,7 +14,7 @@ from oq.numerics.values import Array
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Histogram:
     """Occupied buckets in ascending order; ``low``, ``high`` (bucket,) in real units, ``counts``
     (bucket,)."""
 
@@ -23,7 +23,7 @@ class Tally:
     counts: Array
 
 
-def tally(statistics: Statistics) -> Tally:
+def to_histogram(statistics: Statistics) -> Histogram:
     """The occupied buckets of a histogram.
 
     Raises:
@@ -32,14 +32,14 @@ def tally(statistics: Statistics) -> Tally:
     counts = sorted_histogram(statistics)
     low, high = bucket_edges()
     occupied = np.flatnonzero(counts)
-    return Tally(
+    return Histogram(
         np.clip(low[occupied], statistics.lo, statistics.hi),
         np.clip(high[occupied], statistics.lo, statistics.hi),
         counts[occupied].astype(np.float64),
     )
 
 
-def coarsen(values: Tally, finest: float) -> Tally:
+def merge_small_buckets(values: Histogram, finest: float) -> Histogram:
     """``values`` with all buckets inside ``(-finest, finest)`` joined into one per sign.
 
     The histogram has as many buckets per octave near zero as far from it; a search for a grid needs
@@ -54,20 +54,20 @@ def coarsen(values: Tally, finest: float) -> Tally:
         if s.any()
     ]
     low, high, counts = (np.array([row[i] for row in joined]) for i in range(3))
-    return Tally(
+    return Histogram(
         np.concatenate([values.low[kept], low]),
         np.concatenate([values.high[kept], high]),
         np.concatenate([values.counts[kept], counts]),
     )
 
 
-def magnitudes(values: Tally) -> Tally:
+def magnitudes(values: Histogram) -> Histogram:
     """The tally of |x|: negative buckets folded onto the positive side."""
     flip = values.high <= 0
     low = np.where(flip, -values.high, np.maximum(values.low, 0.0))
     high = np.where(flip, -values.low, values.high)
     order = np.argsort(low, kind="stable")
-    return Tally(low[order], high[order], values.counts[order])
+    return Histogram(low[order], high[order], values.counts[order])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ NARROW = 1e-6
 lose their digits there."""
 
 
-def quantization_error(values: Tally, grid: Grid) -> ErrorMoments:
+def quantization_error(values: Histogram, grid: Grid) -> ErrorMoments:
     """The error that ``grid`` (per tensor) makes on ``values``, integrated over every bucket.
 
     With u = x / scale, c = clip(u, first code, last code), r = c - rint(c) and d = u - c, the

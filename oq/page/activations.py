@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from oq.calibration.reader_weights import weigh_readers
+from oq.calibration.reader_weights import error_gains
 from oq.model.view import GraphView
-from oq.numerics.calibrator import Calibrator, Methods, Readers
+from oq.numerics.calibrator import Calibrator, ErrorGains, Methods
 from oq.numerics.grid import Grid, fit
-from oq.numerics.histogram import Tally, coarsen, quantization_error, tally
+from oq.numerics.histogram import Histogram, merge_small_buckets, quantization_error, to_histogram
 from oq.numerics.statistics import Statistics
 from oq.numerics.values import Array, Range
 from oq.page.content import Activation, Choice
@@ -51,7 +51,7 @@ def activations(
         done.add(place.tensor)
         producer = view.producer(place.source)
         site = Site(place.source, Own(place.grid.qtype), "activation", "", ())
-        readers = weigh_readers(view, site)
+        readers = error_gains(view, site)
         node = "" if producer is None else producer.name
         yield _activation(place, seen, node, methods, readers)
 
@@ -61,12 +61,12 @@ def _activation(
     seen: Statistics,
     node: str,
     methods: Mapping[str, Calibrator],
-    readers: Readers,
+    readers: ErrorGains,
 ) -> Activation:
     grid = place.grid
     start, end = min(seen.lo, 0.0), max(seen.hi, 0.0)
     end = end if end > start else start + 1.0
-    values = tally(seen)
+    values = to_histogram(seen)
     return Activation(
         tensor=place.tensor,
         node=node,
@@ -86,7 +86,7 @@ def _activation(
     )
 
 
-def binned(values: Tally, edges: Array) -> Array:
+def binned(values: Histogram, edges: Array) -> Array:
     """Counts (bin,) between ``edges``; a bucket that straddles one is split by length."""
     wide = values.high > values.low
     inner = np.clip(np.searchsorted(edges, values.low[~wide], side="right") - 1, 0, len(edges) - 2)
@@ -99,15 +99,15 @@ def binned(values: Tally, edges: Array) -> Array:
 
 
 def _choices(
-    values: Tally,
+    values: Histogram,
     seen: Statistics,
     grid: Grid,
     methods: Mapping[str, Calibrator],
-    readers: Readers,
+    readers: ErrorGains,
 ) -> Iterator[Choice]:
     reach = max(-seen.lo, seen.hi, 0.0)
     total = float(values.counts.sum())
-    few = coarsen(values, reach * FINEST) if total and reach else values
+    few = merge_small_buckets(values, reach * FINEST) if total and reach else values
     square = (few.low**2 + few.low * few.high + few.high**2) / 3
     power = float(few.counts @ square) / total if total else 0.0
     for name, method in methods.items():
@@ -125,7 +125,7 @@ def _choices(
         )
 
 
-def _clipped(values: Tally, kept: Range) -> float:
+def _clipped(values: Histogram, kept: Range) -> float:
     """Percent of ``values`` outside ``kept``."""
     total = float(values.counts.sum())
     if not total:
@@ -136,7 +136,7 @@ def _clipped(values: Tally, kept: Range) -> float:
     return max(0.0, 100 * (below + above) / total)
 
 
-def _between(values: Tally, edges: Array) -> Sequence[float]:
+def _between(values: Histogram, edges: Array) -> Sequence[float]:
     """Counts below, inside (inclusive) and above the two middle ``edges``."""
     width = values.high - values.low
     safe = np.where(width > 0, width, 1.0)

@@ -19,7 +19,7 @@ from oq.page.html import (
     tile,
 )
 from oq.page.layers import draw_layers, targets_of
-from oq.page.overview import WORDS, cell, draw_strip
+from oq.page.overview import WORDS, cell, draw_overview
 from oq.page.story import layer_counts
 from oq.page.style import STYLE
 from oq.page.svg import escape, many, short
@@ -152,7 +152,7 @@ def _summary(story: Story) -> str:
         for kind, words in WORDS.items()
         if any(la.runs == kind for la in layers)
     )
-    strip = draw_strip(layers, targets_of(layers)) if layers else ""
+    strip = draw_overview(layers, targets_of(layers)) if layers else ""
     counts = table(
         ("op", "integers", "moved", "float"),
         [(op, *(str(n or "") for n in row)) for op, row in layer_counts(layers).items()],

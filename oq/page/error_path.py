@@ -12,7 +12,7 @@ HIGHEST = 80.0
 """Decibels; the top of the chart."""
 
 
-def draw_course(rows: Sequence[LayerError]) -> str:
+def draw_error_path(rows: Sequence[LayerError]) -> str:
     """A line for the accumulated error, and a ring for the error that each layer adds alone.
 
     ``rows`` are in graph order; tensors that are not comparable between the models have no point.

@@ -4,7 +4,7 @@ import math
 
 from oq.page.bars import Bar, draw_bars
 from oq.page.content import Story
-from oq.page.error_path import draw_course
+from oq.page.error_path import draw_error_path
 from oq.page.html import card, fold, items, section, table
 from oq.page.layers import owners, targets_of
 from oq.page.svg import short
@@ -74,7 +74,7 @@ def _course(story: Story) -> str:
     rows = sorted(found.layers, key=lambda r: (place.get(r.tensor, len(place)), r.tensor))
     return card(
         "SQNR through the network",
-        draw_course(rows),
+        draw_error_path(rows),
         "Signal to quantization noise ratio of every tensor against the float model; higher is "
         "better.",
     )

@@ -15,8 +15,8 @@ from oq.numerics.calibrator import Calibrator
 from oq.numerics.statistics import Statistics
 from oq.page.activations import activations, calibrators
 from oq.page.content import Evidence
-from oq.page.layout import edges, fates_of, layers
-from oq.page.places import Place, contracted, planned, written
+from oq.page.layout import edges, kernels_and_skips, layers
+from oq.page.places import Place, planned, without_pairs, written
 from oq.page.weights import weights
 from oq.planning.spec import Group, Skip
 from oq.planning.target import Target
@@ -68,7 +68,7 @@ def evidence_of_run(run: Run) -> Evidence:
     return _put_together(looked, seen, methods, names_of(run.model))
 
 
-def of_file(
+def evidence_of_file(
     model: onnx.ModelProto,
     quantized: onnx.ModelProto,
     target: Target,
@@ -80,12 +80,12 @@ def of_file(
     data."""
     exact, order = Graph(model).view(), names_of(model)
     known = frozenset(order)
-    groups, skips = fates_of(judge(quantized, target).forecast)
+    groups, skips = kernels_and_skips(judge(quantized, target).forecast)
     view = Graph(quantized).view()
     places = written(view, known)
     wanted = {p.source: EVERYTHING for p in places if p.source and p.grid.scale.ndim == 0}
     seen = collect(model, wanted, source.batches(batch_size)) if wanted else {}
-    looked = _Looked(contracted(view, known), groups, skips, places, exact)
+    looked = _Looked(without_pairs(view, known), groups, skips, places, exact)
     return _put_together(looked, seen, calibrators(None, ""), order)
 
 

@@ -6,7 +6,7 @@ from oq.page.channels import describe_spread, draw_channels
 from oq.page.content import Activation, Evidence, Layer, Story, Weight
 from oq.page.histogram import draw_histogram
 from oq.page.html import card, paragraph
-from oq.page.neighbours import draw_around
+from oq.page.neighbours import draw_neighbours
 from oq.page.overview import cell
 from oq.page.svg import escape, many, short
 
@@ -61,7 +61,7 @@ def _layer(
 ) -> str:
     layer, targets = found.layers[number], targets_of(found.layers)
     said = "" if share is None else f'<span class="share">{share:.1f} % of the error</span>'
-    cards = [card("The plan around it", draw_around(number, found, targets), _why(layer))]
+    cards = [card("The plan around it", draw_neighbours(number, found, targets), _why(layer))]
     cards += [_activation(pictures.activations[t]) for t in layer.activations]
     cards += [_weight(pictures.weights[t]) for t in layer.weights]
     return (

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from oq.checks.forecast import Fate, Forecast
+from oq.checks.forecast import Forecast, NodeForecast
 from oq.model.ops import SHAPE_OPS, anchor, only_moves
 from oq.model.view import GraphView
 from oq.page.content import Edge, Layer, Runs
@@ -10,24 +10,24 @@ from oq.page.places import Place
 from oq.planning.spec import Group, Skip
 
 
-def fates_of(found: Forecast) -> tuple[tuple[Group, ...], tuple[Skip, ...]]:
+def kernels_and_skips(found: Forecast) -> tuple[tuple[Group, ...], tuple[Skip, ...]]:
     """A forecast in the form of a plan: the kernels, and what stays in float."""
     groups: dict[frozenset[str], Group] = {}
     ops = {f.node: f.op for f in found.nodes}
     skips = []
-    for fate in found.nodes:
-        if fate.runs == "float":
-            skips.append(Skip(fate.node, fate.op, fate.reason))
+    for entry in found.nodes:
+        if entry.runs == "float":
+            skips.append(Skip(entry.node, entry.op, entry.reason))
             continue
-        nodes = _together(fate, list(ops))
+        nodes = _together(entry, list(ops))
         kinds = tuple(ops[n] for n in nodes)
-        groups.setdefault(frozenset(nodes), Group(nodes, kinds, fate.kernel or fate.op))
+        groups.setdefault(frozenset(nodes), Group(nodes, kinds, entry.kernel or entry.op))
     return tuple(groups.values()), tuple(skips)
 
 
-def _together(fate: Fate, order: Sequence[str]) -> tuple[str, ...]:
-    mine = {fate.node, *fate.with_nodes}
-    return (fate.node,) if len(mine) == 1 else tuple(n for n in order if n in mine)
+def _together(entry: NodeForecast, order: Sequence[str]) -> tuple[str, ...]:
+    mine = {entry.node, *entry.with_nodes}
+    return (entry.node,) if len(mine) == 1 else tuple(n for n in order if n in mine)
 
 
 def layers(

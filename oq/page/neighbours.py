@@ -17,7 +17,7 @@ LETTERS = 24
 PORT = "model"
 
 
-def draw_around(number: int, found: Evidence, targets: Sequence[str]) -> str:
+def draw_neighbours(number: int, found: Evidence, targets: Sequence[str]) -> str:
     """Layer ``number`` with its neighbours; ``targets`` are the anchors of the layers."""
     layer = found.layers[number]
     above = [e for e in found.edges if e.reader == number]

@@ -11,7 +11,7 @@ ACROSS = int((WIDTH + GAP) // (CELL + GAP))
 WORDS = {"int8": "in integers", "moved": "data movement", "float": "in float"}
 
 
-def draw_strip(layers: Sequence[Layer], targets: Sequence[str]) -> str:
+def draw_overview(layers: Sequence[Layer], targets: Sequence[str]) -> str:
     """Filled: integers; half-filled: data movement; crossed out: float.  ``targets``: the anchor of
     each layer on the page."""
     parts = []

@@ -54,8 +54,8 @@ def planned(
 
 
 def written(view: GraphView, known: frozenset[str]) -> tuple[Place, ...]:
-    """The grids of the Q/DQ graph ``view``, under the tensor names of :func:`contracted`; ``known``
-    are the names of the float model's tensors."""
+    """The grids of the Q/DQ graph ``view``, under the tensor names of :func:`without_pairs`;
+    ``known`` are the names of the float model's tensors."""
     found = []
     for node in view.nodes:
         grid = _grid(view, node) if node.op == DQ else None
@@ -78,7 +78,7 @@ def written(view: GraphView, known: frozenset[str]) -> tuple[Place, ...]:
     return tuple(found)
 
 
-def contracted(view: GraphView, known: frozenset[str]) -> GraphView:
+def without_pairs(view: GraphView, known: frozenset[str]) -> GraphView:
     """``view`` without its Q/DQ pairs: every reader of a pair reads the input of the pair, under
     its name in the float model (tensors ``known``).  A dequantized constant has no producer."""
     above: dict[str, str] = {}

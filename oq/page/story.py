@@ -13,14 +13,14 @@ from oq.exporting.load import Model
 from oq.model.files import file_bytes, model_bytes
 from oq.model.ops import has_weight
 from oq.page.content import Evidence, Layer, Runs, Story
-from oq.page.evidence import of_file
+from oq.page.evidence import evidence_of_file
 from oq.planning.explain import weighted_layers
 from oq.planning.registry import target as find_target
 from oq.ranking.rank import Ranking
 from oq.reporting.provenance import target_of
 from oq.reporting.report import Report
 from oq.reporting.search import Searched, describe_drop
-from oq.wording import counted, general
+from oq.wording import counted, generalize
 
 DEFAULT_TARGET = "ort"
 """The target whose rules are used if the file does not name its target."""
@@ -86,7 +86,7 @@ def comparison_story(
         target_of(Path(given.quantized)) if isinstance(given.quantized, str | Path) else None
     )
     target = find_target(made_for or DEFAULT_TARGET)
-    evidence = of_file(exact, rounded, target, given.source, given.batch_size)
+    evidence = evidence_of_file(exact, rounded, target, given.source, given.batch_size)
     sizes = [
         file_bytes(m) if isinstance(m, str | Path) else model_bytes(p)
         for m, p in ((given.exact, exact), (given.quantized, rounded))
@@ -136,7 +136,7 @@ def _left(skips: Iterable[tuple[str, str, str]]) -> Left:
     """(op, reason, nodes), one row for all nodes of one op and reason."""
     rows: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for op, reason, node in skips:
-        rows.setdefault((op, general(reason, node)), []).append((node, reason))
+        rows.setdefault((op, generalize(reason, node)), []).append((node, reason))
     return tuple(
         (op, shared if len(same) > 1 else same[0][1], tuple(node for node, _ in same))
         for (op, shared), same in rows.items()

@@ -18,7 +18,7 @@ ENDINGS = (".html", ".json")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PageRequest:
     """Where a page goes, and the ranking that belongs on it."""
 
     path: Path
@@ -36,7 +36,7 @@ class Wanted:
 class Pending:
     """A page that waits for the last words of its run: where the output lies, what comes next."""
 
-    wanted: Wanted
+    wanted: PageRequest
     evidence: Evidence
 
     def write(self, report: Report) -> None:
@@ -44,7 +44,7 @@ class Pending:
         self.wanted.write(run_story(report, self.evidence, self.wanted.ranking))
 
 
-def want_page(path: str | Path | None, ranking: str | Path | None) -> Wanted | None:
+def want_page(path: str | Path | None, ranking: str | Path | None) -> PageRequest | None:
     """The page at ``path``, with the ranking in the file ``ranking`` (``oq sensitivity -o``).
 
     Raises:
@@ -59,4 +59,4 @@ def want_page(path: str | Path | None, ranking: str | Path | None) -> Wanted | N
     if path.suffix.lower() not in ENDINGS:
         raise OptionError(f"--report {str(path)!r}: expected {' or '.join(ENDINGS)}")
     check_writable(path)
-    return Wanted(path, None if ranking is None else read_ranking(Path(ranking)))
+    return PageRequest(path, None if ranking is None else read_ranking(Path(ranking)))

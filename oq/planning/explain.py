@@ -9,7 +9,7 @@ from oq.errors import OptionError
 from oq.model.ops import has_weight, only_moves
 from oq.model.view import GraphView
 from oq.planning.spec import Fixed, Own, Plan, Product, QuantSpec, Scaled, Share, Site, Skip
-from oq.wording import WIDTH, counted, general, item
+from oq.wording import WIDTH, counted, generalize, item
 
 
 def plan_lines(plan: Plan) -> Iterable[str]:
@@ -23,13 +23,13 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     yield "kernels"
     for group in plan.groups:
         if not all(map(only_moves, group.ops)):
-            yield from hang(group.rule, ", ".join(group.nodes))
+            yield from hanging(group.rule, ", ".join(group.nodes))
     moves = [g for g in plan.groups if all(map(only_moves, g.ops))]
     if moves:
         yield ""
         yield "data movement, with the scale and zero point of the input"
     for op in dict.fromkeys(g.rule for g in moves):
-        yield from hang(op, ", ".join(n for g in moves if g.rule == op for n in g.nodes))
+        yield from hanging(op, ", ".join(n for g in moves if g.rule == op for n in g.nodes))
     yield ""
     yield "sites"
     for site in plan.sites:
@@ -37,7 +37,7 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     yield from skip_lines(plan.skips)
 
 
-def hang(label: str, text: str) -> Iterable[str]:
+def hanging(label: str, text: str) -> Iterable[str]:
     """``label`` in a column of 16, ``text`` behind it, wrapped below itself."""
     first = f"  {label:<16} "
     yield from textwrap.wrap(
@@ -162,7 +162,7 @@ def skip_lines(skips: Iterable[Skip]) -> Iterable[str]:
     """What stays in float, grouped by op and reason."""
     groups: dict[tuple[str, str], list[Skip]] = {}
     for skip in skips:
-        groups.setdefault((skip.op, general(skip.reason, skip.node)), []).append(skip)
+        groups.setdefault((skip.op, generalize(skip.reason, skip.node)), []).append(skip)
     if groups:
         yield ""
         yield "left in float"

@@ -47,7 +47,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class Overrides:
     """All of it.  ``calibrators`` is short for layers that name only their calibrator;
     ``calibrator`` is the one for all the others, if any is named."""
 
@@ -82,9 +82,9 @@ def make_wishes(
     layers: Iterable[Layer] = (),
     mode: Mode = "hybrid",
     calibrator: str | None = None,
-) -> Wishes:
-    """:class:`Wishes` from the keywords of :func:`oq.quantize`."""
-    return Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode, calibrator)
+) -> Overrides:
+    """:class:`Overrides` from the keywords of :func:`oq.quantize`."""
+    return Overrides(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode, calibrator)
 
 
 def parse_layer(text: str) -> Layer:
@@ -100,7 +100,7 @@ def parse_layer(text: str) -> Layer:
     return make_layer(glob, pairs)
 
 
-def make_layer(glob: str, wishes: Mapping[str, object]) -> Layer:
+def make_layer(glob: str, overrides: Mapping[str, object]) -> Layer:
     """A :class:`Layer` from its keys; "true" and "false" are taken as words too.
 
     Raises:
@@ -109,7 +109,7 @@ def make_layer(glob: str, wishes: Mapping[str, object]) -> Layer:
     known = ("dtype", "symmetric", "weights", "per_channel", "calibrator")
     switches = {"true": True, "false": False}
     made = Layer(glob)
-    for name, value in wishes.items():
+    for name, value in overrides.items():
         if name not in known:
             raise OptionError(f"layer {glob!r}: no key {name!r}; expected {', '.join(known)}")
         if name in {"symmetric", "per_channel"}:
@@ -121,7 +121,7 @@ def make_layer(glob: str, wishes: Mapping[str, object]) -> Layer:
 
 
 def apply_layers(plan: Plan, view: GraphView, target: Target, layers: Sequence[Layer]) -> Plan:
-    """``plan`` with every layer's wishes; the first that speaks of a thing wins.
+    """``plan`` with every layer's overrides; the first that speaks of a thing wins.
 
     Raises:
         OptionError: a glob matches nothing that could heed it, or the target has no such grid.

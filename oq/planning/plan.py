@@ -2,9 +2,9 @@
 
 Three steps, each its own function:
 
-1. **claim**: rows are matched to the graph, longest chains first; a node belongs to one group.
-2. **request**: every group asks for a grid on the inputs it reads.
-3. **settle**: requests on a tensor become one site, with the spec its producer's row implies.
+1. **match_rules**: rows are matched to the graph, longest chains first; a node belongs to one
+group. 2. **request**: every group asks for a grid on the inputs it reads. 3. **settle**: requests
+on a tensor become one site, with the spec its producer's row implies.
 
 Worked example, target ort, ``x -> Conv -> Relu -> y -> MaxPool -> z -> Conv``.  Claim: groups
 {Conv, Relu}, {MaxPool}, {Conv}.  Request: x, y (by MaxPool, because z is wanted), z.  Settle: x has
@@ -40,7 +40,7 @@ from oq.planning.spec import (
     Site,
     Skip,
 )
-from oq.planning.target import Broken, Match, Output, Target, find
+from oq.planning.target import BrokenChain, Match, Output, Target, find
 
 KEPT = "kept in float by --keep-float {pattern!r}"
 NOT_CHOSEN = "not selected by any --layer (--mode selective)"
@@ -63,7 +63,7 @@ def plan(
         OptionError: a glob of ``keep_float`` matches no node.
     """
     kept = _unchosen(view, only) | _kept(view, tuple(keep_float))
-    matches, refusals = claim(view, target, kept, naive)
+    matches, refusals = match_rules(view, target, kept, naive)
     owner = {n.name: m for m in matches for n in m.members}
     requests = requests_of(view, in_graph_order(view, matches))
     sites = _settle(view, target, owner, requests)
@@ -121,7 +121,7 @@ def _unchosen(view: GraphView, only: Iterable[str] | None) -> dict[str, str]:
     return {n.name: NOT_CHOSEN for n in view.nodes if n.name not in chosen}
 
 
-def claim(
+def match_rules(
     view: GraphView, target: Target, kept: dict[str, str], naive: bool
 ) -> tuple[list[Match], list[Refusal]]:
     """The places where rows of ``target`` hold, each node in one of them, and what was refused.
@@ -135,7 +135,7 @@ def claim(
     for found in find(view, target.rules):
         if found.anchor.name in owner:
             continue
-        if isinstance(found, Broken):
+        if isinstance(found, BrokenChain):
             for node in (found.anchor, *found.stopped):
                 refusals.append(Refusal(node.name, found.name, found.reason))
             continue

@@ -13,7 +13,7 @@ from oq.numerics.calibrator import Methods
 from oq.numerics.statistics import Need
 from oq.planning import registry
 from oq.planning.outputs import never_clip_logits
-from oq.planning.overrides import Wishes, apply_layers, least_opset
+from oq.planning.overrides import Overrides, apply_layers, least_opset
 from oq.planning.plan import plan as make_plan
 from oq.planning.spec import Own, Plan, measured_at
 from oq.planning.target import Target, with_options
@@ -50,13 +50,13 @@ def own_target(name: str, settings: Mapping[str, Any] | None) -> Target:
     return target
 
 
-def make_methods(default: str, settings: Mapping[str, Any], wishes: Wishes) -> Methods:
+def make_methods(default: str, settings: Mapping[str, Any], overrides: Overrides) -> Methods:
     """The calibrators of a run, with their settings.
 
     Raises:
         OptionError: no such calibrator or setting, or a setting of one that is not used.
     """
-    named = (w.calibrator for w in wishes.all_layers if w.calibrator is not None)
+    named = (w.calibrator for w in overrides.all_layers if w.calibrator is not None)
     used = dict.fromkeys((default, *named))
     own: dict[str, dict[str, Any]] = {name: {} for name in used}
     for key, value in settings.items():
@@ -81,32 +81,32 @@ class Planned:
     model: onnx.ModelProto
     view: GraphView
     plan: Plan
-    wishes: Wishes
+    overrides: Overrides
 
 
-def plan_model(model: onnx.ModelProto, profile: Target, wishes: Wishes) -> Planned:
+def plan_model(model: onnx.ModelProto, profile: Target, overrides: Overrides) -> Planned:
     """Everything of ``model`` that is settled before data."""
-    least = least_opset(profile, wishes.all_layers)
-    return plan_graph(prepare(model, least, profile.passes).graph, profile, wishes)
+    least = least_opset(profile, overrides.all_layers)
+    return plan_graph(prepare(model, least, profile.passes).graph, profile, overrides)
 
 
-def plan_graph(graph: Graph, profile: Target, wishes: Wishes) -> Planned:
+def plan_graph(graph: Graph, profile: Target, overrides: Overrides) -> Planned:
     """A prepared ``graph`` with its plan for the target ``profile``."""
     view = graph.view()
-    plan = apply_layers(decide(view, profile, wishes), view, profile, wishes.all_layers)
-    return Planned(profile, graph, graph.to_model(), view, plan, wishes)
+    plan = apply_layers(decide(view, profile, overrides), view, profile, overrides.all_layers)
+    return Planned(profile, graph, graph.to_model(), view, plan, overrides)
 
 
-def decide(view: GraphView, profile: Target, wishes: Wishes) -> Plan:
-    """The plan of ``view`` within ``wishes``, before single layers get other grids."""
-    naive = wishes.mode == "naive"
-    plan = make_plan(view, profile, wishes.kept, only=wishes.only, naive=naive)
-    if wishes.calibrator is None:
+def decide(view: GraphView, profile: Target, overrides: Overrides) -> Plan:
+    """The plan of ``view`` within ``overrides``, before single layers get other grids."""
+    naive = overrides.mode == "naive"
+    plan = make_plan(view, profile, overrides.kept, only=overrides.only, naive=naive)
+    if overrides.calibrator is None:
         plan = never_clip_logits(plan, view)
     return assign_zero_points(plan, view) if profile.carries_zero_points else plan
 
 
-def watched(planned: Planned) -> tuple[str, ...]:
+def float16_tensors(planned: Planned) -> tuple[str, ...]:
     """Tensors whose extremes decide whether float16 holds them: all that float nodes compute."""
     if planned.target.high_precision != "float16":
         return ()
@@ -118,7 +118,7 @@ def watched(planned: Planned) -> tuple[str, ...]:
 def needs_of(planned: Planned, methods: Methods, watch: bool = False) -> dict[str, frozenset[Need]]:
     """Per tensor to calibrate, what its calibrator reads beyond counts and extremes; with ``watch``
     the tensors too whose extremes alone are of use (:func:`watched`)."""
-    needs: dict[str, frozenset[Need]] = {t: frozenset() for t in watched(planned) if watch}
+    needs: dict[str, frozenset[Need]] = {t: frozenset() for t in float16_tensors(planned) if watch}
     for site in planned.plan.sites:
         if isinstance(site.spec, Own) and not planned.view.is_constant(site.tensor):
             wanted = methods.of(site.spec.calibrator).needs - {Need.READERS}

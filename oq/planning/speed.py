@@ -27,7 +27,7 @@ def window_of_few_channels(view: GraphView, match: Match) -> str | None:
     )
 
 
-def average_of_a_part(view: GraphView, match: Match) -> str | None:
+def averages_windows(view: GraphView, match: Match) -> str | None:
     """An AveragePool whose window is smaller than the image: one gather per value, in float."""
     window = match.anchor.attributes.get("kernel_shape")
     image = (view.shape(match.anchor.inputs[0]) or ())[2:]
@@ -36,7 +36,7 @@ def average_of_a_part(view: GraphView, match: Match) -> str | None:
     return f"slower in int8: it averages windows of {' x '.join(map(str, window))}"
 
 
-def both_come_in_float(view: GraphView, match: Match) -> str | None:
+def inputs_are_float(view: GraphView, match: Match) -> str | None:
     """An elementwise op of tensors that their kernels write as floats at no cost."""
     varying = [t for t in data_inputs(match.anchor) if not view.is_constant(t)]
     if not varying or any(_is_written_as_codes(view, t) for t in varying):

@@ -228,7 +228,7 @@ def with_options(target: Target, chosen: Mapping[str, str]) -> Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class BrokenChain:
     """A chain whose ops follow each other, but that cannot be one kernel, and why."""
 
     name: str
@@ -237,7 +237,7 @@ class Broken:
     reason: str
 
 
-def find(view: GraphView, rules: Iterable[OpRule]) -> Iterable[Match | Broken]:
+def find(view: GraphView, rules: Iterable[OpRule]) -> Iterable[Match | BrokenChain]:
     """Every place where a row's chain stands in ``view``, longest rows first.
 
     Rows of equal length keep the order of the table, places the order of the graph.
@@ -250,7 +250,7 @@ def find(view: GraphView, rules: Iterable[OpRule]) -> Iterable[Match | Broken]:
                     yield found
 
 
-def _follow(view: GraphView, rule: OpRule, anchor: NodeView) -> Match | Broken | None:
+def _follow(view: GraphView, rule: OpRule, anchor: NodeView) -> Match | BrokenChain | None:
     links, members = [anchor], [anchor]
     for element in rule.ops[1:]:
         tensor = links[-1].outputs[0]
@@ -267,7 +267,7 @@ def _follow(view: GraphView, rule: OpRule, anchor: NodeView) -> Match | Broken |
             last = min(n.op for n in fitting)
             name = "+".join([*(n.op for n in links), last])
             reason = f"{tensor!r} is {whom}, so {last} cannot be fused"
-            return Broken(name, anchor, fitting, reason)
+            return BrokenChain(name, anchor, fitting, reason)
         links.append(step[-1])
         members.extend(step)
     return Match(rule, tuple(links), tuple(members))

@@ -25,7 +25,7 @@ READERS = frozenset({"Conv", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class FoldableZeroPoint:
     """A ``site`` between the layer in ``front`` with its ``activation``, which lets nothing beyond
     ``bound`` pass, and the layers ``behind``."""
 
@@ -38,11 +38,11 @@ class Carried:
 
 def assign_zero_points(plan: Plan, view: GraphView) -> Plan:
     """``plan`` with affine grids in place of symmetric ones, wherever biases can carry them."""
-    found = {id(c.site) for c in find_carried(plan, view)}
+    found = {id(c.site) for c in find_foldable_zero_points(plan, view)}
     return replace(plan, sites=tuple(_affine(s) if id(s) in found else s for s in plan.sites))
 
 
-def find_carried(plan: Plan, view: GraphView) -> Iterator[Carried]:
+def find_foldable_zero_points(plan: Plan, view: GraphView) -> Iterator[FoldableZeroPoint]:
     """Every tensor in int8 that lies so, in the order of the plan's sites."""
     layers = {layer.node: layer for layer in find_layers(view, plan)}
     fused = {n: g.nodes[0] for g in plan.groups for n in g.nodes}
@@ -61,10 +61,10 @@ def find_carried(plan: Plan, view: GraphView) -> Iterator[Carried]:
         alone = view.edges(producer.inputs[0]) == 1 and view.edges(site.tensor) == len(readers)
         quantized = not site.consumers or {n.name for n in readers} == set(site.consumers)
         if behind and len(behind) == len(readers) and alone and quantized:
-            yield Carried(site, front, producer.name, bound, behind)
+            yield FoldableZeroPoint(site, front, producer.name, bound, behind)
 
 
-def is_carried(site: Site) -> bool:
+def has_folded_zero_point(site: Site) -> bool:
     """Whether biases are to carry the zero point of ``site``."""
     return isinstance(site.spec, Own) and site.spec.carried
 

@@ -5,7 +5,7 @@ static, weight transposes and casts.  The evaluation is onnx-graphsurgeon's.
 """
 
 from oq.model.graph import Graph
-from oq.model.session import quietly
+from oq.model.session import silence_onnxruntime
 from oq.prepare.outcome import Outcome
 
 
@@ -20,5 +20,5 @@ def fold_constants(graph: Graph) -> Outcome:
     has_shapes = any(n.op == "Shape" for n in view.nodes)
     if not (foldable or has_shapes):
         return Outcome()
-    with quietly():
+    with silence_onnxruntime():
         return Outcome(graph.fold_constants())

@@ -9,7 +9,7 @@ The sums are the same.
 
 import numpy as np
 
-from oq.model.first_layer import comes_in_float, stays_float
+from oq.model.first_layer import is_computed_in_float, stays_float
 from oq.model.graph import Graph
 from oq.model.operands import weight_input
 from oq.model.view import GraphView, NodeView
@@ -44,7 +44,7 @@ def _gains(view: GraphView, node: NodeView) -> bool:
         and node.attributes.get("group", 1) == 1
         and info is not None
         and info.dtype == view.constants[weight].dtype.name == "float32"
-        and comes_in_float(view, node.inputs[0])
+        and is_computed_in_float(view, node.inputs[0])
         and not stays_float(view, node)
     )
 

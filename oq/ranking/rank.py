@@ -26,7 +26,7 @@ from oq.model.ops import anchor, only_moves
 from oq.model.session import Settings
 from oq.model.view import GraphView
 from oq.parallel import cores
-from oq.planning.overrides import Choice, Layer, Mode, Wishes, make_wishes
+from oq.planning.overrides import Choice, Layer, Mode, Overrides, make_wishes
 from oq.planning.setup import choose_target, decide, make_methods, needs_of, plan_model
 from oq.planning.spec import Group, Plan, Site, SiteKey, key
 from oq.planning.target import Target
@@ -210,7 +210,7 @@ class Layout:
     view: GraphView
     target: Target
     plan: Plan
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: Overrides = field(default_factory=Overrides)
 
     def without(self, layers: Iterable[Candidate]) -> tuple[Part, ...]:
         """The sites that ``--keep-float`` for every one of ``layers`` leaves, on the whole plan's

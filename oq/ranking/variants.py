@@ -32,7 +32,7 @@ from oq.model.session import SERIAL, Session, custom_ops, expose, use_custom_ops
 from oq.numerics.grid import Grid, fit
 from oq.numerics.values import Array, Batch, Range
 from oq.planning.spec import Own, Plan, Site, SiteKey, key
-from oq.planning.zero_points import is_carried
+from oq.planning.zero_points import has_folded_zero_point
 
 TASK_VARIANTS = 8
 """Variants evaluated side by side, which share the float model's runs."""
@@ -40,7 +40,7 @@ TASK_VARIANTS = 8
 TASK_BYTES = 256 * 10**6
 """Of the models of one task."""
 
-Done = Callable[[int], None]
+OnProgress = Callable[[int], None]
 """Called with the number of variants done."""
 
 
@@ -78,7 +78,7 @@ class Bench:
     worker: "_Worker"
     pool: Executor | None
 
-    def run(self, variants: Sequence[Variant], done: Done | None = None) -> list[Effect]:
+    def run(self, variants: Sequence[Variant], done: OnProgress | None = None) -> list[Effect]:
         """The effect of each variant, in their order.
 
         Raises:
@@ -158,7 +158,7 @@ class _Worker:
     carried: frozenset[SiteKey] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.carried = frozenset(key(s) for s in self.plan.sites if is_carried(s))
+        self.carried = frozenset(key(s) for s in self.plan.sites if has_folded_zero_point(s))
         self.model = load_model(self.folder / "model.onnx")
         self.bytes = model_bytes(self.model)
 
@@ -201,7 +201,11 @@ class _Worker:
         """The grid of ``part``: symmetric again where biases cannot carry its zero point any more,
         since the layer in front of it or one behind it stays in float."""
         grid, spec = self.solution.grids[part.origin], part.site.spec
-        if part.origin in self.carried and isinstance(spec, Own) and not is_carried(part.site):
+        if (
+            part.origin in self.carried
+            and isinstance(spec, Own)
+            and not has_folded_zero_point(part.site)
+        ):
             return fit(Range(grid.lowest, grid.highest), spec.qtype)
         return grid
 

@@ -16,7 +16,7 @@ import numpy as np
 from oq.numerics.values import Array
 from oq.refine.channel_statistics import channel_extremes
 from oq.refine.equalize import all_samples
-from oq.refine.layer_pairs import find_chains, input_sums
+from oq.refine.layer_pairs import find_layer_pairs, input_sums
 from oq.refine.subject import Change, Subject
 
 
@@ -24,7 +24,7 @@ def absorb(subject: Subject) -> Change:
     """New biases for every chain with such channels."""
     chains = [
         c
-        for c in find_chains(subject.view, subject.plan)
+        for c in find_layer_pairs(subject.view, subject.plan)
         if c.floor and not c.padded and None not in (c.first.bias, c.second.bias)
     ]
     if not chains:

@@ -26,7 +26,7 @@ from oq.planning.spec import Own, Plan, QuantSpec, SiteKey, key
 from oq.refine.subject import Change, Subject
 
 
-def give_biases(planned: Planned) -> tuple[Planned, frozenset[str]]:
+def add_zero_biases(planned: Planned) -> tuple[Planned, frozenset[str]]:
     """``ready`` with a bias of zeros (channels,) for every layer that the target lets have one, and
     the names of these constants; ``ready`` itself where there are none."""
     bare = list(_bare(planned))
@@ -37,7 +37,7 @@ def give_biases(planned: Planned) -> tuple[Planned, frozenset[str]]:
     return planned, frozenset()
 
 
-def drop_biases(plain: Subject, subject: Subject, given: frozenset[str]) -> Subject | None:
+def drop_unused_biases(plain: Subject, subject: Subject, given: frozenset[str]) -> Subject | None:
     """What ``subject`` has become, done to ``plain``, which has no ``given`` biases; None where one
     of them is used."""
     if any(np.any(values) for name, values in subject.constants.items() if name in given):
@@ -72,7 +72,7 @@ def _given(
         if behind is not None:
             adds.add(behind)
     try:
-        made = plan_graph(graph, planned.target, planned.wishes)
+        made = plan_graph(graph, planned.target, planned.overrides)
     except OptionError:  # the user speaks of layers that would not be there any more
         return None
     inside = {n for g in made.plan.groups for n in g.nodes[1:]}

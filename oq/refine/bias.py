@@ -18,7 +18,7 @@ import numpy as np
 from oq.numerics.grid import Grid, fake_quantize, fit
 from oq.numerics.values import Array
 from oq.numerics.weights import channel_range
-from oq.parallel import spread
+from oq.parallel import parallel_map
 from oq.planning.layers import Layer, along, find_layers
 from oq.planning.spec import SiteKey
 from oq.refine.channel_statistics import channel_sums, float_means
@@ -93,14 +93,14 @@ def round_bias(layer: Layer, wanted: Array, rounded: Walk, bias: Array, grid: Gr
     rounded.set_constant(layer.bias, bias)
     tensor = rounded.output(layer.last)
     values = rounded.at(tensor)
-    settled = settle_bias(layer, bias, wanted - mean(values, layer.axis), grid)
+    settled = fit_bias(layer, bias, wanted - mean(values, layer.axis), grid)
     rounded.set_constant(layer.bias, settled.values)
     by = (settled.values.astype(np.float64) - bias).reshape(-1)
     rounded.put(tensor, _add(values, by, layer.axis))
     return settled
 
 
-def settle_bias(layer: Layer, bias: Array, error: Array, grid: Grid) -> Rounded:
+def fit_bias(layer: Layer, bias: Array, error: Array, grid: Grid) -> Rounded:
     """``bias`` plus ``error`` (channels,) on its ``grid``, or on one that holds it."""
     if layer.bias_site is None:
         raise ValueError(f"{layer.node} has no bias with a grid")
@@ -116,7 +116,7 @@ def settle_bias(layer: Layer, bias: Array, error: Array, grid: Grid) -> Rounded:
 def mean(values: Values, axis: int) -> Array:
     """The mean per channel of ``axis`` over all batches, each value counting once."""
     with np.errstate(invalid="ignore"):
-        total = np.sum(spread(lambda v: channel_sums(v, axis), values), axis=0)
+        total = np.sum(parallel_map(lambda v: channel_sums(v, axis), values), axis=0)
         return np.asarray(total * total.size / sum(v.size for v in values))
 
 
@@ -126,4 +126,4 @@ def shifted(bias: Array, by: Array) -> Array:
 
 
 def _add(values: Values, by: Array, axis: int) -> Values:
-    return tuple(spread(lambda v: v + along(by, axis, v.ndim).astype(v.dtype), values))
+    return tuple(parallel_map(lambda v: v + along(by, axis, v.ndim).astype(v.dtype), values))

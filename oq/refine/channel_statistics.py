@@ -9,7 +9,7 @@ import onnx
 
 from oq.model.session import Session, Settings, expose
 from oq.numerics.values import Array
-from oq.parallel import spread
+from oq.parallel import parallel_map
 from oq.planning.layers import find_layers
 from oq.refine.subject import Feeds, Subject
 
@@ -82,7 +82,7 @@ def _parts(
 
     found: dict[str, list[Part]] = {name: [] for name in names}
     for group in _groups(samples):
-        for parts in spread(work, group):
+        for parts in parallel_map(work, group):
             for name, part in zip(names, parts, strict=True):
                 found[name].append(part)
     return found

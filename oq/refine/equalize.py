@@ -27,7 +27,13 @@ from oq.numerics.values import Array
 from oq.numerics.weights import channel_reach
 from oq.planning.spec import Own
 from oq.refine.channel_statistics import channel_extremes
-from oq.refine.layer_pairs import Chain, find_chains, input_reach, scale_first, scale_second
+from oq.refine.layer_pairs import (
+    LayerPair,
+    find_layer_pairs,
+    input_reach,
+    scale_first,
+    scale_second,
+)
 from oq.refine.subject import Change, Feeds, Subject
 
 SHARE = 0.5
@@ -37,7 +43,7 @@ LARGEST = 64.0
 
 def equalize(subject: Subject) -> Change:
     """New weights and biases for every chain that gains."""
-    found = find_chains(subject.view, subject.plan)
+    found = find_layer_pairs(subject.view, subject.plan)
     chains = tuple(c for c in found if c.tensor not in subject.sized)  # by an earlier step
     if not chains:
         return Change({}, "no two consecutive layers with unshared constants")
@@ -61,7 +67,7 @@ def equalize(subject: Subject) -> Change:
 
 
 def factors(
-    subject: Subject, chain: Chain, changed: dict[str, Array], lo: Array, hi: Array
+    subject: Subject, chain: LayerPair, changed: dict[str, Array], lo: Array, hi: Array
 ) -> Array:
     """``t`` (channels,) of ``chain``, whose channels lie between ``lo`` and ``hi``."""
     reach = np.maximum(np.abs(lo), np.abs(hi)).astype(np.float64)
@@ -95,6 +101,6 @@ def all_samples(subject: Subject) -> Iterator[Feeds]:
         yield from (b.feeds for b in subject.source.batches(BATCH))
 
 
-def _per_channel(subject: Subject, chain: Chain) -> bool:
+def _per_channel(subject: Subject, chain: LayerPair) -> bool:
     spec = next(s.spec for s in subject.plan.sites if s.tensor == chain.first.weight)
     return isinstance(spec, Own) and spec.axis is not None

@@ -22,7 +22,7 @@ from oq.numerics.grid import Grid, fake_quantize
 from oq.numerics.values import Array
 from oq.planning.layers import Layer, find_layers
 from oq.planning.spec import SiteKey
-from oq.refine.bias import coarse_grid, output_error, round_bias, settle_bias, shifted
+from oq.refine.bias import coarse_grid, fit_bias, output_error, round_bias, shifted
 from oq.refine.channel_statistics import float_means
 from oq.refine.gptaq import refit
 from oq.refine.layer_inputs import center, draw_windows, finite, rows_of, weight_of, why_not
@@ -71,7 +71,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
             seen = _look(layer, weight, exact, rounded)
             missing = None
             if bias is not None and coarse is not None:
-                settled = settle_bias(layer, bias, seen.error, coarse)
+                settled = fit_bias(layer, bias, seen.error, coarse)
                 bias, missing, coarse = settled.values, settled.left, settled.grid
             weight = _round_layer(layer, weight, grid, seen, method, missing)
             changed[layer.weight] = weight
@@ -119,13 +119,13 @@ def _round_layer(
     moments = (windows.transpose(0, 2, 1) @ windows).astype(np.float64) / max(windows.shape[1], 1)
     if missing is not None:
         moments += seen.means[:, :, None] * seen.means[:, None, :]
-        rows = rows + make_up(moments, seen.means, missing, rows.shape[:2])
+        rows = rows + compensate(moments, seen.means, missing, rows.shape[:2])
     scale = np.broadcast_to(grid.scale, weight.shape[layer.weight_axis]).astype(np.float64)
     found = method(rows, moments, scale.reshape(rows.shape[:2]), grid.qtype.qmin, grid.qtype.qmax)
     return weight_of(layer, found, weight)
 
 
-def make_up(moments: Array, means: Array, missing: Array, channels: tuple[int, int]) -> Array:
+def compensate(moments: Array, means: Array, missing: Array, channels: tuple[int, int]) -> Array:
     """The change of the weights that adds ``missing`` to each output at the least error.
 
     A bias is the weight of an input that is always 1; rounded first, its error e moves the others

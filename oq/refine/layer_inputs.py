@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from oq.model.operands import pads_by_size
 from oq.numerics.values import Array
-from oq.parallel import spread
+from oq.parallel import parallel_map
 from oq.planning.layers import Layer
 from oq.refine.layerwise import Values
 
@@ -60,7 +60,9 @@ def draw_windows(layer: Layer, values: Values, weight: Array, seed: int = 0) -> 
         flat = [v.reshape(-1, v.shape[-1]) for v in values]
         return np.concatenate([v[_draw(random, len(v), share)] for v in flat])[None]
     seeds = random.spawn(len(values))
-    parts = spread(lambda i: _unfold(layer, values[i], weight, seeds[i], share), range(len(values)))
+    parts = parallel_map(
+        lambda i: _unfold(layer, values[i], weight, seeds[i], share), range(len(values))
+    )
     return np.concatenate(parts, axis=1)
 
 

@@ -25,7 +25,7 @@ so do the few that are held back.  (ResNet-20, KL to the float model on unseen i
 to a half with 16 and 32 samples, even with 64, better by a fifth with 96.)"""
 
 
-def measure_anew(_subject: Subject) -> Change:
+def remeasure_ranges(_subject: Subject) -> Change:
     """No constant changes: another calibrator is all."""
     return Change({}, "ranges with the least squared error")
 
@@ -46,7 +46,7 @@ STEPS: Mapping[str, Step] = {
     "equalize": Step("channels between two layers brought to one size", equalize, early=True),
     "ranges": Step(
         "ranges with the least squared error (calibrator mse)",
-        measure_anew,
+        remeasure_ranges,
         early=True,
         calibrator="mse",
         fewest=CLIPPING_FROM,

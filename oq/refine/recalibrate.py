@@ -39,7 +39,7 @@ class Recalibration:
         """The grids of the run itself."""
         return self._solve(self.planned.view, self.methods, statistics, self.known)
 
-    def again(self, subject: Subject, source: Fitted, calibrator: str | None) -> Subject:
+    def recalibrate(self, subject: Subject, source: Fitted, calibrator: str | None) -> Subject:
         """``subject``, whose plan is that of the run, with its grids, by ``calibrator`` if named,
         and the statistics behind them: those it lacks are measured."""
         methods = self.methods

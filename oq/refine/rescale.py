@@ -45,12 +45,12 @@ from oq.model.view import GraphView
 from oq.numerics.grid import Grid, fake_quantize, fit
 from oq.numerics.values import Array, QType, Range
 from oq.numerics.weights import channel_range, channel_reach, other_axes
-from oq.parallel import spread
+from oq.parallel import parallel_map
 from oq.planning.layers import Layer, along, find_layers
 from oq.planning.spec import key
 from oq.prepare.insert_rescale import ODD
 from oq.refine.channel_statistics import channel_sums
-from oq.refine.layer_pairs import Chain, find_chains, input_squares, scale_second
+from oq.refine.layer_pairs import LayerPair, find_layer_pairs, input_squares, scale_second
 from oq.refine.layerwise import Values, Walk
 from oq.refine.subject import Change, Subject
 
@@ -80,10 +80,10 @@ class Pair:
     between: str
     lo: float
     hi: float
-    chain: Chain | None
+    chain: LayerPair | None
 
     @property
-    def grows(self) -> Chain | None:
+    def grows(self) -> LayerPair | None:
         """The chain, where the next layer can undo any scaling of y."""
         fits = self.chain is not None and np.isfinite(self.chain.bound)
         return self.chain if fits and self.chain and _is_depthwise(self.chain.second) else None
@@ -167,7 +167,7 @@ def find_pairs(subject: Subject) -> Iterator[Pair]:
     """Every pair whose weights have one scale per tensor, in the order they run."""
     view = subject.view
     layers = {layer.node: layer for layer in find_layers(view, subject.plan)}
-    chains = {c.first.node: c for c in find_chains(view, subject.plan)}
+    chains = {c.first.node: c for c in find_layer_pairs(view, subject.plan)}
     for first in layers.values():
         between = view.node(first.node).outputs[0]
         readers = view.consumers(between)
@@ -256,7 +256,7 @@ def _does(
             (z - along(old, axis, z.ndim)) * along(scale.astype(z.dtype), axis, z.ndim)
         )
 
-    return does, tuple(spread(products, between))
+    return does, tuple(parallel_map(products, between))
 
 
 def _seen(pair: Pair, does: Function, products: Values) -> tuple[Array, Array, Array]:
@@ -270,7 +270,7 @@ def _seen(pair: Pair, does: Function, products: Values) -> tuple[Array, Array, A
         reach = np.maximum(product.max(axis=over), -product.min(axis=over))
         return reach, made.max(axis=over), _sums(made, axis)
 
-    reach, highest, sums = zip(*spread(look, products), strict=True)
+    reach, highest, sums = zip(*parallel_map(look, products), strict=True)
     count = sum(p.size for p in products) / len(bias.reshape(-1))
     return (
         np.max(reach, axis=0),
@@ -329,7 +329,7 @@ def _divided(
 def _windows(subject: Subject, layer: Layer, values: Values) -> Array:
     """E|x - E x|**2 over the windows that each output channel of ``layer`` meets; (channels,)."""
     weight = subject.constant(layer.weight)
-    sums = np.sum(spread(lambda v: _sums(v, 1), values), axis=0)
+    sums = np.sum(parallel_map(lambda v: _sums(v, 1), values), axis=0)
     count = sum(v.size for v in values) / values[0].shape[1]
     each = _variance(sums, count).reshape(layer.group, -1)
     per_group = each.sum(axis=1) * np.prod(weight.shape[2:])

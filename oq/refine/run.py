@@ -20,7 +20,7 @@ from oq.errors import DataError
 from oq.model.view import GraphView
 from oq.numerics.statistics import Statistics
 from oq.planning.setup import Planned
-from oq.refine.add_biases import drop_biases, give_biases
+from oq.refine.add_biases import add_zero_biases, drop_unused_biases
 from oq.refine.channel_statistics import float_means
 from oq.refine.judge import Judge
 from oq.refine.order import STEPS
@@ -39,7 +39,7 @@ BLIND_DB = 10.0
 """SQNR below which the noise of all else hides what an early step does: on MobileNet for ``dpu``,
 ``rescale`` is worth 5 dB once the mean errors are gone, and anything from -0.02 to 1.4 before."""
 
-Again = Callable[[Subject, str | None], Subject]
+Recalibrate = Callable[[Subject, str | None], Subject]
 """A subject whose float model is new, with grids; by a calibrator if one is named."""
 
 
@@ -83,13 +83,13 @@ def improve(
     refused = ((name, _why_not(STEPS[name], recalibration, calibrated)) for name in names)
     denied = {name: why for name, why in refused if why is not None}
 
-    planned, given = give_biases(recalibration.planned)
+    planned, given = add_zero_biases(recalibration.planned)
     if given:
         recalibration = replace(recalibration, planned=planned)
         solution = recalibration.solve(seen)
 
-    def again(changed: Subject, calibrator: str | None) -> Subject:
-        return recalibration.again(changed, calibrated, calibrator)
+    def recalibrate(changed: Subject, calibrator: str | None) -> Subject:
+        return recalibration.recalibrate(changed, calibrated, calibrator)
 
     legalize = planned.target.legalize
     begun = Subject(
@@ -98,7 +98,7 @@ def improve(
         legalize=legalize,
     )
     allowed = [n for n in names if n not in denied]
-    refined = refine(allowed, begun, unseen, again)
+    refined = refine(allowed, begun, unseen, recalibrate)
     told = (*refined.outcomes, *(_undone(n, why) for n, why in denied.items()))
     kept = _settled(refined.subject, begun, subject, given)
     outcomes = tuple(sorted(told, key=lambda o: list(STEPS).index(o.step)))
@@ -122,11 +122,13 @@ def _settled(found: Subject, begun: Subject, plain: Subject, given: frozenset[st
     ``plain``, which never had them, where nothing was kept at all."""
     if found is begun:
         return plain
-    dropped = drop_biases(plain, found, given) if given else None
+    dropped = drop_unused_biases(plain, found, given) if given else None
     return replace(dropped or found, samples=(), source=None)
 
 
-def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds], again: Again) -> Refined:
+def refine(
+    names: Sequence[str], subject: Subject, held: Sequence[Feeds], recalibrate: Recalibrate
+) -> Refined:
     """``subject`` after the steps called ``names``, each kept only if ``held`` samples gain.
 
     An early step that is refused below :data:`BLIND_DB` is tried once more behind the next late one
@@ -144,7 +146,7 @@ def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds], again:
         name = waiting.popleft()
         start, step = time.perf_counter(), STEPS[name]
         chosen = step.calibrator or calibrator
-        tried, note = _try(step, subject, late, again, chosen)
+        tried, note = _try(step, subject, late, recalibrate, chosen)
         if tried is subject:
             outcomes[name] = _undone(name, note)
             continue
@@ -164,7 +166,11 @@ def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds], again:
 
 
 def _try(
-    step: Step, subject: Subject, late: Sequence[str], again: Again, calibrator: str | None
+    step: Step,
+    subject: Subject,
+    late: Sequence[str],
+    recalibrate: Recalibrate,
+    calibrator: str | None,
 ) -> tuple[Subject, str]:
     """``subject`` with ``step`` (``subject`` itself if it has nothing to do), and its remark."""
     if not step.early:
@@ -173,7 +179,7 @@ def _try(
     change = step.apply(plain)
     if not change.constants and step.calibrator is None:
         return subject, change.note
-    tried = again(plain.remade(change), calibrator)
+    tried = recalibrate(plain.remade(change), calibrator)
     for name in late:
         tried, _ = _done(STEPS[name], tried)
     return tried, change.note

@@ -32,7 +32,7 @@ SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Fan:
+class SmoothingGroup:
     """``tensor`` (.., channel) and its ``readers``; ``makers`` are the constants that scale it,
     with their channel axes."""
 
@@ -45,8 +45,8 @@ def smooth(subject: Subject) -> Change:
     """New constants for every tensor in front of linear layers that can be scaled."""
     view = subject.view
     layers = {layer.node: layer for layer in find_layers(view, subject.plan)}
-    found = [found_at(view, node, layers) for node in view.nodes]
-    fans = [fan for fan in found if isinstance(fan, Fan)]
+    found = [smoothing_group(view, node, layers) for node in view.nodes]
+    fans = [fan for fan in found if isinstance(fan, SmoothingGroup)]
     refused = [why for why in found if isinstance(why, str)]
     others = f"{len(refused)} cannot be scaled ({refused[0]})" if refused else ""
     if not fans:
@@ -66,7 +66,7 @@ def smooth(subject: Subject) -> Change:
 
 
 def factors(
-    subject: Subject, fan: Fan, changed: Mapping[str, Array], lo: Array, hi: Array
+    subject: Subject, fan: SmoothingGroup, changed: Mapping[str, Array], lo: Array, hi: Array
 ) -> Array:
     """``s`` (channels,) of ``fan``, whose channels lie between ``lo`` and ``hi``; 1 where a channel
     or all that reads it is 0."""
@@ -81,7 +81,9 @@ def factors(
     return np.where(live, reach**SHARE / weights ** (1 - SHARE), 1.0)
 
 
-def found_at(view: GraphView, node: NodeView, layers: Mapping[str, Layer]) -> Fan | str | None:
+def smoothing_group(
+    view: GraphView, node: NodeView, layers: Mapping[str, Layer]
+) -> SmoothingGroup | str | None:
     """The fan that starts at ``node``; the reason where its readers or constants forbid it, None
     where ``node`` makes none."""
     started = _start(view, node, layers)
@@ -106,7 +108,7 @@ def found_at(view: GraphView, node: NodeView, layers: Mapping[str, Layer]) -> Fa
     channels = {shape[1 - axis] if len(shape) == 2 else 0 for shape, axis in shapes}
     if any(channels != {view.constants[m].shape[axis]} for m, axis in makers):
         return f"{tensor!r}: {makers[0][0]!r} is not one value per row of a weight matrix"
-    return Fan(tensor, makers, tuple(linear))
+    return SmoothingGroup(tensor, makers, tuple(linear))
 
 
 def _start(

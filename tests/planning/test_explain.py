@@ -82,7 +82,10 @@ def test_why_not_fused() -> None:
     found = plan(Graph(net.model("r", "c")).view(), registry.target("trt"))
     said = list(why_lines(found, "n_c"))
     assert said[0] == "node n_c is quantized: rule Conv of target trt"
-    assert "  rule Conv+Relu does not apply: 'c' is also a graph output, so Relu cannot be fused" in said
+    assert (
+        "  rule Conv+Relu does not apply: 'c' is also a graph output, so Relu cannot be fused"
+        in said
+    )
 
 
 def test_why_something_else(residual_plan: Plan) -> None:

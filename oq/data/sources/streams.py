@@ -54,7 +54,7 @@ class Stream(Protocol):
         """SHA-256 of what the samples are, in hexadecimal; None when it cannot be told."""
 
 
-class Picks(Protocol):
+class RowSelection(Protocol):
     """Ascending row numbers; a range, a tuple, or computed."""
 
     def __len__(self) -> int: ...
@@ -70,7 +70,7 @@ class Rows:
     """
 
     table: Table
-    picks: Picks | None = None
+    picks: RowSelection | None = None
 
     @property
     def name(self) -> str:
@@ -80,7 +80,7 @@ class Rows:
     def count(self) -> int:
         return self.table.count if self.picks is None else len(self.picks)
 
-    def _rows(self) -> Picks:
+    def _rows(self) -> RowSelection:
         return range(self.table.count) if self.picks is None else self.picks
 
     def read(self, size: int, start: int, stop: int | None) -> Iterator[tuple[int, Batch]]:
