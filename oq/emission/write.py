@@ -1,4 +1,4 @@
-"""Grids -> a legal graph: emit, what the target wants done to the whole of it, and its checks."""
+"""Grids -> the final graph: Q/DQ, what the target requires of the whole graph, and the checks."""
 
 from collections.abc import Mapping
 from math import inf
@@ -29,8 +29,8 @@ def write_graph(
     solution: Solution,
     seen: Mapping[str, Statistics],
 ) -> tuple[onnx.ModelProto, tuple[Finding, ...], tuple[str, ...]]:
-    """The graph with ``constants`` in place of its own and its Q/DQ, what the target's checks find
-    in it, and what stays in float32."""
+    """The graph with ``constants`` replaced and Q/DQ inserted, the findings of the target's checks,
+    and notes."""
     for tensor, values in constants.items():
         planned.graph.set_constant(tensor, values)
     plan, carried = planned.plan, 0

@@ -1,4 +1,4 @@
-"""A plan in words: all of it, or why one tensor or node is treated as it is."""
+"""A plan as text: all of it, or the reasons for one tensor or node."""
 
 import difflib
 import textwrap
@@ -13,7 +13,7 @@ from oq.wording import WIDTH, counted, generalize, item
 
 
 def plan_lines(plan: Plan) -> Iterable[str]:
-    """Kernels, sites and what is left in float."""
+    """Kernels, quantized tensors and float nodes."""
     done, total = weighted_layers(plan)
     yield (
         f"target {plan.target}: {done} of {total} weighted layers quantized, "
@@ -38,7 +38,7 @@ def plan_lines(plan: Plan) -> Iterable[str]:
 
 
 def hanging(label: str, text: str) -> Iterable[str]:
-    """``label`` in a column of 16, ``text`` behind it, wrapped below itself."""
+    """``label`` in a column of 16 characters, then ``text``, wrapped with a hanging indent."""
     first = f"  {label:<16} "
     yield from textwrap.wrap(
         text, WIDTH, initial_indent=first, subsequent_indent=" " * 19, break_long_words=False
@@ -46,7 +46,7 @@ def hanging(label: str, text: str) -> Iterable[str]:
 
 
 def why_lines(plan: Plan, name: str, view: GraphView | None = None) -> Iterable[str]:
-    """Everything the plan knows of the tensor or node ``name``; ``view`` is the planned graph.
+    """Everything the plan says about the tensor or node ``name``; ``view`` is the planned graph.
 
     Raises:
         OptionError: there is no such tensor or node; the message names those that look like it.
@@ -151,7 +151,7 @@ def _readers(site: Site) -> str:
 
 
 def weighted_layers(plan: Plan) -> tuple[int, int]:
-    """(quantized, all) nodes with weights: what a reader means by layers."""
+    """(quantized, all) nodes with weights, which users call layers."""
 
     inside = sum(has_weight(op) for group in plan.groups for op in group.ops)
     outside = sum(has_weight(skip.op) for skip in plan.skips)
@@ -159,7 +159,7 @@ def weighted_layers(plan: Plan) -> tuple[int, int]:
 
 
 def skip_lines(skips: Iterable[Skip]) -> Iterable[str]:
-    """What stays in float, grouped by op and reason."""
+    """The float nodes, grouped by op and reason."""
     groups: dict[tuple[str, str], list[Skip]] = {}
     for skip in skips:
         groups.setdefault((skip.op, generalize(skip.reason, skip.node)), []).append(skip)

@@ -1,15 +1,17 @@
-"""(graph, target, overrides) -> Plan: decides where grids go, without data and without a session.
+"""(graph, target, overrides) -> Plan: decides the Q/DQ placement, without data and without a
+session.
 
 Three steps, each its own function:
 
-1. **match_rules**: rows are matched to the graph, longest chains first; a node belongs to one
-group. 2. **request**: every group asks for a grid on the inputs it reads. 3. **settle**: requests
-on a tensor become one site, with the spec its producer's row implies.
+1. **match_rules**: rules are matched to the graph, longest chains first; a node belongs to one
+   group.
+2. **request**: every group requests quantization of the inputs it reads.
+3. **settle**: requests on a tensor become one site, with the spec given by the producer's rule.
 
-Worked example, target ort, ``x -> Conv -> Relu -> y -> MaxPool -> z -> Conv``.  Claim: groups
-{Conv, Relu}, {MaxPool}, {Conv}.  Request: x, y (by MaxPool, because z is wanted), z.  Settle: x has
-no producing group, so its site is for its readers only; y is the output of a row with OWN, so its
-site is for everybody; z is the output of a row with SAME, so it shares the grid of y.
+Worked example, target ort, ``x -> Conv -> Relu -> y -> MaxPool -> z -> Conv``.  Match: groups
+{Conv, Relu}, {MaxPool}, {Conv}.  Request: x, y (by MaxPool, because z is requested), z.  Settle: x
+has no producing group, so its site is for its readers only; y is the output of a rule with OWN, so
+its site is for all readers; z is the output of a rule with SAME, so it shares the grid of y.
 """
 
 import fnmatch
@@ -124,10 +126,10 @@ def _unchosen(view: GraphView, only: Iterable[str] | None) -> dict[str, str]:
 def match_rules(
     view: GraphView, target: Target, kept: dict[str, str], naive: bool
 ) -> tuple[list[Match], list[Refusal]]:
-    """The places where rows of ``target`` hold, each node in one of them, and what was refused.
+    """The matches of the rules of ``target``, each node in at most one of them, and the refusals.
 
-    ``kept`` maps a node that must stay in float to the reason; ``naive`` asks no row whether it
-    would run slower.
+    ``kept`` maps a node that must stay in float to the reason; with ``naive``, rules for ops that
+    would run slower apply too.
     """
     owner: dict[str, Match] = {}
     matches: list[Match] = []
@@ -352,7 +354,8 @@ def _skips(
 
 
 def skip_reason(target: Target, node: NodeView, said: Mapping[str, str]) -> str:
-    """Why ``node`` stays in float: what was ``said`` of it, or what the target says of its op."""
+    """Why ``node`` stays in float: the refusal in ``said``, or what the target says about its
+    op."""
     reasons = target.reasons if target.reasons is not None else {}
     plain = f"target {target.name} does not support {node.op} in int8"
     if node.op in BODIES:
@@ -361,6 +364,7 @@ def skip_reason(target: Target, node: NodeView, said: Mapping[str, str]) -> str:
 
 
 def holds_floats(view: GraphView, node: NodeView) -> bool:
-    """Whether any output carries real values (an unknown type counts: silence would hide it)."""
+    """Whether any output is a float tensor (an unknown type counts as float, so that it is
+    reported)."""
     known = [view.tensors[t].dtype for t in node.outputs if t in view.tensors]
     return any(d is None or view.is_float(t) for d, t in zip(known, node.outputs, strict=False))

@@ -1,6 +1,6 @@
 """Name -> the object in ``targets/<name>.py`` or ``calibrators/<name>.py``.
 
-There is nothing to register: a file in the folder is found, and so are the entry points
+Registration is automatic: files in these folders are found, and so are the entry points
 ``oq.targets`` and ``oq.calibrators`` of installed packages.  A single file is loaded by
 :func:`load_plugin` (``oq --plugin FILE.py``), a class in a running program by the decorator
 :func:`calibrator_named`.
@@ -23,7 +23,7 @@ from oq.planning.target import Target
 _ATTRIBUTES = {"targets": "TARGET", "calibrators": "CALIBRATOR"}
 
 _added: dict[str, dict[str, Any]] = {kind: {} for kind in _ATTRIBUTES}
-"""What plugins and decorators brought, by kind and name."""
+"""Objects added by plugins and decorators, by kind and name."""
 
 
 def calibrator_named(name: str) -> Callable[[type], type]:
@@ -41,7 +41,8 @@ def calibrator_named(name: str) -> Callable[[type], type]:
 
 
 def load_plugin(path: Path) -> None:
-    """Run the Python file at ``path`` and take its ``TARGET`` or ``CALIBRATOR`` under its stem.
+    """Run the Python file at ``path`` and register its ``TARGET`` or ``CALIBRATOR`` under the
+    file's stem.
 
     Raises:
         OptionError: there is no such file, it defines neither, or its name is taken.
