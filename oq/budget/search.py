@@ -1,12 +1,13 @@
-"""Quantize within an accuracy budget: the search, from options to the file that is kept.
+"""Quantize within an accuracy budget: the search.
 
-Everything in int8 comes first; if that meets the budget it is the answer.  Else the layers are
-ranked by cheap scores (:mod:`oq.budget.proxy`), and what :mod:`oq.budget.strategy` proposes is made
-and evaluated in full, every time by the whole pipeline, from one calibration, with those steps of
-refinement that helped everything in int8.
-The best file so far is always at the output, and all that was measured is in the journal beside it
-(:mod:`oq.budget.journal`); a run with the same inputs goes on from there, and ends with the file
-that an uninterrupted one gives.
+Everything in int8 is tried first; if it meets the budget, it is the result.  Else the layers are
+ranked by fast scores (:mod:`oq.budget.proxy`), and the sets that :mod:`oq.budget.strategy` proposes
+are quantized and evaluated by the complete pipeline, with a common calibration and with those
+refinement steps that helped everything in int8.
+
+The output always holds the best file so far, and all measurements are in the journal beside it
+(:mod:`oq.budget.journal`); a run with the same inputs resumes from there, and ends with the same
+file as an uninterrupted one.
 """
 
 import hashlib
@@ -51,10 +52,10 @@ JOURNAL = ".journal.jsonl"
 TIME_UP = "the time limit was reached"
 
 PAGE = ("report", "ranking")
-"""Options that are of the last file alone."""
+"""Options that only apply to the last file."""
 
 UNRANKED = ("model", "cache", "refine", "keep_float", "calibrator_for", "layers", "mode")
-"""Options that a ranking takes in another form, or not at all."""
+"""Options that a ranking does not use, or in another form."""
 
 
 def search(
@@ -70,16 +71,17 @@ def search(
     watch: Watch | None = None,
     **options: Any,
 ) -> Result:
-    """Quantize ``model`` with as many layers in int8 as lose at most ``max_drop`` points, and write
-    the file to ``output``.
+    """Quantize ``model`` with as much int8 as possible while losing at most ``max_drop`` points,
+    and write the file to ``output``.
 
-    A drop is that of top-1 accuracy on ``eval_data`` with labels (``labels``: a CSV ``file,label``
-    for a folder of images), the larger of the two readings; without ``eval_data``, the share of
-    held-back calibration samples whose top-1 is not the float model's.  ``time_limit`` in seconds:
-    nothing is begun that would end later, going by what it took so far; everything in int8 is
-    always made.  ``options`` are keywords of :func:`oq.quantize`.
+    The drop is that of top-1 accuracy on ``eval_data`` with labels (``labels``: a CSV
+    ``file,label`` for a folder of images), in the worse of the two modes; without ``eval_data``, it
+    is the percentage of held-out calibration samples whose top-1 differs from the float model's.
+    ``time_limit`` in seconds: no trial is started that would end later, judging by the time of
+    earlier ones; everything in int8 is always tried.  ``options`` are keywords of
+    :func:`oq.quantize`.
 
-    ``result.report.search`` says whether the budget was met; the file is there in any case.
+    ``result.report.search`` says whether the budget was met; the file is written in any case.
 
     Raises:
         OqError: the model, the data or an option cannot be used; no labels; no classifier.

@@ -1,4 +1,4 @@
-"""What a run should be distrusted for: odd data, layers left in float, accuracy not measured."""
+"""Warnings about the calibration data: too few samples, odd values."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ FEW = 32
 def data_warnings(
     inputs: Sequence[TensorInfo], statistics: Mapping[str, Statistics], samples: int
 ) -> tuple[str, ...]:
-    """What is odd about the data, in sentences.  Only rank-4 float inputs are judged as images."""
+    """Warnings about the data.  Only rank-4 float inputs are treated as images."""
     found = [w for i in inputs if (w := _about(i, statistics.get(i.name))) is not None]
     if samples < FEW:
         found.append(f"only {samples} calibration samples; {FEW} or more are recommended")

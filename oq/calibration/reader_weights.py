@@ -1,10 +1,9 @@
-"""How the layers that read a tensor pass its errors on: :class:`oq.numerics.calibrator.ErrorGains`,
-measured.
+"""Error gains of the layers that read a tensor (:class:`oq.numerics.calibrator.ErrorGains`).
 
-For a layer with weights ``w`` with axes (out, everything else) an element of its output collects
-``sum_i w_i e_i``.  With independent errors of variance v and mean m that is ``v sum w^2`` plus
-``(m sum w)^2``; both are averaged over the output channels and summed over the layers.  A reader
-without constant weights (Add, pooling) passes errors on as they are.
+With weights ``w`` (out, everything else), an output element of a layer accumulates ``sum_i w_i
+e_i``.  For independent errors with variance v and mean m, its power is ``v sum w^2`` plus ``(m sum
+w)^2``; both are averaged over the output channels and summed over the layers.  A reader without
+constant weights (Add, pooling) has gain 1.
 """
 
 import numpy as np
@@ -16,7 +15,7 @@ from oq.planning.spec import Site
 
 
 def error_gains(view: GraphView, site: Site) -> ErrorGains:
-    """The weights by which errors of ``site`` count, for whoever reads its quantized copy."""
+    """The gains of all readers of the quantized copy at ``site``."""
     nodes = [
         n for n in view.consumers(site.tensor) if not site.consumers or n.name in site.consumers
     ]

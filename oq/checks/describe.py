@@ -1,4 +1,4 @@
-"""A judgement in words: findings, then what runs in integers and what in float, then totals."""
+"""The result of ``oq check`` as text: findings, nodes in int8 and in float, totals."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -9,11 +9,11 @@ from oq.planning.check import Finding
 from oq.wording import counted, generalize, item, row
 
 SHOWN = 3
-"""How many nodes of one kind are named."""
+"""Maximum number of nodes named per group."""
 
 
 def judgement_lines(found: Judgement) -> Iterable[str]:
-    """The whole answer of ``oq check`` in 80 columns."""
+    """The output of ``oq check`` in 80 columns."""
     yield from _finding_lines(found.findings)
     if found.findings:
         yield ""
@@ -61,7 +61,7 @@ def forecast_lines(found: Forecast) -> Iterator[str]:
 
 
 def total_lines(found: Forecast) -> Iterator[str]:
-    """Share in integers and what it costs to get in and out of them."""
+    """The share in integers, transitions to float and requantizations."""
     yield from row(
         "int8",
         f"{found.kernels} of {found.kernels + found.float_kernels} kernels"
@@ -103,7 +103,7 @@ def _short(macs: int) -> str:
 
 
 def conformance(findings: tuple[Finding, ...]) -> str:
-    """How many findings of each severity."""
+    """The number of findings of each severity."""
     if not findings:
         return "no findings"
     counts = Counter(f.severity for f in findings)

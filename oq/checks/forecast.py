@@ -1,16 +1,16 @@
-"""What a target will make of a Q/DQ file, node by node, from the file alone.
+"""Predicts, node by node, what a target runs in integers, from the Q/DQ file alone.
 
-The target's own rows are matched to the graph (:func:`oq.planning.plan.match_rules`), with what
-DequantizeLinear makes of stored codes read as constants, so a pair between two links ends a chain
-as it does in the runtime.  A match runs in integers when
+The target's rules are matched to the graph (:func:`oq.planning.plan.match_rules`), with dequantized
+constants read as constants, so that a pair within a chain ends it, as it does in the runtime.  A
+match runs in integers if
 
 * its data inputs come from DequantizeLinear, directly or across ops that only move values,
-* its weight and, where the row says so, its constant operands are stored codes,
-* its output goes to a QuantizeLinear, where the row demands one, and to nobody else where the
-  target is exclusive,
-* and no obstacle of the runtime stands in the way (:mod:`oq.checks.obstacles`).
+* its weight and, if the rule says so, its constant operands are stored as integers,
+* its output goes to a QuantizeLinear, if the rule requires one, and to no other node if the target
+  is exclusive,
+* and no obstacle of the runtime prevents it (:mod:`oq.checks.obstacles`).
 
-Else it runs in float, and the first of these that fails is the reason.
+Else it runs in float, and the first condition that fails is the reason.
 """
 
 from collections.abc import Iterator, Mapping
@@ -41,11 +41,11 @@ Runs = Literal["int8", "float"]
 
 @dataclass(frozen=True, slots=True)
 class NodeForecast:
-    """What becomes of one node.
+    """The prediction for one node.
 
-    ``kernel``: the ops it runs with as one kernel (``Conv+Relu``), "" for a node that only moves
-    values or that the target has no row for.  ``with_nodes``: the other nodes of that kernel.
-    ``macs``: per sample, None where a shape is not known.
+    ``kernel``: the fused ops it runs with (``Conv+Relu``), "" for a node that only moves values or
+    that no rule matches.  ``with_nodes``: the other nodes of that kernel.  ``macs``: per sample,
+    None if a shape is unknown.
     """
 
     node: str
@@ -59,13 +59,13 @@ class NodeForecast:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """The fate of every node that holds real values, in graph order, and totals.
+    """The prediction for every float-valued node, in graph order, and totals.
 
-    ``kernels``: how many integer kernels compute, ``float_kernels``: how many nodes and fused
-    groups stay in float (nodes that only move values are in neither).  ``requantizations``:
-    DequantizeLinear -> QuantizeLinear with nothing but moves between and another grid behind.
-    ``boundaries``: QuantizeLinear and DequantizeLinear nodes that no kernel takes in, which are
-    the edges between integers and float, graph inputs and outputs included.
+    ``kernels``: the number of integer compute kernels, ``float_kernels``: the number of nodes and
+    fused groups in float (data movement is in neither).  ``requantizations``: DequantizeLinear ->
+    QuantizeLinear with different scales and only data movement between.  ``boundaries``:
+    QuantizeLinear and DequantizeLinear nodes that are not part of a kernel: the transitions between
+    integers and float, graph inputs and outputs included.
     """
 
     target: str
@@ -79,7 +79,7 @@ class Forecast:
 
     @property
     def share(self) -> float:
-        """Percent of the known MACs that run in integers; 0 where there are none."""
+        """Percentage of the known MACs that run in integers; 0 if there are none."""
         return 100 * self.integer_macs / self.macs if self.macs else 0.0
 
 

@@ -1,4 +1,4 @@
-"""What can be asked without data: what would be quantized and why, and how good a file is."""
+"""``oq.make_plan``, ``oq.explain``, ``oq.check`` and ``oq.judge``: inspection without data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,7 +37,7 @@ def explain(
     mode: Mode = "hybrid",
     settings: Mapping[str, Any] | None = None,
 ) -> tuple[str, ...]:
-    """Why the tensor or node ``name`` is treated as :func:`make_plan` says, line by line.
+    """Why :func:`make_plan` treats the tensor or node ``name`` as it does, line by line.
 
     Raises:
         OptionError: the graph has no such tensor or node.
@@ -50,7 +50,7 @@ def explain(
 def check(
     model: Model, target: str, *, settings: Mapping[str, Any] | None = None
 ) -> tuple[Finding, ...]:
-    """How a quantized ``model``, whoever made it, offends against ``target``'s rules.
+    """The findings in a quantized ``model`` from any tool, by the rules of ``target``.
 
     Raises:
         ModelError: the model is not quantized at all.

@@ -1,8 +1,8 @@
-"""The executable specification of a legal Q/DQ graph: a table of checks.
+"""The table of checks that define a legal Q/DQ graph.
 
-``emit`` must produce files without findings, and ``oq check`` judges files of any tool by the same
-rows.  A check looks at a graph and yields findings; the rows named in :data:`ALWAYS` hold for
-every target, the others for the targets that list them in ``Target.checks``.
+Files written by ``emit`` must pass, and ``oq check`` applies the same rows to files of any tool.  A
+check looks at a graph and yields findings; the rows named in :data:`ALWAYS` apply to every target,
+the others to the targets that list them in ``Target.checks``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,7 +33,7 @@ INTEGER_OPERATORS = frozenset(
 
 
 def check(view: GraphView, target: Target) -> tuple[Finding, ...]:
-    """All findings of the rows that hold for ``target``, in the order of the table."""
+    """All findings of the checks of ``target``, in the order of the table."""
     rows = [CHECKS[c] if isinstance(c, str) else c for c in (*ALWAYS, *target.checks)]
     return tuple(
         Finding(row.name, row.severity, node, message, row.remedy)
@@ -57,7 +57,7 @@ def bad_scale(view: GraphView) -> Iterator[Found]:
 
 
 def bad_axis(view: GraphView) -> Iterator[Found]:
-    """A per-channel scale names an axis of its own length."""
+    """The axis of a per-channel scale has the length of the scale."""
     for node, scale in scales(view):
         shape = view.shape(node.inputs[0])
         if shape is None or scale.ndim != 1 or scale.size == 1:
@@ -69,7 +69,7 @@ def bad_axis(view: GraphView) -> Iterator[Found]:
 
 
 def dangling(view: GraphView) -> Iterator[Found]:
-    """A DequantizeLinear reads a QuantizeLinear, an integer kernel's codes or a constant."""
+    """A DequantizeLinear reads a QuantizeLinear, the output of an integer kernel, or a constant."""
     for node in view.nodes:
         if node.op == Q:
             readers = view.consumers(node.outputs[0])
@@ -82,14 +82,14 @@ def dangling(view: GraphView) -> Iterator[Found]:
 
 
 def zero_point_missing(view: GraphView) -> Iterator[Found]:
-    """Without a zero point ONNX means uint8 and TensorRT int8."""
+    """Without a zero point, the type is uint8 in ONNX and int8 in TensorRT."""
     for node in pairs(view):
         if not node.input(2):
             yield node.name, "it has no zero point, and tools disagree on the default"
 
 
 def pair_differs(view: GraphView) -> Iterator[Found]:
-    """Q and DQ of one pair carry the same scale and zero point."""
+    """Q and DQ of a pair have the same scale and zero point."""
     for node in view.nodes:
         above = view.producer(node.inputs[0]) if node.op == DQ else None
         if above is None or above.op != Q:
@@ -104,7 +104,7 @@ def pair_differs(view: GraphView) -> Iterator[Found]:
 
 
 def zero_point_not_zero(view: GraphView) -> Iterator[Found]:
-    """Symmetric targets take zero point 0 only."""
+    """Symmetric targets support only zero point 0."""
     for node in pairs(view):
         zero = constant(view, node, 2)
         if zero is not None and zero.any():
@@ -112,7 +112,7 @@ def zero_point_not_zero(view: GraphView) -> Iterator[Found]:
 
 
 def uses_uint8(view: GraphView) -> Iterator[Found]:
-    """The importer takes int8, not uint8."""
+    """The importer supports int8, not uint8."""
     for node in pairs(view):
         zero = constant(view, node, 2)
         if zero is not None and zero.dtype == np.uint8:
@@ -120,7 +120,7 @@ def uses_uint8(view: GraphView) -> Iterator[Found]:
 
 
 def foreign_float8(view: GraphView) -> Iterator[Found]:
-    """Of the kinds of float8 the importer takes E4M3FN."""
+    """The only float8 type that the importer supports is E4M3FN."""
     for node in pairs(view):
         zero = constant(view, node, 2)
         kind = "" if zero is None else str(zero.dtype)
@@ -137,7 +137,7 @@ def int32_bias(view: GraphView) -> Iterator[Found]:
 
 
 def per_channel_activation(view: GraphView) -> Iterator[Found]:
-    """Per-channel scales are for constants."""
+    """Per-channel scales are for constants only."""
     for node in view.nodes:
         scale = constant(view, node, 1) if node.op == Q else None
         if scale is not None and scale.size > 1 and not view.is_constant(node.inputs[0]):
@@ -145,8 +145,8 @@ def per_channel_activation(view: GraphView) -> Iterator[Found]:
 
 
 def wrong_weight_axis(view: GraphView) -> Iterator[Found]:
-    """Weights are scaled along their output-channel axis (a wrong axis is accepted silently by
-    onnxruntime's MatMul, which then computes wrong numbers)."""
+    """Weights are quantized along their output-channel axis (onnxruntime's MatMul silently accepts
+    a wrong axis and computes wrong results)."""
     for node in view.nodes:
         row = facts(node.op)
         if row is None or row.weight is None or len(node.inputs) <= row.weight:
@@ -169,7 +169,7 @@ def wrong_weight_axis(view: GraphView) -> Iterator[Found]:
 
 
 def quantized_output(view: GraphView) -> Iterator[Found]:
-    """Graph outputs stay float."""
+    """Graph outputs are float."""
     for name in view.outputs:
         producer = view.producer(name)
         if producer is not None and producer.op == DQ:
@@ -187,7 +187,7 @@ def split_fusion(view: GraphView) -> Iterator[Found]:
 
 
 def many_readers(view: GraphView) -> Iterator[Found]:
-    """The float output of a kernel that ends in a Q has no other reader."""
+    """The float output of a kernel that ends in a QuantizeLinear has no other reader."""
     for node in view.nodes:
         fused = view.producer(node.inputs[0]) if node.op in {"Relu", "Clip"} else None
         if facts(node.op) is None or not _reads_codes(view, node if fused is None else fused):
@@ -215,14 +215,14 @@ def quantized_anyway(view: GraphView) -> Iterator[Found]:
 
 
 def integer_kernel(view: GraphView) -> Iterator[Found]:
-    """Importers of Q/DQ graphs do not know onnxruntime's integer operators."""
+    """Importers of Q/DQ graphs do not support onnxruntime's integer operators."""
     for node in view.nodes:
         if node.op in INTEGER_OPERATORS:
             yield node.name, f"operator {node.op} is not Q/DQ"
 
 
 def relu_below_zero(view: GraphView) -> Iterator[Found]:
-    """A fused ReLU needs a grid that cannot hold negatives: zero point = lowest code."""
+    """A fused ReLU needs a range without negative values: the zero point is the lowest integer."""
     for node in view.nodes:
         if node.op != "Relu":
             continue
@@ -341,4 +341,4 @@ CHECKS = _table(
 )
 
 ALWAYS = ("scale", "axis", "ends", "zero-point-present", "pair")
-"""Rows that hold for every target."""
+"""Checks that apply to every target."""

@@ -1,7 +1,7 @@
-"""Why a kernel runs in float although its neighbourhood is quantized: facts of the runtimes.
+"""Reasons why a kernel runs in float although its inputs and output are quantized.
 
-Each looks at one match in a Q/DQ graph and returns None or a sentence; the counterpart of
-:mod:`oq.planning.predicates`, which looks at float graphs before anything is placed.
+Each function looks at one match in a Q/DQ graph and returns None or the reason; the counterpart of
+:mod:`oq.planning.predicates`, which looks at float graphs before placement.
 """
 
 import numpy as np
@@ -13,8 +13,8 @@ from oq.planning.target import Place
 
 
 def clip_differs_from_range(place: Place) -> str | None:
-    """A ReLU or Clip fuses when its bounds have the lowest and highest code of the grid behind it
-    (onnxruntime, ClipQuantFusion and ReluQuantFusion)."""
+    """A ReLU or Clip fuses if the QuantizeLinear after it saturates at its bounds (onnxruntime,
+    ClipQuantFusion and ReluQuantFusion)."""
     view, last = place.view, place.match.links[-1]
     if len(place.match.links) == 1 or last.op not in {"Relu", "Clip"}:
         return None
@@ -44,7 +44,8 @@ def signs_differ(place: Place) -> str | None:
 
 
 def float_output_without_int32_bias(place: Place) -> str | None:
-    """Gemm writes float with an int32 bias or none; behind a QuantizeLinear any bias will do."""
+    """A Gemm with float output needs an int32 bias or none; before a QuantizeLinear any bias
+    works."""
     if place.match.anchor.op != "Gemm" or place.sinks:
         return None
     bias = bias_input(place.match.anchor)
@@ -55,7 +56,7 @@ def float_output_without_int32_bias(place: Place) -> str | None:
 
 
 def row_bias_makes_a_gemm(place: Place) -> str | None:
-    """A MatMul of more than two axes, all of fixed size, and an Add of a bias (out,) are joined to
+    """A MatMul of more than two axes, all of fixed size, and an Add of a bias (out,) are fused into
     a Gemm before anything is quantized, and a Gemm with a float bias runs in float
     (MatMulAddFusion, probed with onnxruntime 1.31)."""
     found = added_row(place.view, place.match.anchor)
@@ -68,8 +69,8 @@ def row_bias_makes_a_gemm(place: Place) -> str | None:
 
 
 def int8_is_shared(place: Place) -> str | None:
-    """On x86 onnxruntime turns int8 pairs into uint8 ones and takes no other int8 activations; it
-    turns only pairs of one DequantizeLinear with one reader (probed with 1.31; not so on ARM,
+    """On x86 onnxruntime converts int8 pairs to uint8 and supports no other int8 activations; it
+    converts only pairs of one DequantizeLinear with one reader (probed with 1.31; not so on ARM,
     where ``session.qdqisint8allowed`` is 1)."""
     view = place.view
     if place.match.anchor.op == "Gemm" and not place.sinks:
@@ -88,8 +89,8 @@ def int8_is_shared(place: Place) -> str | None:
 
 
 def int8_operand_is_stored(place: Place) -> str | None:
-    """The counterpart for constants: their int8 codes stay int8 while the activations turn uint8,
-    and elementwise kernels take one type (probed with onnxruntime 1.31 on x86)."""
+    """The counterpart for constants: they stay int8 while the activations become uint8, and
+    elementwise kernels need equal types (probed with onnxruntime 1.31 on x86)."""
     for node in place.match.links:
         for tensor in data_inputs(node):
             dq = dequantized_by(place.view, tensor)

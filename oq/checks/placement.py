@@ -1,7 +1,6 @@
-"""Checks of where the pairs stand: graphs that load and compute, and run slower or otherwise than
-they say.  Rows of :mod:`oq.checks.legal`; sources are the targets' pages named there and in each
-row.
-"""
+"""Checks of the placement of Q/DQ pairs: graphs that load, but run slower or compute something else
+than they define.  Rows of :mod:`oq.checks.legal`; sources are the vendor pages named there and in
+each row."""
 
 from collections.abc import Iterator
 
@@ -30,7 +29,7 @@ SHARED = frozenset({"Gather", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpo
 
 
 def residual_sides(view: GraphView) -> Iterator[Found]:
-    """A residual Add joins the kernel of the layer on one side; its other operand, the skip, is
+    """A residual Add fuses into the layer on one side; its other operand, the skip connection, is
     the one to quantize (NVIDIA, Working with Quantized Types, recommendation 4)."""
     for node in view.nodes:
         if node.op != "Add" or any(_is_stored(view, t) for t in node.inputs):
@@ -52,7 +51,8 @@ def residual_sides(view: GraphView) -> Iterator[Found]:
 
 
 def concat_grids(view: GraphView) -> Iterator[Found]:
-    """A pair moves across a Concat when all sides have one grid; else a branch is requantized."""
+    """A pair moves across a Concat if all sides have the same scale; else a branch is
+    requantized."""
     for node in view.nodes:
         if node.op != "Concat":
             continue
@@ -67,7 +67,7 @@ def concat_grids(view: GraphView) -> Iterator[Found]:
 
 
 def pad_is_cut_off(view: GraphView) -> Iterator[Found]:
-    """A zero Pad merges into the convolution behind it when no pair stands between them."""
+    """A zero Pad fuses into the next convolution if no pair lies between them."""
     for node in view.nodes:
         above = above_pair(view, node.inputs[0]) if node.op == "Conv" else None
         if above is None or above.op != "Pad":
@@ -80,7 +80,7 @@ def pad_is_cut_off(view: GraphView) -> Iterator[Found]:
 
 
 def half_quantized(view: GraphView) -> Iterator[Found]:
-    """A layer runs in integers when its data and its weight are both quantized."""
+    """A layer runs in integers if its data and its weight are both quantized."""
     for node in view.nodes:
         weight = weight_input(node)
         if weight is None or not node.inputs[0]:
@@ -91,8 +91,8 @@ def half_quantized(view: GraphView) -> Iterator[Found]:
 
 
 def doubled_pair(view: GraphView) -> Iterator[Found]:
-    """DQ -> Q with nothing between: onnxruntime makes one pair of the two, on the finer grid
-    (DoubleQDQPairsRemover), so the numbers are not those of the file."""
+    """DQ -> Q with nothing between: onnxruntime merges the two pairs into one, with the smaller
+    scale (DoubleQDQPairsRemover), so the results are not those of the file."""
     for node in pairs(view):
         above = dequantized_by(view, node.inputs[0]) if node.op == Q else None
         if above is None or view.edges(above.outputs[0]) != 1 or same_grid(view, above, node):
@@ -103,7 +103,7 @@ def doubled_pair(view: GraphView) -> Iterator[Found]:
 
 
 def weight_only(view: GraphView) -> Iterator[Found]:
-    """Integer weights under float data become MatMulNBits, which rounds the data too."""
+    """Integer weights with float data become MatMulNBits, which quantizes the data too."""
     for node in view.nodes:
         weight = weight_input(node)
         dq = None if weight is None else dequantized_by(view, weight)
@@ -114,7 +114,7 @@ def weight_only(view: GraphView) -> Iterator[Found]:
 
 
 def shared_int8(view: GraphView) -> Iterator[Found]:
-    """int8 activations with several readers: onnxruntime on x86 takes them in uint8 only."""
+    """int8 activations with several readers: onnxruntime on x86 supports them in uint8 only."""
     for q in pairs(view):
         if q.op != Q or codes_dtype(view, q) != "int8" or view.is_constant(q.inputs[0]):
             continue

@@ -19,7 +19,8 @@ class Place:
     """The grid (scale, zero point) of ``tensor`` for ``consumers`` (empty: every reader).
 
     ``source``: the name of the tensor in the float model.  ``values``: the real values of a
-    constant. ``calibrator``: the one that chose the range, "" if unknown or not calibrated."""
+    constant. ``calibrator``: the one that chose the range, "" if unknown or not calibrated.
+    """
 
     tensor: str
     source: str

@@ -1,4 +1,4 @@
-"""A page that was asked for: checked before the work, written after it."""
+"""A requested report page: validated before the run, written after it."""
 
 import json
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ ENDINGS = (".html", ".json")
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Where a page goes, and the ranking that belongs on it."""
+    """The path of a page, and the ranking to include."""
 
     path: Path
     ranking: Ranking | None = None
 
     def write(self, story: Story) -> None:
-        """The page, or with ``.json`` what is on it."""
+        """Write the page as HTML, or its data as ``.json``."""
         if self.path.suffix.lower() == ".html":
             write_text(self.path, write_page(story))
         else:
@@ -34,13 +34,13 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A page that waits for the last words of its run: where the output lies, what comes next."""
+    """A page that lacks only the path of the output and the next step."""
 
     wanted: PageRequest
     evidence: Evidence
 
     def write(self, report: Report) -> None:
-        """The page of ``report``."""
+        """Write the page of ``report``."""
         self.wanted.write(run_story(report, self.evidence, self.wanted.ranking))
 
 

@@ -1,14 +1,15 @@
-"""High-bias absorption: a channel that never comes near zero gives its least value away.
+"""High-bias absorption: a channel that never comes near zero moves its minimum into the next bias.
 
-Behind a Relu a channel whose values all lie above ``a[c] > 0`` uses only the upper part of its
-grid.  Its least value moves into the bias of the layer behind,
+After a Relu, a channel whose values all lie above ``a[c] > 0`` uses only the upper part of its
+range. Its minimum is moved into the bias of the next layer,
 
     b1[c] -= a[c],   b2 += W2 a
 
-which changes nothing as long as the channel stays above ``a[c]``, and leaves a smaller channel for
-equalization to widen.  It needs a layer that reads no padding, since padded zeros do not move, and
-a channel below the bound of its Clip.  (Nagel et al. 2019, arXiv:1906.04721, section 4.1.3; ``a``
-there comes from BatchNorm's statistics, here it is the least value over the calibration samples.)
+which does not change the function as long as the channel stays above ``a[c]``, and leaves a smaller
+channel, which equalization can scale up.  It requires that the next layer has no padding, since
+padded zeros do not shift, and that the channel stays below the bound of its Clip.  (Nagel et al.
+2019, arXiv:1906.04721, section 4.1.3; ``a`` there comes from BatchNorm's statistics, here it is the
+minimum over the calibration samples.)
 """
 
 import numpy as np
@@ -21,7 +22,7 @@ from oq.refine.subject import Change, Subject
 
 
 def absorb(subject: Subject) -> Change:
-    """New biases for every chain with such channels."""
+    """New biases for every layer pair with such channels."""
     chains = [
         c
         for c in find_layer_pairs(subject.view, subject.plan)

@@ -1,15 +1,16 @@
-"""Layers that have no bias get one of zeros, so that there is something to correct.
+"""Adds zero biases to layers without a bias, so that bias correction applies to them.
 
-A layer made without a bias, or whose BatchNormalization cannot be folded, has no constant that
-could take its mean error back (:mod:`oq.refine.bias`).  A bias of zeros changes nothing by itself:
+A layer without a bias, or whose BatchNormalization cannot be folded, has no constant that could
+correct its mean error (:mod:`oq.refine.bias`).  A zero bias does not change the function:
 
     Conv(x, W) -> Conv(x, W, 0),   Gemm(x, W) -> Gemm(x, W, 0),   MatMul(x, W) -> MatMul(x, W) + 0
 
-The last one only where the target's kernel takes the Add in (``Target.adds_bias``).  The plan is
-made anew with the biases in, and every grid that it had must stay where it was.
+The last only if the target's kernel fuses the Add (``Target.adds_bias``).  The plan is made again
+with the biases, and every grid it had before must stay.
 
-Left without are layers whose bias the target gives a grid of its own, which would be that of
-zeros (the DPU), and a grouped ConvTranspose, whose weight does not say how many channels leave it.
+No bias is added where the target quantizes biases with a scale of their own, which would be that of
+zeros (the DPU), nor to a grouped ConvTranspose, whose weight does not determine the number of
+output channels.
 """
 
 from collections.abc import Iterator
@@ -27,8 +28,8 @@ from oq.refine.subject import Change, Subject
 
 
 def add_zero_biases(planned: Planned) -> tuple[Planned, frozenset[str]]:
-    """``ready`` with a bias of zeros (channels,) for every layer that the target lets have one, and
-    the names of these constants; ``ready`` itself where there are none."""
+    """``planned`` with a zero bias (channels,) for every layer that may get one, and the names of
+    these constants; ``planned`` itself if there are none."""
     bare = list(_bare(planned))
     for chosen in (bare, [b for b in bare if b[1] is not None]):
         found = _given(planned, chosen)
@@ -38,8 +39,8 @@ def add_zero_biases(planned: Planned) -> tuple[Planned, frozenset[str]]:
 
 
 def drop_unused_biases(plain: Subject, subject: Subject, given: frozenset[str]) -> Subject | None:
-    """What ``subject`` has become, done to ``plain``, which has no ``given`` biases; None where one
-    of them is used."""
+    """The changes of ``subject`` applied to ``plain``, which lacks the ``given`` biases; None if
+    one of them is used."""
     if any(np.any(values) for name, values in subject.constants.items() if name in given):
         return None
     early = {n: v for n, v in subject.early.items() if n not in given}

@@ -1,16 +1,16 @@
-"""Rounding with feedback: the error of each weight is made up for by those not yet rounded.
+"""GPTQ: the rounding error of each weight is compensated by the weights not yet rounded.
 
-Rounding to the nearest code makes the least error in the weights, not in what the layer computes.
-With ``H = E[(x - E x)(x - E x)^T]`` over the windows x that the layer reads, the error of an output
-channel is ``d^T H d`` for the error d of its weights.  Weights are rounded one after the other,
-those of the largest inputs first; the error of weight j moves the weights behind it by
+Rounding to nearest minimizes the error of the weights, not that of the layer's output.  With ``H =
+E[(x - E x)(x - E x)^T]`` over the windows x that the layer reads, the error of an output channel is
+``d^T H d`` for the error d of its weights.  Weights are rounded one after the other, those of the
+largest inputs first; the error of weight j changes the remaining weights by
 
     w[k] -= (w[j] - code[j] * scale) * U[j, k] / U[j, j],     inverse(H + damping) = U^T U
 
 (Frantar et al. 2022, "GPTQ", arXiv:2210.17323, equations 2 and 3; Hassibi & Stork 1993, "Optimal
-Brain Surgeon".)  No torch, no labels; a code may move past the two nearest.  Before that, weights
-make up for what the layers before theirs have lost (:mod:`oq.refine.gptaq`).  Means are left to
-the bias, which is corrected layer after layer in the same walk (:mod:`oq.refine.bias`).
+Brain Surgeon".)  No torch, no labels; a weight may be rounded further than to its two neighbours.
+Before that, weights are refitted to the quantized input (:mod:`oq.refine.gptaq`).  Means are left
+to the bias, which is corrected layer by layer in the same pass (:mod:`oq.refine.bias`).
 """
 
 from collections.abc import Callable
@@ -30,26 +30,26 @@ from oq.refine.layerwise import Walk
 from oq.refine.subject import Change, Subject
 
 DAMPING = 0.01
-"""Share of the mean second moment that is added to each, so that H has an inverse."""
+"""Fraction of the mean second moment that is added to the diagonal, so that H is invertible."""
 
 BLOCK = 32
-"""Weights that are rounded before the others hear of it, in one product (GPTQ, section 3.3)."""
+"""Weights that are rounded before the others are updated, in one product (GPTQ, section 3.3)."""
 
 
 Method = Callable[[Array, Array, Array, int, int], Array]
-"""(rows, moments, scale, lowest, highest) -> rows on the grid, as :func:`feedback`."""
+"""(rows, moments, scale, lowest, highest) -> rounded rows, as :func:`feedback`."""
 
 
 def round_with_feedback(subject: Subject) -> Change:
-    """New weights, on their grids, and the biases that belong to them."""
+    """New weights, rounded, and the corrected biases."""
     return round_layers(subject, feedback)
 
 
 def round_layers(subject: Subject, method: Method) -> Change:
-    """Layer after layer: weights refitted, rounded by ``method``, then the mean error taken back in
+    """Layer by layer: refit the weights, round them by ``method``, then correct the mean error in
     the bias.
 
-    Starts from the float weights and biases, whatever earlier steps made of them.
+    Starts from the float weights and biases, regardless of earlier steps.
     """
     means, exact = float_means(subject), Walk(subject.exact(), subject.samples)
     rounded = Walk(subject.simulated(), subject.samples)
@@ -126,9 +126,10 @@ def _round_layer(
 
 
 def compensate(moments: Array, means: Array, missing: Array, channels: tuple[int, int]) -> Array:
-    """The change of the weights that adds ``missing`` to each output at the least error.
+    """The change of the weights that adds ``missing`` to the mean of each output at the least
+    error.
 
-    A bias is the weight of an input that is always 1; rounded first, its error e moves the others
+    A bias is the weight of an input that is always 1; rounded first, its error e changes the others
     by ``-e H^-1 E[x]``, the minimum of ``d^T H d + 2 e d^T E[x]``.
     """
     direction = np.linalg.solve(_damped(moments), means[:, :, None])[:, None, :, 0]
@@ -143,7 +144,7 @@ def _damped(moments: Array) -> Array:
 
 
 def feedback(rows: Array, moments: Array, scale: Array, lowest: int, highest: int) -> Array:
-    """``rows`` (group, channel, weight) on multiples of ``scale`` (group, channel).
+    """``rows`` (group, channel, weight) rounded to multiples of ``scale`` (group, channel).
 
     ``moments`` (group, weight, weight): H of each group, positive semidefinite.
     """

@@ -1,13 +1,13 @@
-"""Pairs of layers that may trade the sizes of the channels between them.
+"""Pairs of consecutive layers whose common channels can be rescaled.
 
-A chain is a layer, at most one activation, pooling and reshaping that keep channels apart, and the
+A pair is a layer, at most one activation, pooling and reshaping that keep channels apart, and the
 layer that reads them; no tensor between has another reader.  Scaling channel c by ``t[c] > 0``,
 
     W1[c] *= t[c],   b1[c] *= t[c],   W2[.., c] /= t[c]
 
-then changes nothing, since the activation is positively homogeneous (Relu, LeakyRelu), or clips at
-bounds that the scaled channel does not reach (:class:`LayerPair`, ``bound``).  A layer without a
-bias has no ``b1`` to scale.
+does not change the function, since the activation is positively homogeneous (Relu, LeakyRelu), or
+clips at bounds that the scaled channel does not reach (:class:`LayerPair`, ``bound``).  A layer
+without a bias has no ``b1`` to scale.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,12 +26,12 @@ from oq.planning.spec import Plan
 
 @dataclass(frozen=True, slots=True)
 class LayerPair:
-    """``first`` feeds ``second`` and nothing else.
+    """``first`` feeds only ``second``.
 
-    ``tensor`` holds the channels behind the activation.  ``bound`` is the largest value it lets
-    pass (inf without one), ``floor`` whether it cuts at 0.  ``padded``: zeros are added to the
-    channels before ``second`` reads them.  ``path`` are all tensors from the one layer to the
-    other: those that change when channels are scaled.
+    ``tensor`` has the channels after the activation.  ``bound`` is the upper bound of the
+    activation (inf without one), ``floor`` whether it clips at 0.  ``padded``: zeros are added to
+    the channels before ``second`` reads them.  ``path`` are all tensors between the layers: those
+    that change when channels are scaled.
     """
 
     first: Layer
@@ -44,7 +44,7 @@ class LayerPair:
 
 
 def find_layer_pairs(view: GraphView, plan: Plan) -> Iterator[LayerPair]:
-    """Every chain between two quantized layers, in the order they run."""
+    """Every pair of quantized layers, in execution order."""
     layers = {layer.node: layer for layer in find_layers(view, plan)}
     for layer in layers.values():
         if (layer.bias is None and layer.why != NO_BIAS) or not _own(view, layer):
@@ -66,7 +66,7 @@ def scale_second(chain: LayerPair, weight: Array, by: Array) -> Array:
 
 
 def input_sums(chain: LayerPair, weight: Array, shift: Array) -> Array:
-    """What adding ``shift[c]`` to every value of input channel c adds to each output channel."""
+    """What each output channel gains if ``shift[c]`` is added to every value of input channel c."""
     layer = chain.second
     product = (weight * _to_inputs(layer, weight, shift)).astype(np.float64)
     return np.asarray(product.sum(axis=other_axes(weight, layer.weight_axis)))

@@ -1,14 +1,14 @@
-"""SmoothQuant: outliers of a channel move into the weights of the layers that read it.
+"""SmoothQuant: channel outliers move into the weights of the layers that read them.
 
 A tensor X (.., channel) that only linear layers read is scaled down per channel, and their weights
 W (channel, ..) up,
 
     X[.., j] /= s[j],   W[j] *= s[j],      s[j] = max|X[.., j]|^a / max|W[j]|^(1 - a),   a = 1/2
 
-which changes nothing, since the layers sum the products over j.  Several readers (query, key,
-value) share one s: ``max|W[j]|`` is over all of them.  What X is scaled by goes into the constants
-that make it: scale and bias of a LayerNormalization, a factor that is multiplied in (RMSNorm,
-LayerNormalization written out), or weight and bias of another layer, through an activation that is
+which does not change the function, since the layers sum the products over j.  Several readers
+(query, key, value) share one s: ``max|W[j]|`` is over all of them.  The scaling of X is applied to
+the constants that produce it: scale and bias of a LayerNormalization, a constant factor (RMSNorm,
+decomposed LayerNormalization), or weight and bias of another layer, through an activation that is
 positively homogeneous.  (Xiao et al. 2023, "SmoothQuant", arXiv:2211.10438, equations 3 and 4, a
 from section 5.1; maxima over the calibration samples.)
 """
@@ -28,7 +28,7 @@ from oq.refine.equalize import all_samples
 from oq.refine.subject import Change, Subject
 
 SHARE = 0.5
-"""``a``: which part of the spread the weights take over."""
+"""``a``: the share of the spread that is moved into the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class SmoothingGroup:
 
 
 def smooth(subject: Subject) -> Change:
-    """New constants for every tensor in front of linear layers that can be scaled."""
+    """New constants for every input of linear layers that can be scaled."""
     view = subject.view
     layers = {layer.node: layer for layer in find_layers(view, subject.plan)}
     found = [smoothing_group(view, node, layers) for node in view.nodes]
@@ -68,8 +68,8 @@ def smooth(subject: Subject) -> Change:
 def factors(
     subject: Subject, fan: SmoothingGroup, changed: Mapping[str, Array], lo: Array, hi: Array
 ) -> Array:
-    """``s`` (channels,) of ``fan``, whose channels lie between ``lo`` and ``hi``; 1 where a channel
-    or all that reads it is 0."""
+    """``s`` (channels,) of the group ``fan``, whose channels lie between ``lo`` and ``hi``; 1 where
+    a channel or all its weights are 0."""
     reach = np.maximum(np.abs(lo), np.abs(hi)).astype(np.float64)
     sizes = []
     for reader in fan.readers:
@@ -84,8 +84,8 @@ def factors(
 def smoothing_group(
     view: GraphView, node: NodeView, layers: Mapping[str, Layer]
 ) -> SmoothingGroup | str | None:
-    """The fan that starts at ``node``; the reason where its readers or constants forbid it, None
-    where ``node`` makes none."""
+    """The group that starts at ``node``; the reason if its readers or constants prevent it; None if
+    ``node`` starts none."""
     started = _start(view, node, layers)
     if started is None:
         return None

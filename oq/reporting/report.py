@@ -1,4 +1,5 @@
-"""What was quantized, what was not and why, and how well: as text of 80 columns and as JSON."""
+"""The report of a run as text of 80 columns: what was quantized, what stays in float and why,
+errors."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,20 +18,20 @@ from oq.reporting.search import Searched, describe_drop
 from oq.wording import LABEL, counted, cut, db, item, row
 
 BLAMED = 3
-"""Layers that a collapse is blamed on."""
+"""Maximum number of layers named as the cause of a collapse."""
 
 NAMED = 8
-"""Layers kept in float that are named; the config and JSON have all."""
+"""Maximum number of float layers named; the config and JSON list all."""
 
 LISTED = 15
-"""Rows of the table of layers."""
+"""Maximum number of rows in the table of layers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole story of one run.  ``seconds`` maps a stage to its wall time; ``remedy`` is the
-    command to try when the quantized model has collapsed; ``options`` are the run's, as
-    :mod:`oq.config` writes them."""
+    """The result of a run.  ``seconds`` maps a stage to its wall time; ``remedy`` is the command to
+    try if the quantized model has collapsed; ``options`` are those of the run, as :mod:`oq.config`
+    writes them."""
 
     version: str
     model: str
@@ -141,7 +142,7 @@ def _search_lines(found: Searched) -> Iterable[str]:
 
 
 def missed_budget(found: Searched) -> str:
-    """One line for a search whose best file is beyond the budget."""
+    """One line for a search whose best file exceeds the budget."""
     early = f" ({found.stopped}: run it again to resume)" if found.stopped else ""
     return (
         f"no file meets --max-drop {found.max_drop:g}: the best one, which was written, loses "
@@ -150,9 +151,10 @@ def missed_budget(found: Searched) -> str:
 
 
 def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
-    """The verdict per output and reading, then kernels and latency.
+    """The errors per output and mode, then kernels and latency.
 
-    A collapse comes first, with the layers to blame and the command to try (``remedy``).
+    A collapse comes first, with the layers that cause most of the error and the command to try
+    (``remedy``).
     """
     yield from _collapse_lines(found, remedy)
     yield f"verified on {found.samples:,} samples against the float model"
@@ -229,7 +231,7 @@ def _collapse_lines(found: Verification, remedy: str) -> Iterable[str]:
 
 
 def layer_lines(rows: Sequence[LayerError]) -> Iterable[str]:
-    """A table of the tensors that both models share, the worst first."""
+    """A table of the tensors that both models share, worst first."""
     yield "error by tensor"
     yield "  share: of the output error; added: error of this tensor's layer alone"
     yield "  share %  SQNR dB  added dB   cosine  clipped %    lowest   highest"
