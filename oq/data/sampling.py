@@ -1,4 +1,4 @@
-"""Which samples: a reproducible draw, a part held back, or random numbers for want of data."""
+"""Selection of samples: a reproducible draw, a held-out part, or random numbers."""
 
 import bisect
 import random
@@ -17,7 +17,7 @@ from oq.numerics.values import FLOAT_DTYPES, Array, Batch, TensorInfo
 
 @dataclass(frozen=True, slots=True)
 class SelectedRows:
-    """Ascending numbers, as `RowSelection` and as a container."""
+    """Ascending row numbers, as a `RowSelection` and as a container."""
 
     numbers: tuple[int, ...]
 
@@ -34,7 +34,7 @@ class SelectedRows:
 
 @dataclass(frozen=True, slots=True)
 class ComposedRows:
-    """``inner[outer[i]]``: a choice from a choice."""
+    """``inner[outer[i]]``: a selection from a selection."""
 
     outer: RowSelection
     inner: RowSelection
@@ -48,7 +48,7 @@ class ComposedRows:
 
 @dataclass(frozen=True, slots=True)
 class KeptBlocks:
-    """The rows of ``count`` that stay when each ``every``-th ``block`` of rows is held back."""
+    """The remaining rows of ``count`` when each ``every``-th ``block`` of rows is held out."""
 
     count: int
     every: int
@@ -64,7 +64,7 @@ class KeptBlocks:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutBlocks:
-    """The rows that `KeptBlocks` leaves: blocks ``every - 1``, ``2 * every - 1``, ..."""
+    """The complement of `KeptBlocks`: blocks ``every - 1``, ``2 * every - 1``, ..."""
 
     count: int
     every: int
@@ -80,7 +80,7 @@ class HeldOutBlocks:
 
 @dataclass(frozen=True, slots=True)
 class EveryNth:
-    """The numbers ``every - 1``, ``2 * every - 1``, ..., or all the others where not ``held``."""
+    """The numbers ``every - 1``, ``2 * every - 1``, ..., or all others if not ``held``."""
 
     every: int
     held: bool
@@ -91,7 +91,7 @@ class EveryNth:
 
 @dataclass(frozen=True, slots=True)
 class AllRows:
-    """Every number."""
+    """All numbers."""
 
     def __contains__(self, number: object) -> bool:
         return True
@@ -102,11 +102,11 @@ def _pick(rows: Rows, picks: RowSelection) -> Rows:
 
 
 def subset(source: Fitted, samples: int, seed: int) -> Fitted:
-    """``samples`` of the samples, drawn without replacement by ``seed``, in their own order.
+    """``samples`` of the samples, drawn without replacement by ``seed``, in their original order.
 
-    The whole source where it has no more.  Complete feeds are drawn whole, until they hold
-    ``samples`` samples or more.  Where the count is not known beforehand nothing can be drawn,
-    and the first ``samples`` are taken.
+    The whole source if it has no more.  Complete feeds are drawn as a whole, until they contain
+    ``samples`` samples or more.  If the count is not known beforehand, the first ``samples`` are
+    taken instead.
 
     Raises:
         OptionError: ``samples`` below 1.
@@ -132,11 +132,11 @@ def subset(source: Fitted, samples: int, seed: int) -> Fitted:
 
 
 def split(source: Fitted, held_back: int) -> tuple[Fitted, Fitted]:
-    """(the rest, every ``held_back``-th sample); nothing is in both, nothing is lost.
+    """(the rest, every ``held_back``-th sample).
 
-    Complete feeds are held back whole, every ``held_back``-th of them.  For a model with a fixed
-    batch the samples are held back in whole batches.  Where there are fewer than ``held_back``,
-    the last one is.
+    Complete feeds are held out as a whole, every ``held_back``-th of them.  For a model with a
+    fixed batch size, samples are held out in whole batches.  If there are fewer than ``held_back``,
+    the last one is held out.
 
     Raises:
         OptionError: ``held_back`` below 2.
@@ -170,7 +170,7 @@ RANDOM = "random numbers"
 
 @dataclass(frozen=True, slots=True)
 class RandomTable:
-    """Rows of random numbers of ``shapes``; row i depends on ``seed`` and i alone."""
+    """Rows of random numbers of ``shapes``; row i depends only on ``seed`` and i."""
 
     count: int
     seed: int
@@ -218,8 +218,8 @@ def random_source(
 ) -> Fitted:
     """``samples`` samples of random numbers in the model's shapes.
 
-    A dynamic axis has length 1, or what ``sizes`` gives for its name.  Where the inputs have no
-    batch axis in common, every sample is a complete feed of its own.
+    A dynamic axis has length 1, or the one that ``sizes`` has for its name.  If the inputs have no
+    common batch axis, every sample is a complete feed.
 
     Raises:
         OptionError: ``samples`` below 1.

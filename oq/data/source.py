@@ -1,10 +1,10 @@
-"""Calibration and evaluation data: whatever the user has, as batches that fit the model.
+"""Calibration and evaluation data from any supported source, as batches that fit the model.
 
     source = open_source("calib.npz", inputs)
     for batch in source.batches(8):
         ...
 
-Everything streams: no source is ever loaded whole, and memory depends on the batch alone.
+Everything streams: no source is ever loaded as a whole, and memory depends only on the batch.
 """
 
 import os

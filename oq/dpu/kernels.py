@@ -1,10 +1,10 @@
 """One function per operator: what the DPU computes before it rounds.
 
-A kernel takes a :class:`Call` and returns a :class:`FixedPoint`, or the sentence that says why the
-node is not one the DPU runs; it is then computed in float.  With ``x_i`` codes at position ``p_i``:
+A kernel takes a :class:`Call` and returns a :class:`FixedPoint`, or the reason why the DPU does not
+run the node, which is then computed in float.  With ``x_i`` integers at position ``p_i``:
 
-    Conv, Gemm   sum(x * w) with one guard bit, the bias shifted to it and cut off
-    Relu         max(x, 0) before rounding; Clip(0, 6) cuts off at code 96 (position <= 4)
+    Conv, Gemm   sum(x * w) with one guard bit, the bias shifted to it and truncated
+    Relu         max(x, 0) before rounding; Clip(0, 6) clips at the integer 96 (position <= 4)
     LeakyRelu    x * k / 256 below zero, k = round(256 * alpha)
     Add          sum_i floor(4 x_i / 2**(p_i - min p)): two guard bits
     Sub Max Min  the same with seven guard bits
@@ -35,26 +35,26 @@ SWISH_POSITION = 7
 ADD_GUARD, COMPARE_GUARD = 2, 7
 
 Value = FixedPoint | Array | None
-"""A tensor in fixed point, one in whatever type, or an empty optional input."""
+"""A fixed-point tensor, a tensor of any other type, or an empty optional input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A node about to run: its attributes, its inputs by slot, and how to round."""
+    """A node to run: its attributes, its inputs by slot, and the rounding mode."""
 
     attributes: Mapping[str, Any]
     inputs: tuple[Value, ...]
     arithmetic: Arithmetic
 
     def exact(self, slot: int) -> FixedPoint:
-        """Input ``slot``, which is known to be in fixed point."""
+        """Input ``slot``, which must be in fixed point."""
         value = self.inputs[slot]
         if not isinstance(value, FixedPoint):
             raise TypeError(f"input {slot} is not in fixed point")
         return value
 
     def given(self, slot: int) -> Value:
-        """Input ``slot``, or None when the node has fewer."""
+        """Input ``slot``, or None if the node has fewer."""
         return self.inputs[slot] if slot < len(self.inputs) else None
 
 
@@ -149,13 +149,13 @@ def _add_bias(total: FixedPoint, bias: FixedPoint, arithmetic: Arithmetic) -> Fi
 
 
 def relu(call: Call) -> FixedPoint:
-    """``max(x, 0)``, on the value that is not rounded yet."""
+    """``max(x, 0)``, before rounding."""
     x = call.exact(0)
     return replace(x, numerator=np.maximum(x.numerator, 0), summed=False)
 
 
 def clip(call: Call) -> FixedPoint | str:
-    """Clip: ReLU6 is the hardware's own, other bounds cut at their real values."""
+    """Clip: ReLU6 as in hardware, other bounds at their real values."""
     x = call.exact(0)
     bounds = [_bound(call, slot, name) for slot, name in ((1, "min"), (2, "max"))]
     if any(isinstance(b, str) for b in bounds):
@@ -189,7 +189,7 @@ def leaky_relu(call: Call) -> FixedPoint:
 
 
 def prelu(call: Call) -> FixedPoint:
-    """Negative values times a slope with a grid of its own."""
+    """Negative values times a quantized slope."""
     slope = call.exact(1)
     reach = max(slope.reach, 2.0 ** max(0, slope.position))
     return _slope(call.exact(0), slope.numerator, reach, slope.position)
@@ -219,7 +219,7 @@ def hard_sigmoid(call: Call) -> FixedPoint | str:
 
 
 def is_hard_sigmoid(attributes: Mapping[str, Any]) -> bool:
-    """Whether a HardSigmoid has the slope and offset that are in hardware."""
+    """Whether a HardSigmoid has the slope and offset of the hardware."""
     alpha, beta = float(attributes.get("alpha", 0.2)), float(attributes.get("beta", 0.5))
     return abs(alpha - 1 / 6) < 1e-3 and abs(beta - 0.5) < 1e-6
 
@@ -238,7 +238,7 @@ def hard_swish(call: Call) -> FixedPoint | str:
 
 
 def add(call: Call) -> FixedPoint:
-    """Sum with two guard bits; a product sum takes its operand as a bias."""
+    """Sum with two guard bits; an operand of a sum of products is added as its bias."""
     first, second = call.exact(0), call.exact(1)
     if first.summed != second.summed:
         total, bias = (first, second) if first.summed else (second, first)
@@ -269,7 +269,7 @@ def _aligned(operands: tuple[FixedPoint, ...], guard: int) -> tuple[list[Array],
 
 
 def mul(call: Call) -> FixedPoint | str:
-    """The exact product.  A Mul that spells out the hardware's own factor changes nothing."""
+    """The exact product.  A Mul by the hardware's own factor (``gain``) changes nothing."""
     first, second = call.inputs
     if isinstance(first, FixedPoint) and isinstance(second, FixedPoint):
         return _times(first, second)
@@ -289,7 +289,7 @@ def _times(x: FixedPoint, y: FixedPoint) -> FixedPoint:
 
 
 def concat(call: Call) -> FixedPoint:
-    """Concatenation, on the finest grid among the inputs."""
+    """Concatenation, at the largest position among the inputs."""
     operands = [call.exact(i) for i in range(len(call.inputs))]
     position = max(x.position for x in operands)
     found = [scaled(x, position - x.position) for x in operands]
@@ -302,7 +302,7 @@ def concat(call: Call) -> FixedPoint:
 
 
 def average_pool(call: Call) -> FixedPoint | str:
-    """``sum * N / 2**M`` over windows; zeros around the image count."""
+    """``sum * N / 2**M`` over windows; zero padding counts."""
     x, attributes = call.exact(0), call.attributes
     if attributes.get("ceil_mode"):
         return "its windows extend beyond the image (ceil_mode)"

@@ -1,8 +1,8 @@
-"""Move solved grids until every shift of the DPU is one it can do.
+"""Changes solved grids until every shift is within the DPU's limits.
 
-Grids that a Concat, pool, Pad or Slice joins move together, from the coarsest of them.  Then the
-rows of :mod:`oq.dpu.positions` repair one kernel after the other, until a whole round changes
-nothing.  Weights are still in float here, so a weight's grid may move like any other.
+Tensors around a Concat, pool, Pad or Slice get the smallest of their positions.  Then the rows of
+:mod:`oq.dpu.positions` repair one kernel after the other, until a whole round changes nothing.
+Weights are still float here, so the position of a weight may change too.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,13 +20,14 @@ from oq.planning.spec import Plan, Site, SiteKey, key
 from oq.planning.target import Grids, Legalized
 
 ROUNDS = 50
-"""Repairs make grids coarser, so a few rounds suffice; more mean that two constraints conflict."""
+"""Repairs only increase scales, so a few rounds suffice; more mean that two constraints
+conflict."""
 
 SHOWN = 4
 
 
 def legalize(plan: Plan, view: GraphView, grids: Grids) -> Legalized:
-    """``grids`` where every inequality of :mod:`oq.dpu.positions` holds.
+    """``grids`` changed so that every inequality of :mod:`oq.dpu.positions` holds.
 
     Raises:
         ModelError: two constraints of one kernel cannot hold at once.
@@ -42,7 +43,7 @@ def legalize(plan: Plan, view: GraphView, grids: Grids) -> Legalized:
 def solve_positions(
     places: Iterable[Place], positions: Mapping[str, int]
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """(position of each grid, row that moved it last) where all ``places`` are legal.
+    """(position of each grid, row that changed it last), with all ``places`` legal.
 
     Raises:
         ModelError: they cannot be.

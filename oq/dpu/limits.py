@@ -1,7 +1,7 @@
-"""What a DPU's convolution engine takes: beyond it the compiler leaves the node to the CPU.
+"""Limits of the DPU's convolution engine; the compiler leaves nodes beyond them to the CPU.
 
 Figures of one configuration each, from AMD's tables (UG1414 3.5, PG367, PG403); the ``arch.json``
-of the exact release has the last word.
+of the exact release is authoritative.
 """
 
 import math
@@ -12,9 +12,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Limits:
     """One device.  ``channels``: processed in parallel; ``bank``: depth of a weight bank; None: not
-    stated.  ``kernel``, ``stride``: largest of a convolution, transposed ones included;
-    ``depthwise``: largest kernel of a depthwise one, 0 where there is none.
-    """
+    specified.  ``kernel``, ``stride``: maxima of a convolution, transposed ones included;
+    ``depthwise``: largest kernel of a depthwise convolution, 0 if unsupported."""
 
     kernel: int
     stride: int

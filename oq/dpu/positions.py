@@ -1,16 +1,16 @@
-"""Where the DPU can shift: the inequalities between the positions around one kernel.
+"""The inequalities between the positions of one DPU kernel, which follow from its shifters.
 
     real = code * 2**-position: larger is finer
 
-A row names the ops it binds, and a function that returns None or a :class:`Violation`: what is
-wrong, and which grids would have to move where.  The same rows judge files (:mod:`oq.dpu.checks`)
-and make grids legal (:mod:`oq.dpu.legalize`).
+A row names the ops it applies to, and a function that returns None or a :class:`Violation`: a
+message, and the positions that would satisfy it.  The same rows check files (:mod:`oq.dpu.checks`)
+and repair grids (:mod:`oq.dpu.legalize`).
 
-Bounds hold on both generations, so they are the intersection of Quark's (``postprocess/refinement/
-refine.py``: ``adjust_quantize_info``) and of Vitis AI's (``vai_q_onnx/refine.py``).  Repairs differ
-from both tools where those clip: here a repair makes a grid coarser, never finer, so that nothing
-that fitted its grid is cut off.  Only what a ReLU6 or a HardSigmoid writes has a least position
-(:func:`floors`), which may push what lies before it.
+Bounds hold on both generations: they are the intersection of Quark's (``postprocess/refinement/
+refine.py``: ``adjust_quantize_info``) and Vitis AI's (``vai_q_onnx/refine.py``).  Unlike both
+tools, a repair never makes a scale smaller, so that no value that was in range is clipped.  Only
+the outputs of ReLU6 and HardSigmoid have a minimum position (:func:`floors`), which may affect what
+precedes them.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,26 +22,27 @@ Positions = Mapping[str, int]
 """Grid name -> position."""
 
 READ = 7
-"""Most bits by which the operands of an Add may differ."""
+"""Maximum difference in bits between the operands of an Add."""
 WRITE = (-7, 15)
-"""Shift of an Add's sum to its output."""
+"""Shift from an Add's sum to its output."""
 PRODUCT = (0, 32)
 PRODUCT_WRITE = (-15, 15)
 CUT = (0, 16)
-"""Shift of a convolution's accumulator to its output."""
+"""Shift from a convolution's accumulator to its output."""
 BIAS = 15
-"""Most bits a bias is shifted up."""
+"""Maximum left shift of a bias, in bits."""
 ACCUMULATOR, CODE = 24, 8
 GATE_INPUT, GATE_OUTPUT, GATE_BITS, GATE_SHIFT = (0, 15), 7, 14, (0, 31)
 SWISH = (0, 15)
 RELU6 = 4
-"""Least position of a ReLU6: the hardware cuts off at code 96, which is 6 there, and 12 and more
-where it is coarser.  Where it is finer int8 saturates below 6, in the file as on the DPU."""
+"""Minimum position of a ReLU6: the hardware clips at the integer 96, which is 6 at this position,
+and 12 and more at smaller ones.  At larger ones int8 saturates below 6, in the file as on the
+DPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """An inequality that does not hold: in words, and grid -> position where it would."""
+    """A violated inequality: a message, and grid -> position that would satisfy it."""
 
     message: str
     moves: Mapping[str, int]
@@ -51,7 +52,7 @@ Rule = Callable[[Place, Positions], Violation | None]
 
 
 def aligned(place: Place, at: Positions) -> Violation | None:
-    """Inputs and output have one position, the coarsest of them."""
+    """Inputs and output have the same position, the smallest of them."""
     around = (*place.inputs, *_there(place.output))
     found = [at[g] for g in around]
     if len(set(found)) <= 1:
@@ -109,9 +110,10 @@ def shift_cut(place: Place, at: Positions) -> Violation | None:
 
 
 def shift_bias(place: Place, at: Positions) -> Violation | None:
-    """``min(0, shift_cut - 16) <= wpos + ipos - bpos <= 15``; from 0 where a LeakyRelu follows.
+    """``min(0, shift_cut - 16) <= wpos + ipos - bpos <= 15``; from 0 if a LeakyRelu follows.
 
-    A bias too coarse makes the weight coarser: a finer bias would be cut off.
+    If the bias position is too small, the weight's is reduced: a larger bias position would clip
+    it.
     """
     weight = place.weight
     if place.output is None or weight is None or place.bias is None:
@@ -158,7 +160,7 @@ def swish_positions(place: Place, at: Positions) -> Violation | None:
 
 
 def relu6(place: Place, at: Positions) -> Violation | None:
-    """``opos >= 4`` behind a Clip to [0, 6]."""
+    """``opos >= 4`` after a Clip to [0, 6]."""
     if not place.relu6 or place.output is None or at[place.output] >= RELU6:
         return None
     opos = at[place.output]
@@ -204,7 +206,8 @@ def _list(found: list[int]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A constraint: its name in AMD's tools, the ops it binds (empty: all), and its rule."""
+    """A constraint: its name in AMD's tools, the ops it applies to (empty: all), and its
+    function."""
 
     name: str
     ops: frozenset[str]
@@ -230,11 +233,11 @@ ROWS = (
     Row("hard_swish", frozenset({"HardSwish"}), swish_positions),
     Row("shift_swish", frozenset({"Swish"}), shift_swish),
 )
-"""In the order of repair: what convolutions need depends on what stands around them."""
+"""In the order of repair: the constraints of convolutions depend on the positions around them."""
 
 
 def floors(place: Place) -> Mapping[str, int]:
-    """Grid -> the least position that the op of ``place`` takes there, whatever lies around."""
+    """Grid -> the minimum position that the op of ``place`` requires there."""
     if place.output is None:
         return {}
     if place.op in GATES:
@@ -243,7 +246,7 @@ def floors(place: Place) -> Mapping[str, int]:
 
 
 def violations(place: Place, at: Positions) -> tuple[tuple[str, Violation], ...]:
-    """The rows that ``place`` offends against, each with what is wrong."""
+    """The rows that ``place`` violates, each with its :class:`Violation`."""
     rows = (r for r in ROWS if not r.ops or place.op in r.ops)
     found = ((r.name, r.rule(place, at)) for r in rows)
     return tuple((name, violation) for name, violation in found if violation is not None)

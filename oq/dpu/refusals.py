@@ -1,4 +1,5 @@
-"""Why the DPU does not take a node: predicates of target dpu, each None or a sentence."""
+"""Predicates of target dpu: each returns None, or the reason why the DPU does not run a node in
+int8."""
 
 from collections.abc import Mapping
 
@@ -11,17 +12,17 @@ from oq.model.view import GraphView, NodeView
 from oq.planning.target import Match, Predicate
 
 EDGE_SLOPE = 26
-"""256ths."""
+"""In 256ths."""
 
 SLOPE_ERROR = 0.05
-"""Share of itself by which rounding to 256ths may move a slope: 0.1 moves by 0.016."""
+"""Maximum relative error of rounding a slope to 256ths: for 0.1 it is 0.016."""
 
 LARGEST_MEAN = 512
-"""Values of the largest window that the DPU averages in one pass."""
+"""Maximum number of values that the DPU averages in one pass."""
 
 
 def clip_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
-    """The DPU clips to [0, 6] and [0, 1]."""
+    """The DPU clips only to [0, 6] and [0, 1]."""
     for node in match.links:
         if node.op == CLIP and (found := clip_bounds(view, node)) not in FUSED_BOUNDS:
             return f"{node.name!r} clips to {list(found)}; the DPU clips to [0, 6] or [0, 1]"
@@ -29,7 +30,7 @@ def clip_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
 
 
 def slope_is_not_in_hardware(_view: GraphView, match: Match) -> str | None:
-    """The edge DPU's LeakyReLU multiplies by 26/256, whatever the file says."""
+    """The edge DPU's LeakyReLU always multiplies by 26/256."""
     for node in match.links:
         if node.op in SLOPED and round(256 * _slope(node)) != EDGE_SLOPE:
             return (
@@ -61,13 +62,13 @@ def not_standard_hard_sigmoid(_view: GraphView, match: Match) -> str | None:
 
 
 def input_is_constant(view: GraphView, match: Match) -> str | None:
-    """What moves a constant has no grid to follow."""
+    """An op that moves a constant has no quantized input to follow."""
     tensor = match.anchor.inputs[0]
     return f"its input {tensor!r} is a constant" if view.is_constant(tensor) else None
 
 
 def mean_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
-    """Means are over whole windows of at most 512 values."""
+    """Means are over complete windows of at most 512 values."""
     node = match.anchor
     if only_moves(node.op):
         return None  # MaxPool

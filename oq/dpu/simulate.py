@@ -1,10 +1,10 @@
-"""Run a Q/DQ graph as the DPU would: in integers, with its shifts and its rounding.
+"""Simulates a Q/DQ graph on the DPU: in integers, with its shifts and its rounding.
 
-Every DequantizeLinear makes codes into :class:`~oq.dpu.fixed_point.FixedPoint` values, kernels
-(:mod:`oq.dpu.kernels`) compute on those without rounding, and the QuantizeLinear that ends a
-kernel rounds once, as the hardware does.  Ops that only move values move codes.  What is left
-(Softmax, LayerNormalization, ...) would run on the CPU: onnxruntime computes it in float from the
-dequantized values, and :attr:`Simulator.floats` lists it with the reason.
+A DequantizeLinear creates :class:`~oq.dpu.fixed_point.FixedPoint` values, kernels
+(:mod:`oq.dpu.kernels`) compute on those without rounding, and the QuantizeLinear that ends a kernel
+rounds once, as the hardware does.  Ops that only move values move integers.  All other nodes
+(Softmax, LayerNormalization, ...) would run on the CPU: onnxruntime computes them in float from the
+dequantized values, and :attr:`Simulator.floats` lists them with the reason.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ NO_KERNEL = "the DPU has no kernel for {op}"
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """The grid of a QuantizeLinear or DequantizeLinear: a position, and the codes' offset."""
+    """The parameters of a QuantizeLinear or DequantizeLinear: position and zero point."""
 
     position: int
     zero: int
@@ -39,17 +39,17 @@ class Codes:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """Lowest and highest code, counted from the zero point."""
+        """Lowest and highest integer, relative to the zero point."""
         info = np.iinfo(self.dtype)
         return int(info.min) - self.zero, int(info.max) - self.zero
 
 
 class Simulator:
-    """A Q/DQ model as the DPU computes it.
+    """A Q/DQ model as computed by the DPU.
 
     ``floats`` maps the name of a node that ran in float to the reason, ``computed`` that of a node
-    that a DPU kernel computed to its op; both are whole after a run.
-    ``positions`` maps an output that ends in codes to its position.
+    that a DPU kernel computed to its op; both are complete after a run.  ``positions`` maps a
+    quantized output to its position.
 
     Raises:
         ModelError: a scale is not one constant power of two.
@@ -72,7 +72,7 @@ class Simulator:
         return self._view.outputs
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
-        """The outputs (all of them when ``outputs`` is None) for one batch, as real values."""
+        """The outputs (all if ``outputs`` is None) for one batch, as real values."""
         values: dict[str, Value] = {"": None, **self._constants, **feeds}
         left = dict(self._readers)
         for node in self._view.nodes:
