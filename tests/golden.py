@@ -97,8 +97,8 @@ FLOAT_STILL = "slower in int8: its inputs are float and would need an extra quan
 
 def window(size: str, read: int, channels: int) -> str:
     return (
-        f"slower in int8: its {size} window reads {read} of {channels} channels, and its "
-        "data is float still"
+        f"slower in int8: its {size} kernel reads {read} of {channels} channels, and its "
+        "input is float"
     )
 
 

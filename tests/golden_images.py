@@ -186,7 +186,7 @@ def pooled_head() -> onnx.ModelProto:
         [("x", "c")],
         {"x > c": "int8"},
         {"c r"},
-        {"p": "no quantized layer reads 'p', so an int8 pooling would end in a reformat"},
+        {"p": "no quantized layer reads 'p', so int8 pooling would need a reformat"},
     ),
 )
 def pooling_at_the_end() -> onnx.ModelProto:

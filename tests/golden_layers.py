@@ -119,8 +119,8 @@ def silu() -> onnx.ModelProto:
 
 
 ATTENTION = (
-    "product of two activations (attention): its int8 form costs accuracy in the softmax and "
-    "wins little"
+    "product of two activations (attention): int8 costs accuracy in the softmax and "
+    "saves little time"
 )
 
 

@@ -210,7 +210,7 @@ def linear_resize() -> onnx.ModelProto:
     {"x > c": "int8"},
     {"c": "int8/0"},
     {"c"},
-    {"u": "it makes a graph output ('u'), which stays as exact as it is"},
+    {"u": "it computes a graph output ('u'), which stays in float"},
 )
 def resize_at_the_end() -> onnx.ModelProto:
     net = Net()
@@ -236,8 +236,8 @@ def _attention() -> onnx.ModelProto:
 
 PROJECTIONS = dict.fromkeys("qkvo", "int8/1")
 BMM = (
-    "product of two activations (attention): its int8 form costs accuracy in the softmax and "
-    "wins little"
+    "product of two activations (attention): int8 costs accuracy in the softmax and "
+    "saves little time"
 )
 
 
@@ -441,7 +441,7 @@ def thin_products() -> onnx.ModelProto:
     {"c": "int8/1"},
     {"c"},
     {
-        "b": "'n_b' is a product with a vector (output 1x1024): it waits for memory, so float is "
+        "b": "'n_b' is a matrix-vector product (output 1x1024): it is memory-bound, so float is "
         "as fast"
     },
 )

@@ -126,7 +126,7 @@ def test_channels_against_numpy() -> None:
         columns = list(gather_columns(found))
         assert len(columns) == 150 <= COLUMNS, "two channels each"
         assert columns[3].hi == max(found.hi[6:8])
-        assert "1 all but zero" in describe_spread(found)
+        assert "1 almost zero" in describe_spread(found)
         ET.fromstring(draw_channels(found))
 
 

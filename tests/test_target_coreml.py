@@ -16,8 +16,8 @@ from tests.real import REAL, needs_real
 assert golden_images and golden_layers  # they fill EXAMPLES
 
 ATTENTION = (
-    "product of two activations (attention): its int8 form costs accuracy in the softmax and "
-    "wins little"
+    "product of two activations (attention): int8 costs accuracy in the softmax and "
+    "saves little time"
 )
 
 

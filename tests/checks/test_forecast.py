@@ -300,7 +300,7 @@ def test_equal_quantizers_are_one() -> None:
     b = conv(net, dequantize(net, again, "x", "d_again"), "b")
     model = net.model(pair(net, a, "a", "int8"), pair(net, b, "b", "int8"))
     assert foresee(model).kernels == integer_kernels(model) == 0
-    assert "have several readers" in reason(model, "n_a")
+    assert "has several readers" in reason(model, "n_a")
 
 
 def test_the_share_counts_multiply_accumulates() -> None:

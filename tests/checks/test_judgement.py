@@ -132,7 +132,7 @@ def test_the_answer_in_words() -> None:
     lines = list(judgement_lines(judge(model, registry.target("ort"))))
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
-    assert "warning [relu-grid] x4: zero point 0 can hold values that ReLU cuts off" in text
+    assert "warning [relu-grid] x4: zero point 0 leaves room for negative values, which" in text
     assert "  float: Conv+Relu                   4 45.6 %" in lines
     assert "      node_Conv_124, node_Conv_126, node_Conv_130, and 1 more" in lines
     assert "target      ort" in lines

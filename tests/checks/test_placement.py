@@ -38,7 +38,7 @@ def test_a_residual_add_has_its_pair_on_the_skip() -> None:
     assert found("residual", residual(layer=False, skip=True)) == []
     assert found("residual", residual(layer=False, skip=False)) == []
     assert found("residual", residual(layer=True, skip=True)) == [
-        ("n_s", "both operands are quantized, so 'n_c' cannot take it in")
+        ("n_s", "both operands are quantized, so it cannot fuse into 'n_c'")
     ]
     assert found("residual", residual(layer=True, skip=False)) == [
         ("n_s", "the pair is on the branch of 'n_c', and the skip connection is float")
@@ -64,7 +64,7 @@ def test_one_grid_around_a_concat(scales: tuple[float, float, float]) -> None:
     made = net.node("Concat", sides, "c", axis=1)
     said = found("concat", net.model(pair(net, made, "c", "int8", scales[2])))
     other = "n_d_b" if scales[1] != scales[0] else "n_q_c"
-    expected = [("n_c", f"the grids of 'n_d_a' and {other!r} around it differ")]
+    expected = [("n_c", f"scale or zero point of 'n_d_a' and {other!r} around it differ")]
     assert said == ([] if len(set(scales)) == 1 else expected)
 
 
@@ -85,7 +85,7 @@ def test_a_layer_is_quantized_whole() -> None:
     net.conv(data, "b")
     net.conv("x", "c")
     assert found("half", net.model("a", "b", "c")) == [
-        ("n_b", "its data are quantized and its weight 'w_b' is float")
+        ("n_b", "its data is quantized and its weight 'w_b' is float")
     ]
 
 
@@ -99,7 +99,7 @@ def doubled(second: float = 0.1, *, read: bool = False) -> onnx.ModelProto:
 
 def test_a_doubled_pair() -> None:
     assert found("double-pair", doubled()) == [
-        ("n_q_again", "it requantizes what 'n_q_x' has quantized, and nothing else does")
+        ("n_q_again", "it only requantizes the output of 'n_q_x'")
     ]
     assert found("double-pair", doubled(second=0.05)) == []
     assert found("double-pair", doubled(read=True)) == []
@@ -135,7 +135,7 @@ def test_int8_with_several_readers(grid: str) -> None:
     data = pair(net, net.input("x"), "x", grid)
     outputs = [pair(net, conv(net, data, n), n, grid) for n in "ab"]
     model = net.model(*outputs)
-    expected = [("n_q_x", "the int8 codes of 'x' have several readers")]
+    expected = [("n_q_x", "the int8 tensor 'x' has several readers")]
     assert found("shared-int8", model) == (expected if grid == "int8" else [])
     assert optimized_ops(model)["QLinearConv"] == (0 if grid == "int8" else 2)
 

@@ -125,9 +125,9 @@ def test_weights_have_one_scale() -> None:
     ("dtype", "zero", "message"),
     [
         (np.uint8, 128, None),  # Quark's legacy form
-        (np.uint8, 0, "uint8 codes around 0, not 128"),
-        (np.int8, 3, "int8 codes around 3, not 0"),
-        (np.int16, 0, "its codes are int16"),
+        (np.uint8, 0, "uint8 with zero point 0, not 128"),
+        (np.int8, 3, "int8 with zero point 3, not 0"),
+        (np.int16, 0, "its quantized type is int16"),
     ],
 )
 def test_codes(dtype: Any, zero: int, message: str | None) -> None:

@@ -127,7 +127,9 @@ def test_demands_without_end_are_an_error_with_words() -> None:
         Place("Mul", "m", ("x", "x"), None, None, "y", sloped=False, relu6=False),
         Place("Add", "a", ("y", "x"), None, None, "z", sloped=False, relu6=False),
     )
-    with pytest.raises(ModelError, match=r"no positions suit the DPU: .* keep one of these layers"):
+    with pytest.raises(
+        ModelError, match=r"no positions satisfy the DPU's constraints: .* keep one of these layers"
+    ):
         solve_positions(places, {"x": -8, "y": -8, "z": -8})
 
 

@@ -52,7 +52,7 @@ def test_why_a_tensor(residual_plan: Plan) -> None:
     assert list(why_lines(residual_plan, "r")) == [
         "tensor r is quantized: int8 symmetric per tensor",
         "  read by n_a, n_d",
-        "  asked for by rule Conv+Add+Relu, Conv+Relu of target trt",
+        "  requested by rule Conv+Add+Relu, Conv+Relu of target trt",
     ]
 
 
@@ -122,7 +122,7 @@ def test_why_a_float_constant_and_a_shape() -> None:
     assert explain(model, "trt", "b_c")[0] == "tensor b_c is a constant and stays in float"
     words = "is not a float tensor: nothing to quantize"
     assert explain(model, "trt", "size")[0] == f"tensor size {words}"
-    assert "there is nothing to quantize" in explain(model, "trt", "n_size")[0]
+    assert "nothing to quantize" in explain(model, "trt", "n_size")[0]
 
 
 def test_why_every_name_of_the_graph_has_an_answer() -> None:

@@ -107,8 +107,8 @@ def resize(mode: str | None) -> Case:
 
 
 ATTENTION = (
-    "product of two activations (attention): its int8 form costs accuracy in the softmax and "
-    "wins little"
+    "product of two activations (attention): int8 costs accuracy in the softmax and "
+    "saves little time"
 )
 
 CASES: list[tuple[str, Case, str | None]] = [
@@ -197,10 +197,7 @@ def refusals(view: GraphView) -> dict[str, str | None]:
 
 
 def shorter(mine: str, rival: str) -> str:
-    return (
-        f"{mine!r} is the shorter branch into 'n_y'; the longer one, {rival!r}, takes the Add "
-        "into its kernel"
-    )
+    return f"{mine!r} is the shorter branch into 'n_y'; the longer one, {rival!r}, fuses the Add"
 
 
 @pytest.mark.parametrize("swapped", [False, True])

@@ -206,9 +206,9 @@ def test_ranges_from_elsewhere_are_cut_where_the_activation_cuts() -> None:
 def test_the_report_says_so() -> None:
     result = oq.quantize(separable(), "trt", DATA, verify=False)
     assert any(
-        n.startswith("2 tensors behind a ReLU with all 256 codes") for n in result.report.notes
+        n.startswith("2 tensors after a ReLU use all 256 int8 levels") for n in result.report.notes
     )
-    assert any("its zero point in biases" in line for line in plan_lines(result.report.plan))
+    assert any("zero point folded into biases" in line for line in plan_lines(result.report.plan))
     specs = {s.tensor: s.spec for s in result.report.plan.sites}
     assert specs["x"] == Own(INT8) and specs["rb"] == Own(INT8_AFFINE, carried=True)
 

@@ -172,7 +172,7 @@ def resolved(profile: Target, like: Subject) -> Recalibrate:
 
 def test_targets_with_a_scale_per_channel_need_none() -> None:
     change = rescale(subject(clipped(), "ort"))
-    assert not change.constants and "one scale" in change.note
+    assert not change.constants and "per-tensor" in change.note
 
 
 def test_equalization_leaves_the_sizes_between_a_pair_alone() -> None:
