@@ -1,7 +1,7 @@
-"""What depends on constants only becomes a constant.
+"""Evaluates nodes that depend only on constants.
 
-Covers Constant nodes, the Shape/Gather/Concat chains of the TorchScript exporter where shapes are
-static, weight transposes and casts.  The evaluation is onnx-graphsurgeon's.
+Covers Constant nodes, the Shape/Gather/Concat chains of the TorchScript exporter with static
+shapes, weight transposes and casts.  The evaluation is onnx-graphsurgeon's.
 """
 
 from oq.model.graph import Graph
@@ -10,7 +10,7 @@ from oq.prepare.outcome import Outcome
 
 
 def fold_constants(graph: Graph) -> Outcome:
-    """Evaluate every node that only constants feed."""
+    """Evaluate every node whose inputs are all constants."""
     view = graph.view()
     foldable = any(
         node.op == "Constant"
