@@ -1,4 +1,4 @@
-"""Per tensor, the calibrator whose grid errs least in the layers that read the tensor."""
+"""Per tensor, the range with the least error in the outputs of the layers that read the tensor."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -25,13 +25,14 @@ CANDIDATES: tuple[Calibrator, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Auto:
-    """The best of the others, judged by the layers that read the tensor.
+    """The best of the other calibrators, by the error in the layers that read the tensor.
 
-    ``argmin noise * Var[e] + bias * E[e]^2`` over the other calibrators' ranges.
+    ``argmin noise * Var[e] + bias * E[e]^2`` over the ranges of the other calibrators.
 
-    e is the error on the tensor's own histogram and on the target's grid; ``noise`` and ``bias``
-    come from the weights of the layers that read it (:class:`oq.numerics.calibrator.ErrorGains`): a
-    layer whose weights sum to zero forgives clipping, one whose weights all point one way does not.
+    e is the quantization error on the tensor's histogram, for the target's data type and scales;
+    ``noise`` and ``bias`` come from the weights of the layers that read it
+    (:class:`oq.numerics.calibrator.ErrorGains`): the shift of the mean by clipping cancels in a
+    layer whose weights sum to zero, and adds up in one whose weights all have the same sign.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.HISTOGRAM, Need.READERS})
@@ -39,7 +40,7 @@ class Auto:
     def range(
         self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
     ) -> Range:
-        """The best candidate's range; the first of equals."""
+        """The range of the best candidate; the first of equals."""
         if statistics.count == 0:
             return covering(0.0, 0.0)
         if not qtype.uniform:  # a relative error gains nothing from clipping

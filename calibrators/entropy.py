@@ -1,4 +1,4 @@
-"""The threshold that loses the least information (KL divergence), TensorRT's calibrator."""
+"""The clipping threshold with the least KL divergence: TensorRT's entropy calibrator."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,16 +13,17 @@ from oq.numerics.values import Array, QType, Range
 
 @dataclass(frozen=True, slots=True)
 class Entropy:
-    """The least loss of information, as TensorRT calibrates.
+    """The least KL divergence, as TensorRT calibrates.
 
     ``argmin_T KL(P_T || Q_T)`` over thresholds T on |x| (Migacz 2017, "8-bit Inference with
     TensorRT").
 
     |x| is counted in ``bins`` equal bins.  For a threshold after bin i, P is the first i bins with
-    all that lies beyond added to the last, and Q is the first i bins merged into ``levels`` levels,
-    each level's count spread over its occupied bins.  Thresholds run from ``levels`` bins on, every
-    ``stride`` bins.  ``levels`` 0 takes the grid's own: its codes on one side of zero.  The bin at
-    0 is given its neighbour's count, as in NVIDIA's tools: the zeros of a ReLU are exact anyway.
+    everything beyond added to the last, and Q is the first i bins merged into ``levels`` levels,
+    the count of each level spread over its occupied bins.  Thresholds start at ``levels`` bins, in
+    steps of ``stride`` bins.  ``levels`` 0 uses the number of levels of the data type on one side
+    of zero.  The bin at 0 gets the count of its neighbour, as in NVIDIA's tools: the zeros of a
+    ReLU are exact anyway.
     """
 
     bins: int = 2048
@@ -92,7 +93,7 @@ def best_threshold(counts: Array, levels: int, stride: int = 1) -> int:
 
 
 def divergence(counts: Array, kept: int, levels: int, total: float) -> float:
-    """``KL(P || Q)`` in nats for a threshold behind ``kept`` bins; inf where Q misses some of P."""
+    """``KL(P || Q)`` in nats for a threshold after ``kept`` bins; inf if Q is 0 where P is not."""
     inside = counts[:kept]
     p = inside.copy()
     p[-1] += total - inside.sum()

@@ -11,9 +11,9 @@ from oq.numerics.values import QType, Range
 
 @dataclass(frozen=True, slots=True)
 class FixedRange:
-    """A known range, data unseen: [0, 1] gives uint8 the scale 1/255.
+    """A known range, independent of data: [0, 1] gives uint8 the scale 1/255.
 
-    ``lo <= 0 <= hi`` in real units.  Softmax and Sigmoid outputs lie in [0, 1], Tanh in [-1, 1].
+    ``lo <= 0 <= hi`` as real values.  Softmax and Sigmoid outputs lie in [0, 1], Tanh in [-1, 1].
     """
 
     lo: float = 0.0

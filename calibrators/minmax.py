@@ -1,4 +1,4 @@
-"""``[min x, max x]`` over all values: nothing is clipped, outliers widen the step."""
+"""``[min x, max x]`` over all values: nothing is clipped; outliers increase the scale."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ from oq.numerics.values import QType, Range
 
 @dataclass(frozen=True, slots=True)
 class MinMax:
-    """The widest range seen: exact, nothing clipped (Jacob et al. 2018).
+    """Minimum and maximum: exact, nothing clipped (Jacob et al. 2018).
 
     >>> from oq.numerics.values import UINT8
     >>> seen = Statistics(count=3, nonfinite=0, lo=-1.0, hi=2.0)

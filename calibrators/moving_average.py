@@ -1,4 +1,4 @@
-"""``m <- m + c (batch extreme - m)``: one odd batch moves the range only a little."""
+"""``m <- m + c (batch extreme - m)``: a single unusual batch changes the range only a little."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,9 +10,9 @@ from oq.numerics.values import QType, Range
 
 @dataclass(frozen=True, slots=True)
 class MovingAverage:
-    """Exponential moving average of each batch's extremes, in order.
+    """Exponential moving average of the extremes of each batch, in order.
 
-    The first batch starts it (PyTorch's MovingAverageMinMaxObserver; Jacob et al. 2018,
+    The first batch initializes it (PyTorch's MovingAverageMinMaxObserver; Jacob et al. 2018,
     section 3.1).  ``averaging_constant`` c is the weight of a new batch, in (0, 1].
     """
 

@@ -1,4 +1,4 @@
-"""The range whose grid makes the least squared error: clips when the finer step is worth it."""
+"""The range with the least squared quantization error."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,14 +15,15 @@ from oq.numerics.values import QType, Range
 
 @dataclass(frozen=True, slots=True)
 class Mse:
-    """The least squared error on the target's own grid.
+    """The least squared quantization error, for the target's data type and scales.
 
-    ``argmin E[(x - quantized(x))^2]`` on the tensor's histogram and the target's own grid.
+    ``argmin E[(x - quantized(x))^2]`` on the tensor's histogram.
 
-    Shrinks both ends of the full range together, by shares from 1 to ``smallest`` in ``steps``
-    steps and once more, finer, around the best; for an affine grid with values on both sides each
-    end is then moved alone.  The error is integrated exactly (oq.numerics.histogram), for the scale
-    the target really uses.  (Sung et al. 2015, arXiv:1511.06488; Banner et al. 2019, "ACIQ".)
+    Shrinks both ends of the full range together, by factors from 1 to ``smallest`` in ``steps``
+    steps and once more, finer, around the best; for affine quantization of values on both sides of
+    zero, each end is then varied alone.  The error is integrated exactly (oq.numerics.histogram),
+    for the scale that the target really uses.  (Sung et al. 2015, arXiv:1511.06488; Banner et al.
+    2019, "ACIQ".)
     """
 
     steps: int = 16
@@ -73,7 +74,7 @@ class Mse:
 
 
 FINEST = 2.0**-12
-"""Buckets below this share of the range are joined: a 16th of its 8-bit step or less."""
+"""Buckets below this fraction of the range are merged: 1/16 of its 8-bit step or less."""
 
 
 CALIBRATOR = Mse

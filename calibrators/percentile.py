@@ -1,4 +1,4 @@
-"""The range that holds ``percentile`` percent of the values: outliers are clipped."""
+"""The range that contains ``percentile`` percent of the values: outliers are clipped."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,13 +13,13 @@ from oq.numerics.values import QType, Range
 
 @dataclass(frozen=True, slots=True)
 class Percentile:
-    """The range that holds 99.99 percent of the values; tails are cut.
+    """The range that contains 99.99 percent of the values; tails are clipped.
 
     (McKinstry et al. 2018; Wu et al. 2020, arXiv:2004.09602, section 5.)
 
-    Symmetric grids keep ``percentile`` percent of the magnitudes |x|.  Affine grids cut half of
-    the rest on each side; ``lower`` and ``upper`` set, for each side alone, the percentage of
-    values kept on it.  All in percent, in (50, 100]; 100 keeps everything.
+    Symmetric: contains ``percentile`` percent of the magnitudes |x|.  Affine: half of the remaining
+    values are clipped on each side; ``lower`` and ``upper`` set the percentage of values kept for
+    each side separately.  All in percent, in (50, 100]; 100 clips nothing.
     """
 
     percentile: float = 99.99
@@ -36,7 +36,7 @@ class Percentile:
     def range(
         self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
     ) -> Range:
-        """The quantiles, interpolated inside a histogram bucket."""
+        """The quantiles, interpolated within a histogram bucket."""
         if statistics.count == 0:
             return covering(0.0, 0.0)
         values = to_histogram(statistics)

@@ -1,4 +1,4 @@
-"""A calibrator of your own: mean +- k standard deviations, but never beyond what was seen.
+"""A custom calibrator: mean +- k standard deviations, but never beyond the extremes.
 
     oq --plugin sigma.py quantize model.onnx --target trt --data calib.npz \
         --calibrator sigma --set k=6
@@ -19,8 +19,8 @@ from oq.numerics.values import QType, Range
 class Sigma:
     """The mean and ``k`` standard deviations on both sides.
 
-    The fields are the settings of ``--set``.  ``needs`` says what is collected beyond counts and
-    extremes: here a histogram.
+    The fields are the settings of ``--set``.  ``needs`` are the statistics it needs beyond counts
+    and extremes: here a histogram.
     """
 
     k: float = 4.0

@@ -1,4 +1,4 @@
-"""The whole job on the bundled models and data: quantize, verify, one line each."""
+"""Quantizes and verifies the bundled models, one table row each."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

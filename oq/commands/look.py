@@ -1,4 +1,4 @@
-"""Commands that run nothing: ``plan``, ``check``, ``targets``, ``calibrators``."""
+"""Commands that do not run the model: ``plan``, ``check``, ``targets``, ``calibrators``."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -32,7 +32,7 @@ def plan(
     settings: SetOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Show what would be quantized, and why; needs no data."""
+    """Show what would be quantized, and why. Needs no data."""
     from oq import pipeline
     from oq.planning.explain import plan_lines
 
@@ -53,9 +53,9 @@ def plan(
 def check(
     model: ModelArg, target: TargetOpt, settings: SetOpt = None, as_json: JsonOpt = False
 ) -> None:
-    """Judge a Q/DQ file of any tool by a target's rules.
+    """Check a Q/DQ file from any tool against the rules of a target.
 
-    Says which nodes will run in int8, and why the others will not; exits with 1 on errors.
+    Lists the nodes that will run in int8, and why the others will not; exits with 1 on errors.
     """
     from oq import pipeline
     from oq.checks.describe import judgement_lines

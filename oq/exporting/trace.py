@@ -1,5 +1,4 @@
-"""A torch module through ``torch.onnx.export``, without its output, with the batch as a dynamic
-axis."""
+"""Runs ``torch.onnx.export`` silently, with a dynamic batch axis."""
 
 import contextlib
 import inspect
@@ -25,7 +24,7 @@ def trace(
     input_names: Sequence[str] | None,
     output_names: Sequence[str] | None,
 ) -> "ONNXProgram":
-    """The exporter's program: constants folded, fused if ``fuse``, without the exporter's notes.
+    """The exported program: constants folded, fused if ``fuse``, without the exporter's metadata.
 
     Raises:
         ModelError: torch cannot export the module, or its batch cannot vary.
@@ -123,7 +122,7 @@ def silence_exporter() -> Iterator[None]:
 
 @contextlib.contextmanager
 def evaluating(module: "nn.Module") -> Iterator[None]:
-    """Evaluation mode without gradients; each submodule's own mode comes back afterwards."""
+    """Evaluation mode without gradients; the mode of each submodule is restored afterwards."""
     import torch
 
     modes = [(child, child.training) for child in module.modules()]

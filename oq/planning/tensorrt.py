@@ -1,7 +1,8 @@
-"""What TensorRT's kernels take and what slows them down: predicates of the ``trt`` target's rows.
+"""What TensorRT's kernels support and what slows them down: predicates of the ``trt`` target's
+rules.
 
-The numbers are those of NVIDIA's own tool, ModelOpt (``onnx/quantization/graph_utils.py``), where
-no other source is named.  Those about speed are heuristics: ``--mode naive`` passes over them.
+The thresholds are those of NVIDIA's ModelOpt (``onnx/quantization/graph_utils.py``), unless another
+source is named.  Those about speed are heuristics, which ``--mode naive`` ignores.
 """
 
 import math
@@ -14,24 +15,23 @@ from oq.numerics.values import Shape
 from oq.planning.target import Match
 
 CHANNELS = 16
-"""Channels of one step of an int8 tensor core kernel, and the least sides of a product's weight."""
+"""Channels per step of an int8 tensor core kernel, and the minimum sides of a product's weight."""
 
 SMALL = 2**20
-"""Multiply-accumulates per sample below which a layer takes as long as starting a kernel, in any
-precision (1 us is 10**7 of them on the slowest GPU).  Such a layer is left where its neighbours
-are: a reformat beside it would be one kernel more."""
+"""Multiply-accumulates per sample below which a layer takes as long as launching a kernel, in any
+precision (1 us is 10**7 of them on the slowest GPU).  Such a layer is not kept in float on its own,
+which would cost a reformat kernel."""
 
 SEQUENCE = 512
-"""Longest attention that is faster in int8."""
+"""Longest sequence for which int8 attention is faster."""
 
 FP8_VOLUME = 32
 """Largest kernel (height times width) of the FP8 convolutions."""
 
 
 def convolution_is_thin(view: GraphView, match: Match) -> str | None:
-    """Int8 convolutions need 16 channels on both sides; those of 8 that have kernels of their own
-    are square ones with 16 on the other side or at the graph's input, and depthwise ones of 3x3
-    and more."""
+    """Int8 convolutions need 16 channels on both sides; exceptions with 8 are square kernels with
+    16 on the other side or at the graph's input, and depthwise ones of 3x3 and larger."""
     node = match.anchor
     shape = _sizes(view, weight_input(node))
     if shape is None:
@@ -71,8 +71,8 @@ def convolution_is_not_for_fp8(view: GraphView, match: Match) -> str | None:
 
 
 def product_is_thin(view: GraphView, match: Match) -> str | None:
-    """A matrix-vector product is bound by memory, and thin matrices leave the tiles of an int8
-    kernel mostly empty.  A batch whose size is not known is not taken for 1."""
+    """A matrix-vector product is memory-bound, and thin matrices leave the tiles of an int8 kernel
+    mostly empty.  A batch of unknown size is not assumed to be 1."""
     node = match.anchor
     weight = weight_input(node)
     shape = _shape(view, node.outputs[0])
@@ -99,11 +99,12 @@ _VECTOR = (
 
 
 BLOCK = 128
-"""Inputs that share a scale of a 4-bit weight (ModelOpt's block, and that of its AWQ)."""
+"""Inputs that share a scale of a 4-bit weight (ModelOpt's block size, and that of its AWQ)."""
 
 
 def does_not_split_into_blocks(view: GraphView, match: Match) -> str | None:
-    """TensorRT's 4-bit weights come in whole blocks, and two of a row in a byte."""
+    """TensorRT's 4-bit weights need complete blocks, and an even row length, since a byte holds
+    two."""
     sizes = _sizes(view, weight_input(match.anchor))
     if sizes is None or len(sizes) < 2:
         return "its weight is a vector and has no blocks"
@@ -138,7 +139,7 @@ def is_not_fp8_attention(view: GraphView, match: Match) -> str | None:
 
 
 def is_not_behind_a_convolution(view: GraphView, match: Match) -> str | None:
-    """An int8 input pays where the kernel of a convolution can write it."""
+    """An int8 input is only faster if the kernel of a convolution can write it."""
     tensor = match.anchor.inputs[0]
     producer = view.producer(tensor)
     while producer is not None and _joins_a_kernel(view, producer):
@@ -152,15 +153,15 @@ def is_not_behind_a_convolution(view: GraphView, match: Match) -> str | None:
 
 
 def ends_the_graph(view: GraphView, match: Match) -> str | None:
-    """What makes a graph output is quantized only where it has weights."""
+    """A layer that computes a graph output is quantized only if it has weights."""
     if any(t in view.outputs for t in _moved(view, match.output)):
         return f"it computes a graph output ({match.output!r}), which stays in float"
     return None
 
 
 def feeds_no_quantized_layer(view: GraphView, match: Match) -> str | None:
-    """Pooling that reads int8 writes int8 (NVIDIA, Working with Quantized Types, recommendation
-    5), so somebody must want that."""
+    """Pooling that reads int8 also writes int8 (NVIDIA, Working with Quantized Types,
+    recommendation 5), so a quantized layer must read its output."""
     for tensor in _moved(view, match.output):
         for reader in view.consumers(tensor):
             weight = weight_input(reader)

@@ -99,7 +99,7 @@ def test_an_entry_point_that_is_no_target_is_the_plugins_bug() -> None:
 
 def test_summaries() -> None:
     assert registry.summary("targets", "trt") == registry.target("trt").summary
-    assert registry.summary("calibrators", "minmax").startswith("The widest range seen")
+    assert registry.summary("calibrators", "minmax").startswith("Minimum and maximum: exact")
 
 
 PLUGIN = """
