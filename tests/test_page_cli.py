@@ -30,7 +30,7 @@ def test_quantize_and_verify_write_pages(quantized: Oq) -> None:
     assert done.code == 0
     assert json.loads(done.out)["layers"], "a report implies --per-layer"
     page = Path("v.html").read_text(encoding="utf-8")
-    assert "Verification report" in page and "target trt" in page
+    assert "Verification report" in page and "judged for trt" in page
     assert "top-1 accuracy" in page and "Share of the output error" in page
     assert "do not apply to trt" in page
 

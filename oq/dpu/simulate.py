@@ -131,8 +131,8 @@ class Simulator:
             many = "" if scale is None or scale.size == 1 else f" and {scale.size - 1} more"
             raise ModelError(
                 f"the scale of {node.name!r} is {shown}{many}; the DPU requantizes by shifts, "
-                "so it needs one "
-                "power of two per tensor (oq check --target dpu lists every such node)"
+                "so it needs one power of two per tensor (oq check --target dpu lists every such "
+                "node)"
             )
         zero = arrays[1] if len(arrays) > 1 else np.zeros((), np.uint8)
         if zero is None or np.unique(zero).size != 1:

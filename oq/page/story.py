@@ -100,7 +100,7 @@ def comparison_story(
         model=_name(given.exact, exact),
         output=_name(given.quantized, rounded),
         facts={
-            "target": judged,
+            "judged for": judged,
             "compared on": f"{found.samples:,} samples of {given.source.name}",
         },
         weighted=_weighted(evidence.layers),

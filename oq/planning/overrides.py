@@ -149,7 +149,7 @@ def _apply(
     layers: Sequence[Layer],
     used: set[str],
 ) -> Site:
-    """``site`` as ``layers`` wish it; a derived grid that is spoken of becomes one of its own."""
+    """``site`` with the settings of ``layers``; an overridden derived grid becomes an own one."""
     if not isinstance(site.spec, Own | Scaled) or site.role == "bias":
         return site
     spec, own = site.spec, site.spec if isinstance(site.spec, Own) else Own(target.activations)

@@ -84,7 +84,7 @@ def plan(
 
 
 def _before_padding(view: GraphView, site: Site) -> Site:
-    """``site``, if a float Pad makes its tensor, measured in front of it: zeros are on every grid,
+    """``site``, calibrated before a float Pad that computes its tensor: zero is always exact,
     and users know the tensor that they feed by its name."""
     pad, spec = view.producer(site.tensor), site.spec
     if pad is None or not isinstance(spec, Own) or spec.over or not pads_zeros(view, pad):

@@ -1,37 +1,38 @@
-"""Sizes of channels traded between a convolution and the depthwise 1x1 convolution behind it.
+"""Per-channel scaling between a convolution and the depthwise 1x1 convolution inserted after it.
 
-Where hardware has one scale per tensor, ``Conv -> depthwise 1x1 Conv`` gives its channels scales of
-their own (:mod:`oq.prepare.insert_rescale`): with any s[c],
+On hardware with per-tensor scales, ``Conv -> depthwise 1x1 Conv`` provides scales per channel
+(:mod:`oq.prepare.insert_rescale`): for any s[c],
 
     w1[c] = w[c] / s[c],   z = w1 * x,   y = s z + b
 
-is the same function.  Rounding the weights and rounding z leave in channel c of y the error
+is the same function.  Rounding the weights and z causes in channel c of y the error power
 
     s[c]**2 * (step(w1)**2 * E|x - E x|**2 + step(z)**2) / 12
 
-less its mean, which the bias takes back; both steps follow from the largest channel: small s[c]
-serve channel c at the cost of all.  With W the reach of w1 and T that of z, each channel takes
-s = 2**-k with the largest k that stays within both,
+apart from its mean, which the bias corrects; both steps follow from the largest channel, so a small
+s[c] helps channel c at the cost of all others.  With W the range of w1 and T that of z, each
+channel gets s = 2**-k with the largest k that stays within both,
 
     k[c] = floor(min(log2(W / max|w[c]|), log2(T / need[c])))
 
-and the ratio T / W is searched for the least error in what the next layer makes of y: each channel
-counts by the squares of the weights that read it, or, where that layer is depthwise or unknown, by
-the inverse of its variance.  z needs to reach only as far as a Clip behind lets pass, so its range
-is not measured but given.
+and the ratio T / W is searched for the least error in the output of the next layer: each channel is
+weighted by the squares of the weights that read it, or, if that layer is depthwise or unknown, by
+the inverse of its variance.  z needs to cover only the range that a following Clip lets through, so
+its range is given, not calibrated.
 
-Where z is coarser than y, ``s z`` lies on y's steps and is not rounded a second time.  Where it is
-finer, s is the odd multiple of 1/64 beside 2**-k: half steps, which the DPU always rounds up, would
-else be common.  For the same reason b lies on y's steps.  (Measured on MobileNet: 10.4 dB in the
-simulated device; 4.6 dB with plain powers of two and a finer b.)
+If the scale of z is larger than that of y, ``s z`` is a multiple of y's scale and is not rounded a
+second time.  If it is smaller, s is the odd multiple of 1/64 closest to 2**-k; otherwise exact half
+steps, which the DPU always rounds up, would be frequent.  For the same reason b is a multiple of
+y's scale.  (Measured on MobileNet: 10.4 dB in the simulated device; 4.6 dB with plain powers of two
+and a finer b.)
 
-So the bias is divided too, ``b = s b1 + b2``: b1 of the first convolution moves z halfway towards
-the middle of what the Clip lets pass, so that it reaches less far, in steps of its coarse grid; b2
-makes up for those, and what its own grid leaves comes back in b1.  (Halfway, since a larger b1 has
-coarser steps: held-back samples of MobileNet, 14.4 dB with b1 = 0, 15.7 dB, 14.5 dB all the way.)
+The bias is split as well, ``b = s b1 + b2``: b1 of the first convolution shifts z halfway towards
+the middle of the Clip's range, so that z needs a smaller range, in steps of its coarse scale; b2
+corrects for those, and its own rounding error is corrected in b1.  (Halfway, since a larger b1 has
+coarser steps: held-out samples of MobileNet, 14.4 dB with b1 = 0, 15.7 dB, 14.5 dB all the way.)
 
-Where the next layer is depthwise and reads nothing else, channels are first scaled up to what the
-Clip lets pass, and its weights down, as in :mod:`oq.refine.equalize`.
+If the next layer is depthwise and the only reader, channels are first scaled up to the range of the
+Clip, and its weights down, as in :mod:`oq.refine.equalize`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -55,24 +56,24 @@ from oq.refine.layerwise import Values, Walk
 from oq.refine.subject import Change, Subject
 
 MOST = len(ODD) - 1
-"""Largest k, and largest growth of a channel in octaves."""
+"""Maximum k, and maximum upscaling of a channel in octaves."""
 
 DEAD = 1e-6
-"""Channels whose weights or outputs stay below this: any scale serves them."""
+"""Channels whose weights or outputs stay below this may have any scale."""
 
 INWARD = 0.5
-"""How far the bias of the first convolution moves z's middle towards that of the Clip."""
+"""How far the bias of the first convolution shifts z's middle towards that of the Clip's range."""
 
 RATIOS = np.arange(-16.0, 16.0, 0.5)
-"""log2(T / W) that are tried."""
+"""Candidates for log2(T / W)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """``first`` feeds only ``second``, which scales its channels one by one.
 
-    ``between`` is the tensor z; ``lo`` and ``hi`` are what a Clip behind lets pass; ``chain`` leads
-    on to the layer that alone reads y.
+    ``between`` is the tensor z; ``lo`` and ``hi`` are the bounds of a following Clip; ``chain``
+    leads to the layer that is the only reader of y.
     """
 
     first: Layer
@@ -84,28 +85,28 @@ class Pair:
 
     @property
     def grows(self) -> LayerPair | None:
-        """The chain, where the next layer can undo any scaling of y."""
+        """The layer pair, if the next layer can compensate any scaling of y."""
         fits = self.chain is not None and np.isfinite(self.chain.bound)
         return self.chain if fits and self.chain and _is_depthwise(self.chain.second) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """What a pair computes, ``y = clip(w * x + b)``: w as the weight of ``first``, b (channels,)"""
+    """The function of a pair, ``y = clip(w * x + b)``: w as the weight of ``first``, b
+    (channels,)"""
 
     weight: Array
     bias: Array
 
     def grown(self, by: Array) -> "Function":
-        """With every channel ``by`` (channels,) times as large."""
+        """With every channel scaled ``by`` (channels,)."""
         return Function(self.weight * along(by, 0, self.weight.ndim), self.bias * by)
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Of each channel (channels,): largest weight, how far z must reach, E|x - E x|**2 over the
-    windows that the weights meet, the variance of what leaves the Clip, and how much its error
-    counts."""
+    """Per channel (channels,): largest weight, required range of z, E|x - E x|**2 over the windows
+    that the weights read, variance of the clipped output, and the weight of its error."""
 
     weight: Array
     need: Array
@@ -115,12 +116,12 @@ class Sizes:
 
     @property
     def live(self) -> Array:
-        """Which channels ever change."""
+        """The channels that are not constant."""
         return (self.weight > DEAD) & (self.variance > DEAD**2) & (self.need > DEAD)
 
 
 def rescale(subject: Subject) -> Change:
-    """New weights, scales and biases of every pair, and the ranges between them."""
+    """New weights, scales and biases of every pair, and the range between its convolutions."""
     pairs = tuple(find_pairs(subject))
     if not pairs:
         return Change({}, "no per-tensor layer is followed by a depthwise 1x1 convolution")
@@ -164,7 +165,7 @@ def rescale(subject: Subject) -> Change:
 
 
 def find_pairs(subject: Subject) -> Iterator[Pair]:
-    """Every pair whose weights have one scale per tensor, in the order they run."""
+    """Every pair with per-tensor weights, in execution order."""
     view = subject.view
     layers = {layer.node: layer for layer in find_layers(view, subject.plan)}
     chains = {c.first.node: c for c in find_layer_pairs(view, subject.plan)}
@@ -187,7 +188,7 @@ def find_pairs(subject: Subject) -> Iterator[Pair]:
 
 
 def choose(sizes: Sizes, weights: QType, values: QType) -> tuple[Array, float]:
-    """(k, shape (channels,); the reach of z) with the least error."""
+    """(k, shape (channels,); the range of z) with the least error."""
     live = sizes.live
     best = np.zeros(len(live), np.int64), float(sizes.need.max(initial=DEAD))
     least = np.inf

@@ -94,8 +94,7 @@ def _lines(report: Report) -> Iterable[str]:
             yield from row(
                 "",
                 f"(kernels and latency are measured in {report.verification.engine} and do not "
-                "apply to "
-                f"{report.target}, which has its own runtime)",
+                f"apply to {report.target}, which has its own runtime)",
             )
     if report.next_step:
         yield ""
@@ -175,22 +174,19 @@ def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
     if found.readings_differ and found.simulated:
         yield from item(
             f"{found.engine} rounds halves up, onnxruntime to even; rows {found.engine!r} "
-            "simulate the "
-            "device"
+            "simulate the device"
         )
     elif found.readings_differ:
         worst = min(found.gap, key=lambda g: g.sqnr_db)
         yield from item(
             f"deployed and literal differ: {worst.name!r} by {db(worst.sqnr_db)} dB, as much "
-            "as the "
-            f"quantization error itself; {found.engine} does not compute what the Q/DQ define"
+            f"as the quantization error; {found.engine} does not compute what the Q/DQ define"
         )
     for gap in found.codes:
         share = 100 * gap.differing / gap.values if gap.values else 0.0
         yield from item(
             f"{gap.name!r}: {share:.1f} % of integer values differ between {found.engine} and "
-            "literal, by "
-            f"{gap.largest} steps at most"
+            f"literal, by {gap.largest} steps at most"
         )
     kernels = found.kernels
     total = kernels.integer + kernels.floating
