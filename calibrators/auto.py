@@ -1,4 +1,4 @@
-"""Per tensor, the calibrator whose grid errs least in the layers that read the tensor."""
+"""Per tensor, the range with the least error in the outputs of the layers that read the tensor."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,9 +7,9 @@ from oq.calibrators.entropy import Entropy
 from oq.calibrators.minmax import MinMax
 from oq.calibrators.mse import Mse
 from oq.calibrators.percentile import Percentile
-from oq.numerics.calibrator import Calibrator, Readers, covering
+from oq.numerics.calibrator import Calibrator, ErrorGains, covering
 from oq.numerics.grid import fit
-from oq.numerics.histogram import Tally, quantization_error, tally
+from oq.numerics.histogram import Histogram, quantization_error, to_histogram
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import QType, Range
 
@@ -25,30 +25,33 @@ CANDIDATES: tuple[Calibrator, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Auto:
-    """The best of the others, judged by the layers that read the tensor.
+    """The best of the other calibrators, by the error in the layers that read the tensor.
 
-    ``argmin noise * Var[e] + bias * E[e]^2`` over the other calibrators' ranges.
+    ``argmin noise * Var[e] + bias * E[e]^2`` over the ranges of the other calibrators.
 
-    e is the error on the tensor's own histogram and on the target's grid; ``noise`` and ``bias``
-    come from the weights of the layers that read it (:class:`oq.numerics.calibrator.Readers`): a
-    layer whose weights sum to zero forgives clipping, one whose weights all point one way does not.
+    e is the quantization error on the tensor's histogram, for the target's data type and scales;
+    ``noise`` and ``bias`` come from the weights of the layers that read it
+    (:class:`oq.numerics.calibrator.ErrorGains`): the shift of the mean by clipping cancels in a
+    layer whose weights sum to zero, and adds up in one whose weights all have the same sign.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.HISTOGRAM, Need.READERS})
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
-        """The best candidate's range; the first of equals."""
+    def range(
+        self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
+    ) -> Range:
+        """The range of the best candidate; the first of equals."""
         if statistics.count == 0:
             return covering(0.0, 0.0)
         if not qtype.uniform:  # a relative error gains nothing from clipping
             return covering(statistics.lo, statistics.hi)
-        values = tally(statistics)
-        weigh = Readers() if readers is None else readers
+        values = to_histogram(statistics)
+        weigh = ErrorGains() if readers is None else readers
         found = [c.range(statistics, qtype, weigh) for c in CANDIDATES]
         return min(found, key=lambda r: _score(values, r, qtype, weigh))
 
 
-def _score(values: Tally, candidate: Range, qtype: QType, readers: Readers) -> float:
+def _score(values: Histogram, candidate: Range, qtype: QType, readers: ErrorGains) -> float:
     error = quantization_error(values, fit(candidate, qtype))
     return readers.noise * error.variance + readers.bias * error.mean**2
 

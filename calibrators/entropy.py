@@ -1,28 +1,29 @@
-"""The threshold that loses the least information (KL divergence), TensorRT's calibrator."""
+"""The clipping threshold with the least KL divergence: TensorRT's entropy calibrator."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from oq.numerics.calibrator import Readers, covering
-from oq.numerics.histogram import Tally, tally
+from oq.numerics.calibrator import ErrorGains, covering
+from oq.numerics.histogram import Histogram, to_histogram
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import Array, QType, Range
 
 
 @dataclass(frozen=True, slots=True)
 class Entropy:
-    """The least loss of information, as TensorRT calibrates.
+    """The least KL divergence, as TensorRT calibrates.
 
     ``argmin_T KL(P_T || Q_T)`` over thresholds T on |x| (Migacz 2017, "8-bit Inference with
     TensorRT").
 
     |x| is counted in ``bins`` equal bins.  For a threshold after bin i, P is the first i bins with
-    all that lies beyond added to the last, and Q is the first i bins merged into ``levels`` levels,
-    each level's count spread over its occupied bins.  Thresholds run from ``levels`` bins on, every
-    ``stride`` bins.  ``levels`` 0 takes the grid's own: its codes on one side of zero.  The bin at
-    0 is given its neighbour's count, as in NVIDIA's tools: the zeros of a ReLU are exact anyway.
+    everything beyond added to the last, and Q is the first i bins merged into ``levels`` levels,
+    the count of each level spread over its occupied bins.  Thresholds start at ``levels`` bins, in
+    steps of ``stride`` bins.  ``levels`` 0 uses the number of levels of the data type on one side
+    of zero.  The bin at 0 gets the count of its neighbour, as in NVIDIA's tools: the zeros of a
+    ReLU are exact anyway.
     """
 
     bins: int = 2048
@@ -36,7 +37,9 @@ class Entropy:
         if self.levels >= self.bins:
             raise ValueError(f"levels ({self.levels}) must be fewer than bins ({self.bins})")
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+    def range(
+        self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
+    ) -> Range:
         """``[max(lo, -T), min(hi, T)]`` for the best threshold T."""
         reach = max(-statistics.lo, statistics.hi) if statistics.count else 0.0
         if reach <= 0:
@@ -45,14 +48,14 @@ class Entropy:
             return covering(statistics.lo, statistics.hi)
         one_sided = statistics.lo >= 0 or statistics.hi <= 0
         own = qtype.levels if one_sided and not qtype.symmetric else (qtype.levels + 1) // 2
-        counts = in_equal_bins(tally(statistics), self.bins, reach)
+        counts = in_equal_bins(to_histogram(statistics), self.bins, reach)
         counts[0] = counts[1]
         levels = self.levels if self.levels else own
         best = best_threshold(counts, levels, self.stride) * reach / self.bins
         return covering(max(statistics.lo, -best), min(statistics.hi, best))
 
 
-def in_equal_bins(values: Tally, bins: int, reach: float) -> Array:
+def in_equal_bins(values: Histogram, bins: int, reach: float) -> Array:
     """Counts of |x| (bin,) in ``bins`` equal bins over [0, reach], buckets split by length.
 
     Each sign is counted alone: folded together, buckets of x and -x would overlap.
@@ -90,7 +93,7 @@ def best_threshold(counts: Array, levels: int, stride: int = 1) -> int:
 
 
 def divergence(counts: Array, kept: int, levels: int, total: float) -> float:
-    """``KL(P || Q)`` in nats for a threshold behind ``kept`` bins; inf where Q misses some of P."""
+    """``KL(P || Q)`` in nats for a threshold after ``kept`` bins; inf if Q is 0 where P is not."""
     inside = counts[:kept]
     p = inside.copy()
     p[-1] += total - inside.sum()

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
 
-from oq.numerics.calibrator import Readers, covering
+from oq.numerics.calibrator import ErrorGains, covering
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import QType, Range
 
 
 @dataclass(frozen=True, slots=True)
 class FixedRange:
-    """A known range, data unseen: [0, 1] gives uint8 the scale 1/255.
+    """A known range, independent of data: [0, 1] gives uint8 the scale 1/255.
 
-    ``lo <= 0 <= hi`` in real units.  Softmax and Sigmoid outputs lie in [0, 1], Tanh in [-1, 1].
+    ``lo <= 0 <= hi`` as real values.  Softmax and Sigmoid outputs lie in [0, 1], Tanh in [-1, 1].
     """
 
     lo: float = 0.0
@@ -24,7 +24,9 @@ class FixedRange:
         if not -inf < self.lo <= 0 <= self.hi < inf or self.lo == self.hi:
             raise ValueError(f"range {self.lo}..{self.hi} must be finite, hold 0 and more than 0")
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+    def range(
+        self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
+    ) -> Range:
         """``[lo, hi]``."""
         return covering(self.lo, self.hi)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from oq.numerics.calibrator import Readers, covering
+from oq.numerics.calibrator import ErrorGains, covering
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import QType, Range
 
@@ -20,7 +20,9 @@ class Max:
 
     needs: ClassVar[frozenset[Need]] = frozenset()
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+    def range(
+        self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
+    ) -> Range:
         """``hi = max(|min x|, |max x|)``, ``lo = -hi``."""
         seen = covering(statistics.lo, statistics.hi)
         reach = max(-float(seen.lo), float(seen.hi))

@@ -1,16 +1,16 @@
-"""``[min x, max x]`` over all values: nothing is clipped, outliers widen the step."""
+"""``[min x, max x]`` over all values: nothing is clipped; outliers increase the scale."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from oq.numerics.calibrator import Readers, covering
+from oq.numerics.calibrator import ErrorGains, covering
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import QType, Range
 
 
 @dataclass(frozen=True, slots=True)
 class MinMax:
-    """The widest range seen: exact, nothing clipped (Jacob et al. 2018).
+    """Minimum and maximum: exact, nothing clipped (Jacob et al. 2018).
 
     >>> from oq.numerics.values import UINT8
     >>> seen = Statistics(count=3, nonfinite=0, lo=-1.0, hi=2.0)
@@ -21,7 +21,9 @@ class MinMax:
 
     needs: ClassVar[frozenset[Need]] = frozenset()
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+    def range(
+        self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
+    ) -> Range:
         """``lo = min(min x, 0)``, ``hi = max(max x, 0)``."""
         return covering(statistics.lo, statistics.hi)
 

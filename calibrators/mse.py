@@ -1,4 +1,4 @@
-"""The range whose grid makes the least squared error: clips when the finer step is worth it."""
+"""The range with the least squared quantization error."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,23 +6,24 @@ from typing import ClassVar
 
 import numpy as np
 
-from oq.numerics.calibrator import Readers, covering
+from oq.numerics.calibrator import ErrorGains, covering
 from oq.numerics.grid import fit
-from oq.numerics.histogram import coarsen, quantization_error, tally
+from oq.numerics.histogram import merge_small_buckets, quantization_error, to_histogram
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import QType, Range
 
 
 @dataclass(frozen=True, slots=True)
 class Mse:
-    """The least squared error on the target's own grid.
+    """The least squared quantization error, for the target's data type and scales.
 
-    ``argmin E[(x - quantized(x))^2]`` on the tensor's histogram and the target's own grid.
+    ``argmin E[(x - quantized(x))^2]`` on the tensor's histogram.
 
-    Shrinks both ends of the full range together, by shares from 1 to ``smallest`` in ``steps``
-    steps and once more, finer, around the best; for an affine grid with values on both sides each
-    end is then moved alone.  The error is integrated exactly (oq.numerics.histogram), for the scale
-    the target really uses.  (Sung et al. 2015, arXiv:1511.06488; Banner et al. 2019, "ACIQ".)
+    Shrinks both ends of the full range together, by factors from 1 to ``smallest`` in ``steps``
+    steps and once more, finer, around the best; for affine quantization of values on both sides of
+    zero, each end is then varied alone.  The error is integrated exactly (oq.numerics.histogram),
+    for the scale that the target really uses.  (Sung et al. 2015, arXiv:1511.06488; Banner et al.
+    2019, "ACIQ".)
     """
 
     steps: int = 16
@@ -33,14 +34,16 @@ class Mse:
         if self.steps < 2 or not 0 < self.smallest < 1:
             raise ValueError("steps must be 2 or more and smallest in (0, 1)")
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers | None = None) -> Range:
+    def range(
+        self, statistics: Statistics, qtype: QType, readers: ErrorGains | None = None
+    ) -> Range:
         """The candidate with the least error; the widest of equals."""
         full = covering(statistics.lo, statistics.hi)
         low, high = float(full.lo), float(full.hi)
         if low == high or not qtype.uniform:  # a relative error gains nothing from clipping
             return full
         reach = max(-low, high)
-        values = coarsen(tally(statistics), reach * FINEST)
+        values = merge_small_buckets(to_histogram(statistics), reach * FINEST)
 
         known: dict[tuple[float, int], float] = {}  # powers of two are few
 
@@ -71,7 +74,7 @@ class Mse:
 
 
 FINEST = 2.0**-12
-"""Buckets below this share of the range are joined: a 16th of its 8-bit step or less."""
+"""Buckets below this fraction of the range are merged: 1/16 of its 8-bit step or less."""
 
 
 CALIBRATOR = Mse

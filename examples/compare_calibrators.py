@@ -1,4 +1,5 @@
-"""Every calibrator from one pass over the data: a cache holds what all of them read.
+"""Compare all calibrators with one pass over the data: the cache has the statistics that each
+needs.
 
 python compare_calibrators.py MODEL.onnx TARGET CALIB.npz EVAL.npz
 """
@@ -12,7 +13,7 @@ from oq.plugin import names
 
 
 def main(model: str, target: str, calib: str, evaluation: str) -> None:
-    """Print SQNR and top-1 of ``model`` with every calibrator, nothing refined."""
+    """Print SQNR and top-1 of ``model`` with every calibrator, without refinement."""
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder) / "oq.cache"
         oq.calibrate(model, target, calib, cache)

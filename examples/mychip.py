@@ -1,11 +1,11 @@
-"""A target of your own: a chip with int8 convolutions on both sides of which codes lie.
+"""A custom target: a chip whose int8 convolutions have quantized inputs and outputs.
 
     oq --plugin mychip.py plan model.onnx --target mychip
     oq --plugin mychip.py quantize model.onnx --target mychip --data calib.npz
 
-A row is a chain of ops that the chip runs as one kernel, the grid of its output, and predicates
-that refuse with a sentence.  Longer chains win.  What no row claims stays in float, with its
-reason.
+A rule is a chain of ops that the chip runs as one kernel, how its output is quantized, and
+predicates that return a reason not to quantize it.  Longer chains win.  Nodes that no rule matches
+stay in float, with a reason.
 """
 
 from oq.plugin import (

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 import oq
 
 BLOCKS = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
-"""Per stage: channels of its 3x3 convolutions, blocks, stride of the first one."""
+"""Per stage: channels of its 3x3 convolutions, number of blocks, stride of the first one."""
 
 
 class Block(nn.Module):
-    """1x1, 3x3, 1x1 convolutions and a skip; four times the channels at its output."""
+    """1x1, 3x3, 1x1 convolutions and a skip connection; four times the channels at its output."""
 
     def __init__(self, inputs: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Block(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """The names of the parts are torchvision's, so its weights load."""
+    """Uses torchvision's parameter names, so that its weights load."""
 
     def __init__(self, classes: int = 1000) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class ResNet50(nn.Module):
 
 
 def main() -> None:
-    """Build, quantize, save, check; one line each with seconds and the peak memory so far."""
+    """Build, quantize, save, check; prints seconds and peak memory of each step."""
     parser = argparse.ArgumentParser(description="ResNet-50 from torch to a checked int8 file")
     parser.add_argument("--weights", type=Path, help="a torch state dict; else random")
     parser.add_argument("--data", help="calibration data, as for oq quantize --data; else random")

@@ -1,11 +1,11 @@
-"""Quantize ONNX models to int8 the way their target runs them, and prove it.
+"""Quantize ONNX models to int8 for the runtime that will execute them, and measure the accuracy.
 
     import oq
     result = oq.quantize("model.onnx", target="trt", data="calib.npz")
     result.save("model.int8.onnx")
     print(result.report)
 
-Names are loaded on first use, so that ``import oq`` and ``oq --help`` stay fast.
+Names are imported on first use, so that ``import oq`` and ``oq --help`` stay fast.
 """
 
 from importlib import import_module

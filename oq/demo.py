@@ -1,4 +1,4 @@
-"""The whole job on the bundled models and data: quantize, verify, one line each."""
+"""Quantizes and verifies the bundled models, one table row each."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -64,5 +64,5 @@ def demo_lines(rows: Iterable[DemoRow]) -> Iterable[str]:
             f"{ratio:>8} {100 * row.bytes_after / row.bytes_before:>4.0f}%"
         )
     yield ""
-    yield "integer, latency: compute nodes in integer kernels, and time against float, in"
-    yield "onnxruntime on this machine; the files of other targets are fast on theirs."
+    yield "integer, latency: share of integer kernels, and time relative to float, in"
+    yield "onnxruntime on this machine; files for other targets are meant for other runtimes."

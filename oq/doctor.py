@@ -1,7 +1,4 @@
-"""What this installation has: versions, onnxruntime's providers, extras, threads.
-
-The first thing to look at, and to show, when something does not work.
-"""
+"""The state of this installation: versions, onnxruntime's providers, extras, threads."""
 
 import platform
 from collections.abc import Iterator, Mapping
@@ -16,7 +13,7 @@ CORE = (
     *("onnx", "onnxruntime", "numpy", "ml_dtypes"),
     *("onnx-graphsurgeon", "pyyaml", "rich", "typer"),
 )
-"""What oq cannot work without, as pyproject.toml lists it."""
+"""Required packages, as listed in pyproject.toml."""
 
 EXTRAS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "torch": (("torch", "onnxscript"), "oq export, torch modules"),
@@ -32,7 +29,7 @@ _RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxrunt
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """An optional part: package -> its version, None where it is missing."""
+    """An optional feature: package -> its version, None if it is not installed."""
 
     packages: Mapping[str, str | None]
     purpose: str
@@ -59,8 +56,8 @@ class Diagnosis:
 
 
 def diagnose() -> Diagnosis:
-    """What is installed here.  Versions come from the packages' metadata; nothing is imported but
-    onnxruntime, which alone knows its execution providers."""
+    """What is installed.  Versions come from package metadata; only onnxruntime is imported, for
+    its execution providers."""
     extras = {
         name: Extra({p: _version(p) for p in packages}, purpose, f"pip install 'oq[{name}]'")
         for name, (packages, purpose) in EXTRAS.items()
@@ -87,7 +84,7 @@ def _version(package: str) -> str | None:
 
 
 def diagnosis_lines(found: Diagnosis) -> Iterator[str]:
-    """The diagnosis in words, within 80 columns."""
+    """The diagnosis as text of 80 columns."""
     yield f"oq {found.oq}, Python {found.python}, {found.system}, {found.threads} threads"
     yield ""
     for name, number in found.packages.items():

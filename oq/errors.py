@@ -1,12 +1,12 @@
-"""The two kinds of error: the user can act (``OqError``), or oq has a bug (anything else).
+"""Errors that the user can fix (``OqError``); any other exception is a bug in oq.
 
-An ``OqError`` is one line that says what was found, where, and what would be accepted.  The
-command line prints it and exits with 2; every other exception shows its traceback.
+An ``OqError`` is one line that says what was found, where, and what is accepted.  The command line
+prints it and exits with 2; other exceptions show their traceback.
 """
 
 
 class OqError(Exception):
-    """Something in the user's input that the user can change."""
+    """Invalid input that the user can fix."""
 
 
 class ModelError(OqError):
@@ -18,7 +18,7 @@ class DataError(OqError):
 
 
 class OptionError(OqError):
-    """A flag, a configuration key or an argument has no such value."""
+    """A flag, a configuration key or an argument has an invalid value."""
 
 
 class MissingExtra(OqError):
@@ -36,7 +36,7 @@ class MissingExtra(OqError):
 
 
 def one_line(error: Exception) -> str:
-    """The words of ``error`` without line breaks, to be quoted in the message of an `OqError`.
+    """The message of ``error`` without line breaks, to be quoted in the message of an `OqError`.
 
     >>> one_line(ValueError("bad header:\\n  too long"))
     'bad header: too long'

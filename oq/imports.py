@@ -1,4 +1,4 @@
-"""Where the module of a ``package.module:callable`` may lie: in the current folder too."""
+"""Import path for ``package.module:callable``, which may be in the current folder."""
 
 import contextlib
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def current_folder_importable() -> Iterator[None]:
-    """Put the current folder first on the import path, as ``python -m`` does and a script not."""
+    """Put the current folder first on the import path, as ``python -m`` does."""
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     try:

@@ -1,4 +1,4 @@
-"""The cores of this machine, and work spread over them."""
+"""The number of cores, and a thread pool over them."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -11,17 +11,17 @@ Found = TypeVar("Found")
 
 
 def cores() -> int:
-    """Cores this process may use, where the system tells; else all there are."""
+    """The number of cores this process may use, if the system reports it; else all."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def spread(work: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
-    """``work`` of every item, in their order, by threads that stay for the next call.
+def parallel_map(work: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+    """``work`` of every item, in order, in a persistent thread pool.
 
-    For work that lets go of the interpreter (onnxruntime, NumPy on large arrays); it must not
-    spread work itself, since it would wait for the thread it runs in.
+    For work that releases the GIL (onnxruntime, NumPy on large arrays); it must not call this
+    function itself, since it would wait for its own thread.
     """
     return list(_pool().map(work, items))
 

@@ -31,7 +31,7 @@ from oq.page.evidence import Run, evidence_of_run
 from oq.page.story import Compared, comparison_story
 from oq.page.write import Pending, want_page
 from oq.planning import registry
-from oq.planning.overrides import make_wishes
+from oq.planning.overrides import make_overrides
 from oq.planning.setup import (
     own_target,
     plan_model,
@@ -83,7 +83,7 @@ def quantize(
     with clock.stage("load"):
         given = open_given(model, data, asked)
     with clock.stage("prepare"):
-        planned = plan_model(given.model, chosen.target, chosen.wishes)
+        planned = plan_model(given.model, chosen.target, chosen.overrides)
     with clock.stage("calibrate"):
         recalibration = set_up(planned, chosen, given, asked, wanted)
         measured = recalibration.measure(given.used, find_cache(asked))
@@ -133,7 +133,7 @@ def calibrate(
     """
     loaded = load(model)
     source = open_samples(loaded, data, preprocess, samples, seed)
-    planned = plan_model(loaded, own_target(target, settings), make_wishes(keep_float))
+    planned = plan_model(loaded, own_target(target, settings), make_overrides(keep_float))
     job = Job(
         planned.model,
         planned.view,

@@ -13,9 +13,9 @@ CHANGELOG.md.
 from oq.errors import OptionError
 from oq.model.operands import bias_input, clip_bounds, data_inputs, weight_input
 from oq.model.view import GraphView, NodeView
-from oq.numerics.calibrator import Calibrator, Readers, covering
+from oq.numerics.calibrator import Calibrator, ErrorGains, covering
 from oq.numerics.grid import Grid, fake_quantize, fit
-from oq.numerics.histogram import Tally, tally
+from oq.numerics.histogram import Histogram, to_histogram
 from oq.numerics.statistics import Need, Statistics, observe
 from oq.numerics.values import (
     FLOAT8,
@@ -76,11 +76,13 @@ __all__ = [
     "Array",
     "Calibrator",
     "Check",
+    "ErrorGains",
     "Finding",
     "Fixed",
     "GraphView",
     "Grid",
     "Grids",
+    "Histogram",
     "Legalized",
     "Legalizer",
     "Match",
@@ -95,11 +97,9 @@ __all__ = [
     "Predicate",
     "QType",
     "Range",
-    "Readers",
     "Runtime",
     "SiteKey",
     "Statistics",
-    "Tally",
     "Target",
     "as_is",
     "bias_input",
@@ -122,7 +122,7 @@ __all__ = [
     "register",
     "resize_is_not_nearest",
     "scales_attention",
-    "tally",
+    "to_histogram",
     "weight_input",
     "weight_is_not_constant",
 ]

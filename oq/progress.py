@@ -1,4 +1,4 @@
-"""Progress bars on standard error, and nothing when that is not a terminal; a clock for stages."""
+"""Progress bars on standard error, if it is a terminal; stage timing."""
 
 import sys
 import time
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Watch = Callable[[str, int, int | None], None]
-"""Called with a stage, the samples done and the samples in all (None when not known)."""
+"""Called with a stage, the samples done and the total (None if unknown)."""
 
 
 @contextmanager
 def show_progress() -> Iterator[Watch | None]:
-    """A bar per stage with samples per second and time left, gone when all is done."""
+    """A bar per stage with samples per second and time left; removed at the end."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -62,7 +62,7 @@ class Clock:
 
 @dataclass(slots=True)
 class Counter:
-    """Samples done in a stage; passes them on to whoever watches."""
+    """Counts the samples done in a stage, and reports them to a callback."""
 
     stage: str
     total: int | None

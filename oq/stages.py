@@ -23,7 +23,7 @@ from oq.numerics.calibrator import Methods
 from oq.options.config import plain_options
 from oq.options.keywords import QuantizeOptions
 from oq.page.evidence import Run, with_page_needs
-from oq.planning.overrides import Wishes, make_wishes
+from oq.planning.overrides import Overrides, make_overrides
 from oq.planning.setup import (
     Planned,
     choose_target,
@@ -44,7 +44,7 @@ class Chosen:
     calibrators (the default one's name), the steps of refinement, and how weights get ranges."""
 
     target: Target
-    wishes: Wishes
+    overrides: Overrides
     methods: Methods
     calibrator: str
     steps: tuple[str, ...]
@@ -59,14 +59,14 @@ def choose(target: str, asked: QuantizeOptions) -> Chosen:
     """
     profile, rest = choose_target(target, asked["settings"] or {})
     named = asked["calibrator"]
-    wishes = make_wishes(
+    overrides = make_overrides(
         asked["keep_float"], asked["calibrator_for"], asked["layers"], asked["mode"], named
     )
     calibrator = named or profile.calibrator
     return Chosen(
         profile,
-        wishes,
-        make_methods(calibrator, rest, wishes),
+        overrides,
+        make_methods(calibrator, rest, overrides),
         calibrator,
         choose_steps(asked["refine"], profile.refine),
         asked["weights"] or profile.weight_range,

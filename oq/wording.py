@@ -1,4 +1,4 @@
-"""Wording that all of oq shares: columns of 80 characters, counts, decibels, and values as JSON."""
+"""Text formatting shared by all of oq: 80 columns, counts, decibels, and values as JSON."""
 
 import dataclasses
 import math
@@ -36,10 +36,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def general(reason: str, node: str = "") -> str:
-    """``reason`` with "it" for ``node`` in front and dots for other names: what equal cases share.
+def generalize(reason: str, node: str = "") -> str:
+    """``reason`` with "it" in place of a leading ``node`` and "..." in place of other names, to
+    group equal cases.
 
-    >>> general("'c2' has 4 groups, beside 'c1'", "c2")
+    >>> generalize("'c2' has 4 groups, beside 'c1'", "c2")
     'it has 4 groups, beside ...'
     """
     if node and reason.startswith(f"{node!r} "):
@@ -55,7 +56,7 @@ def db(value: float | None) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """The end of ``text``, where all of it is wider than ``width``."""
+    """``text`` truncated at the start if it is wider than ``width``."""
     return text if len(text) <= width else "..." + text[-(width - 3) :]
 
 
@@ -67,7 +68,7 @@ def row(label: str, text: str) -> Iterable[str]:
 
 
 def item(text: str, indent: int = 2) -> Iterable[str]:
-    """``text`` wrapped, its later lines two columns further in."""
+    """``text`` wrapped, with a hanging indent of two."""
     pad = " " * indent
     yield from textwrap.wrap(
         text,

@@ -1,7 +1,7 @@
-"""Targets: one file, one table of typed rows.
+"""Targets: one file each, with a table of rules.
 
-A target may import ``planning``, ``checks``, ``dpu`` and what stands below them, or
-:mod:`oq.plugin` as targets of others do: no NumPy, no onnx, and no other target.
+A target may import ``planning``, ``checks``, ``dpu`` and everything below them, or :mod:`oq.plugin`
+as third-party targets do: no NumPy, no onnx, and no other target.
 """
 
 if __name__ != "oq.targets":

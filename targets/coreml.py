@@ -1,22 +1,22 @@
-"""Apple Core ML, W8A8 ML programs: zero-point-free activations, int8 weights per channel.
+"""Apple Core ML, W8A8 ML programs: activations without zero points, int8 weights per channel.
 
-The rules, after coremltools 9 (``optimize/torch/quantization``, ``optimize/coreml``) and what its
-converter does to a program on the way:
+The rules follow coremltools 9 (``optimize/torch/quantization``, ``optimize/coreml``) and the passes
+of its converter:
 
-* Activations are int8 with zero point 0, and uint8 with zero point 0 where they are never negative
-  (behind a ReLU): Apple's pass ``nullify_redundant_quantization_zero_point`` makes int8 of every
-  uint8 with zero point 128, since programs without zero points run faster.
-* Scales become float16 in the program, so they are put on float16's normal numbers here; then the
-  Q/DQ file and the program hold the same ones.
-* Q/DQ goes behind a whole kernel: Conv, ConvTranspose or a linear layer with its activation, an Add
-  of two tensors with its activation.  None goes on a graph output.
-* Concat, pooling and reshaping have one grid on all sides.  (coremltools even removes a pair behind
-  a reshape whose scale differs, and the numbers go wrong without a word.)
-* Sigmoid ends on 1/256, Tanh on 1/128, whatever the data.
+* Activations are int8 with zero point 0, and uint8 with zero point 0 if they are never negative
+  (after a ReLU): Apple's pass ``nullify_redundant_quantization_zero_point`` converts every uint8
+  with zero point 128 to int8, since programs without zero points run faster.
+* Scales become float16 in the program, so they are rounded to normal float16 numbers here; then the
+  Q/DQ file and the program have the same ones.
+* Q/DQ goes after a complete kernel: Conv, ConvTranspose or a linear layer with its activation, an
+  Add of two tensors with its activation.  Graph outputs have none.
+* Inputs and output of Concat, pooling and reshaping share scale and zero point.  (coremltools
+  removes a pair after a reshape even if its scale differs, which silently changes the results.)
+* The output of Sigmoid has scale 1/256, that of Tanh 1/128, independent of the data.
 * Weights are int8 in -127..127, per output channel; bias stays float: MIL has no int32 dequantize.
 
-A sum with a constant stays float, as coremltools has it, and so has no grid to derive.
-A Mul stays float: the Neural Engine was reported to compute it wrongly between differing scales
+A sum with a constant stays float, as in coremltools, so no scale is derived for it. A Mul stays
+float: the Neural Engine was reported to compute it wrongly between differing scales
 (apple/coreai-torch issue 112).
 """
 
@@ -90,13 +90,14 @@ TARGET = Target(
         OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
     ),
     reasons={
-        "BatchNormalization": "Core ML's quantized kernels take none; fold it into a convolution",
+        "BatchNormalization": "Core ML has no quantized BatchNormalization; fold it into a "
+        "convolution",
         "LayerNormalization": "Core ML keeps normalization in float16",
         "Mul": "the Neural Engine was reported to multiply quantized tensors wrongly",
         "Resize": "Core ML has no quantized resize",
         "LRN": "Core ML keeps normalization in float16",
         **dict.fromkeys(
-            (*ACTIVATION, *SIGMOID, "PRelu", "Tanh"), "a lone activation stays in float16"
+            (*ACTIVATION, *SIGMOID, "PRelu", "Tanh"), "a standalone activation stays in float16"
         ),
         "Softmax": "Core ML keeps softmax in float16",
     },

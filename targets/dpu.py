@@ -1,28 +1,31 @@
-"""AMD's DPU (Vitis AI, Ryzen AI's XINT8): int8 on scales that are powers of two, shifts alone.
+"""AMD's DPU (Vitis AI, Ryzen AI's XINT8): int8 with power-of-two scales, requantized by shifts.
 
-The rules, from Quark (``npu_cnn_quantizer``, ``refine``, ``simulate_dpu``) and Vitis AI:
+The rules follow Quark (``npu_cnn_quantizer``, ``refine``, ``simulate_dpu``) and Vitis AI:
 
 * Inputs and outputs of every op are int8, symmetric, per tensor, ``scale = 2**-position``; so are
-  weights, and the bias has a position of its own.  What the DPU runs has pairs on all sides, graph
-  inputs and outputs too; the CPU runs the rest in float.
-* The pair lies behind the activation that is fused: ReLU, ReLU6, Clip to [0, 1] and
-  LeakyReLU, but not HardSigmoid or HardSwish.
-* Concat, pools, Pad and Slice have one position on all sides.  The other inequalities between
-  positions are in :mod:`oq.dpu.positions`, solved before weights are rounded.
-* A product with a power of two keeps its input's codes, its position moved by the exponent; any
-  other constant, and every sum with one, needs a measured position, since zero points are 0.
-* A BatchNormalization that no layer absorbs becomes a depthwise convolution, a grouped convolution
-  one per group, and a mean over more than 512 values a mean of means, as Quark does all three.
-* LeakyReLU's slope is 26/256 in the edge DPU, which ``0.1`` becomes; ``--set device=npu`` takes
-  every k/256 and states no limits on sizes.
-* There is one scale per tensor, and a bias of 8 bits.  Convolutions of uneven channels in front of
-  a ReLU6 get a depthwise 1x1 convolution that scales them (:mod:`oq.prepare.insert_rescale`),
-  which makes room for a second bias too, on devices that have a kernel for it; ``--set
-  rescale=off`` leaves the graph as it was.
-* The hardware's mean is ``sum * N / 2**M`` (0.984 of the true one for 3x3).  AMD's quantizer
-  writes that factor into the graph as a Mul; whether the compiler takes it out again is documented
-  nowhere, and if it does not, the factor applies twice.  So here the file holds the plain pool,
-  which every version of the compiler knows; ``oq verify --target dpu`` shows what the factor does.
+  weights, and the bias has its own position.  Everything that the DPU runs has pairs on inputs and
+  outputs, graph inputs and outputs included; the CPU runs the rest in float.
+* The pair goes after the fused activation: ReLU, ReLU6, Clip to [0, 1] and LeakyReLU, but not
+  HardSigmoid or HardSwish.
+* Inputs and output of Concat, pooling, Pad and Slice have the same position.  The other
+  inequalities between positions are in :mod:`oq.dpu.positions`; they are solved before weights are
+  rounded.
+* A product with a power of two keeps the integers of its input, with the position changed by the
+  exponent; products with other constants, and all sums, need a calibrated position, since zero
+  points are 0.
+* A BatchNormalization that cannot be folded becomes a depthwise convolution, a grouped convolution
+  one per group, and a mean over more than 512 values a mean of means, as in Quark.
+* LeakyReLU's slope is 26/256 in the edge DPU, to which ``0.1`` is changed; ``--set device=npu``
+  supports every k/256 and specifies no limits on sizes.
+* Scales are per tensor, and a bias has 8 bits.  Convolutions with uneven channels before a ReLU6
+  get a depthwise 1x1 convolution that scales them (:mod:`oq.prepare.insert_rescale`), which also
+  provides a second bias, on devices that have a kernel for it; ``--set rescale=off`` does not
+  change the graph.
+* The hardware's mean is ``sum * N / 2**M`` (0.984 of the exact one for 3x3).  AMD's quantizer
+  writes that factor into the graph as a Mul; whether the compiler removes it again is not
+  documented, and if it does not, the factor is applied twice.  So the file contains plain pooling
+  here, which every version of the compiler supports; ``oq verify --target dpu`` simulates the
+  factor.
 """
 
 from dataclasses import replace
@@ -33,9 +36,9 @@ from oq.dpu.legalize import legalize
 from oq.dpu.refusals import (
     EXCEEDS,
     clip_is_not_in_hardware,
-    gate_is_other,
     input_is_constant,
     mean_is_not_in_hardware,
+    not_standard_hard_sigmoid,
     slope_is_no_256th,
     slope_is_not_in_hardware,
 )
@@ -75,7 +78,8 @@ MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
 
 
 def rules(sizes: tuple[Predicate, ...], slope: Predicate) -> tuple[OpRule, ...]:
-    """The table of a device that refuses convolutions by ``sizes`` and slopes by ``slope``."""
+    """The rules of a device that refuses convolutions by the predicates ``sizes`` and slopes by
+    ``slope``."""
     conv = (*WEIGHTED, *sizes)
     fused = (clip_is_not_in_hardware, slope)
     plain = (data_is_not_float,)
@@ -90,7 +94,7 @@ def rules(sizes: tuple[Predicate, ...], slope: Predicate) -> tuple[OpRule, ...]:
         OpRule(("Add", ACTIVATION), output=own, constants=True, unless=(*plain, *fused)),
         OpRule((("Add", "Sub"),), output=own, constants=True, unless=plain),
         OpRule(("Mul",), output=Output.SCALED, constants=True, unless=(*plain, scales_attention)),
-        OpRule(("HardSigmoid",), output=own, unless=(*plain, gate_is_other)),
+        OpRule(("HardSigmoid",), output=own, unless=(*plain, not_standard_hard_sigmoid)),
         OpRule(("HardSwish",), output=own, unless=plain),
         OpRule((ACTIVATION,), output=own, unless=(*plain, *fused)),
         OpRule(("Concat",), output=Output.UNITED, constants=True, unless=plain),
@@ -103,13 +107,13 @@ def rules(sizes: tuple[Predicate, ...], slope: Predicate) -> tuple[OpRule, ...]:
 
 
 def for_device(target: Target, device: str) -> Target:
-    """``target`` within the sizes that ``device`` states."""
+    """``target`` with the size limits of ``device``."""
     bare = without(target, "insert_rescale", "norm_to_conv")  # no depthwise 1x1 kernel
     return replace(bare, rules=rules((EXCEEDS[device],), slope_is_not_in_hardware))
 
 
 def for_npu(target: Target) -> Target:
-    """``target`` for Ryzen AI, whose limits are not public and which takes slopes of k/256."""
+    """``target`` for Ryzen AI, whose limits are not public and which supports slopes of k/256."""
     rest = without(target, "round_edge_slope", "split_groups")
     passes = (*rest.passes, "round_slopes")
     return replace(rest, rules=rules((), slope_is_no_256th), passes=passes)
@@ -163,12 +167,13 @@ TARGET = Target(
     },
     reasons={
         "Div": "the DPU has no division; the CPU runs it",
-        "BatchNormalization": "the CPU runs it where no depthwise convolution can",
+        "BatchNormalization": "the CPU runs it where it cannot become a depthwise convolution",
         "LRN": "the CPU runs it",
         "LayerNormalization": "the CPU runs it",
-        "PRelu": "only one slope for all channels (LeakyRelu) is in hardware everywhere",
-        "Sigmoid": "the CPU runs it; --set sigmoid=hard makes it a HardSigmoid, another function",
-        "Softmax": "the CPU or an engine of its own runs it",
+        "PRelu": "the hardware supports only one slope for all channels (LeakyRelu)",
+        "Sigmoid": "the CPU runs it; --set sigmoid=hard replaces it by a HardSigmoid, which "
+        "changes the function",
+        "Softmax": "the CPU or a separate engine runs it",
         "Tanh": "the CPU runs it",
     },
     checks=(

@@ -1,29 +1,32 @@
 """onnxruntime, CPU execution provider: uint8 affine activations, int8 weights, int32 bias.
 
-The rules, from onnxruntime's QDQ selectors (``core/optimizer/qdq_transformer``) and from probing
-one-op models for what their optimized graph holds:
+The rules follow onnxruntime's QDQ selectors (``core/optimizer/qdq_transformer``) and probes of the
+optimized graphs of one-op models:
 
-* A kernel runs in integers when every data input comes from a DequantizeLinear and its output
-  feeds one QuantizeLinear and nothing else.  Gemm and MatMul may also write float.
-* ReLU and Clip fuse when the QuantizeLinear behind them cannot represent what they cut off:
-  zero point = lowest code, which an affine uint8 grid has after a ReLU.
-* Bias is int32 with scale(data) * scale(weight); a constant operand must be a DequantizeLinear.
-* Ops that only move values run on integers when both sides have one grid.
-* A product with a positive constant keeps its input's codes, on that grid times the constant.  A
-  sum with one has a measured grid: a measured scale does not divide the constant.
-* What would run slower in integers stays in float (:mod:`oq.planning.speed`): a first layer's
-  window over few channels, an average over windows, an Add between products and LayerNormalization.
-* A MatMul of fixed sizes and an Add of a bias (out,) become a float Gemm; a bias (1, out) keeps
-  them apart (:mod:`oq.prepare.bias_as_matrix`).
-* Behind MatMulIntegerToFloat an Add is a pass of its own over the floats (1 to 8 % of a block of
-  two layers), so a MatMul without a bias is not given one.
-* Softmax in int8 has a step of 1/256 and makes ties of small probabilities, so it stays float.
+* A kernel runs in integers if every data input comes from a DequantizeLinear and its output feeds a
+  single QuantizeLinear and nothing else.  Gemm and MatMul may also write float.
+* ReLU and Clip fuse if the QuantizeLinear after them saturates at the same bounds: zero point =
+  lowest integer, which affine uint8 has after a ReLU.
+* Bias is int32 with scale(data) * scale(weight); a constant operand must come from a
+  DequantizeLinear.
+* Ops that only move values run on integers if input and output have the same scale and zero point.
+* A product with a positive constant keeps the integers of its input, with the scale times the
+  constant.  A sum with a constant has a calibrated range: the constant is not a multiple of a
+  calibrated scale.
+* Layers that would be slower in integers stay in float (:mod:`oq.planning.speed`): a first
+  convolution over few channels, average pooling over windows, an Add between products and
+  LayerNormalization.
+* A MatMul of fixed sizes and an Add of a bias (out,) are fused into a float Gemm; a bias (1, out)
+  prevents this (:mod:`oq.prepare.bias_as_matrix`).
+* After MatMulIntegerToFloat an Add is a separate pass over the floats (1 to 8 % of a block of two
+  layers), so a MatMul without a bias does not get one.
+* Softmax in int8 has steps of 1/256, which makes small probabilities equal, so it stays float.
 """
 
 from dataclasses import replace
 
 from oq.checks.obstacles import (
-    clamp_is_not_the_grid,
+    clip_differs_from_range,
     float_output_without_int32_bias,
     int8_is_shared,
     int8_operand_is_stored,
@@ -42,7 +45,7 @@ from oq.planning.predicates import (
     weight_is_not_constant,
 )
 from oq.planning.spec import Fixed
-from oq.planning.speed import average_of_a_part, both_come_in_float, window_of_few_channels
+from oq.planning.speed import averages_windows, inputs_are_float, window_of_few_channels
 from oq.planning.target import OpRule, Output, Runtime, Target, as_is
 
 RELU = ("Relu", "Clip")
@@ -65,27 +68,27 @@ COPY = (
 )
 WEIGHTED = (data_is_not_float, weight_is_not_constant, bias_is_not_constant)
 FIRST = (window_of_few_channels,)
-BETWEEN = (both_come_in_float,)
+BETWEEN = (inputs_are_float,)
 MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
 FUSION = (
-    clamp_is_not_the_grid,
+    clip_differs_from_range,
     signs_differ,
     float_output_without_int32_bias,
     row_bias_makes_a_gemm,
 )
 ON_X86_PASS = "widen_input"
-"""A pass whose gain was measured on x86 alone."""
+"""A pass whose gain was measured only on x86."""
 
 ON_X86 = ("shared-int8", "loads")
 """Checks of int8 activations, which onnxruntime turns into uint8 on x86 only."""
 
 
 def on_arm(target: Target) -> Target:
-    """ARM's kernels take int8 activations as they are; x86's would turn them into uint8 first.
+    """ARM's kernels support int8 activations directly; on x86 they are converted to uint8 first.
 
-    The grids hold the same real values, every code 128 lower (onnxruntime, "Quantize ONNX models":
-    S8S8 on ARM, U8S8 on x86).  First layers and averages are quantized, and images keep their
-    channels: that the one is slower and the other faster was measured on x86.
+    The quantized values are 128 lower and represent the same real values (onnxruntime, "Quantize
+    ONNX models": S8S8 on ARM, U8S8 on x86).  First layers and averages are quantized, and images
+    keep their number of channels, since the speed of these was measured only on x86.
     """
     return replace(
         target,
@@ -106,9 +109,9 @@ def _arm_row(rule: OpRule) -> OpRule:
 
 
 def attention_in_int8(target: Target) -> Target:
-    """Also the products of two activations and the Softmax between them.
+    """Also quantizes the products of two activations and the Softmax between them.
 
-    Measured on the bundled transformer: 1.15 of float in time, against 0.98 without.
+    Measured on the bundled transformer: 1.15 of the float time, against 0.98 without.
     """
     codes = target.activations
     softmax = OpRule(("Softmax",), Fixed(codes, 1 / 256, codes.qmin), unless=(data_is_not_float,))
@@ -165,7 +168,7 @@ TARGET = Target(
             (("AveragePool", "GlobalAveragePool"),),
             output=Output.OWN,
             unless=(data_is_not_float,),
-            slower=(average_of_a_part,),
+            slower=(averages_windows,),
         ),
         OpRule(("LeakyRelu",), output=Output.OWN, unless=(data_is_not_float,)),
         OpRule(("Sigmoid",), output=Fixed(UINT8, 1 / 256, 0), unless=(data_is_not_float,)),
@@ -175,7 +178,7 @@ TARGET = Target(
     ),
     reasons={
         "BatchNormalization": "onnxruntime has no integer kernel for it",
-        "Clip": "it belongs to the kernel in front of it, which runs in float",
+        "Clip": "it fuses with the preceding layer, which runs in float",
         "ConvTranspose": "onnxruntime has no integer kernel for it",
         "Div": "onnxruntime has no integer kernel for it",
         "Elu": "onnxruntime has no integer kernel for it",
@@ -191,12 +194,13 @@ TARGET = Target(
         "PRelu": "onnxruntime has no integer kernel for it",
         "Pad": "onnxruntime has no integer kernel for it",
         "ReduceMean": "onnxruntime has no integer kernel for it",
-        "Relu": "it belongs to the kernel in front of it, which runs in float",
-        "Softmax": "its int8 form has a step of 1/256, which makes ties of small probabilities",
+        "Relu": "it fuses with the preceding layer, which runs in float",
+        "Softmax": "in int8 its output has steps of 1/256, so small probabilities become equal",
         "SpaceToDepth": "onnxruntime has no integer kernel for it",
         "Sub": "onnxruntime has no integer kernel for it",
         "Tanh": "onnxruntime has no integer kernel for it",
-        "Where": "it has no grid of its own; between integer kernels it picks codes unasked",
+        "Where": "onnxruntime has no integer kernel for it; between integer kernels it selects "
+        "among integer values",
     },
     checks=(
         "weight-axis",

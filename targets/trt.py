@@ -3,32 +3,33 @@
 The rules, with their sources:
 
 * Activations int8 per tensor, zero point 0, scale = max|x| / 127; weights int8 per channel
-  (TensorRT ``IQuantizeLayer``, NvInfer.h; TensorRT 11 builds only what is written in the graph).
+  (TensorRT ``IQuantizeLayer``, NvInfer.h; TensorRT 11 supports only explicit quantization).
 * Q/DQ goes on the inputs of weighted layers, none between a convolution and its BatchNorm, bias,
   constant factor, activation or residual Add: TensorRT fuses those into one int8 kernel
   (docs.nvidia.com, "Working with Quantized Types", recommendations 1 to 4).
-* A residual Add is fused into the branch that ends in a convolution, not through an activation;
-  its other operand, the skip, gets the Q/DQ, on the same grid as the convolution that reads it
-  too.  A skip that no integer kernel computes and no quantized layer reads stays in float.
+* A residual Add is fused into the branch that ends in a convolution, not through an activation; its
+  other operand, the skip connection, gets the Q/DQ, with the same scale as the convolution that
+  reads it too.  A skip connection that no integer kernel computes and no quantized layer reads
+  stays in float.
 * Bias stays float: the importer rejects an int32 DequantizeLinear.  Graph outputs stay float.
-* Ops that only move values carry no Q/DQ of their own: TensorRT moves the pair across them.  Pulled
-  through a Concat, a pair meets those of the branches: equal scales cancel there, different ones
-  cost a requantization per branch, so all that a Concat joins has one grid (as ModelOpt's Concat
-  elimination does it).  A pair stands in front of a Pad, so that the Pad merges into its layer.
-* Resize and LayerNormalization read int8 behind a convolution, whose kernel can write it; pooling
-  where a quantized layer reads it (recommendation 5; ModelOpt ``partitioning.py``).
+* Ops that only move values have no Q/DQ of their own: TensorRT moves the pair across them.  Moved
+  across a Concat, a pair meets those of the branches: equal scales cancel there, different ones
+  cost a requantization per branch, so all inputs of a Concat share one scale (as in ModelOpt's
+  Concat elimination).  A pair goes before a Pad, so that the Pad fuses into its layer.
+* Resize and LayerNormalization read int8 after a convolution, whose kernel can write it; pooling if
+  a quantized layer reads its output (recommendation 5; ModelOpt ``partitioning.py``).
 * Attention products are float (``attention=int8`` opts in); masks and Softmax always are.
-* A lone product or sum with a constant is a float kernel, so no grid is derived from its input's:
-  what reads it measures.
-* TensorRT 8 took a ConvTranspose's scales along axis 0 and later releases along axis 1, so it is
-  opt-in (``conv_transpose=int8``), with one scale per weight, which both read alike.
-* FP8 (``dtype=fp8``) is for Conv, Gemm, MatMul and the residual Add, and for attention as the
-  fused kernel has it (:func:`oq.planning.tensorrt.is_not_fp8_attention`).
+* A standalone product or sum with a constant is a float kernel, so no scale is derived from its
+  input; the layers that read it are calibrated.
+* TensorRT 8 expected a ConvTranspose's scales along axis 0 and later releases along axis 1, so it
+  is opt-in (``conv_transpose=int8``), with one scale per weight, which both interpret equally.
+* FP8 (``dtype=fp8``) is for Conv, Gemm, MatMul and the residual Add, and for attention in the form
+  of the fused kernel (:func:`oq.planning.tensorrt.is_not_fp8_attention`).
 * 4-bit weights (``weights=int4``) are for MatMul and Gemm, in blocks along their inputs.
-* TensorRT 11 runs the float rest as it is typed; ``high_precision=fp16`` types it float16
+* TensorRT 11 runs float layers in the type they have; ``high_precision=fp16`` makes it float16
   (:mod:`oq.emission.float16`).
-* Thin convolutions and products are slower in int8 (:mod:`oq.planning.tensorrt`); ``--mode naive``
-  quantizes them all the same.
+* Convolutions and products with few channels are slower in int8 (:mod:`oq.planning.tensorrt`);
+  ``--mode naive`` quantizes them anyway.
 """
 
 from dataclasses import replace
@@ -116,7 +117,7 @@ def quantize_conv_transpose(target: Target) -> Target:
     chains = (("ConvTranspose", "BatchNormalization", ACTIVATION), ("ConvTranspose", ACTIVATION))
     if not target.activations.uniform or target.block is not None:
         raise OptionError(
-            "--set conv_transpose=int8: TensorRT has no FP8 form of it, nor a 4-bit one"
+            "--set conv_transpose=int8: TensorRT supports neither FP8 nor 4-bit weights for it"
         )
     rows = tuple(
         OpRule(ops, per_channel=False, unless=WEIGHTED) for ops in (*chains, ("ConvTranspose",))
@@ -127,13 +128,14 @@ def quantize_conv_transpose(target: Target) -> Target:
 def quantize_attention(target: Target) -> Target:
     """``attention=int8``: products of two activations too; masks and Softmax stay in float."""
     if target.block is not None:
-        raise OptionError("--set attention=int8 does not go with weights=int4")
+        raise OptionError("--set attention=int8 cannot be combined with weights=int4")
     row = OpRule(("MatMul",), unless=(data_is_not_float,), slower=(*SMALL, sequence_is_long))
     return replace(target, rules=(*target.rules, row))
 
 
 FP8 = ("Conv", "Gemm", "MatMul", "Concat", "Pad", COPY)
-"""First ops of the rows that hold for FP8: TensorRT has no FP8 pooling, Resize or ConvTranspose."""
+"""First ops of the rules that apply to FP8: TensorRT has no FP8 pooling, Resize or
+ConvTranspose."""
 
 
 def quantize_to_fp8(target: Target) -> Target:
@@ -142,7 +144,7 @@ def quantize_to_fp8(target: Target) -> Target:
     ModelOpt's scale leaves 448 / 127 of that range unused (``fp8.py:int8_to_fp8``).
     """
     if target.block is not None:
-        raise OptionError("--set dtype=fp8 does not go with weights=int4")
+        raise OptionError("--set dtype=fp8 cannot be combined with weights=int4")
     rows = (r for r in target.rules if r.ops[0] in FP8)
     rules = tuple(
         replace(r, slower=(convolution_is_not_for_fp8,)) if r.ops[0] == "Conv" else r for r in rows
@@ -159,7 +161,7 @@ def quantize_to_fp8(target: Target) -> Target:
             **(target.reasons or {}),
             **dict.fromkeys(
                 ("AveragePool", "ConvTranspose", "GlobalAveragePool", "Resize"),
-                "TensorRT has no FP8 form of it",
+                "TensorRT does not support it in FP8",
             ),
         },
     )
@@ -177,8 +179,8 @@ def quantize_weights_to_int4(target: Target) -> Target:
     channel; activations stay float, so no data is needed (opset 21)."""
     if target.rules is not RULES:
         raise OptionError(
-            "--set weights=int4 leaves activations in float; of the other options it takes "
-            "high_precision alone"
+            "--set weights=int4 leaves activations in float; it can only be combined with "
+            "high_precision"
         )
     kept = {"Conv": "TensorRT has 4-bit weights for MatMul and Gemm only"}
     return replace(
@@ -206,7 +208,7 @@ def run_the_rest_in_fp16(target: Target) -> Target:
 
 
 def keep_symmetric(target: Target) -> Target:
-    """``zero_points=none``: no zero points in biases, every ReLU stays in the graph."""
+    """``zero_points=none``: no zero points in biases; every ReLU stays in the graph."""
     return replace(target, carries_zero_points=False)
 
 
@@ -228,15 +230,16 @@ TARGET = Target(
         "zero_points": {"bias": as_is, "none": keep_symmetric},
     },
     reasons={
-        "Add": "no convolution branch takes it into its kernel; a lone Add is a float kernel",
-        "Div": "TensorRT runs lone elementwise ops in float",
-        "BatchNormalization": "no convolution in front of it takes it into its kernel",
+        "Add": "no convolution branch fuses it; a standalone Add runs in float",
+        "Div": "TensorRT runs standalone elementwise ops in float",
+        "BatchNormalization": "no preceding convolution fuses it",
         "LRN": "TensorRT keeps normalization in float",
         **dict.fromkeys(
-            (*ACTIVATION, "HardSigmoid", "PRelu"), "TensorRT runs lone activations in float"
+            (*ACTIVATION, "HardSigmoid", "PRelu"), "TensorRT runs standalone activations in float"
         ),
-        "Mul": "TensorRT runs lone elementwise ops in float",
-        "ConvTranspose": "TensorRT releases disagree on its weight axis, so its int8 is opt-in",
+        "Mul": "TensorRT runs standalone elementwise ops in float",
+        "ConvTranspose": "TensorRT releases disagree on its weight axis, so int8 is opt-in "
+        "(--set conv_transpose=int8)",
         "Softmax": "TensorRT keeps softmax in float",
         "LayerNormalization": "TensorRT keeps normalization in float",
     },

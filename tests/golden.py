@@ -84,23 +84,21 @@ def golden(
     return Golden(activations | parameters(target, *layers), kernels, floats or {})
 
 
-SOFTMAX = "its int8 form has a step of 1/256, which makes ties of small probabilities"
+SOFTMAX = "in int8 its output has steps of 1/256, so small probabilities become equal"
 
 
 def joins(layer: str) -> str:
     """Why what a layer takes along stays in float with it."""
-    return f"it joins its layer {f'n_{layer}'!r}, which stays in float"
+    return f"its layer {f'n_{layer}'!r} stays in float"
 
 
-FLOAT_STILL = (
-    "in int8 it is slower: what it reads is float still, and would be rounded for it alone"
-)
+FLOAT_STILL = "slower in int8: its inputs are float and would need an extra quantize step"
 
 
 def window(size: str, read: int, channels: int) -> str:
     return (
-        f"in int8 it is slower: its {size} window reads {read} of {channels} channels, and its "
-        "data is float still"
+        f"slower in int8: its {size} kernel reads {read} of {channels} channels, and its "
+        "input is float"
     )
 
 

@@ -179,14 +179,14 @@ def pooled_head() -> onnx.ModelProto:
         [("x", "c")],
         {"x > c": "uint8", "r > *": "uint8"},
         {"c r"},
-        {"p": "in int8 it is slower: it averages windows of 2 x 2"},
+        {"p": "slower in int8: it averages windows of 2 x 2"},
     ),
     golden(
         "trt",
         [("x", "c")],
         {"x > c": "int8"},
         {"c r"},
-        {"p": "no quantized layer reads 'p', so an int8 pooling would end in a reformat"},
+        {"p": "no quantized layer reads 'p', so int8 pooling would need a reformat"},
     ),
 )
 def pooling_at_the_end() -> onnx.ModelProto:

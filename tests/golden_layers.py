@@ -119,8 +119,8 @@ def silu() -> onnx.ModelProto:
 
 
 ATTENTION = (
-    "product of two activations (attention): its int8 form costs accuracy in the softmax and "
-    "wins little"
+    "product of two activations (attention): int8 costs accuracy in the softmax and "
+    "saves little time"
 )
 
 
@@ -156,7 +156,8 @@ def attention() -> onnx.ModelProto:
         {"l > m": "int8", "w > m": "int8/1"},
         {"m"},
         {
-            "l": "an int8 input pays right behind a convolution only, whose kernel can write it",
+            "l": "an int8 input is only faster directly after a convolution, whose kernel can "
+            "write it",
         },
     ),
 )
@@ -180,7 +181,10 @@ def layer_norm() -> onnx.ModelProto:
         [("x", "c")],
         {"x > c": "int8"},
         {"c"},
-        {"t": "TensorRT releases disagree on its weight axis, so its int8 is opt-in"},
+        {
+            "t": "TensorRT releases disagree on its weight axis, so int8 is opt-in (--set "
+            "conv_transpose=int8)"
+        },
     ),
 )
 def conv_transpose() -> onnx.ModelProto:
@@ -217,7 +221,7 @@ def relu_read_by_two_layers() -> onnx.ModelProto:
         {"c", "d"},
         {
             "r": "'c' is read by Exp, Relu, so Relu cannot be fused",
-            "e": "target ort has no row for Exp",
+            "e": "target ort does not support Exp in int8",
         },
     ),
     golden(
@@ -227,7 +231,7 @@ def relu_read_by_two_layers() -> onnx.ModelProto:
         {"c", "d"},
         {
             "r": "'c' is read by Exp, Relu, so Relu cannot be fused",
-            "e": "target trt has no row for Exp",
+            "e": "target trt does not support Exp in int8",
         },
     ),
 )
@@ -245,14 +249,14 @@ def a_convolution_read_by_two_nodes() -> onnx.ModelProto:
         [("x", "c"), ("r", "d")],
         {"x > c": "uint8", "r > *": "uint8", "d > *": "uint8"},
         {"c r", "d"},
-        {"e": "target ort has no row for Exp"},
+        {"e": "target ort does not support Exp in int8"},
     ),
     golden(
         "trt",
         [("x", "c"), ("r", "d")],
         {"x > c": "int8", "r > d": "int8"},
         {"c r", "d"},
-        {"e": "target trt has no row for Exp"},
+        {"e": "target trt does not support Exp in int8"},
     ),
 )
 def relu_read_by_a_float_node_too() -> onnx.ModelProto:
@@ -262,7 +266,7 @@ def relu_read_by_a_float_node_too() -> onnx.ModelProto:
     return net.model(net.conv(r, "d"), net.node("Exp", [r], "e"))
 
 
-LONE_ADD = "no convolution branch takes it into its kernel; a lone Add is a float kernel"
+LONE_ADD = "no convolution branch fuses it; a standalone Add runs in float"
 
 
 @example(
@@ -271,7 +275,7 @@ LONE_ADD = "no convolution branch takes it into its kernel; a lone Add is a floa
         {"s", "a"},
         {},
     ),
-    Golden({}, set(), {"s": "TensorRT runs lone activations in float", "a": LONE_ADD}),
+    Golden({}, set(), {"s": "TensorRT runs standalone activations in float", "a": LONE_ADD}),
 )
 def add_of_a_constant() -> onnx.ModelProto:
     """A constant operand of an integer kernel is in codes too (ort)."""

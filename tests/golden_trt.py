@@ -17,8 +17,8 @@ from tests.graphs import Build, Net
 IMAGE = ("n", 32, 64, 64)
 TOKENS = ("n", 64, 128)
 
-LONE_ADD = "no convolution branch takes it into its kernel; a lone Add is a float kernel"
-LONE = "TensorRT runs lone elementwise ops in float"
+LONE_ADD = "no convolution branch fuses it; a standalone Add runs in float"
+LONE = "TensorRT runs standalone elementwise ops in float"
 F8 = "float8_e4m3fn"
 SOFTMAX = "TensorRT keeps softmax in float"
 
@@ -97,7 +97,9 @@ def no_add_through_an_activation() -> onnx.ModelProto:
 # ---- residual Add
 
 
-@shown({"x > c": "int8"}, {"c": "int8/0"}, {"c a"}, {"e": "target trt has no row for Exp"})
+@shown(
+    {"x > c": "int8"}, {"c": "int8/0"}, {"c a"}, {"e": "target trt does not support Exp in int8"}
+)
 def skip_of_a_float_node() -> onnx.ModelProto:
     """Nothing quantizes ``e``, so neither does the Add: the kernel takes it in as it is."""
     net = Net()
@@ -165,7 +167,7 @@ def reflected_pad() -> onnx.ModelProto:
     {"p > c": "int8"},
     {"c": "int8/0"},
     {"c"},
-    {"p": "'n_p' pads with a value other than 0, which its input's grid may not hold"},
+    {"p": "'n_p' pads with a value other than 0, which the range of its input may not contain"},
 )
 def pad_with_a_value() -> onnx.ModelProto:
     net = Net()
@@ -178,7 +180,7 @@ def pad_with_a_value() -> onnx.ModelProto:
     {"x > p": "int8", "q > d": "int8"},
     {"c": "int8/0", "d": "int8/0"},
     {"p", "q", "c", "d"},
-    {"e": "target trt has no row for Exp"},
+    {"e": "target trt does not support Exp in int8"},
 )
 def pads_with_other_readers() -> onnx.ModelProto:
     """``q`` has a float reader, which must not see rounded values, so its pair stands behind."""
@@ -208,7 +210,7 @@ def linear_resize() -> onnx.ModelProto:
     {"x > c": "int8"},
     {"c": "int8/0"},
     {"c"},
-    {"u": "it makes a graph output ('u'), which stays as exact as it is"},
+    {"u": "it computes a graph output ('u'), which stays in float"},
 )
 def resize_at_the_end() -> onnx.ModelProto:
     net = Net()
@@ -234,8 +236,8 @@ def _attention() -> onnx.ModelProto:
 
 PROJECTIONS = dict.fromkeys("qkvo", "int8/1")
 BMM = (
-    "product of two activations (attention): its int8 form costs accuracy in the softmax and "
-    "wins little"
+    "product of two activations (attention): int8 costs accuracy in the softmax and "
+    "saves little time"
 )
 
 
@@ -276,9 +278,9 @@ FEW = "{} input channels per group and {} outputs: float is faster where either 
     {"d e", "f a s", "g"},
     {
         "c": FEW.format(3, 32),
-        "r": "it joins its layer 'n_c', which stays in float",
+        "r": "its layer 'n_c' stays in float",
         "h": "a kernel of 49 positions: TensorRT's FP8 kernels take up to 32",
-        "p": "TensorRT has no FP8 form of it",
+        "p": "TensorRT does not support it in FP8",
         "l": FEW.format(1, 32),
     },
     dtype="fp8",
@@ -315,7 +317,8 @@ def attention_in_fp8() -> onnx.ModelProto:
         "a": "its head size is 8; FP8 attention takes 9 to 256",
         "s": SOFTMAX,
         "z": "its head size is 8; FP8 attention takes 9 to 256",
-        "u": "'n_u' is no part of MatMul-Softmax-MatMul as TensorRT's FP8 attention has it",
+        "u": "'n_u' is not part of a MatMul-Softmax-MatMul pattern, which TensorRT's FP8 "
+        "attention needs",
     },
     dtype="fp8",
     naive=True,
@@ -338,7 +341,7 @@ def attention_with_small_heads() -> onnx.ModelProto:
     {"f", "p", "g"},
     {
         "c": "TensorRT has 4-bit weights for MatMul and Gemm only",
-        "r": "TensorRT runs lone activations in float",
+        "r": "TensorRT runs standalone activations in float",
         "q": "its 64x100 weight does not divide into blocks of 128 inputs",
     },
     weights="int4",
@@ -438,7 +441,7 @@ def thin_products() -> onnx.ModelProto:
     {"c": "int8/1"},
     {"c"},
     {
-        "b": "'n_b' is a product with a vector (output 1x1024): it waits for memory, so float is "
+        "b": "'n_b' is a matrix-vector product (output 1x1024): it is memory-bound, so float is "
         "as fast"
     },
 )

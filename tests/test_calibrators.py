@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 import oq.calibrators
 from oq.calibrators.minmax import MinMax
-from oq.numerics.calibrator import Readers
+from oq.numerics.calibrator import ErrorGains
 from oq.numerics.grid import fit
 from oq.numerics.statistics import EMPTY, Need, merge, observe
 from oq.numerics.values import INT8, INT8_AFFINE, UINT8, Array, QType
@@ -67,8 +67,8 @@ def test_a_range_is_a_function_of_the_values_in_any_order_and_partition(
         whole = parts
         parts = merge(observe(first, needs), observe(second[::-1], needs, first.size))
     found, again = (
-        calibrator.range(whole, qtype, Readers()),
-        calibrator.range(parts, qtype, Readers()),
+        calibrator.range(whole, qtype, ErrorGains()),
+        calibrator.range(parts, qtype, ErrorGains()),
     )
     assert np.array_equal(found.lo, again.lo) and np.array_equal(found.hi, again.hi)
     if name not in WIDER:
@@ -88,7 +88,7 @@ def test_awkward_values_still_make_a_grid(name: str, qtype: QType, values: list[
     """No values, only zeros, one value only, nothing finite, denormal and enormous values."""
     calibrator = registry.calibrator(name)
     seen = observe(np.asarray(values, np.float32), calibrator.needs) if values else EMPTY
-    grid = fit(calibrator.range(seen, qtype, Readers()), qtype)
+    grid = fit(calibrator.range(seen, qtype, ErrorGains()), qtype)
     assert np.isfinite(grid.scale).all() and (grid.scale > 0).all()
 
 

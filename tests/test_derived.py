@@ -105,7 +105,7 @@ def test_what_divides_attention_scores_stays_with_them() -> None:
     x = net.input("x", ("n", 6, 6))
     here = net.node("Mul", [net.node("MatMul", [x, x], "s"), "k"], "m")
     found, _ = planned(net, net.node("Softmax", [here], "p"), target="dpu")
-    assert floats(found)["m"] == "it scales 's', a product of two activations, which is float"
+    assert floats(found)["m"] == "it scales 's', a product of two activations that stays in float"
 
 
 # ---- what it is worth, by onnxruntime's own operators

@@ -12,7 +12,7 @@ from oq.model.files import load_model
 from oq.model.session import Session, Settings
 from oq.numerics.values import Range
 from oq.planning import registry
-from oq.planning.overrides import Wishes
+from oq.planning.overrides import Overrides
 from oq.planning.setup import make_methods, own_target, plan_model, tensors_to_calibrate
 from oq.prepare.order import QUANTIZED
 from oq.refine.subject import Subject
@@ -70,12 +70,12 @@ def test_light_models(name: str, target: str) -> None:
 
 def written(model: onnx.ModelProto, target: str, settings: dict[str, str]) -> onnx.ModelProto:
     """``model`` quantized on made-up ranges, [-1, 1] everywhere: no sample is run."""
-    planned = plan_model(model, own_target(target, settings), Wishes())
+    planned = plan_model(model, own_target(target, settings), Overrides())
     known = {
         t: Range(np.asarray(-1.0), np.asarray(1.0))
         for t in tensors_to_calibrate(planned.plan, planned.view)
     }
-    calibrator = make_methods("minmax", {}, Wishes()).default
+    calibrator = make_methods("minmax", {}, Overrides()).default
     solution = solve(
         planned.plan, planned.view, {}, calibrator, known=known, legalize=planned.target.legalize
     )

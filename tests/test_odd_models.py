@@ -107,7 +107,7 @@ def test_half_precision_says_so() -> None:
 def test_bodies_are_named_as_left_out() -> None:
     plan = pipeline.make_plan(ODD["branches"](), "ort")
     reason = next(s.reason for s in plan.skips if s.op == "If")
-    assert reason == "it holds graphs of its own, and oq quantizes the main graph only"
+    assert reason == "it contains subgraphs, and oq quantizes only the main graph"
 
 
 def test_outputs_keep_their_names_and_order() -> None:

@@ -10,16 +10,16 @@ import pytest
 
 from oq.comparison.layers import LayerError
 from oq.numerics.grid import fake_quantize, fit
-from oq.numerics.histogram import tally
+from oq.numerics.histogram import to_histogram
 from oq.numerics.statistics import Need, observe
 from oq.numerics.values import INT8, UINT8, Array, QType, Range
 from oq.page.activations import BINS, activations, binned
 from oq.page.bars import Bar, draw_bars
 from oq.page.channels import COLUMNS, describe_spread, draw_channels, gather_columns
 from oq.page.content import Activation, Choice, Edge, Evidence, Layer, Weight
-from oq.page.error_path import draw_course
+from oq.page.error_path import draw_error_path
 from oq.page.histogram import BASE, LEFT, RIGHT, draw_histogram
-from oq.page.neighbours import draw_around
+from oq.page.neighbours import draw_neighbours
 from oq.page.places import Place
 from oq.page.svg import Scale, cut, escape, many, short, ticks
 from oq.page.weights import weights
@@ -52,7 +52,7 @@ def seen(values: Array, qtype: QType, lo: float, hi: float, chose: str = "") -> 
 def test_bins_are_those_of_numpy_but_for_the_width_of_a_bucket(sign: int) -> None:
     values = sign * tailed()
     edges = np.linspace(values.min(), values.max(), BINS + 1)
-    found = binned(tally(observe(values, HISTOGRAM)), edges)
+    found = binned(to_histogram(observe(values, HISTOGRAM)), edges)
     exact, _ = np.histogram(values, edges)
     assert found.sum() == pytest.approx(values.size)
     # a bucket is 1/128 of its value wide: what moves is a share of the bins next to an edge
@@ -126,7 +126,7 @@ def test_channels_against_numpy() -> None:
         columns = list(gather_columns(found))
         assert len(columns) == 150 <= COLUMNS, "two channels each"
         assert columns[3].hi == max(found.hi[6:8])
-        assert "1 all but zero" in describe_spread(found)
+        assert "1 almost zero" in describe_spread(found)
         ET.fromstring(draw_channels(found))
 
 
@@ -151,7 +151,7 @@ def chain(neighbours: int) -> Evidence:
 def test_the_plan_around_a_layer_names_all_neighbours_and_stays_inside(neighbours: int) -> None:
     found = chain(neighbours)
     targets = [f"layer-{i}" for i in range(len(found.layers))]
-    picture = draw_around(neighbours, found, targets)
+    picture = draw_neighbours(neighbours, found, targets)
     root = ET.fromstring(picture)
     _, _, width, height = map(float, root.attrib["viewBox"].split())
     boxes = [e.attrib for e in root.iter() if e.attrib.get("class", "").startswith("node")]
@@ -178,12 +178,12 @@ def test_the_course_leaves_out_what_means_something_else_and_survives_infinities
     one = LayerError("t", "n", 30.0, 1.0, 0.0, 1.0, None, 40.0, 50.0)
     rows = [one, replace(one, sqnr_db=math.inf), replace(one, sqnr_db=-math.inf)]
     rows.append(replace(one, alike=False, added_db=None, share=None))
-    picture = draw_course(rows)
+    picture = draw_error_path(rows)
     root = ET.fromstring(picture)
     points = [e for e in root.iter() if e.attrib.get("class") == "point"]
     assert len(points) == 3 + 1, "and one in the legend"
     assert "nan" not in picture
-    ET.fromstring(draw_course([]))
+    ET.fromstring(draw_error_path([]))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_quantize_and_verify_write_pages(quantized: Oq) -> None:
     page = Path("v.html").read_text(encoding="utf-8")
     assert "Verification report" in page and "judged for trt" in page
     assert "top-1 accuracy" in page and "Share of the output error" in page
-    assert "only stands in for trt" in page
+    assert "do not apply to trt" in page
 
 
 def test_a_run_is_repeated_from_its_config(quantized: Oq) -> None:
@@ -67,7 +67,7 @@ def test_mistakes_are_one_line(quantized: Oq) -> None:
     Path("other.html").write_text("<html></html>")
     cases = [
         (("plot", "none.html"), "'none.html': No such file"),
-        (("plot", "other.html"), "'other.html' is no page: expected what --report"),
+        (("plot", "other.html"), "'other.html' is not a report: expected a file that --report"),
         (("plot", REPORT, "-o", "x.gif"), "cannot write 'x.gif': expected .png or .svg or .pdf"),
         (("plot", REPORT, "sensitivity"), "'report.html' has no picture 'sensitivity'"),
         (

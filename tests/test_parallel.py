@@ -4,22 +4,22 @@ import threading
 
 import pytest
 
-from oq.parallel import cores, spread
+from oq.parallel import cores, parallel_map
 
 
 def test_results_are_in_the_order_of_the_items() -> None:
-    assert spread(lambda i: i * i, range(100)) == [i * i for i in range(100)]
-    assert spread(str, []) == []
+    assert parallel_map(lambda i: i * i, range(100)) == [i * i for i in range(100)]
+    assert parallel_map(str, []) == []
 
 
 @pytest.mark.skipif(cores() < 2, reason="needs two cores")
 def test_two_items_are_worked_on_at_once() -> None:
     """Each waits for the other: one thread alone would never get past the barrier."""
     barrier = threading.Barrier(2, timeout=30)
-    assert sorted(spread(lambda _: barrier.wait(), range(2))) == [0, 1]
+    assert sorted(parallel_map(lambda _: barrier.wait(), range(2))) == [0, 1]
 
 
 def test_an_error_reaches_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
-        spread(lambda i: 1 // i, [1, 0])
-    assert spread(lambda i: i, [1]) == [1]  # and the threads live on
+        parallel_map(lambda i: 1 // i, [1, 0])
+    assert parallel_map(lambda i: i, [1]) == [1]  # and the threads live on

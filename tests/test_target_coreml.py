@@ -16,8 +16,8 @@ from tests.real import REAL, needs_real
 assert golden_images and golden_layers  # they fill EXAMPLES
 
 ATTENTION = (
-    "product of two activations (attention): its int8 form costs accuracy in the softmax and "
-    "wins little"
+    "product of two activations (attention): int8 costs accuracy in the softmax and "
+    "saves little time"
 )
 
 
@@ -100,13 +100,16 @@ GOLDEN = {
         {"c", "d"},
         {
             "r": "'c' is read by Exp, Relu, so Relu cannot be fused",
-            "e": "target coreml has no row for Exp",
+            "e": "target coreml does not support Exp in int8",
         },
     ),
     "add_of_a_constant": Golden(
         {},
         set(),
-        {"s": "a lone activation stays in float16", "a": "operand 'k' of 'n_a' is a constant"},
+        {
+            "s": "a standalone activation stays in float16",
+            "a": "operand 'k' of 'n_a' is a constant",
+        },
     ),
     "nearest_resize": golden(
         "cd",

@@ -22,11 +22,13 @@ from tests.real import REAL, needs_real
 assert golden_images and golden_layers  # they fill EXAMPLES
 
 ATTENTION = (
-    "product of two activations (attention): its int8 form costs accuracy in the softmax and "
-    "wins little"
+    "product of two activations (attention): int8 costs accuracy in the softmax and "
+    "saves little time"
 )
-SOFTMAX = "the CPU or an engine of its own runs it"
-SIGMOID = "the CPU runs it; --set sigmoid=hard makes it a HardSigmoid, another function"
+SOFTMAX = "the CPU or a separate engine runs it"
+SIGMOID = (
+    "the CPU runs it; --set sigmoid=hard replaces it by a HardSigmoid, which changes the function"
+)
 
 
 def golden(
@@ -99,7 +101,7 @@ GOLDEN = {
     "relu_read_by_two_layers": with_sites(golden("cde", "r d e", "c r, d, e"), X),
     # A ReLU that cannot be fused is an op of its own.
     "a_convolution_read_by_two_nodes": with_sites(
-        golden("cd", "c r d", "c, r, d", {"e": "target dpu has no row for Exp"}), X
+        golden("cd", "c r d", "c, r, d", {"e": "target dpu does not support Exp in int8"}), X
     ),
     "add_of_a_constant": with_sites(
         golden("", "a", "a", {"s": SIGMOID}), reading("s", "a"), reading("k", "a")
@@ -130,18 +132,18 @@ def test_the_pair_stands_before_a_hard_swish_and_behind_a_leaky_relu() -> None:
     assert kernels(decide(activation("LeakyRelu", alpha=0.1))) == {"c a"}
     assert kernels(decide(activation("HardSigmoid", alpha=1 / 6))) == {"c", "a"}
     found = decide(activation("HardSigmoid", alpha=0.2))
-    assert floats(found) == {"a": "'n_a' is no HardSigmoid of alpha = 1/6, beta = 1/2"}
+    assert floats(found) == {"a": "'n_a' is not a HardSigmoid with alpha = 1/6, beta = 1/2"}
 
 
 def test_slopes() -> None:
     model = activation("LeakyRelu", alpha=0.2)
     found = decide(model)
     assert kernels(found) == {"c"}
-    assert "slope 0.2, and the edge DPU only 26/256" in floats(found)["a"]
+    assert "slope 0.2; the edge DPU supports only 26/256" in floats(found)["a"]
     npu = with_options(registry.target("dpu"), {"device": "npu"})
     assert kernels(decide(model, npu)) == {"c a"}
     found = decide(activation("LeakyRelu", alpha=0.006), npu)
-    assert floats(found) == {"a": "'n_a' has slope 0.006, which no k/256 comes near"}
+    assert floats(found) == {"a": "'n_a' has slope 0.006, which no k/256 approximates"}
 
 
 def test_clips() -> None:
@@ -161,11 +163,11 @@ def conv(of: tuple[int, ...], channels: int, **attributes: Any) -> onnx.ModelPro
 @pytest.mark.parametrize(
     ("of", "channels", "attributes", "reason"),
     [
-        ((8, 4, 3, 3), 8, {"group": 2}, "has 2 groups, and the DPU takes 1 group or depthwise"),
-        ((4, 4, 17, 3), 4, {}, "has a kernel of 17, and the largest is 16"),
-        ((4, 4, 3, 3), 4, {"strides": [9, 1]}, "has a stride of 9, and the largest is 8"),
+        ((8, 4, 3, 3), 8, {"group": 2}, "has 2 groups; the DPU supports 1 group or depthwise"),
+        ((4, 4, 17, 3), 4, {}, "has a kernel of 17; the limit is 16"),
+        ((4, 4, 3, 3), 4, {"strides": [9, 1]}, "has a stride of 9; the limit is 8"),
         ((4, 2049, 1, 1), 2049, {"dilations": [2, 2]}, "dilation * input channels = 4098"),
-        ((4097, 4, 1, 1), 4, {}, "has 4097 output channels, and the most is 4096"),
+        ((4097, 4, 1, 1), 4, {}, "has 4097 output channels; the limit is 4096"),
         ((4, 257, 11, 11), 257, {}, "needs 2057 rows of a weight bank, which has 2048"),
     ],
 )
@@ -182,15 +184,15 @@ def test_depthwise_kernels_differ_by_device() -> None:
     model = conv((8, 1, 7, 7), 8, group=8)
     assert kernels(decide(model)) == {"c"}
     other = with_options(registry.target("dpu"), {"device": "DPUCVDX8H"})
-    assert "has a depthwise kernel of 7, and the largest is 5" in floats(decide(model, other))["c"]
+    assert "has a depthwise kernel of 7; the limit is 5" in floats(decide(model, other))["c"]
 
 
 @pytest.mark.parametrize(
     ("attributes", "reason"),
     [
         ({"kernel_shape": [3, 3], "pads": [1] * 4}, "averages fewer values at the edge"),
-        ({"kernel_shape": [3, 3], "ceil_mode": 1}, "pass the edge of the image"),
-        ({"kernel_shape": [32, 17]}, "averages 544 values, and the DPU at most 512"),
+        ({"kernel_shape": [3, 3], "ceil_mode": 1}, "extend beyond the image"),
+        ({"kernel_shape": [32, 17]}, "averages 544 values; the DPU averages at most 512"),
     ],
 )
 def test_means_that_are_not_in_hardware(attributes: dict[str, Any], reason: str) -> None:

@@ -1,11 +1,12 @@
-"""The journal of a search: JSON lines beside the output, one per thing that was measured.
+"""The journal of a search: JSON lines beside the output, one per measurement.
 
     {"kind": "run", "oq": VERSION, "key": SHA-256 of model, data and options}
     {"kind": "layer", "node": NAME, "error": E, "macs": N}
     {"kind": "trial", "keep": [NAME, ...], "drop": POINTS, "int8_share": PERCENT, ...}
 
-It is rewritten beside and renamed with every line, so it is never half a line.  What it holds does
-not depend on the budget, so another ``--max-drop`` goes on from it too.  null is an infinite error.
+For every line it is written to a temporary file and renamed, so it never ends in a partial line.
+Its contents do not depend on the budget, so a search with another ``--max-drop`` can resume from
+it. null is an infinite error.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from oq.model.files import write_text
 
 @dataclass(slots=True)
 class Journal:
-    """What has been measured so far, on disk at ``path``."""
+    """The measurements so far, on disk at ``path``."""
 
     path: Path
     lines: list[str]
@@ -32,7 +33,7 @@ class Journal:
     trials: dict[tuple[str, ...], Trial] = field(default_factory=dict)
 
     def add(self, row: Ranked | Trial) -> None:
-        """One more line."""
+        """Append a line."""
         if isinstance(row, Ranked):
             self.layers[row.node] = row
         else:
@@ -43,7 +44,7 @@ class Journal:
 
 
 def open_journal(path: Path, version: str, key: str) -> Journal:
-    """The journal at ``path``, empty where there is none or it is of another model, other data or
+    """The journal at ``path``; empty if there is none, or if it is of another model, other data or
     other options.
 
     Raises:

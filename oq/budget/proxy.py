@@ -1,6 +1,6 @@
-"""The cheap scores: what each layer does to the outputs when it alone is quantized.
+"""Fast scores: the output error with only one layer quantized.
 
-The ranking of ``oq sensitivity`` on the grids of the run itself, without refinement, on held-back
+The ranking of ``oq sensitivity`` with the scales of the run, without refinement, on held-out
 calibration samples.
 """
 
@@ -21,7 +21,7 @@ from oq.emission.solve import Solution
 from oq.model.cost import macs
 from oq.model.session import Settings
 from oq.model.view import GraphView
-from oq.planning.overrides import Wishes
+from oq.planning.overrides import Overrides
 from oq.planning.setup import Planned, choose_target, make_methods, needs_of, plan_model
 from oq.ranking.rank import Candidate, find_candidates
 from oq.ranking.variants import TASK_VARIANTS, Variant, open_bench
@@ -30,14 +30,14 @@ from oq.refine.recalibrate import Recalibration
 
 @dataclass(frozen=True, slots=True)
 class Ranker:
-    """The plan of everything in int8, its grids, and the samples to compare on."""
+    """The plan with everything in int8, its grids, and the samples to compare on."""
 
     planned: Planned
     solution: Solution
     held: Fitted
 
     def rank(self, known: Mapping[str, Ranked]) -> Iterator[Ranked]:
-        """Every layer that is not ``known``, scored, :data:`TASK_VARIANTS` at a time."""
+        """Score every layer that is not ``known``, :data:`TASK_VARIANTS` at a time."""
         planned = self.planned
         new = [
             layer
@@ -56,7 +56,7 @@ class Ranker:
                     yield Ranked(layer.node, error, _macs(layer, planned.view))
 
     def in_graph_order(self, known: Mapping[str, Ranked]) -> tuple[Ranked, ...]:
-        """The ``known`` layers of the plan; where no shape tells MACs, each counts 1."""
+        """The ``known`` layers of the plan; if no shape determines the MACs, each counts 1."""
         layers = find_candidates(self.planned.plan, self.planned.view)
         found = tuple(known[layer.node] for layer in layers)
         if any(one.macs for one in found):
@@ -80,14 +80,16 @@ def make_ranker(
     max_memory: int | None = None,
     provider: str = "cpu",
     seed: int = 0,
-    wishes: Wishes,
+    overrides: Overrides,
 ) -> Ranker:
     """The ranker of a run; options as for :func:`oq.quantize`, statistics from ``shared``."""
     profile, rest = choose_target(target, settings if settings is not None else {})
-    methods = make_methods(profile.calibrator if calibrator is None else calibrator, rest, wishes)
+    methods = make_methods(
+        profile.calibrator if calibrator is None else calibrator, rest, overrides
+    )
     source = open_samples(loaded, data, preprocess, samples, seed)
     used, held = divide(source, seed, True)
-    planned = plan_model(loaded, profile, wishes)
+    planned = plan_model(loaded, profile, overrides)
     known = {} if ranges is None else known_ranges(planned, ranges)
     needs = {t: n for t, n in needs_of(planned, methods).items() if t not in known}
     job = Job(planned.model, planned.view, needs, batch_size, Settings(provider=provider))

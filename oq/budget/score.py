@@ -1,4 +1,4 @@
-"""What a drop is: top-1 accuracy on labelled data, or agreement where there is none."""
+"""Measures the drop: top-1 accuracy on labelled data, or else agreement with the float model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from oq.planning.target import Target
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How far a quantized model falls behind ``exact``, on ``source`` as ``engine`` runs it; None:
-    on what verification has held back."""
+    """Compares quantized models with ``exact`` on ``source`` in ``engine``; None: on the samples
+    held out for verification."""
 
     exact: onnx.ModelProto
     source: Fitted | None
@@ -28,7 +28,8 @@ class Score:
     provider: str
 
     def drop(self, quantized: onnx.ModelProto, verified: Verification | None) -> float:
-        """Points lost, the larger of the two readings; ``verified`` is on held-back samples.
+        """Points lost, in the worse of the two modes; ``verified`` is the result on held-out
+        samples.
 
         Raises:
             OptionError: the model is no classifier.
@@ -52,7 +53,7 @@ class Score:
         return found.drop
 
     def words(self, verified: Verification | None, max_drop: float) -> str:
-        """What is measured and on what, and whether that is fine enough for ``max_drop``."""
+        """How the drop is measured, and whether the number of samples resolves ``max_drop``."""
         if self.source is None:
             many = 0 if verified is None else verified.samples
             text = (
@@ -74,7 +75,7 @@ def make_score(
     labels: Path | None,
     options: Mapping[str, Any],
 ) -> Score:
-    """The score that the user's ``eval_data`` allows.
+    """The score for the user's ``eval_data``.
 
     Raises:
         OptionError: the data has no labels.

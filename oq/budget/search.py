@@ -1,12 +1,13 @@
-"""Quantize within an accuracy budget: the search, from options to the file that is kept.
+"""Quantize within an accuracy budget: the search.
 
-Everything in int8 comes first; if that meets the budget it is the answer.  Else the layers are
-ranked by cheap scores (:mod:`oq.budget.proxy`), and what :mod:`oq.budget.strategy` proposes is made
-and evaluated in full, every time by the whole pipeline, from one calibration, with those steps of
-refinement that helped everything in int8.
-The best file so far is always at the output, and all that was measured is in the journal beside it
-(:mod:`oq.budget.journal`); a run with the same inputs goes on from there, and ends with the file
-that an uninterrupted one gives.
+Everything in int8 is tried first; if it meets the budget, it is the result.  Else the layers are
+ranked by fast scores (:mod:`oq.budget.proxy`), and the sets that :mod:`oq.budget.strategy` proposes
+are quantized and evaluated by the complete pipeline, with a common calibration and with those
+refinement steps that helped everything in int8.
+
+The output always holds the best file so far, and all measurements are in the journal beside it
+(:mod:`oq.budget.journal`); a run with the same inputs resumes from there, and ends with the same
+file as an uninterrupted one.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ from oq.budget.journal import Journal, open_journal
 from oq.budget.proxy import make_ranker
 from oq.budget.score import Score, make_score
 from oq.budget.strategy import propose
-from oq.budget.trial import Trial, best_of
+from oq.budget.trial import Trial, best_trial
 from oq.calibration.cache import make_key
 from oq.calibration.measure import Shared
 from oq.checks.judgement import judge
@@ -39,7 +40,7 @@ from oq.options.config import plain_options
 from oq.options.keywords import SearchOptions, complete, documented
 from oq.page.write import want_page
 from oq.pipeline import Result, finish, quantize
-from oq.planning.overrides import Wishes, make_wishes
+from oq.planning.overrides import Overrides, make_overrides
 from oq.planning.setup import choose_target
 from oq.planning.target import Target
 from oq.progress import Watch
@@ -52,10 +53,10 @@ JOURNAL = ".journal.jsonl"
 TIME_UP = "the time limit was reached"
 
 PAGE = ("report", "ranking")
-"""Options that are of the last file alone."""
+"""Options that only apply to the last file."""
 
 UNRANKED = ("model", "cache", "refine", "keep_float", "calibrator_for", "layers", "mode")
-"""Options that a ranking takes in another form, or not at all."""
+"""Options that a ranking does not use, or in another form."""
 
 
 @documented(SearchOptions)
@@ -68,16 +69,16 @@ def search(
     max_drop: float,
     **keywords: Unpack[SearchOptions],
 ) -> Result:
-    """Quantize ``model`` with as many layers in int8 as lose at most ``max_drop`` points, and write
-    the file to ``output``.
+    """Quantize ``model`` with as much int8 as possible while losing at most ``max_drop`` points,
+    and write the file to ``output``.
 
-    A drop is that of top-1 accuracy on ``eval_data`` with labels (``labels``: a CSV ``file,label``
-    for a folder of images), the larger of the two readings; without ``eval_data``, the share of
-    held-back calibration samples whose top-1 is not the float model's.  ``time_limit`` in seconds:
-    nothing is begun that would end later, going by what it took so far; everything in int8 is
-    always made.
+    The drop is that of top-1 accuracy on ``eval_data`` with labels (``labels``: a CSV
+    ``file,label`` for a folder of images), in the worse of the two modes; without ``eval_data``, it
+    is the percentage of held-out calibration samples whose top-1 differs from the float model's.
+    ``time_limit`` in seconds: no trial is started that would end later, judging by the time of
+    earlier ones; everything in int8 is always tried.
 
-    ``result.report.search`` says whether the budget was met; the file is there in any case.
+    ``result.report.search`` says whether the budget was met; the file is written in any case.
 
     Raises:
         OqError: the model, the data or an option cannot be used; no labels; no classifier.
@@ -167,7 +168,7 @@ class _Run:
     def finish(self, page: Mapping[str, Any], start: float) -> Result:
         """The result of the best file, which is at ``path`` then, with the search in its report;
         made again where the file is of an earlier run, or has a ``page``."""
-        best = best_of(self.seen, self.max_drop)
+        best = best_trial(self.seen, self.max_drop)
         ours = self.written is not None and self.written[0] == best and page["report"] is None
         result = self.written[1] if self.written and ours else self.make(best.keep, **page)
         report = replace(
@@ -181,7 +182,9 @@ class _Run:
     def explore(self, loaded: onnx.ModelProto) -> None:
         """Rank the layers, then try what is proposed, while there is time."""
         options = {k: v for k, v in self.options.items() if k not in UNRANKED}
-        ranker = make_ranker(loaded, shared=self.options["cache"], wishes=self.wishes, **options)
+        ranker = make_ranker(
+            loaded, shared=self.options["cache"], overrides=self.overrides, **options
+        )
         for one in ranker.rank(dict(self.journal.layers)):
             self.journal.add(one)
             self.tell("rank", len(self.journal.layers))
@@ -213,7 +216,7 @@ class _Run:
                 return None
             result = self.make(keep)
             trial = self.evaluate(keep, result, begun)
-            if best_of([*self.seen, trial], self.max_drop) is trial:
+            if best_trial([*self.seen, trial], self.max_drop) is trial:
                 self.written = trial, finish(result, self.path)
             self.journal.add(trial)
             self.fresh += 1
@@ -242,7 +245,7 @@ class _Run:
 
     def outcome(self, verified: Verification | None) -> Searched:
         """The story so far; ``verified`` is of the file at ``path``."""
-        plain, best = self.seen[0], best_of(self.seen, self.max_drop)
+        plain, best = self.seen[0], best_trial(self.seen, self.max_drop)
         return Searched(
             max_drop=self.max_drop,
             met=best.meets(self.max_drop),
@@ -259,10 +262,10 @@ class _Run:
         )
 
     @property
-    def wishes(self) -> Wishes:
+    def overrides(self) -> Overrides:
         """The user's own."""
         asked = ("keep_float", "calibrator_for", "layers", "mode", "calibrator")
-        return make_wishes(**{k: self.options[k] for k in asked if k in self.options})
+        return make_overrides(**{k: self.options[k] for k in asked if k in self.options})
 
     def tell(self, stage: str, done: int) -> None:
         """Whoever watches."""

@@ -1,11 +1,12 @@
-"""What to try next: which layers to keep in float, from their ranking and the trials so far.
+"""Chooses which layers to keep in float next, from their ranking and the trials so far.
 
-Pure: a generator that is sent the trial of each set it yields.  Layers are put in two orders, by
+Pure: a generator that is sent the trial of each set it yields.  Layers are sorted in two orders, by
 the error each causes alone, and by that error per multiply-accumulate (MAC) that float would cost.
-Of each order prefixes are tried: 1, 2, 4, ... layers until one meets the budget, then by bisection
-the shortest that does.  Accuracy is not monotone in the prefix, so that is a good one rather than
-the best one; from the cheapest found, layers are then given back to int8 one at a time, those with
-most MACs first.  Never is everything that has MACs left in float: that is the model as it was.
+Of each order, prefixes of 1, 2, 4, ... layers are tried until one meets the budget, then the
+shortest that does is found by bisection.  Accuracy is not monotone in the length of the prefix, so
+the result is good but not necessarily the best.  Starting from the cheapest set found, layers are
+then returned to int8 one at a time, those with most MACs first.  A set with all layers that have
+MACs is never tried: that is the float model.
 """
 
 from collections.abc import Collection, Generator, Sequence
@@ -14,8 +15,9 @@ from itertools import accumulate
 
 from oq.budget.trial import Trial
 
-GIVEN_BACK = 16
-"""Layers that are tried in int8 again at the end; each takes a full evaluation."""
+RETRIED_LAYERS = 16
+"""Maximum number of layers that are returned to int8 at the end; each takes a complete
+evaluation."""
 
 Keep = frozenset[str]
 """Names of the layers to keep in float."""
@@ -23,8 +25,8 @@ Keep = frozenset[str]
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A layer: the ``error`` at the outputs when it alone is quantized (noise over signal), and its
-    MACs per sample."""
+    """A layer: the output ``error`` when only it is quantized (noise over signal), and its MACs per
+    sample."""
 
     node: str
     error: float
@@ -32,7 +34,7 @@ class Ranked:
 
 
 def propose(layers: Sequence[Ranked], max_drop: float) -> Generator[Keep, Trial, None]:
-    """Sets to try, for the drop of everything in int8 is above ``max_drop``."""
+    """Sets to try, given that the drop of everything in int8 exceeds ``max_drop``."""
     best: tuple[Ranked, ...] = ()
     for order in orders(layers):
         top = _longest(order, sum(one.macs for one in best or layers))
@@ -44,16 +46,16 @@ def propose(layers: Sequence[Ranked], max_drop: float) -> Generator[Keep, Trial,
                 best = tuple((yield from _bisect(order, low, size, max_drop)))
                 break
             low, size = size, 2 * size
-    for layer in sorted(best, key=lambda one: -one.macs)[:GIVEN_BACK]:
+    for layer in sorted(best, key=lambda one: -one.macs)[:RETRIED_LAYERS]:
         rest = tuple(one for one in best if one is not layer)
         if rest and (yield _names(rest)).meets(max_drop):
             best = rest
 
 
 def orders(layers: Sequence[Ranked]) -> tuple[tuple[Ranked, ...], ...]:
-    """``layers`` by error, and by error per MAC; the worst first, equals as given.
+    """``layers`` by error, and by error per MAC; worst first, ties in the given order.
 
-    To a layer's MACs a tenth of the mean is added: float costs conversions too.
+    A tenth of the mean is added to the MACs of each layer, since float also costs conversions.
     """
     fixed = sum(one.macs for one in layers) / max(len(layers), 1) / 10 + 1
     by_error = tuple(sorted(layers, key=lambda one: -one.error))

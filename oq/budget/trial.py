@@ -1,20 +1,20 @@
-"""One configuration that was tried, and which of two is better."""
+"""One trial of a search, and how trials are compared."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 SLACK = 1e-9
-"""Points: differences of percentages are not exact in floating point."""
+"""Points: tolerance for rounding in differences of percentages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The layers ``keep`` in float, all others quantized, and what came of it.
+    """The layers ``keep`` in float, all others quantized, and the measurements.
 
-    ``drop``: what is lost, in points.  ``int8_share``: percent of the multiply-accumulates that run
-    in integers.  ``sqnr_db``, ``agreement``: of the outputs on held-back calibration samples, as
-    the ONNX specification reads (None: no such figure).  ``refined``: the steps of refinement that
-    helped.  ``seconds``: what it took to try.
+    ``drop``: points lost.  ``int8_share``: percentage of the multiply-accumulates that run in
+    integers. ``sqnr_db``, ``agreement``: of the outputs on held-out calibration samples, in the
+    literal mode (None: not measured).  ``refined``: the refinement steps that were kept.
+    ``seconds``: wall time.
     """
 
     keep: tuple[str, ...]
@@ -26,13 +26,13 @@ class Trial:
     seconds: float = 0.0
 
     def meets(self, max_drop: float) -> bool:
-        """Whether no more than ``max_drop`` points are lost."""
+        """Whether the drop is at most ``max_drop``."""
         return self.drop <= max_drop + SLACK
 
 
-def best_of(trials: Iterable[Trial], max_drop: float) -> Trial:
-    """Of those that meet the budget the one with most int8; where none does, the least drop.  The
-    first of equals."""
+def best_trial(trials: Iterable[Trial], max_drop: float) -> Trial:
+    """The trial with most int8 among those that meet the budget; if none does, the one with the
+    least drop.  The first of equals."""
 
     def standing(trial: Trial) -> tuple[bool, float, float, int]:
         met, few = trial.meets(max_drop), -len(trial.keep)

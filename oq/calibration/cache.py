@@ -1,9 +1,9 @@
-"""Statistics on disk: safe to reuse, resume and join.
+"""The calibration cache: statistics on disk that can be reused, resumed and merged.
 
-One file (NumPy's npz, no pickle) holds the statistics of every tensor and a header that says what
-they are statistics of.  A file made for another model, plan, data or preprocessing is refused with
-the reason; one that was interrupted goes on where it stopped; shards join exactly, because
-statistics do (:mod:`oq.numerics.statistics`).
+One file (NumPy's npz, no pickle) has the statistics of every tensor and a header that identifies
+the model, plan, data and preprocessing.  A cache of something else is refused with the reason; an
+unfinished one is resumed; shards merge exactly, because statistics do
+(:mod:`oq.numerics.statistics`).
 """
 
 import hashlib
@@ -41,15 +41,15 @@ BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What NumPy, zipfile and the header raise on a file that is cut, altered or something else."""
+"""Exceptions of NumPy, zipfile and the header for a truncated, altered or foreign file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a cache is of: SHA-256 digests in hexadecimal.
+    """Identifies the contents of a cache: SHA-256 digests in hexadecimal.
 
-    ``model``: the prepared float model.  ``data``: the samples, their preprocessing and which of
-    them were drawn.
+    ``model``: the prepared float model.  ``data``: the samples, their preprocessing and the
+    selection of samples.
     """
 
     model: str
@@ -58,9 +58,9 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Statistics with what they are of; ``samples`` are folded in, ``complete`` or not.
+    """Statistics and their key; ``samples`` are included, ``complete`` or not.
 
-    ``needs``: the tensors that were asked for, and what of each.
+    ``needs``: the tensors that were requested, and the statistics of each.
     """
 
     key: Key
@@ -76,8 +76,8 @@ def make_key(model: onnx.ModelProto, data: str) -> Key:
 
 
 def digest(statistics: Mapping[str, Statistics]) -> str:
-    """SHA-256 over the statistics: a fingerprint of the data as the model saw it, the same for
-    shards joined and for one run."""
+    """SHA-256 of the statistics, which identifies the data as seen by the model; equal for merged
+    shards and for a single run."""
     return _digest(_pack(statistics))
 
 
@@ -90,7 +90,7 @@ def _digest(arrays: Mapping[str, Array]) -> str:
 
 
 def save_cache(cache: Cache, path: str | Path) -> None:
-    """Write ``cache`` beside ``path`` and rename it."""
+    """Write ``cache`` to a temporary file beside ``path`` and rename it."""
     path = Path(path)
     check_writable(path)
     packed = _pack(cache.statistics)
@@ -136,13 +136,13 @@ def load_cache(path: str | Path) -> Cache:
 
 
 def check_key(found: Cache, wanted: Key, path: str | Path, *, data: bool = True) -> None:
-    """Refuse a cache that is of something else; ``data`` False leaves the samples out of it.
+    """Refuse a cache with a different key; ``data`` False does not compare the samples.
 
     Raises:
         DataError: it is stale; the message says in what.
     """
     words = {
-        "model": "another model (or the same one prepared otherwise)",
+        "model": "another model (or the same model with other target options)",
         "data": "other samples or other preprocessing",
     }
     for field, what in words.items():
@@ -151,22 +151,22 @@ def check_key(found: Cache, wanted: Key, path: str | Path, *, data: bool = True)
 
 
 def check_needs(found: Cache, wanted: Needs, path: str | Path) -> None:
-    """Refuse a cache that lacks a tensor, or what a calibrator reads of one.
+    """Refuse a cache that lacks a tensor, or statistics that its calibrator needs.
 
-    An unfinished cache must have been asked for exactly what is wanted now, to be gone on with.
+    An unfinished cache can be resumed only with exactly the same needs.
 
     Raises:
         DataError: the message names the first tensor that is missing.
     """
     if not found.complete and dict(found.needs) != dict(wanted):
         raise DataError(
-            f"the cache {str(path)!r} is unfinished and was begun for another target, calibrator "
+            f"the cache {str(path)!r} is unfinished and was started for another target, calibrator "
             f"or choice of layers; {ADVICE}"
         )
     for tensor, need in wanted.items():
         if not need <= found.needs.get(tensor, frozenset()) or tensor not in found.needs:
             raise DataError(
-                f"the cache {str(path)!r} lacks what is needed of tensor {tensor!r}: it was made "
+                f"the cache {str(path)!r} lacks statistics of tensor {tensor!r}: it was made "
                 f"for another target, calibrator or choice of layers; {ADVICE}"
             )
 
@@ -175,7 +175,7 @@ ADVICE = "delete it, or name another --cache"
 
 
 def merge_caches(paths: Sequence[str | Path]) -> Cache:
-    """The shards at ``paths`` as one, samples in the order given.
+    """The shards at ``paths`` merged, with samples in the order given.
 
     Raises:
         DataError: a shard is unfinished, repeated, or of another model or plan than the first.

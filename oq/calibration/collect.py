@@ -1,8 +1,8 @@
-"""(model, plan, samples) -> Statistics per tensor; exposes only what the plan asks for.
+"""(model, tensors, samples) -> Statistics per tensor.
 
-Batches are spread over the cores, one single-threaded run each: the law of
-:mod:`oq.numerics.statistics` makes the result the same whichever core sees which batch, small
-operators lose no time to synchronization, and folding a batch into statistics runs beside
+Batches are distributed over the cores, one single-threaded run each.  Since statistics merge
+exactly (:mod:`oq.numerics.statistics`), the result does not depend on which core sees which batch.
+Small operators lose no time to synchronization, and statistics are updated in parallel with
 inference.  At most one batch per core is in memory.
 """
 
@@ -24,7 +24,7 @@ Progress = Callable[[int], None]
 """Called with the number of samples done so far."""
 
 Needs = Mapping[str, frozenset[Need]]
-"""What is collected of each tensor beyond counts and extremes."""
+"""Tensor -> the statistics to collect beyond counts and extremes."""
 
 Save = Callable[[int, Mapping[str, Statistics]], None]
 """Called with the number of samples done and their statistics."""
@@ -41,10 +41,11 @@ def collect(
     save: Save | None = None,
     first: int = 0,
 ) -> dict[str, Statistics]:
-    """Fold every batch into the statistics of ``tensors``.
+    """Add every batch to the statistics of ``tensors``.
 
-    ``save``, when given, gets the statistics of all samples so far every :data:`SAVE_SECONDS`.
-    ``first`` is the number of the first sample, where earlier ones were folded in before.
+    ``save``, if given, is called with the statistics of all samples so far every
+    :data:`SAVE_SECONDS`. ``first`` is the index of the first sample, if earlier ones were processed
+    before.
 
     Raises:
         DataError: there are no samples, or the model fails on one.

@@ -1,4 +1,4 @@
-"""What a run should be distrusted for: odd data, layers left in float, accuracy not measured."""
+"""Warnings about the calibration data: too few samples, odd values."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,10 +17,10 @@ FEW = 32
 def data_warnings(
     inputs: Sequence[TensorInfo], statistics: Mapping[str, Statistics], samples: int
 ) -> tuple[str, ...]:
-    """What is odd about the data, in sentences.  Only rank-4 float inputs are judged as images."""
+    """Warnings about the data.  Only rank-4 float inputs are treated as images."""
     found = [w for i in inputs if (w := _about(i, statistics.get(i.name))) is not None]
     if samples < FEW:
-        found.append(f"only {samples} samples were calibrated on; {FEW} or more are advised")
+        found.append(f"only {samples} calibration samples; {FEW} or more are recommended")
     return tuple(found)
 
 
@@ -32,7 +32,7 @@ def _about(info: TensorInfo, seen: Statistics | None) -> str | None:
     if seen.lo == seen.hi:
         return f"{span}: every calibration value is the same"
     if seen.lo >= 0 and seen.hi > RAW_PIXELS:
-        return f"{span}, which looks like raw pixels: was the division by 255 (or 127.5) forgotten?"
+        return f"{span}, which looks like raw pixels: is the division by 255 (or 127.5) missing?"
     if seen.lo >= 0 and seen.hi < DIVIDED_TWICE:
         return f"{span}, which looks like pixels divided by 255 twice"
     return None

@@ -1,7 +1,7 @@
-"""Statistics for a plan: from the cache where it has them, from the samples where it has not.
+"""Statistics for a plan: from the cache if it has them, else from the samples.
 
-Tensors are calibrated in groups, one pass over the data each, when the activations of one batch
-would pass ``max_memory``; without that limit everything comes from a single pass.
+If the activations of one batch would exceed ``max_memory``, tensors are calibrated in groups, with
+one pass over the data per group; without that limit there is a single pass.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,21 +22,22 @@ from oq.numerics.statistics import Need, Statistics, merge_all
 from oq.parallel import cores
 
 EVERYTHING = frozenset(Need) - {Need.READERS}
-"""What ``oq calibrate`` keeps, so that one pass serves every calibrator."""
+"""The statistics of ``oq calibrate``, which serve every calibrator."""
 
 CACHE_BYTES = 12 * 10**6
-"""Measured best for the statistics of all activations: less costs calls, more leaves the cache."""
+"""Activations of a batch; measured best for the statistics of all activations: with less, calls
+dominate, with more, they no longer fit in the processor's cache."""
 
 BATCHES_FROM, BATCHES_TO = 2, 16
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A calibration: what is run, what is kept, and how.  ``max_memory`` is in MB.
+    """A calibration: what is run and what is collected.  ``max_memory`` is in MB.
 
-    ``batch_size`` None takes as many samples as keep a batch's activations in the cache.
+    ``batch_size`` None chooses one whose activations fit in the processor's cache.
 
-    ``drawn`` says which samples of the data were taken, for the key of the cache.
+    ``drawn`` describes which samples of the data were drawn, for the key of the cache.
     """
 
     model: onnx.ModelProto
@@ -51,7 +52,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Statistics per tensor, and of how many samples."""
+    """Statistics per tensor, and the number of samples."""
 
     statistics: Mapping[str, Statistics]
     samples: int
@@ -59,10 +60,10 @@ class Measured:
 
 @dataclass(slots=True)
 class Shared:
-    """Statistics that several runs on the same samples of one model have in common, in memory: each
-    tensor is measured once.  ``path``: a cache on disk for the first run.
+    """Statistics shared in memory by several runs on the same samples of one model: each tensor is
+    measured once.  ``path``: a cache on disk for the first run.
 
-    All use the first run's batch size, which some calibrators see.
+    All runs use the batch size of the first, since some calibrators depend on it.
     """
 
     path: Path | None = None
@@ -72,7 +73,7 @@ class Shared:
     samples: int = 0
 
     def measure(self, job: Job, source: Fitted | None) -> Measured:
-        """:func:`measure`, of what is not known yet."""
+        """:func:`measure`, for the statistics that are missing."""
         first = self.batch_size is None
         if self.batch_size is None:
             self.batch_size = fitting_batch(job)
@@ -88,7 +89,7 @@ class Shared:
 
 
 def measure(job: Job, source: Fitted | None, cache: Path | Shared | None = None) -> Measured:
-    """The statistics that ``job`` needs; ``source`` None is fine when ``cache`` is complete.
+    """The statistics that ``job`` needs; ``source`` may be None if ``cache`` is complete.
 
     Raises:
         DataError: the cache is stale, or there are neither samples nor a complete cache.
@@ -99,7 +100,7 @@ def measure(job: Job, source: Fitted | None, cache: Path | Shared | None = None)
     if cache is None:
         if source is None and job.needs:
             raise DataError(
-                f"there is no data to calibrate {len(job.needs)} tensors on, "
+                f"no data to calibrate {len(job.needs)} tensors, "
                 f"{next(iter(job.needs))!r} first: give --data, or a finished --cache"
             )
         if source is None:
@@ -211,7 +212,7 @@ def _groups(job: Job, source: Fitted) -> Sequence[tuple[str, ...]]:
 
 
 def fitting_batch(job: Job) -> int:
-    """The batch size asked for, or the one that keeps a batch's activations near
+    """The requested batch size, or the one that keeps a batch's activations near
     :data:`CACHE_BYTES` (2 to 16 samples)."""
     if job.batch_size is not None:
         return job.batch_size
@@ -221,8 +222,8 @@ def fitting_batch(job: Job) -> int:
 
 
 def tensor_bytes(view: GraphView, tensor: str, samples: int) -> int:
-    """Bytes of a float32 ``tensor`` for ``samples`` samples; a dynamic axis behind the first counts
-    as 1, an unknown shape as nothing."""
+    """Bytes of a float32 ``tensor`` for ``samples`` samples; dynamic axes after the first count as
+    1, an unknown shape as 0."""
     shape = view.shape(tensor)
     if shape is None:
         return 0

@@ -1,9 +1,9 @@
-"""Ranges as files: TensorRT's calibration table, and JSON.
+"""Range files: TensorRT's calibration table, and JSON.
 
-A calibration table is text: a header line ``TRT-<version>-<calibrator>``, then one line
-``<tensor>: <hex>`` per tensor, the hex digits being the float32 scale, most significant byte
-first, and the range ``[-127 scale, 127 scale]`` (NVIDIA TensorRT samples, "calibration cache").
-JSON is ``{"ranges": {"<tensor>": [lo, hi]}}``.
+A calibration table is text: a header line ``TRT-<version>-<calibrator>``, then one line ``<tensor>:
+<hex>`` per tensor, the hex digits being the float32 scale, most significant byte first, and the
+range ``[-127 scale, 127 scale]`` (NVIDIA TensorRT samples, "calibration cache"). JSON is
+``{"ranges": {"<tensor>": [lo, hi]}}``.
 """
 
 import json
@@ -32,7 +32,7 @@ def write_ranges(ranges: Mapping[str, Range], path: str | Path) -> None:
 
 
 def read_ranges(path: str | Path) -> dict[str, Range]:
-    """The ranges in a file of either kind.
+    """The ranges in a file of either format.
 
     Raises:
         DataError: there is no such file, or a line of it is not of its format.
@@ -98,8 +98,8 @@ def _range(lo: float, hi: float) -> Range:
 def known_ranges(planned: Planned, path: str | Path) -> dict[str, Range]:
     """The ranges of a file for the tensors that the plan calibrates.
 
-    A tensor that the file lacks takes the range of one whose values it only moves (Reshape,
-    MaxPool), since another target may have put its grid on the other side of such an op.
+    A tensor that is not in the file gets the range of one whose values it only moves (Reshape,
+    MaxPool), since another target may quantize on the other side of such an op.
     """
     wanted = tensors_to_calibrate(planned.plan, planned.view)
     given = read_ranges(path)

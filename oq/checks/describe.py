@@ -1,19 +1,19 @@
-"""A judgement in words: findings, then what runs in integers and what in float, then totals."""
+"""The result of ``oq check`` as text: findings, nodes in int8 and in float, totals."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from oq.checks.forecast import Fate, Forecast
+from oq.checks.forecast import Forecast, NodeForecast
 from oq.checks.judgement import Judgement
 from oq.planning.check import Finding
-from oq.wording import counted, general, item, row
+from oq.wording import counted, generalize, item, row
 
 SHOWN = 3
-"""How many nodes of one kind are named."""
+"""Maximum number of nodes named per group."""
 
 
 def judgement_lines(found: Judgement) -> Iterable[str]:
-    """The whole answer of ``oq check`` in 80 columns."""
+    """The output of ``oq check`` in 80 columns."""
     yield from _finding_lines(found.findings)
     if found.findings:
         yield ""
@@ -28,7 +28,7 @@ def _finding_lines(findings: Iterable[Finding]) -> Iterator[str]:
     """Equal findings together: severity, check, what is wrong, where, and the remedy."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        groups.setdefault((finding.check, general(finding.message)), []).append(finding)
+        groups.setdefault((finding.check, generalize(finding.message)), []).append(finding)
     for (name, shared), same in groups.items():
         first, many = same[0], f" x{len(same)}" if len(same) > 1 else ""
         message = shared if len(same) > 1 else first.message
@@ -37,31 +37,31 @@ def _finding_lines(findings: Iterable[Finding]) -> Iterator[str]:
 
 
 def forecast_lines(found: Forecast) -> Iterator[str]:
-    """Nodes by fate: kernels of one sort together, floats by op and reason."""
+    """Integer kernels grouped by kind, float nodes by op and reason."""
     yield f"{'runs as':<32} {'count':>5} {'MACs':>6}"
-    kernels: dict[str, list[Fate]] = {}
-    moves: dict[str, list[Fate]] = {}
-    floats: dict[tuple[str, str], list[Fate]] = {}
-    for fate in found.nodes:
-        if fate.runs == "float":
-            floats.setdefault((fate.kernel or fate.op, general(fate.reason, fate.node)), []).append(
-                fate
-            )
-        elif fate.kernel:
-            kernels.setdefault(fate.kernel, []).append(fate)
+    kernels: dict[str, list[NodeForecast]] = {}
+    moves: dict[str, list[NodeForecast]] = {}
+    floats: dict[tuple[str, str], list[NodeForecast]] = {}
+    for entry in found.nodes:
+        if entry.runs == "float":
+            floats.setdefault(
+                (entry.kernel or entry.op, generalize(entry.reason, entry.node)), []
+            ).append(entry)
+        elif entry.kernel:
+            kernels.setdefault(entry.kernel, []).append(entry)
         else:
-            moves.setdefault(fate.op, []).append(fate)
+            moves.setdefault(entry.op, []).append(entry)
     for title, groups in (("int8", kernels), ("int8, moved", moves)):
-        for name, fates in groups.items():
-            yield _line(f"{title}: {name}", fates, found)
-    for (name, reason), fates in floats.items():
-        yield _line(f"float: {name}", fates, found)
-        yield from item(reason if _count_of(fates) > 1 else fates[0].reason, indent=4)
-        yield from item(_names(fates), indent=6)
+        for name, entries in groups.items():
+            yield _line(f"{title}: {name}", entries, found)
+    for (name, reason), entries in floats.items():
+        yield _line(f"float: {name}", entries, found)
+        yield from item(reason if _count_of(entries) > 1 else entries[0].reason, indent=4)
+        yield from item(_names(entries), indent=6)
 
 
 def total_lines(found: Forecast) -> Iterator[str]:
-    """Share in integers and what it costs to get in and out of them."""
+    """The share in integers, transitions to float and requantizations."""
     yield from row(
         "int8",
         f"{found.kernels} of {found.kernels + found.float_kernels} kernels"
@@ -73,19 +73,19 @@ def total_lines(found: Forecast) -> Iterator[str]:
     )
 
 
-def _line(name: str, fates: list[Fate], found: Forecast) -> str:
-    share = 100 * sum(f.macs or 0 for f in fates) / found.macs if found.macs else 0.0
+def _line(name: str, entries: list[NodeForecast], found: Forecast) -> str:
+    share = 100 * sum(f.macs or 0 for f in entries) / found.macs if found.macs else 0.0
     text = f"{share:.1f} %" if share else ""
-    return f"  {name:<30} {_count_of(fates):>5} {text:>6}".rstrip()
+    return f"  {name:<30} {_count_of(entries):>5} {text:>6}".rstrip()
 
 
-def _count_of(fates: list[Fate]) -> int:
-    """Kernels, of which each of their nodes has a fate."""
-    return len({frozenset((f.node, *f.with_nodes)) for f in fates})
+def _count_of(entries: list[NodeForecast]) -> int:
+    """The number of kernels; each of its nodes has an entry."""
+    return len({frozenset((f.node, *f.with_nodes)) for f in entries})
 
 
-def _names(fates: list[Fate]) -> str:
-    names = list({frozenset((f.node, *f.with_nodes)): f.node for f in reversed(fates)}.values())
+def _names(entries: list[NodeForecast]) -> str:
+    names = list({frozenset((f.node, *f.with_nodes)): f.node for f in reversed(entries)}.values())
     return _list(names[::-1])
 
 
@@ -103,7 +103,7 @@ def _short(macs: int) -> str:
 
 
 def conformance(findings: tuple[Finding, ...]) -> str:
-    """How many findings of each severity."""
+    """The number of findings of each severity."""
     if not findings:
         return "no findings"
     counts = Counter(f.severity for f in findings)

@@ -1,4 +1,4 @@
-"""Checks of what becomes a float16 program, as Core ML's are: rows of :mod:`oq.checks.legal`.
+"""Checks of files that become float16 programs (Core ML): rows of :mod:`oq.checks.legal`.
 
 Sources: coremltools 9.0, ``converters/mil/mil/passes/defs/optimize_quantization.py`` (sums are
 rescaled so that one operand's scale is 1), ``ops/defs/iOS17/quantization_ops.py``.
@@ -16,13 +16,13 @@ from oq.planning.check import Found
 LARGEST = float(np.finfo(np.float16).max)
 SMALLEST = float(np.finfo(np.float16).smallest_normal)
 CODES = 127
-"""Largest code that a rescaled operand multiplies."""
+"""Largest integer that a rescaled operand multiplies."""
 
 POOLS = frozenset({"AveragePool", "GlobalAveragePool"})
 
 
 def no_float16_scale(view: GraphView) -> Iterator[Found]:
-    """The program holds the scale as a normal float16, or it holds another one."""
+    """The program stores scales as normal float16 numbers; others would be changed."""
     for node, scale in scales(view):
         real = scale.astype(np.float64)
         off = ~((real >= SMALLEST) & (real <= LARGEST))
@@ -30,7 +30,7 @@ def no_float16_scale(view: GraphView) -> Iterator[Found]:
             off |= real.astype(np.float16).astype(np.float64) != real
         if off.any():
             worst = float(real[off].min()) if real.ndim else float(real)
-            yield node.name, f"scale {worst:.9g} is no normal float16 number"
+            yield node.name, f"scale {worst:.9g} is not a normal float16 number"
 
 
 def sum_overflows(view: GraphView) -> Iterator[Found]:
@@ -47,11 +47,14 @@ def sum_overflows(view: GraphView) -> Iterator[Found]:
 
 
 def sides_differ(view: GraphView) -> Iterator[Found]:
-    """Pooling and what only moves values have one grid on both sides."""
+    """Inputs and output of pooling and data movement have the same scale and zero point."""
     for node in view.nodes:
         if not only_moves(node.op) and node.op not in POOLS:
             continue
         above = dequantized_by(view, node.inputs[0])
         for below in quantizers_of(view, node.outputs[0]) if above is not None else ():
             if above is not None and not same_grid(view, above, below):
-                yield node.name, f"the grids of {above.name!r} and {below.name!r} around it differ"
+                yield (
+                    node.name,
+                    f"scale or zero point of {above.name!r} and {below.name!r} around it differ",
+                )

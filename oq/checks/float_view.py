@@ -1,4 +1,4 @@
-"""A Q/DQ graph as a target's rows see it: stored codes are constants, others are real values."""
+"""A Q/DQ graph in the form that a target's rules match: quantized constants as float constants."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,11 +10,11 @@ from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array, TensorInfo
 
 SMALL = 1024
-"""Codes of a constant whose values a row may ask for: those of a Pad, a scalar operand."""
+"""Maximum size of constants whose values a predicate may read: those of a Pad, a scalar operand."""
 
 
 def merge_quantizers(view: GraphView) -> GraphView:
-    """``view`` with QuantizeLinear nodes of equal inputs as one: engines share what is equal."""
+    """``view`` with QuantizeLinear nodes of equal inputs merged, as engines do."""
     first: dict[tuple[str, ...], str] = {}
     other: dict[str, str] = {}
     for node in view.nodes:
@@ -33,8 +33,8 @@ def merge_quantizers(view: GraphView) -> GraphView:
 
 
 def read_as_float(view: GraphView) -> GraphView:
-    """``view`` with stored codes as constants and every other code as the real value it stands
-    for; the pairs on activations stay, so that no chain crosses them."""
+    """``view`` with dequantized constants, and all other integers as the real values they stand
+    for; the Q/DQ pairs on activations stay, so that no chain extends across them."""
     folded = {n.outputs[0]: n for n in view.nodes if n.op == DQ and stored(view, n)}
     tensors = dict(view.tensors)
     for node in pairs(view):

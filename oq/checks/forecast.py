@@ -1,16 +1,16 @@
-"""What a target will make of a Q/DQ file, node by node, from the file alone.
+"""Predicts, node by node, what a target runs in integers, from the Q/DQ file alone.
 
-The target's own rows are matched to the graph (:func:`oq.planning.plan.claim`), with what
-DequantizeLinear makes of stored codes read as constants, so a pair between two links ends a chain
-as it does in the runtime.  A match runs in integers when
+The target's rules are matched to the graph (:func:`oq.planning.plan.match_rules`), with dequantized
+constants read as constants, so that a pair within a chain ends it, as it does in the runtime.  A
+match runs in integers if
 
 * its data inputs come from DequantizeLinear, directly or across ops that only move values,
-* its weight and, where the row says so, its constant operands are stored codes,
-* its output goes to a QuantizeLinear, where the row demands one, and to nobody else where the
-  target is exclusive,
-* and no obstacle of the runtime stands in the way (:mod:`oq.checks.obstacles`).
+* its weight and, if the rule says so, its constant operands are stored as integers,
+* its output goes to a QuantizeLinear, if the rule requires one, and to no other node if the target
+  is exclusive,
+* and no obstacle of the runtime prevents it (:mod:`oq.checks.obstacles`).
 
-Else it runs in float, and the first of these that fails is the reason.
+Else it runs in float, and the first condition that fails is the reason.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,19 +33,19 @@ from oq.model.qdq import (
     stored,
 )
 from oq.model.view import GraphView, NodeView
-from oq.planning.plan import claim, holds_floats, skip_reason
+from oq.planning.plan import holds_floats, match_rules, skip_reason
 from oq.planning.target import Match, Output, Place, Target
 
 Runs = Literal["int8", "float"]
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """What becomes of one node.
+class NodeForecast:
+    """The prediction for one node.
 
-    ``kernel``: the ops it runs with as one kernel (``Conv+Relu``), "" for a node that only moves
-    values or that the target has no row for.  ``with_nodes``: the other nodes of that kernel.
-    ``macs``: per sample, None where a shape is not known.
+    ``kernel``: the fused ops it runs with (``Conv+Relu``), "" for a node that only moves values or
+    that no rule matches.  ``with_nodes``: the other nodes of that kernel.  ``macs``: per sample,
+    None if a shape is unknown.
     """
 
     node: str
@@ -59,17 +59,17 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """The fate of every node that holds real values, in graph order, and totals.
+    """The prediction for every float-valued node, in graph order, and totals.
 
-    ``kernels``: how many integer kernels compute, ``float_kernels``: how many nodes and fused
-    groups stay in float (nodes that only move values are in neither).  ``requantizations``:
-    DequantizeLinear -> QuantizeLinear with nothing but moves between and another grid behind.
-    ``boundaries``: QuantizeLinear and DequantizeLinear nodes that no kernel takes in, which are
-    the edges between integers and float, graph inputs and outputs included.
+    ``kernels``: the number of integer compute kernels, ``float_kernels``: the number of nodes and
+    fused groups in float (data movement is in neither).  ``requantizations``: DequantizeLinear ->
+    QuantizeLinear with different scales and only data movement between.  ``boundaries``:
+    QuantizeLinear and DequantizeLinear nodes that are not part of a kernel: the transitions between
+    integers and float, graph inputs and outputs included.
     """
 
     target: str
-    nodes: tuple[Fate, ...]
+    nodes: tuple[NodeForecast, ...]
     kernels: int
     float_kernels: int
     macs: int
@@ -79,7 +79,7 @@ class Forecast:
 
     @property
     def share(self) -> float:
-        """Percent of the known MACs that run in integers; 0 where there are none."""
+        """Percentage of the known MACs that run in integers; 0 if there are none."""
         return 100 * self.integer_macs / self.macs if self.macs else 0.0
 
 
@@ -88,46 +88,46 @@ def forecast(view: GraphView, target: Target) -> Forecast:
     view = merge_quantizers(view)
     plain = read_as_float(view)
     rows = (*target.rules, *target.runtime.rules)
-    matches, refusals = claim(plain, replace(target, rules=rows), {}, True)
+    matches, refusals = match_rules(plain, replace(target, rules=rows), {}, True)
     matches = [m for m in matches if m.anchor.op not in PAIR]
     reading = _Reading(view, target, _moves(target))
     reasons = {m.anchor.name: _why_float(reading, m) for m in matches}
     owner = {n.name: m for m in matches for n in m.members}
     said = {r.node: r.reason for r in refusals}
-    fates = tuple(_fates(plain, target, owner, reasons, said))
+    entries = tuple(_node_forecasts(plain, target, owner, reasons, said))
     computing = [m for m in matches if not _moves_values(m)]
     done = sum(reasons[m.anchor.name] is None for m in computing)
-    alone = sum(f.node not in owner for f in fates)
-    runs = {f.node: f.runs for f in fates}
+    alone = sum(f.node not in owner for f in entries)
+    runs = {f.node: f.runs for f in entries}
     return Forecast(
         target=target.name,
-        nodes=fates,
+        nodes=entries,
         kernels=done,
         float_kernels=len(computing) - done + alone,
-        macs=sum(f.macs or 0 for f in fates),
-        integer_macs=sum(f.macs or 0 for f in fates if f.runs == "int8"),
+        macs=sum(f.macs or 0 for f in entries),
+        integer_macs=sum(f.macs or 0 for f in entries if f.runs == "int8"),
         requantizations=sum(1 for _ in _requantized(reading)),
         boundaries=sum(1 for _ in _boundaries(view, runs)),
     )
 
 
-def _fates(
+def _node_forecasts(
     plain: GraphView,
     target: Target,
     owner: Mapping[str, Match],
     reasons: Mapping[str, str | None],
     said: Mapping[str, str],
-) -> Iterator[Fate]:
+) -> Iterator[NodeForecast]:
     for node in plain.nodes:
         if node.op in PAIR or node.op in SHAPE_OPS or not holds_floats(plain, node):
             continue
         match = owner.get(node.name)
         if match is None:
             why = skip_reason(target, node, said)
-            yield Fate(node.name, node.op, "float", "", (), why, macs(plain, node))
+            yield NodeForecast(node.name, node.op, "float", "", (), why, macs(plain, node))
             continue
         reason = reasons[match.anchor.name]
-        yield Fate(
+        yield NodeForecast(
             node=node.name,
             op=node.op,
             runs="int8" if reason is None else "float",
@@ -207,10 +207,10 @@ def _input_is_float(reading: _Reading, match: Match) -> str | None:
             continue
         dq = reading.source(tensor)
         if dq is None:
-            return f"its input {tensor!r} is float: no DequantizeLinear makes it"
+            return f"its input {tensor!r} is float: it does not come from a DequantizeLinear"
         dtype = codes_dtype(reading.view, dq)
         if dtype not in reading.target.runtime.codes:
-            return f"its input {tensor!r} is {dtype}, for which there is no kernel"
+            return f"its input {tensor!r} is {dtype}, for which there is no integer kernel"
     return None
 
 
@@ -223,19 +223,23 @@ def _move_is_float(reading: _Reading, match: Match) -> str | None:
         known = [s for s in sources if s is not None]
         ends = (*known, *sinks)
         if not all(same_grid(reading.view, ends[0], end) for end in ends):
-            return "the grids around it differ"
+            return "the scales or zero points around it differ"
         return None if sinks or len(known) == len(sources) else "one of its inputs is float"
     if node.op in reading.moves:
         same = dq is None or all(same_grid(reading.view, dq, q) for q in sinks)
         if (dq is not None or sinks) and same:
             return None
-        return "its two sides have different grids" if not same else "it stands between float nodes"
+        return (
+            "its input and output have different scales or zero points"
+            if not same
+            else "it is between float nodes"
+        )
     if dq is None:
-        return f"its input {node.inputs[0]!r} is float: no DequantizeLinear makes it"
+        return f"its input {node.inputs[0]!r} is float: it does not come from a DequantizeLinear"
     if not sinks:
         return f"no QuantizeLinear reads its output {node.outputs[0]!r}"
     same = all(same_grid(reading.view, dq, q) for q in sinks)
-    return None if same else "its two sides have different grids"
+    return None if same else "its input and output have different scales or zero points"
 
 
 def _weight_is_float(reading: _Reading, match: Match) -> str | None:
@@ -250,7 +254,7 @@ def _weight_is_float(reading: _Reading, match: Match) -> str | None:
         return f"its weight {weight!r} is float"
     dtype = codes_dtype(reading.view, dq)
     known = dtype in reading.target.runtime.codes
-    return None if known else f"its weight is {dtype}, for which there is no kernel"
+    return None if known else f"its weight is {dtype}, for which there is no integer kernel"
 
 
 def _operand_is_float(reading: _Reading, match: Match) -> str | None:
@@ -266,7 +270,7 @@ def _output_is_float(reading: _Reading, match: Match) -> str | None:
     codes = reading.target.runtime.codes
     odd = next((d for q in sinks if (d := codes_dtype(reading.view, q)) not in codes), None)
     if odd is not None and output is not Output.FLOAT:
-        return f"its output is {odd}, for which there is no kernel"
+        return f"its output is {odd}, for which there is no integer kernel"
     if output is Output.FLOAT or _moves_values(match):
         return None
     readers = reading.readers(match.output)

@@ -1,4 +1,4 @@
-"""What can be asked without data: what would be quantized and why, and how good a file is."""
+"""``oq.make_plan``, ``oq.explain``, ``oq.check`` and ``oq.judge``: inspection without data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from oq.checks.judgement import judge as judge_model
 from oq.exporting.load import Model, load
 from oq.planning.check import Finding
 from oq.planning.explain import why_lines
-from oq.planning.overrides import Layer, Mode, make_wishes
+from oq.planning.overrides import Layer, Mode, make_overrides
 from oq.planning.setup import own_target, plan_model
 from oq.planning.spec import Plan
 
@@ -23,8 +23,8 @@ def make_plan(
     settings: Mapping[str, Any] | None = None,
 ) -> Plan:
     """What ``target`` would quantize in ``model``, and why not the rest; needs no data."""
-    wishes = make_wishes(keep_float, layers=layers, mode=mode)
-    return plan_model(load(model), own_target(target, settings), wishes).plan
+    overrides = make_overrides(keep_float, layers=layers, mode=mode)
+    return plan_model(load(model), own_target(target, settings), overrides).plan
 
 
 def explain(
@@ -37,20 +37,20 @@ def explain(
     mode: Mode = "hybrid",
     settings: Mapping[str, Any] | None = None,
 ) -> tuple[str, ...]:
-    """Why the tensor or node ``name`` is treated as :func:`make_plan` says, line by line.
+    """Why :func:`make_plan` treats the tensor or node ``name`` as it does, line by line.
 
     Raises:
         OptionError: the graph has no such tensor or node.
     """
-    wishes = make_wishes(keep_float, layers=layers, mode=mode)
-    planned = plan_model(load(model), own_target(target, settings), wishes)
+    overrides = make_overrides(keep_float, layers=layers, mode=mode)
+    planned = plan_model(load(model), own_target(target, settings), overrides)
     return tuple(why_lines(planned.plan, name, planned.view))
 
 
 def check(
     model: Model, target: str, *, settings: Mapping[str, Any] | None = None
 ) -> tuple[Finding, ...]:
-    """How a quantized ``model``, whoever made it, offends against ``target``'s rules.
+    """The findings in a quantized ``model`` from any tool, by the rules of ``target``.
 
     Raises:
         ModelError: the model is not quantized at all.

@@ -1,4 +1,4 @@
-"""A Q/DQ file of any tool, judged for a target: what is wrong, and what will run how."""
+"""Findings and forecast for a Q/DQ file from any tool."""
 
 from dataclasses import dataclass, replace
 
@@ -16,14 +16,14 @@ from oq.prepare.infer_types import infer_types, infer_with_onnx
 from oq.prepare.order import QUANTIZED
 
 OUTERMOST = frozenset({"output-is-float"})
-"""Checks about the outputs of the model, which those of a body are not."""
+"""Checks of model outputs, which do not apply to the outputs of subgraphs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """``findings`` and the forecast of the main graph and of every body (If, Loop, Scan).
+    """``findings`` and the forecast of the main graph and of every subgraph (If, Loop, Scan).
 
-    A name inside a body is preceded by the path to it: ``loop/body/conv``.
+    A name inside a subgraph is prefixed by the path to it: ``loop/body/conv``.
     """
 
     target: str
@@ -32,7 +32,7 @@ class Judgement:
 
 
 def judge(model: onnx.ModelProto, target: Target) -> Judgement:
-    """What ``target`` will make of ``model``, whoever made it.
+    """Findings and forecast for ``model``, from any tool, on ``target``.
 
     Raises:
         ModelError: the model is not quantized at all.
@@ -75,9 +75,11 @@ def _typed(model: onnx.ModelProto, *, runs: bool = True) -> GraphView:
 def _joined(whole: Forecast, body: Forecast, path: str) -> Forecast:
     nodes = (
         replace(
-            fate, node=f"{path}{fate.node}", with_nodes=tuple(f"{path}{n}" for n in fate.with_nodes)
+            entry,
+            node=f"{path}{entry.node}",
+            with_nodes=tuple(f"{path}{n}" for n in entry.with_nodes),
         )
-        for fate in body.nodes
+        for entry in body.nodes
     )
     return Forecast(
         target=whole.target,

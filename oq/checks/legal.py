@@ -1,8 +1,8 @@
-"""The executable specification of a legal Q/DQ graph: a table of checks.
+"""The table of checks that define a legal Q/DQ graph.
 
-``emit`` must produce files without findings, and ``oq check`` judges files of any tool by the same
-rows.  A check looks at a graph and yields findings; the rows named in :data:`ALWAYS` hold for
-every target, the others for the targets that list them in ``Target.checks``.
+Files written by ``emit`` must pass, and ``oq check`` applies the same rows to files of any tool.  A
+check looks at a graph and yields findings; the rows named in :data:`ALWAYS` apply to every target,
+the others to the targets that list them in ``Target.checks``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,7 +33,7 @@ INTEGER_OPERATORS = frozenset(
 
 
 def check(view: GraphView, target: Target) -> tuple[Finding, ...]:
-    """All findings of the rows that hold for ``target``, in the order of the table."""
+    """All findings of the checks of ``target``, in the order of the table."""
     rows = [CHECKS[c] if isinstance(c, str) else c for c in (*ALWAYS, *target.checks)]
     return tuple(
         Finding(row.name, row.severity, node, message, row.remedy)
@@ -57,7 +57,7 @@ def bad_scale(view: GraphView) -> Iterator[Found]:
 
 
 def bad_axis(view: GraphView) -> Iterator[Found]:
-    """A per-channel scale names an axis of its own length."""
+    """The axis of a per-channel scale has the length of the scale."""
     for node, scale in scales(view):
         shape = view.shape(node.inputs[0])
         if shape is None or scale.ndim != 1 or scale.size == 1:
@@ -69,27 +69,27 @@ def bad_axis(view: GraphView) -> Iterator[Found]:
 
 
 def dangling(view: GraphView) -> Iterator[Found]:
-    """A DequantizeLinear reads a QuantizeLinear, an integer kernel's codes or a constant."""
+    """A DequantizeLinear reads a QuantizeLinear, the output of an integer kernel, or a constant."""
     for node in view.nodes:
         if node.op == Q:
             readers = view.consumers(node.outputs[0])
             if not readers and node.outputs[0] not in view.outputs:
-                yield node.name, "nothing reads its codes"
+                yield node.name, "its output is not read"
         if node.op == DQ and view.producer(node.inputs[0]) is None:
             is_input = any(i.name == node.inputs[0] for i in view.inputs)
             if not view.is_constant(node.inputs[0]) and not is_input:
-                yield node.name, f"its input {node.inputs[0]!r} comes from nowhere"
+                yield node.name, f"its input {node.inputs[0]!r} has no producer"
 
 
 def zero_point_missing(view: GraphView) -> Iterator[Found]:
-    """Without a zero point ONNX means uint8 and TensorRT int8."""
+    """Without a zero point, the type is uint8 in ONNX and int8 in TensorRT."""
     for node in pairs(view):
         if not node.input(2):
-            yield node.name, "it has no zero point, which tools read in different ways"
+            yield node.name, "it has no zero point, and tools disagree on the default"
 
 
 def pair_differs(view: GraphView) -> Iterator[Found]:
-    """Q and DQ of one pair carry the same scale and zero point."""
+    """Q and DQ of a pair have the same scale and zero point."""
     for node in view.nodes:
         above = view.producer(node.inputs[0]) if node.op == DQ else None
         if above is None or above.op != Q:
@@ -104,7 +104,7 @@ def pair_differs(view: GraphView) -> Iterator[Found]:
 
 
 def zero_point_not_zero(view: GraphView) -> Iterator[Found]:
-    """Symmetric targets take zero point 0 only."""
+    """Symmetric targets support only zero point 0."""
     for node in pairs(view):
         zero = constant(view, node, 2)
         if zero is not None and zero.any():
@@ -112,20 +112,20 @@ def zero_point_not_zero(view: GraphView) -> Iterator[Found]:
 
 
 def uses_uint8(view: GraphView) -> Iterator[Found]:
-    """The importer takes int8, not uint8."""
+    """The importer supports int8, not uint8."""
     for node in pairs(view):
         zero = constant(view, node, 2)
         if zero is not None and zero.dtype == np.uint8:
-            yield node.name, "its codes are uint8 where only int8 is accepted"
+            yield node.name, "it is uint8 where only int8 is accepted"
 
 
 def foreign_float8(view: GraphView) -> Iterator[Found]:
-    """Of the kinds of float8 the importer takes E4M3FN."""
+    """The only float8 type that the importer supports is E4M3FN."""
     for node in pairs(view):
         zero = constant(view, node, 2)
         kind = "" if zero is None else str(zero.dtype)
         if kind.startswith("float8") and kind != "float8_e4m3fn":
-            yield node.name, f"its codes are {kind} where only float8_e4m3fn is accepted"
+            yield node.name, f"it is {kind} where only float8_e4m3fn is accepted"
 
 
 def int32_bias(view: GraphView) -> Iterator[Found]:
@@ -137,7 +137,7 @@ def int32_bias(view: GraphView) -> Iterator[Found]:
 
 
 def per_channel_activation(view: GraphView) -> Iterator[Found]:
-    """Per-channel scales are for constants."""
+    """Per-channel scales are for constants only."""
     for node in view.nodes:
         scale = constant(view, node, 1) if node.op == Q else None
         if scale is not None and scale.size > 1 and not view.is_constant(node.inputs[0]):
@@ -145,8 +145,8 @@ def per_channel_activation(view: GraphView) -> Iterator[Found]:
 
 
 def wrong_weight_axis(view: GraphView) -> Iterator[Found]:
-    """Weights are scaled along their output-channel axis (a wrong axis is accepted silently by
-    onnxruntime's MatMul, which then computes wrong numbers)."""
+    """Weights are quantized along their output-channel axis (onnxruntime's MatMul silently accepts
+    a wrong axis and computes wrong results)."""
     for node in view.nodes:
         row = facts(node.op)
         if row is None or row.weight is None or len(node.inputs) <= row.weight:
@@ -169,7 +169,7 @@ def wrong_weight_axis(view: GraphView) -> Iterator[Found]:
 
 
 def quantized_output(view: GraphView) -> Iterator[Found]:
-    """Graph outputs stay float."""
+    """Graph outputs are float."""
     for name in view.outputs:
         producer = view.producer(name)
         if producer is not None and producer.op == DQ:
@@ -183,11 +183,11 @@ def split_fusion(view: GraphView) -> Iterator[Found]:
         fits = row is not None and row.kind == "activation" and node.op not in WHOLE_AXIS
         above = above_pair(view, node.inputs[0]) if fits else None
         if above is not None and has_weight(above.op):
-            yield node.name, f"a Q/DQ pair stands between {above.op} {above.name!r} and it"
+            yield node.name, f"there is a Q/DQ pair between {above.op} {above.name!r} and it"
 
 
 def many_readers(view: GraphView) -> Iterator[Found]:
-    """The float output of a kernel that ends in a Q has no other reader."""
+    """The float output of a kernel that ends in a QuantizeLinear has no other reader."""
     for node in view.nodes:
         fused = view.producer(node.inputs[0]) if node.op in {"Relu", "Clip"} else None
         if facts(node.op) is None or not _reads_codes(view, node if fused is None else fused):
@@ -215,14 +215,14 @@ def quantized_anyway(view: GraphView) -> Iterator[Found]:
 
 
 def integer_kernel(view: GraphView) -> Iterator[Found]:
-    """Importers of Q/DQ graphs do not know onnxruntime's integer operators."""
+    """Importers of Q/DQ graphs do not support onnxruntime's integer operators."""
     for node in view.nodes:
         if node.op in INTEGER_OPERATORS:
             yield node.name, f"operator {node.op} is not Q/DQ"
 
 
 def relu_below_zero(view: GraphView) -> Iterator[Found]:
-    """A fused ReLU needs a grid that cannot hold negatives: zero point = lowest code."""
+    """A fused ReLU needs a range without negative values: the zero point is the lowest integer."""
     for node in view.nodes:
         if node.op != "Relu":
             continue
@@ -233,7 +233,11 @@ def relu_below_zero(view: GraphView) -> Iterator[Found]:
         for reader in view.consumers(node.outputs[0]):
             zero = constant(view, reader, 2) if reader.op == Q else None
             if zero is not None and int(zero.min()) != np.iinfo(zero.dtype).min:
-                yield node.name, f"zero point {int(zero.min())} can hold values that ReLU cuts off"
+                yield (
+                    node.name,
+                    f"zero point {int(zero.min())} leaves room for negative values, which ReLU "
+                    "removes",
+                )
 
 
 def wrong_bias_scale(view: GraphView) -> Iterator[Found]:
@@ -271,7 +275,7 @@ CHECKS = _table(
         Check("scale", "error", bad_scale, "write a positive, finite float constant"),
         Check("axis", "error", bad_axis, "name the axis whose length is the number of scales"),
         Check("ends", "error", dangling, "remove the node or connect it"),
-        Check("zero-point-present", "warning", zero_point_missing, "write the zero point out"),
+        Check("zero-point-present", "warning", zero_point_missing, "add an explicit zero point"),
         Check("pair", "error", pair_differs, "let both nodes read the same initializers"),
         Check("zero-point-is-zero", "error", zero_point_not_zero, "quantize symmetrically"),
         Check("no-uint8", "error", uses_uint8, "use int8"),
@@ -281,10 +285,16 @@ CHECKS = _table(
             "activations-per-tensor", "error", per_channel_activation, "use one scale per tensor"
         ),
         Check("weight-axis", "error", wrong_weight_axis, "scale along the output channels"),
-        Check("output-is-float", "warning", quantized_output, "end in the float tensor"),
-        Check("fusion-is-whole", "warning", split_fusion, "put the pair behind the activation"),
-        Check("one-reader", "warning", many_readers, "let the others read the DequantizeLinear"),
-        Check("relu-grid", "warning", relu_below_zero, "use the affine grid with zero point qmin"),
+        Check(
+            "output-is-float", "warning", quantized_output, "make the float tensor the graph output"
+        ),
+        Check("fusion-is-whole", "warning", split_fusion, "put the pair after the activation"),
+        Check(
+            "one-reader", "warning", many_readers, "let the other readers read the DequantizeLinear"
+        ),
+        Check(
+            "relu-grid", "warning", relu_below_zero, "use affine quantization with zero point qmin"
+        ),
         Check("bias-scale", "error", wrong_bias_scale, "recompute the int32 bias"),
         Check(
             "stays-float",
@@ -293,16 +303,22 @@ CHECKS = _table(
             "keep a neighbour in float too, or load with session.disable_quant_qdq=1",
         ),
         Check(
-            "residual", "warning", residual_sides, "quantize the skip, not the layer's own output"
+            "residual",
+            "warning",
+            residual_sides,
+            "quantize the skip connection, not the output of the layer",
         ),
-        Check("concat", "warning", concat_grids, "give all of them one scale and zero point"),
-        Check("pad", "warning", pad_is_cut_off, "put the pair in front of the Pad"),
+        Check(
+            "concat", "warning", concat_grids, "use the same scale and zero point for all of them"
+        ),
+        Check("pad", "warning", pad_is_cut_off, "put the pair before the Pad"),
         Check("half", "warning", half_quantized, "quantize both, or neither"),
         Check(
             "double-pair",
             "warning",
             doubled_pair,
-            "give both one grid, or load with session.disable_double_qdq_remover=1",
+            "use one scale and zero point for both, or load with "
+            "session.disable_double_qdq_remover=1",
         ),
         Check(
             "weight-only",
@@ -315,14 +331,14 @@ CHECKS = _table(
             "loads",
             "error",
             int8_across_a_move,
-            "put the pair behind it, use uint8, or write opset 20",
+            "put the pair after it, use uint8, or write opset 20",
         ),
         Check("float16-scale", "error", no_float16_scale, "use the nearest normal float16"),
-        Check("sum-in-float16", "warning", sum_overflows, "give both operands coarser grids"),
-        Check("sides", "error", sides_differ, "give both sides one scale and zero point"),
+        Check("sum-in-float16", "warning", sum_overflows, "use larger scales for both operands"),
+        Check("sides", "error", sides_differ, "use the same scale and zero point on both sides"),
         Check("only-qdq", "error", integer_kernel, "write the model in Q/DQ form"),
     )
 )
 
 ALWAYS = ("scale", "axis", "ends", "zero-point-present", "pair")
-"""Rows that hold for every target."""
+"""Checks that apply to every target."""

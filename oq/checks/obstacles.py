@@ -1,7 +1,7 @@
-"""Why a kernel runs in float although its neighbourhood is quantized: facts of the runtimes.
+"""Reasons why a kernel runs in float although its inputs and output are quantized.
 
-Each looks at one match in a Q/DQ graph and returns None or a sentence; the counterpart of
-:mod:`oq.planning.predicates`, which looks at float graphs before anything is placed.
+Each function looks at one match in a Q/DQ graph and returns None or the reason; the counterpart of
+:mod:`oq.planning.predicates`, which looks at float graphs before placement.
 """
 
 import numpy as np
@@ -12,9 +12,9 @@ from oq.model.view import GraphView, NodeView
 from oq.planning.target import Place
 
 
-def clamp_is_not_the_grid(place: Place) -> str | None:
-    """A ReLU or Clip fuses when its bounds have the lowest and highest code of the grid behind it
-    (onnxruntime, ClipQuantFusion and ReluQuantFusion)."""
+def clip_differs_from_range(place: Place) -> str | None:
+    """A ReLU or Clip fuses if the QuantizeLinear after it saturates at its bounds (onnxruntime,
+    ClipQuantFusion and ReluQuantFusion)."""
     view, last = place.view, place.match.links[-1]
     if len(place.match.links) == 1 or last.op not in {"Relu", "Clip"}:
         return None
@@ -22,13 +22,13 @@ def clamp_is_not_the_grid(place: Place) -> str | None:
     for q in place.sinks:
         scale, zero = constant(view, q, 1), constant(view, q, 2)
         if scale is None or zero is None:
-            return f"the grid behind {last.name!r} is not known before it runs"
+            return f"scale or zero point after {last.name!r} is computed at run time"
         codes, step, offset = np.iinfo(zero.dtype), float(scale.flat[0]), int(zero.flat[0])
         cuts_low = np.rint(low / step) + offset > codes.min
         if cuts_low or np.rint(high / step) + offset < codes.max:
             return (
-                f"the grid behind {last.op} {last.name!r} holds values that it cuts off, so "
-                "the two cannot be one step"
+                f"the range after {last.op} {last.name!r} contains values that it clips, so "
+                "the two cannot be fused"
             )
     return None
 
@@ -40,36 +40,37 @@ def signs_differ(place: Place) -> str | None:
     data = {codes_dtype(place.view, source) for source in place.sources}
     if dq is None or data != {"int8"} or codes_dtype(place.view, dq) != "uint8":
         return None
-    return "its data are int8 and its weight is uint8"
+    return "its data is int8 and its weight is uint8"
 
 
 def float_output_without_int32_bias(place: Place) -> str | None:
-    """Gemm writes float with an int32 bias or none; behind a QuantizeLinear any bias will do."""
+    """A Gemm with float output needs an int32 bias or none; before a QuantizeLinear any bias
+    works."""
     if place.match.anchor.op != "Gemm" or place.sinks:
         return None
     bias = bias_input(place.match.anchor)
     dq = None if bias is None else dequantized_by(place.view, bias)
     if bias is None or (dq is not None and codes_dtype(place.view, dq) == "int32"):
         return None
-    return "it writes float, for which its integer kernel needs an int32 bias"
+    return "its output is float, for which the integer kernel needs an int32 bias"
 
 
 def row_bias_makes_a_gemm(place: Place) -> str | None:
-    """A MatMul of more than two axes, all of fixed size, and an Add of a bias (out,) are joined to
+    """A MatMul of more than two axes, all of fixed size, and an Add of a bias (out,) are fused into
     a Gemm before anything is quantized, and a Gemm with a float bias runs in float
     (MatMulAddFusion, probed with onnxruntime 1.31)."""
     found = added_row(place.view, place.match.anchor)
     if found is None:
         return None
     return (
-        f"onnxruntime joins it and {found[0].name!r} to a Gemm, which reads the bias "
+        f"onnxruntime fuses it and {found[0].name!r} into a Gemm, which reads the bias "
         f"{found[1]!r} in float; with shape (1, out) it stays a MatMul"
     )
 
 
 def int8_is_shared(place: Place) -> str | None:
-    """On x86 onnxruntime turns int8 pairs into uint8 ones and takes no other int8 activations; it
-    turns only pairs of one DequantizeLinear with one reader (probed with 1.31; not so on ARM,
+    """On x86 onnxruntime converts int8 pairs to uint8 and supports no other int8 activations; it
+    converts only pairs of one DequantizeLinear with one reader (probed with 1.31; not so on ARM,
     where ``session.qdqisint8allowed`` is 1)."""
     view = place.view
     if place.match.anchor.op == "Gemm" and not place.sinks:
@@ -81,22 +82,22 @@ def int8_is_shared(place: Place) -> str | None:
         readers = view.consumers(q.outputs[0])
         if sum(view.edges(dq.outputs[0]) for dq in readers if dq.outputs) > 1:
             return (
-                f"the int8 codes of {q.inputs[0]!r} have several readers, and onnxruntime on x86 "
-                "takes shared activations only in uint8"
+                f"the int8 tensor {q.inputs[0]!r} has several readers, and onnxruntime on x86 "
+                "supports shared activations only in uint8"
             )
     return None
 
 
 def int8_operand_is_stored(place: Place) -> str | None:
-    """The counterpart for constants: their int8 codes stay int8 while the activations turn uint8,
-    and elementwise kernels take one type (probed with onnxruntime 1.31 on x86)."""
+    """The counterpart for constants: they stay int8 while the activations become uint8, and
+    elementwise kernels need equal types (probed with onnxruntime 1.31 on x86)."""
     for node in place.match.links:
         for tensor in data_inputs(node):
             dq = dequantized_by(place.view, tensor)
             if dq is not None and stored(place.view, dq) and codes_dtype(place.view, dq) == "int8":
                 return (
                     f"its constant operand {tensor!r} is int8, which onnxruntime on x86 does not "
-                    "turn into uint8 as it does the other operand"
+                    "convert to uint8, unlike the other operand"
                 )
     return None
 

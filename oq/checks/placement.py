@@ -1,7 +1,6 @@
-"""Checks of where the pairs stand: graphs that load and compute, and run slower or otherwise than
-they say.  Rows of :mod:`oq.checks.legal`; sources are the targets' pages named there and in each
-row.
-"""
+"""Checks of the placement of Q/DQ pairs: graphs that load, but run slower or compute something else
+than they define.  Rows of :mod:`oq.checks.legal`; sources are the vendor pages named there and in
+each row."""
 
 from collections.abc import Iterator
 
@@ -30,7 +29,7 @@ SHARED = frozenset({"Gather", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpo
 
 
 def residual_sides(view: GraphView) -> Iterator[Found]:
-    """A residual Add joins the kernel of the layer on one side; its other operand, the skip, is
+    """A residual Add fuses into the layer on one side; its other operand, the skip connection, is
     the one to quantize (NVIDIA, Working with Quantized Types, recommendation 4)."""
     for node in view.nodes:
         if node.op != "Add" or any(_is_stored(view, t) for t in node.inputs):
@@ -41,15 +40,19 @@ def residual_sides(view: GraphView) -> Iterator[Found]:
         if named is None:
             continue
         if all(paired):
-            yield node.name, f"both operands are quantized, so {named!r} cannot take it in"
+            yield node.name, f"both operands are quantized, so it cannot fuse into {named!r}"
         elif any(paired):
             free = 1 - paired.index(True)
             if layers[free] is None:
-                yield node.name, f"the pair stands on the side of {named!r}, and the skip is float"
+                yield (
+                    node.name,
+                    f"the pair is on the branch of {named!r}, and the skip connection is float",
+                )
 
 
 def concat_grids(view: GraphView) -> Iterator[Found]:
-    """A pair moves across a Concat when all sides have one grid; else a branch is requantized."""
+    """A pair moves across a Concat if all sides have the same scale; else a branch is
+    requantized."""
     for node in view.nodes:
         if node.op != "Concat":
             continue
@@ -57,11 +60,14 @@ def concat_grids(view: GraphView) -> Iterator[Found]:
         ends += quantizers_of(view, node.outputs[0])
         odd = next((n for n in ends[1:] if not same_grid(view, ends[0], n)), None)
         if odd is not None:
-            yield node.name, f"the grids of {ends[0].name!r} and {odd.name!r} around it differ"
+            yield (
+                node.name,
+                f"scale or zero point of {ends[0].name!r} and {odd.name!r} around it differ",
+            )
 
 
 def pad_is_cut_off(view: GraphView) -> Iterator[Found]:
-    """A zero Pad merges into the convolution behind it when no pair stands between them."""
+    """A zero Pad fuses into the next convolution if no pair lies between them."""
     for node in view.nodes:
         above = above_pair(view, node.inputs[0]) if node.op == "Conv" else None
         if above is None or above.op != "Pad":
@@ -70,51 +76,51 @@ def pad_is_cut_off(view: GraphView) -> Iterator[Found]:
         if above.attributes.get("mode", "constant") == "constant" and (
             value is None or not value.any()
         ):
-            yield node.name, f"a Q/DQ pair stands between Pad {above.name!r} and it"
+            yield node.name, f"there is a Q/DQ pair between Pad {above.name!r} and it"
 
 
 def half_quantized(view: GraphView) -> Iterator[Found]:
-    """A layer runs in integers when its data and its weight are both quantized."""
+    """A layer runs in integers if its data and its weight are both quantized."""
     for node in view.nodes:
         weight = weight_input(node)
         if weight is None or not node.inputs[0]:
             continue
         data = dequantized_by(view, node.inputs[0]) is not None
         if data and view.is_constant(weight):
-            yield node.name, f"its data are quantized and its weight {weight!r} is float"
+            yield node.name, f"its data is quantized and its weight {weight!r} is float"
 
 
 def doubled_pair(view: GraphView) -> Iterator[Found]:
-    """DQ -> Q with nothing between: onnxruntime makes one pair of the two, on the finer grid
-    (DoubleQDQPairsRemover), so the numbers are not those of the file."""
+    """DQ -> Q with nothing between: onnxruntime merges the two pairs into one, with the smaller
+    scale (DoubleQDQPairsRemover), so the results are not those of the file."""
     for node in pairs(view):
         above = dequantized_by(view, node.inputs[0]) if node.op == Q else None
         if above is None or view.edges(above.outputs[0]) != 1 or same_grid(view, above, node):
             continue
         q = view.producer(above.inputs[0])
         if q is not None and q.op == Q:
-            yield node.name, f"it requantizes what {q.name!r} has quantized, and nothing else does"
+            yield node.name, f"it only requantizes the output of {q.name!r}"
 
 
 def weight_only(view: GraphView) -> Iterator[Found]:
-    """Integer weights under float data become MatMulNBits, which rounds the data too."""
+    """Integer weights with float data become MatMulNBits, which quantizes the data too."""
     for node in view.nodes:
         weight = weight_input(node)
         dq = None if weight is None else dequantized_by(view, weight)
         if dq is None or node.op not in {"Gemm", "MatMul"} or node.attributes.get("transB"):
             continue
         if stored(view, dq) and dequantized_by(view, node.inputs[0]) is None:
-            yield node.name, "its weight is integer and its data are float"
+            yield node.name, "its weight is integer and its data is float"
 
 
 def shared_int8(view: GraphView) -> Iterator[Found]:
-    """int8 activations with several readers: onnxruntime on x86 takes them in uint8 only."""
+    """int8 activations with several readers: onnxruntime on x86 supports them in uint8 only."""
     for q in pairs(view):
         if q.op != Q or codes_dtype(view, q) != "int8" or view.is_constant(q.inputs[0]):
             continue
         readers = view.consumers(q.outputs[0])
         if sum(view.edges(dq.outputs[0]) for dq in readers if dq.op == DQ) > 1:
-            yield q.name, f"the int8 codes of {q.inputs[0]!r} have several readers"
+            yield q.name, f"the int8 tensor {q.inputs[0]!r} has several readers"
 
 
 def int8_across_a_move(view: GraphView) -> Iterator[Found]:
@@ -125,7 +131,7 @@ def int8_across_a_move(view: GraphView) -> Iterator[Found]:
         if dq is None or codes_dtype(view, dq) != "int8" or stored(view, dq):
             continue
         if any(n.op not in PAIR for n in view.consumers(node.outputs[0])):
-            yield node.name, "it stands between an int8 DequantizeLinear and a layer"
+            yield node.name, "it is between an int8 DequantizeLinear and a layer"
 
 
 def _layer(view: GraphView, tensor: str) -> NodeView | None:

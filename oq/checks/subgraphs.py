@@ -1,7 +1,7 @@
-"""The bodies of If, Loop and Scan as models of their own, so that what reads a graph reads them.
+"""The bodies of If, Loop and Scan as separate models, so that they can be checked like any other.
 
-A body sees the tensors around it.  Here the constants among them are copied in, and the others
-become inputs, with the types that are known outside.
+A body reads tensors of the outer graph.  Constants among them are copied into it, and the others
+become its inputs, with the types known outside.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,14 +14,14 @@ from oq.model.bodies import bodies_of, captured_by
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One subgraph: ``path`` names the node and attribute it hangs on, outermost first."""
+    """One subgraph: ``path`` is the node and attribute that contain it, outermost first."""
 
     path: str
     model: onnx.ModelProto
 
 
 def bodies(model: onnx.ModelProto) -> Iterator[Body]:
-    """Every subgraph of ``model``, those of subgraphs too, outer ones first."""
+    """Every subgraph of ``model``, nested ones included, outer ones first."""
     yield from _inside(model, model.graph, "")
 
 

@@ -1,4 +1,4 @@
-"""The commands beside ``quantize`` and ``verify``, their flags, and the one module that prints.
+"""All commands except ``quantize`` and ``verify``, the flags, and console output.
 
-Nothing heavy is imported until a command runs.  May import everything but :mod:`oq.cli`.
+Nothing heavy is imported until a command runs.  May import everything except :mod:`oq.cli`.
 """

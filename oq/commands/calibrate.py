@@ -43,9 +43,9 @@ def calibrate(
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
 ) -> None:
-    """Collect the statistics of every calibrator in one pass.
+    """Collect observer statistics for all calibrators in one pass.
 
-    An interrupted run goes on where it stopped; --merge joins caches made apart.
+    An interrupted run resumes where it stopped; --merge merges caches of parts of the data.
     """
     from oq.calibration.cache import merge_caches, save_cache
     from oq.model.files import check_writable

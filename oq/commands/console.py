@@ -1,7 +1,8 @@
-"""The one place that writes to standard output and standard error, and ends with an exit status.
+"""Console output and exit status: the only module that writes to standard output and standard
+error.
 
-With ``--json`` standard output carries one JSON document and nothing else; words about the run go
-to standard error.
+With ``--json`` standard output has exactly one JSON document; messages about the run go to standard
+error.
 """
 
 import json
@@ -29,6 +30,6 @@ def warn(text: str) -> None:
 
 
 def miss(text: str) -> NoReturn:
-    """End with exit status 1: done, but a stated limit was missed, and ``text`` says which."""
+    """Exit with status 1: finished, but a limit was missed; ``text`` says which."""
     warn(text)
     raise typer.Exit(1)

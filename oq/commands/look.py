@@ -1,4 +1,4 @@
-"""Commands that run nothing: ``plan``, ``check``, ``targets``, ``calibrators``."""
+"""Commands that do not run the model: ``plan``, ``check``, ``targets``, ``calibrators``."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -30,30 +30,30 @@ def plan(
     settings: SetOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Show what would be quantized, and why; needs no data."""
+    """Show what would be quantized, and why. Needs no data."""
     from oq import pipeline
     from oq.planning.explain import plan_lines
 
-    wishes: dict[str, Any] = {
+    overrides: dict[str, Any] = {
         "keep_float": tuple(keep_float or ()),
         "layers": parse_layers(layer),
         "mode": parse_mode(mode),
         "settings": parse_settings(settings),
     }
     if why is None:
-        found = pipeline.make_plan(model, target, **wishes)
+        found = pipeline.make_plan(model, target, **overrides)
         say(found, plan_lines(found), as_json)
     else:
-        lines = pipeline.explain(model, target, why, **wishes)
+        lines = pipeline.explain(model, target, why, **overrides)
         say({"name": why, "why": lines}, lines, as_json)
 
 
 def check(
     model: ModelArg, target: TargetOpt, settings: SetOpt = None, as_json: JsonOpt = False
 ) -> None:
-    """Judge a Q/DQ file of any tool by a target's rules.
+    """Check any tool's Q/DQ file by the rules of a target.
 
-    Says which nodes will run in int8, and why the others will not; exits with 1 on errors.
+    Lists the nodes that will run in int8, and why the others will not; exits with 1 on errors.
     """
     from oq import pipeline
     from oq.checks.describe import judgement_lines

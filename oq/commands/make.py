@@ -17,7 +17,7 @@ def export(
     ] = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Export a torch model to ONNX, compared with torch."""
+    """Export a torch model to ONNX and compare the two."""
     from oq.exporting.export import export as export_model
     from oq.exporting.export import export_lines
 
@@ -31,7 +31,7 @@ def demo(
     ),
     as_json: JsonOpt = False,
 ) -> None:
-    """Do the whole job on the bundled models and data."""
+    """Quantize and evaluate the bundled models and data."""
     from oq.demo import demo_lines, run_demo
 
     rows = list(run_demo(folder, lambda what: warn(what) if not as_json else None))

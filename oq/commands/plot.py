@@ -1,4 +1,4 @@
-"""``oq plot``: one picture of a report as a file."""
+"""``oq plot``: saves one chart of a report as an image."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ def plot(
         "plot.png"
     ),
 ) -> None:
-    """Draw one chart of a report (--report) as a picture."""
+    """Save one chart of a report (--report) as an image."""
     import difflib
 
     from oq.model.files import check_writable

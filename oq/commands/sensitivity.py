@@ -1,4 +1,4 @@
-"""``oq sensitivity``: which layers cost accuracy."""
+"""``oq sensitivity``: ranks layers by the accuracy they cost."""
 
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +47,7 @@ def sensitivity(
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
 ) -> None:
-    """Rank the layers by the error that quantizing each causes."""
+    """Rank the layers by the error that quantizing each one causes."""
     from oq.ranking import rank
     from oq.ranking.table import ranking_lines, write_table
 

@@ -1,8 +1,7 @@
-"""Float model against quantized model: errors, accuracy, kernels, latency, and where the error is
-made.
+"""Compares a float model with a quantized one: output errors, accuracy, kernels, latency, layer
+errors.
 
 ``layers`` matches tensors by name and runs the float model's layers on the quantized model's
-values, so that each layer's own error is what is left; ``error_shares`` gives that error alone to
-the float model to see what share of the output error it causes.  May import ``engines``, ``model``
-and ``numerics``.
+values, which isolates the error of each layer; ``error_shares`` adds that error alone to the float
+model to measure its share of the output error.  May import ``engines``, ``model`` and ``numerics``.
 """

@@ -1,8 +1,8 @@
-"""Float model against quantized model: errors, accuracy, kernels, latency.
+"""Compares the outputs of a float model and a quantized one: errors, accuracy, kernels, latency.
 
-Everything streams: one batch through the float model and through both readings of the quantized
-one, folded into running sums.  The literal reading (:mod:`oq.model.session`) and the float
-reference are onnxruntime's; the deployed reading, the kernels and the latency are those of an
+Everything streams: each batch runs through the float model and, in both modes, through the
+quantized one, and is added to running sums.  The literal mode (:mod:`oq.model.session`) and the
+float reference are onnxruntime's; the deployed mode, the kernels and the latency are those of an
 engine (:mod:`oq.engines.engine`).
 """
 
@@ -31,28 +31,28 @@ from oq.numerics.values import Array, Batch
 
 LATENCY_SECONDS = 1.0
 DIFFER_DB = 3.0
-"""Decibels.  Rounding in integer kernels stays 4 or more below quantization's own error; a removed
-Q/DQ pair (onnxruntime's double-QDQ remover) is an error of the same size as one pair makes."""
+"""Decibels.  The rounding of integer kernels is 4 or more below the quantization error; a removed
+Q/DQ pair (onnxruntime's double-QDQ remover) is an error as large as that of one pair."""
 
 ROUNDING_DB = 100.0
-"""Decibels.  Sums of float32 in another order stay 120 or more below the signal, and no grid of 16
-bits or less comes near that."""
+"""Decibels.  Float32 sums in a different order are 120 or more below the signal; quantization to 16
+bits or less is far above that."""
 
 LATENCY_RUNS = (10, 200)
 
 COLLAPSE_DB = 3.0
-"""Decibels: at 0 the error of an output is as large as the output."""
+"""Decibels; at 0 the error of an output is as large as the output."""
 
 COLLAPSE_AGREEMENT = 50.0
-"""Percent of samples whose top-1 is still the float model's."""
+"""Percentage of samples whose top-1 equals the float model's."""
 
 ENOUGH_VOTES = 8
-"""Samples: with fewer, agreement is chance."""
+"""Minimum number of samples; with fewer, agreement is too noisy."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingResult:
-    """What one reading of the quantized model gives, against the float model."""
+    """The comparison of the quantized model, evaluated in one mode, with the float model."""
 
     outputs: tuple[OutputError, ...]
     classes: tuple[Classification, ...]
@@ -60,7 +60,7 @@ class ReadingResult:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Median milliseconds per batch of ``batch`` samples, the two models run in turn."""
+    """Median milliseconds per batch of ``batch`` samples, with both models run alternately."""
 
     batch: int
     float_ms: float
@@ -70,10 +70,9 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Everything measured.  ``gap``: deployed against literal reading, per output.  ``engine``:
-    what the deployed reading, the kernels and the latency are from.  ``codes``: the same gap in
-    steps, where the engine counts them.  ``simulated``: the engine computes as a device that is not
-    here."""
+    """All measurements.  ``gap``: deployed against literal mode, per output.  ``engine``: the
+    engine of the deployed mode, the kernels and the latency.  ``codes``: the same gap in
+    quantization steps, if the engine counts them.  ``simulated``: the engine simulates a device."""
 
     samples: int
     deployed: ReadingResult
@@ -89,10 +88,10 @@ class Verification:
 
     @property
     def collapse(self) -> tuple[str, ...]:
-        """What says that the quantized model no longer does its job; empty when it does.
+        """The signs that the quantized model has collapsed; empty if it has not.
 
         An output's SQNR below :data:`COLLAPSE_DB`, or agreement with the float model's top-1 below
-        :data:`COLLAPSE_AGREEMENT` on :data:`ENOUGH_VOTES` samples or more, in either reading.
+        :data:`COLLAPSE_AGREEMENT` on :data:`ENOUGH_VOTES` samples or more, in either mode.
         """
         said: dict[str, list[str]] = {}
         for name, reading in (("deployed", self.deployed), ("literal", self.literal)):
@@ -102,7 +101,8 @@ class Verification:
 
     @property
     def readings_differ(self) -> bool:
-        """Whether fusion changes some output by half of quantization's own error power or more."""
+        """Whether the deployed mode differs from the literal one, in some output, by half of the
+        quantization error's power or more."""
         return any(
             g.sqnr_db < min(error.sqnr_db + DIFFER_DB, ROUNDING_DB)
             for g, error in zip(self.gap, self.literal.outputs, strict=True)
@@ -110,8 +110,7 @@ class Verification:
 
     @property
     def drop(self) -> float | None:
-        """The largest loss of top-1 in points, over outputs and both readings; None without
-        labels."""
+        """The largest loss of top-1 in points, over outputs and both modes; None without labels."""
         votes = [v for r in (self.deployed, self.literal) for v in r.classes]
         drops = [
             v.top1_float - v.top1 for v in votes if v.top1 is not None and v.top1_float is not None
@@ -130,7 +129,7 @@ def compare(
     progress: Callable[[int], None] | None = None,
     figures: Sequence[Figure] = (),
 ) -> Verification:
-    """Run both models over ``batches`` and compare their outputs, by ``figures`` too.
+    """Run both models over ``batches`` and compare their outputs, also by the metrics ``figures``.
 
     Raises:
         OqError: there are no samples, no such ``engine``, or it is not installed.
@@ -227,8 +226,8 @@ def measure_latency(
     feeds: Mapping[str, Array],
     engine: Engine | None = None,
 ) -> Latency:
-    """Both models in turn on one batch in ``engine``, threads not spinning (two spinning sessions
-    in one process would slow each other down)."""
+    """Run both models alternately on one batch in ``engine``, without spinning threads (two
+    spinning sessions in one process would slow each other down)."""
     load = (find_engine(DEFAULT) if engine is None else engine).load
     sessions = [load(m, Settings(spin=False)) for m in (float_model, quantized)]
     times: tuple[list[float], list[float]] = ([], [])

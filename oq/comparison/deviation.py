@@ -1,7 +1,6 @@
-"""How far outputs are from a reference, as running sums: error, cosine, SQNR, top-1 and top-5.
+"""Output errors as running sums: absolute error, cosine, SQNR, top-1 and top-5.
 
-Sums are kept in float64 and take one batch at a time, so memory does not depend on the number of
-samples.
+Sums are float64 and take one batch at a time, so memory does not depend on the number of samples.
 """
 
 import math
@@ -14,12 +13,12 @@ from oq.numerics.values import Array
 
 @dataclass(frozen=True, slots=True)
 class OutputError:
-    """How far one output is from a reference, over all samples.
+    """The error of one output against a reference, over all samples.
 
-    ``max_abs``, ``mean_abs``: absolute error in the output's unit.  ``sqnr_db``: signal over
-    noise, ``10 log10(sum x^2 / sum (x - y)^2)`` (inf when equal).  ``cosine``: of both outputs as
-    one long vector.  ``nonfinite``: values that are NaN or infinite on either side, left out of
-    the rest.
+    ``max_abs``, ``mean_abs``: absolute error in the output's unit.  ``sqnr_db``: signal over noise,
+    ``10 log10(sum x^2 / sum (x - y)^2)`` (inf when equal).  ``cosine``: of both outputs as one long
+    vector.  ``nonfinite``: the number of values that are NaN or infinite in either, which are
+    excluded from the other figures.
     """
 
     name: str
@@ -32,10 +31,10 @@ class OutputError:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """For an output with axes (sample, class).  Shares in percent; accuracies need labels.
+    """For an output with axes (sample, class).  Percentages; accuracies need labels.
 
-    ``agreement``: samples whose largest class is that of the float model.  ``agreement5``: samples
-    whose float top-1 is among the five largest.
+    ``agreement``: samples whose top-1 equals the float model's.  ``agreement5``: samples whose
+    float top-1 is among the top 5.
     """
 
     output: str
@@ -88,10 +87,10 @@ class Sums:
 
 @dataclass(slots=True)
 class Noise:
-    """Running sums of a reference's power and of an error's, in float64.
+    """Running sums of the power of a reference and of an error, in float64.
 
-    Values that are not finite in the reference count for nothing, those that only the other has for
-    infinite noise.
+    Values that are not finite in the reference are ignored; values that are not finite only in the
+    other count as infinite noise.
     """
 
     signal: float = 0.0
@@ -134,7 +133,7 @@ def sqnr_db(signal: float, noise: float) -> float:
 
 @dataclass(slots=True)
 class Votes:
-    """Running counts of one classifier output: samples, and how many each test holds for."""
+    """Running counts for one classifier output."""
 
     samples: int = 0
     labelled: int = 0
@@ -176,7 +175,8 @@ def top5(scores: Array) -> Array:
 
 
 def is_classifier(values: Array) -> bool:
-    """Real scores, axes (sample, class), at least two classes, any further axes of length 1."""
+    """Whether this is a float array (sample, class) with at least two classes and any further axes
+    of length 1."""
     if values.ndim < 2 or values.dtype.kind != "f":
         return False
     return values.shape[1] >= 2 and math.prod(values.shape[2:]) == 1
@@ -184,8 +184,8 @@ def is_classifier(values: Array) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class CodeGap:
-    """An output that ends in codes: of ``values``, how many differ between the engine and the
-    literal reading by a step or more, and by how many steps at most."""
+    """A quantized output: the number of ``values``, how many differ between the engine and the
+    literal mode by a step or more, and the largest difference in steps."""
 
     name: str
     values: int
@@ -195,14 +195,14 @@ class CodeGap:
 
 @dataclass(slots=True)
 class Steps:
-    """Running counts of codes that differ."""
+    """Running counts of integer values that differ."""
 
     values: int = 0
     differing: int = 0
     largest: int = 0
 
     def add(self, first: Array, second: Array, step: float) -> None:
-        """Count where two readings of an output are a ``step`` or more apart."""
+        """Count where two evaluations of an output differ by a ``step`` or more."""
         apart = np.rint(np.abs(first.astype(np.float64) - second) / step)
         self.values += apart.size
         self.differing += int(np.count_nonzero(apart))

@@ -1,12 +1,13 @@
-"""What each tensor's layer adds to the error, and its share of the output error.
+"""The error that each layer adds, and its share of the output error.
 
 With q the quantized model's values and g = layer(q of its inputs), computed by the float model's
-layer, ``d = q - g`` is what the layer's weights and the rounding of its own result add.  E(t) is
-the error power of the outputs, over their own power and mean over outputs, when the float model's
-tensor t is f + d instead of f; the share of t is E(t) over the sum of E over all tensors.
+layer, ``d = q - g`` is the error of the layer's weights and of the quantization of its output.
+E(t) is the error power of the outputs, relative to their own power and averaged over outputs, when
+the float model's tensor t is f + d instead of f; the share of t is E(t) over the sum of E over all
+tensors.
 
-To first order the output error is the sum of these contributions, and their powers add where they
-are uncorrelated (the usual noise model: Widrow and Kollar 2008, "Quantization Noise").
+To first order the output error is the sum of these contributions, and their powers add if they are
+uncorrelated (the usual noise model: Widrow and Kollar 2008, "Quantization Noise").
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,10 +24,10 @@ from oq.numerics.values import Array, Batch
 
 SHARE_SAMPLES = 16
 SHARE_BYTES = 256 * 10**6
-"""The estimate takes this many samples, fewer where their activations are larger."""
+"""The estimate uses this many samples, fewer if their activations are larger."""
 
 EXACT_DB = 90.0
-"""A layer that adds less than this is computed in float on both sides."""
+"""A layer with a smaller error is computed in float in both models."""
 
 
 @dataclass(slots=True)
@@ -72,7 +73,8 @@ def estimate_shares(
     batches: Sequence[Batch],
     view: GraphView,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """(SQNR in dB of what each tensor adds, error power that this causes at the outputs)."""
+    """(SQNR in dB of the error that each tensor adds, error power that this causes at the
+    outputs)."""
     captured = {t for n in view.nodes for t in n.captured}
     given = {t.name: t for t in shared if t.name not in captured}
     computed = [t.name for t in shared if t.node]

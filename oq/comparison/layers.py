@@ -1,13 +1,13 @@
-"""Where the error is made: every tensor that a float model and its quantized version share.
+"""Error by layer: every tensor that exists in a float model and in its quantized version.
 
-Tensors are matched by name (:mod:`oq.comparison.shared_tensors`), so files of any tool are judged
-as far as they keep names.  With f the float model's value of a tensor and q the quantized model's
-(literal reading),
+Tensors are matched by name (:mod:`oq.comparison.shared_tensors`), so this works for files of any
+tool that keeps names.  With f the float model's value of a tensor and q the quantized model's
+(literal mode),
 
     SQNR = 10 log10(sum f^2 / sum (f - q)^2)
 
-holds all error made up to there; :mod:`oq.comparison.error_shares` says what the tensor's own layer
-adds, and what share of the output error that is.
+contains the accumulated error up to that tensor; :mod:`oq.comparison.error_shares` has the error
+that the tensor's own layer adds, and its share of the output error.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,10 +26,10 @@ from oq.model.view import GraphView
 from oq.numerics.values import FLOAT_DTYPES, Array, Batch, TensorInfo
 
 Batches = Callable[[], Iterable[Batch]]
-"""Gives the same batches each time it is called."""
+"""A function that returns the same batches each time it is called."""
 
 PASS_BYTES = 256 * 10**6
-"""Of both models' tensors of one batch, per pass over the data."""
+"""Maximum size of both models' tensors of one batch, per pass over the data."""
 
 REMEMBERED = 32
 """Samples that :class:`Remembered` keeps."""
@@ -37,16 +37,16 @@ REMEMBERED = 32
 
 @dataclass(frozen=True, slots=True)
 class LayerError:
-    """One tensor.  Values in its own unit, shares in percent.
+    """One tensor.  Real values; shares in percent.
 
     ``node``: the float model's node that computes it ("" for a graph input).  ``lo``, ``hi``:
-    extremes in the float model.  ``clipped``: the float model's values beyond the ends of the
-    tensor's grid by half a step or more; None when it has no grid.  ``added_db``: SQNR of what this
-    tensor's layer adds, ``sum f^2 / sum d^2`` (inf: nothing).  ``share``: of the output error, as
-    the module says.
+    extremes in the float model.  ``clipped``: the percentage of the float model's values that lie
+    outside the quantized range by half a step or more; None if it is not quantized.  ``added_db``:
+    SQNR of the error that this tensor's layer adds, ``sum f^2 / sum d^2`` (inf: none).  ``share``:
+    of the output error.
 
-    ``alike`` False: the two models do not mean the same by the name, but values that differ by a
-    scale and a shift per channel (BatchNorm folded in one of them, equalization); such a tensor has
+    ``alike`` False: the values of the two models differ by a scale and a shift per channel
+    (BatchNorm folded in one of them, equalization), so they cannot be compared; such a tensor has
     no ``added_db`` and no share.
     """
 
@@ -64,8 +64,8 @@ class LayerError:
 
 @dataclass(slots=True)
 class Remembered:
-    """Batches that pass through once, the first :data:`REMEMBERED` samples of which are kept, so
-    that a model that turns out to have collapsed can be looked into."""
+    """Passes batches through and keeps the first :data:`REMEMBERED` samples, so that the layers of
+    a collapsed model can be examined."""
 
     batches: Iterable[Batch]
     kept: list[Batch] = field(default_factory=list)
@@ -113,10 +113,10 @@ def compare_layers(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[LayerError, ...]:
-    """Every shared tensor of real values, that with the largest share of the output error first.
+    """Every shared float tensor, largest share of the output error first.
 
-    Memory depends on the size of a batch, not on the number of samples: tensors are taken in
-    several passes where one batch of all would pass :data:`PASS_BYTES`.
+    Memory depends on the size of a batch, not on the number of samples: tensors are processed in
+    several passes if those of one batch would exceed :data:`PASS_BYTES`.
 
     Raises:
         DataError: there are no samples, or a model fails on one.
@@ -202,7 +202,8 @@ def _row(tensor: Shared, look: _Look) -> LayerError:
 # -- tensors of one name and two meanings ----------------------------------------------------
 
 UNLIKE_DB = 10.0
-"""Decibels below which a tensor is suspected, and which the two signs of innocence must gain."""
+"""Decibels: a tensor with a lower SQNR may differ by a scale and a shift per channel; it counts as
+such if fitting these gains as much."""
 
 
 def _moments(exact: Array, found: Array) -> Array:

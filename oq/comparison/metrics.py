@@ -1,17 +1,18 @@
-"""Figures of merit by name: built in, or the user's own callable.
+"""Metrics by name: built in, or a callable of the user.
 
-A metric sees both models' outputs of every batch and gives one number, or the pair (float model,
-quantized model) where each model has a number of its own:
+A metric sees both models' outputs of every batch and returns one number, or the pair (float model,
+quantized model) if it measures each model separately:
 
     def metric(float_outputs, quantized_outputs, labels):    # per batch; the mean is reported
         return number                                        # or (number, number)
 
-    class Metric:                                            # for what is no mean over batches
+    class Metric:                                            # if it is not a mean over batches
         def update(self, float_outputs, quantized_outputs, labels): ...
         def value(self): return number                       # or (number, number)
 
 ``float_outputs`` and ``quantized_outputs`` map output names to arrays with axes (sample, ...);
-``labels`` is an array (sample, ...) or None.  Larger is better.  Batches count by their samples.
+``labels`` is an array (sample, ...) or None.  Larger is better.  Batches are weighted by their
+number of samples.
 """
 
 import importlib
@@ -31,20 +32,20 @@ Value = float | tuple[float, float]
 
 
 class Metric(Protocol):
-    """Something that is shown every batch and then has a value."""
+    """A metric: it is updated with every batch and then has a value."""
 
     def update(self, exact: Outputs, found: Outputs, labels: Array | None) -> None:
-        """Take in one batch: the float model's outputs, the quantized model's, and the labels."""
+        """Add one batch: the float model's outputs, the quantized model's, and the labels."""
 
     def value(self) -> Value:
-        """The number of all batches so far, or the pair (float model, quantized model)."""
+        """The number for all batches so far, or the pair (float model, quantized model)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What metric ``metric`` gives for one reading of the quantized model.
+    """The value of metric ``metric`` for the quantized model in one mode.
 
-    ``exact``: the float model's own value, None where the metric only compares the two.
+    ``exact``: the float model's value, None if the metric only compares the two.
     """
 
     metric: str
@@ -54,13 +55,13 @@ class Score:
 
     @property
     def drop(self) -> float | None:
-        """By how much the quantized model is below the float one."""
+        """The float model's value minus the quantized model's."""
         return None if self.exact is None else self.exact - self.value
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A metric that can be asked for: its name and what starts a fresh count."""
+    """A metric by name, with a function that creates a fresh instance."""
 
     name: str
     start: Callable[[], Metric]
@@ -78,7 +79,7 @@ class Figure:
 def open_metric(name: str) -> Figure:
     """The metric called ``name``: one of :data:`BUILT_IN`, or ``package.module:callable``.
 
-    A class is called without arguments to make each count; a function is averaged over batches.
+    A class is instantiated without arguments; a function is averaged over batches.
 
     Raises:
         OptionError: there is no such metric, or it can be neither called nor updated.

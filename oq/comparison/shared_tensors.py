@@ -1,6 +1,6 @@
-"""The tensors that a float model and its quantized version share, by name, and their values.
+"""The tensors that exist in a float model and in its quantized version, by name, and their values.
 
-Of a tensor with a QuantizeLinear and a DequantizeLinear the copy behind them is what is looked at.
+Of a tensor with a Q/DQ pair, the dequantized copy is compared.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,11 +19,11 @@ LITERAL = Settings(reading="literal", spin=False)
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A tensor of both models; ``copy`` is its quantized copy's name, ``ends`` the real values of
-    its grid's first and last code, half a step further out.
+    """A tensor of both models; ``copy`` is the name of its quantized copy, ``ends`` the range of
+    its scale, extended by half a step on both sides.
 
-    ``raw``: the readers, by their first output, that take the tensor itself and not the copy, as
-    the skip branch of a residual block may.
+    ``raw``: the readers, by their first output, that read the tensor itself and not the copy, as
+    the skip connection of a residual block may.
     """
 
     name: str
@@ -33,13 +33,13 @@ class Shared:
     raw: frozenset[str] = frozenset()
 
     def given(self, reader: str) -> str:
-        """The name under which ``reader`` is given a value of this tensor."""
+        """The name under which ``reader`` reads this tensor."""
         return f"{self.name}:raw" if reader in self.raw else f"{self.name}:given"
 
 
 def shared_tensors(exact: GraphView, rounded: GraphView) -> tuple[Shared, ...]:
-    """The tensors of real values that both graphs compute, and the inputs that are quantized, in
-    the float model's order."""
+    """The float tensors that both graphs compute, and the quantized inputs, in the float model's
+    order."""
     found = []
     computed = [(t, n.name) for n in exact.nodes for t in n.outputs if t]
     for tensor, node in [*((i.name, "") for i in exact.inputs), *computed]:
@@ -98,7 +98,7 @@ def run_both(
     batches: Iterable[Batch],
 ) -> Iterator[tuple[Batch, dict[str, Array], dict[str, Array]]]:
     """Batch by batch the float model's values of ``shared``, and the quantized model's by its own
-    names: the copies, and the tensors themselves where some reader takes those."""
+    names: the copies, and the tensors themselves if some reader reads those."""
     exact = [t.name for t in shared if t.node]
     wanted = dict.fromkeys([t.copy for t in shared] + [t.name for t in shared if t.raw])
     fed = {i.name for i in quantized.graph.input}

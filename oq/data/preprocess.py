@@ -1,8 +1,8 @@
-"""From pixels to a model's input: ``x = (pixel * scale - mean) / std``.
+"""Image preprocessing: ``x = (pixel * scale - mean) / std``.
 
 A pixel is 0..255.  In order: decode, resize, crop, colour order, the equation, layout.  An image
-that already has the final size (``crop``, or an exact ``resize`` without crop) is taken as it is:
-it was prepared before, and resizing it again would only blur it or cut its border off.
+that already has the final size (``crop``, or an exact ``resize`` without crop) is not resized or
+cropped.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "layout": ("nchw", "nhwc"),
     "dtype": ("float32", "float16", "float64", "uint8"),
 }
-"""The keys whose value is one of a few words."""
+"""The keys whose value is one of a fixed set."""
 
 Size = tuple[int, int]
 PerChannel = float | tuple[float, ...]
@@ -82,14 +82,14 @@ class Preprocess:
 
     @property
     def final(self) -> Size | None:
-        """The (height, width) every image ends with; None when it depends on the image."""
+        """The final (height, width) of every image; None if it depends on the image."""
         exact = None if isinstance(self.resize, int) else self.resize
         return self.crop or exact
 
     def table(self) -> Array:
         """The equation for each of the 256 pixel values; axes (pixel, channel), of ``dtype``.
 
-        Worked out in double precision and rounded once, so the result is the nearest number.
+        Computed in double precision and rounded once.
         """
         pixel = np.arange(256, dtype=np.float64)[:, None]
         with np.errstate(all="ignore"):
@@ -112,8 +112,7 @@ PRESETS: dict[str, Preprocess] = {
 }
 """``imagenet`` is torchvision's evaluation transform; ``imagenet-tf`` maps pixels to -1..1.
 
-Both take an image that already is 224 x 224 as it is.  ``unit`` (0..1) and ``raw`` (0..255) keep
-the size.
+Both leave an image of 224 x 224 as it is.  ``unit`` (0..1) and ``raw`` (0..255) keep the size.
 """
 
 
@@ -123,10 +122,10 @@ def list_presets() -> str:
 
 
 def read_preprocess(value: Preprocess | str | Path) -> Preprocess:
-    """The preprocessing itself, a preset by name, or a YAML file.
+    """A `Preprocess`, given as such, as the name of a preset, or as a YAML file.
 
-    The file's keys are the fields of `Preprocess`, and ``preset`` for what the others change.
-    Numbers may be written as a quotient: ``scale: 1/255``.
+    The keys of the file are the fields of `Preprocess`, and ``preset`` for the defaults of the
+    others. Numbers may be written as a quotient: ``scale: 1/255``.
 
     Raises:
         OptionError: no such preset or file, no YAML, or a key or value that does not exist.
@@ -248,4 +247,4 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "scale": _read_number,
     "std": _read_channels,
 }
-"""How the value of each key is read."""
+"""Key -> the function that parses its value."""

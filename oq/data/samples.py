@@ -1,4 +1,5 @@
-"""The samples of a run: opened, drawn, and divided into those to calibrate on and to verify on."""
+"""The samples of a run: opened, drawn, and split into those for calibration and for
+verification."""
 
 from pathlib import Path
 
@@ -9,18 +10,18 @@ from oq.errors import DataError
 from oq.model.proto_fields import inputs_of
 
 BATCH = 8
-"""Samples that are run at a time where the user says nothing."""
+"""Default batch size."""
 
 
 HELD_BACK = 8
-"""Every eighth calibration sample is kept out of calibration, to verify on."""
+"""Every eighth calibration sample is held out for verification."""
 
 
 VERIFY_SAMPLES = 64
 
 
 RANDOM = "random"
-"""The name by which random data is asked for, explicitly."""
+"""The name of the random source (``--data random``)."""
 
 
 RANDOM_SAMPLES = 64
@@ -41,7 +42,7 @@ def open_samples(
 
 
 def divide(source: Fitted, seed: int, verify: bool) -> tuple[Fitted, Fitted | None]:
-    """The samples to calibrate on, and those to verify on (None: no verification)."""
+    """The samples for calibration, and those for verification (None: no verification)."""
     if not verify:
         return source, None
     try:

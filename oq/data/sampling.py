@@ -1,4 +1,4 @@
-"""Which samples: a reproducible draw, a part held back, or random numbers for want of data."""
+"""Selection of samples: a reproducible draw, a held-out part, or random numbers."""
 
 import bisect
 import random
@@ -10,14 +10,14 @@ import numpy as np
 from oq.data.sources.batches import chunk
 from oq.data.sources.fit import fixed_batch
 from oq.data.sources.fitted import Fitted
-from oq.data.sources.streams import Chosen, Items, Picks, Rows
+from oq.data.sources.streams import Chosen, Items, Rows, RowSelection
 from oq.errors import DataError, OptionError
 from oq.numerics.values import FLOAT_DTYPES, Array, Batch, TensorInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Among:
-    """Ascending numbers, as `Picks` and as a container."""
+class SelectedRows:
+    """Ascending row numbers, as a `RowSelection` and as a container."""
 
     numbers: tuple[int, ...]
 
@@ -33,11 +33,11 @@ class Among:
 
 
 @dataclass(frozen=True, slots=True)
-class Through:
-    """``inner[outer[i]]``: a choice from a choice."""
+class ComposedRows:
+    """``inner[outer[i]]``: a selection from a selection."""
 
-    outer: Picks
-    inner: Picks
+    outer: RowSelection
+    inner: RowSelection
 
     def __len__(self) -> int:
         return len(self.outer)
@@ -47,15 +47,15 @@ class Through:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """The rows of ``count`` that stay when each ``every``-th ``block`` of rows is held back."""
+class KeptBlocks:
+    """The remaining rows of ``count`` when each ``every``-th ``block`` of rows is held out."""
 
     count: int
     every: int
     block: int = 1
 
     def __len__(self) -> int:
-        return self.count - len(Held(self.count, self.every, self.block))
+        return self.count - len(HeldOutBlocks(self.count, self.every, self.block))
 
     def __getitem__(self, index: int, /) -> int:
         held = self.count // self.block // self.every
@@ -63,8 +63,8 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """The rows that `Kept` leaves: blocks ``every - 1``, ``2 * every - 1``, ..."""
+class HeldOutBlocks:
+    """The complement of `KeptBlocks`: blocks ``every - 1``, ``2 * every - 1``, ..."""
 
     count: int
     every: int
@@ -79,8 +79,8 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Every:
-    """The numbers ``every - 1``, ``2 * every - 1``, ..., or all the others where not ``held``."""
+class EveryNth:
+    """The numbers ``every - 1``, ``2 * every - 1``, ..., or all others if not ``held``."""
 
     every: int
     held: bool
@@ -90,23 +90,23 @@ class Every:
 
 
 @dataclass(frozen=True, slots=True)
-class Everything:
-    """Every number."""
+class AllRows:
+    """All numbers."""
 
     def __contains__(self, number: object) -> bool:
         return True
 
 
-def _pick(rows: Rows, picks: Picks) -> Rows:
-    return replace(rows, picks=picks if rows.picks is None else Through(picks, rows.picks))
+def _pick(rows: Rows, picks: RowSelection) -> Rows:
+    return replace(rows, picks=picks if rows.picks is None else ComposedRows(picks, rows.picks))
 
 
 def subset(source: Fitted, samples: int, seed: int) -> Fitted:
-    """``samples`` of the samples, drawn without replacement by ``seed``, in their own order.
+    """``samples`` of the samples, drawn without replacement by ``seed``, in their original order.
 
-    The whole source where it has no more.  Complete feeds are drawn whole, until they hold
-    ``samples`` samples or more.  Where the count is not known beforehand nothing can be drawn,
-    and the first ``samples`` are taken.
+    The whole source if it has no more.  Complete feeds are drawn as a whole, until they contain
+    ``samples`` samples or more.  If the count is not known beforehand, the first ``samples`` are
+    taken instead.
 
     Raises:
         OptionError: ``samples`` below 1.
@@ -119,24 +119,24 @@ def subset(source: Fitted, samples: int, seed: int) -> Fitted:
     draw = random.Random(seed)
     stream = source.stream
     if isinstance(stream, Rows):
-        drawn = Among(tuple(sorted(draw.sample(range(stream.count), samples))))
+        drawn = SelectedRows(tuple(sorted(draw.sample(range(stream.count), samples))))
         return replace(source, stream=_pick(stream, drawn))
     if stream.sizes is None:
-        return replace(source, stream=Chosen(stream, Everything(), samples))
+        return replace(source, stream=Chosen(stream, AllRows(), samples))
     items, total = [], 0
     for item in draw.sample(range(len(stream.sizes)), len(stream.sizes)):
         if total < samples:
             items.append(item)
             total += stream.sizes[item]
-    return replace(source, stream=Chosen(stream, Among(tuple(sorted(items)))))
+    return replace(source, stream=Chosen(stream, SelectedRows(tuple(sorted(items)))))
 
 
 def split(source: Fitted, held_back: int) -> tuple[Fitted, Fitted]:
-    """(the rest, every ``held_back``-th sample); nothing is in both, nothing is lost.
+    """(the rest, every ``held_back``-th sample).
 
-    Complete feeds are held back whole, every ``held_back``-th of them.  For a model with a fixed
-    batch the samples are held back in whole batches.  Where there are fewer than ``held_back``,
-    the last one is.
+    Complete feeds are held out as a whole, every ``held_back``-th of them.  For a model with a
+    fixed batch size, samples are held out in whole batches.  If there are fewer than ``held_back``,
+    the last one is held out.
 
     Raises:
         OptionError: ``held_back`` below 2.
@@ -155,12 +155,12 @@ def split(source: Fitted, held_back: int) -> tuple[Fitted, Fitted]:
         raise DataError(f"{source.name}: has {units} {kind}; expected 2 or more to hold some back")
     every = held_back if units is None else min(held_back, units)
     if isinstance(stream, Rows):
-        kept = _pick(stream, Kept(stream.count, every, block))
-        held = _pick(stream, Held(stream.count, every, block))
+        kept = _pick(stream, KeptBlocks(stream.count, every, block))
+        held = _pick(stream, HeldOutBlocks(stream.count, every, block))
         return replace(source, stream=kept), replace(source, stream=held)
     return (
-        replace(source, stream=Chosen(stream, Every(every, held=False))),
-        replace(source, stream=Chosen(stream, Every(every, held=True))),
+        replace(source, stream=Chosen(stream, EveryNth(every, held=False))),
+        replace(source, stream=Chosen(stream, EveryNth(every, held=True))),
     )
 
 
@@ -170,7 +170,7 @@ RANDOM = "random numbers"
 
 @dataclass(frozen=True, slots=True)
 class RandomTable:
-    """Rows of random numbers of ``shapes``; row i depends on ``seed`` and i alone."""
+    """Rows of random numbers of ``shapes``; row i depends only on ``seed`` and i."""
 
     count: int
     seed: int
@@ -218,8 +218,8 @@ def random_source(
 ) -> Fitted:
     """``samples`` samples of random numbers in the model's shapes.
 
-    A dynamic axis has length 1, or what ``sizes`` gives for its name.  Where the inputs have no
-    batch axis in common, every sample is a complete feed of its own.
+    A dynamic axis has length 1, or the one that ``sizes`` has for its name.  If the inputs have no
+    common batch axis, every sample is a complete feed.
 
     Raises:
         OptionError: ``samples`` below 1.

@@ -1,10 +1,10 @@
-"""Calibration and evaluation data: whatever the user has, as batches that fit the model.
+"""Calibration and evaluation data from any supported source, as batches that fit the model.
 
     source = open_source("calib.npz", inputs)
     for batch in source.batches(8):
         ...
 
-Everything streams: no source is ever loaded whole, and memory depends on the batch alone.
+Everything streams: no source is ever loaded as a whole, and memory depends only on the batch.
 """
 
 import os
@@ -149,7 +149,8 @@ def _open_folder(
         return Rows(open_npz_folder(root, name, names)), options
     if options is None:
         raise DataError(
-            f"{name}: a folder of images needs to know how the model was trained: --preprocess"
+            f"{name}: a folder of images needs the preprocessing of the model's training: "
+            "--preprocess"
             f" FILE.yaml, or one of {list_presets()}"
         )
     feed = name_input(name, names)

@@ -1,6 +1,6 @@
-"""What a DPU demands of a Q/DQ file, whoever made it: the rows of target ``dpu``.
+"""The checks of target ``dpu`` for Q/DQ files from any tool.
 
-Codes may be int8 around 0, or uint8 around 128, the same codes in Quark's legacy form; a bias may
+Values may be int8 with zero point 0, or uint8 with zero point 128 (Quark's legacy form); a bias may
 be int32 as well.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from oq.dpu.places import FUSED, find_places, is_fused
-from oq.dpu.positions import LAYERS, breaches
+from oq.dpu.positions import LAYERS, violations
 from oq.dpu.scales import position_of
 from oq.model.operands import weight_input
 from oq.model.qdq import before_pair, constant, dequantized_by, pairs, quantizers_of, scales
@@ -16,44 +16,47 @@ from oq.model.view import GraphView, NodeView
 from oq.planning.check import Check, Found
 
 CODES: Mapping[str, int] = {"int8": 0, "uint8": 128, "int32": 0}
-"""Type of the codes -> the zero point it must have."""
+"""Integer type -> its required zero point."""
 
 BEFORE_ACTIVATION = LAYERS | {"Add", "AveragePool", "GlobalAveragePool", "MaxPool"}
 
 
 def not_power_of_two(view: GraphView) -> Iterator[Found]:
-    """Scales are powers of two: the hardware shifts."""
+    """Scales are powers of two, since the hardware requantizes by shifts."""
     for node, scale in scales(view):
         if scale.size == 1 and position_of(scale) is None:
-            yield node.name, f"scale {float(scale.reshape(-1)[0]):.6g} is no power of two"
+            yield node.name, f"scale {float(scale.reshape(-1)[0]):.6g} is not a power of two"
 
 
 def several_scales(view: GraphView) -> Iterator[Found]:
-    """One scale per tensor, of weights too."""
+    """One scale per tensor, for weights too."""
     for node, scale in scales(view):
         if scale.size > 1:
-            yield node.name, f"{scale.size} scales where the DPU takes one"
+            yield node.name, f"{scale.size} scales where the DPU supports one"
 
 
 def not_int8(view: GraphView) -> Iterator[Found]:
-    """Codes are int8 around 0 (or uint8 around 128)."""
+    """Values are int8 with zero point 0 (or uint8 with zero point 128)."""
     for node in pairs(view):
         zero = constant(view, node, 2)
         if zero is None:
             continue
         wanted = CODES.get(zero.dtype.name)
         if wanted is None:
-            yield node.name, f"its codes are {zero.dtype.name}"
+            yield node.name, f"its quantized type is {zero.dtype.name}"
         elif (zero != wanted).any():
-            yield node.name, f"{zero.dtype.name} codes around {zero.reshape(-1)[0]}, not {wanted}"
+            yield (
+                node.name,
+                f"{zero.dtype.name} with zero point {zero.reshape(-1)[0]}, not {wanted}",
+            )
 
 
 def illegal_positions(view: GraphView) -> Iterator[Found]:
-    """The inequalities of :mod:`oq.dpu.positions`, at every node whose grids are known."""
+    """The inequalities of :mod:`oq.dpu.positions` hold at every node whose positions are known."""
     grids = _Grids(view)
     for place in find_places(view, grids.read, grids.written):
-        for name, breach in breaches(place, grids.positions):
-            yield place.node, f"{name}: {breach.message}"
+        for name, violation in violations(place, grids.positions):
+            yield place.node, f"{name}: {violation.message}"
 
 
 def split_kernel(view: GraphView) -> Iterator[Found]:
@@ -66,7 +69,7 @@ def split_kernel(view: GraphView) -> Iterator[Found]:
             continue
         alone = all(view.edges(t) == 1 for t in (source, dq.inputs[0], node.inputs[0]))
         if alone and is_fused(view, node) and _reads_codes(view, above):
-            yield node.name, f"a Q/DQ pair stands between {above.op} {above.name!r} and it"
+            yield node.name, f"there is a Q/DQ pair between {above.op} {above.name!r} and it"
 
 
 CHECKS = (
@@ -74,9 +77,9 @@ CHECKS = (
     Check("one-scale", "error", several_scales, "quantize per tensor"),
     Check("int8-symmetric", "error", not_int8, "use int8 with zero point 0"),
     Check("positions", "error", illegal_positions, "move the scales (see oq quantize -t dpu)"),
-    Check("kernel-is-whole", "warning", split_kernel, "put the pair behind the activation"),
+    Check("kernel-is-whole", "warning", split_kernel, "put the pair after the activation"),
 )
-"""The rows of target ``dpu``."""
+"""The checks of target ``dpu``."""
 
 
 @dataclass(slots=True)

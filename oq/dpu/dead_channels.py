@@ -1,9 +1,9 @@
-"""Output channels that one scale per tensor leaves without weights: why a model collapses.
+"""Output channels whose weights are lost by per-tensor quantization, a frequent cause of collapse.
 
-A channel is lost when none of its weights reaches half a step, so that all its codes are 0, and
-starved when none passes :data:`FEW` steps and not all of them lie on one.  Depthwise layers behind
-folded BatchNorms have channels that differ by factors of hundreds (Nagel et al. 2019, "Data-Free
-Quantization Through Weight Equalization and Bias Correction", figure 2).
+A channel is lost if all its weights are below half a step and round to 0, and starved if none
+exceeds :data:`FEW` steps and they are not all equal.  Depthwise layers with folded BatchNorms have
+channels whose ranges differ by factors of hundreds (Nagel et al. 2019, "Data-Free Quantization
+Through Weight Equalization and Bias Correction", figure 2).
 """
 
 import numpy as np
@@ -17,13 +17,13 @@ from oq.planning.target import Grids, Legalized
 
 FEW = 4
 SHARE = 0.25
-"""Of a layer's channels that are worth a remark."""
+"""Fraction of a layer's channels above which it is reported."""
 
 SHOWN = 3
 
 
 def report_lost_channels(plan: Plan, view: GraphView, grids: Grids) -> Legalized:
-    """``grids`` as they are, with a remark on the layers that lose channels."""
+    """``grids`` unchanged, with a note on the layers that lose channels."""
     found = []
     for site in plan.sites:
         if site.role != "weight" or not view.is_constant(site.tensor) or not site.consumers:
@@ -47,7 +47,7 @@ def report_lost_channels(plan: Plan, view: GraphView, grids: Grids) -> Legalized
         grids,
         (
             f"{len(found)} layers have output channels with weights below {FEW} steps of the one "
-            f"scale of their tensor ({', '.join(worst)}{more}): what those compute is lost; "
+            f"scale of their tensor ({', '.join(worst)}{more}), so their outputs are lost; "
             "equalize the channels before quantizing, or keep such layers in float (--keep-float)",
         ),
     )

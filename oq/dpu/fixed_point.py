@@ -1,11 +1,11 @@
-"""Numbers of the DPU between two roundings: integers with a binary point.
+"""Fixed-point numbers of the DPU between two roundings.
 
     real = numerator * 2**-position
 
-Whatever a DPU kernel computes before it rounds is of this form, because every scale is a power of
-two.  Integers are held in floating point, where BLAS is fast: a float32 holds each integer up to
-2**24 and a float64 each up to 2**53, so sums and products that stay below are exact in any order.
-``reach`` bounds the numerators, and picks the type (:func:`hold`).
+All intermediate values of a DPU kernel have this form, because every scale is a power of two.  The
+integers are stored in floating point, for which BLAS is fast: float32 represents every integer up
+to 2**24 and float64 every integer up to 2**53, so sums and products below that are exact in any
+order. ``reach`` bounds the numerators and determines the type (:func:`hold`).
 
 Sources: AMD's CPU runner of xmodels (Vitis-AI, ``src/vai_runtime/cpu-runner``: ``conv2d_fix``,
 ``eltwise_fix``, ``pool_fix``) and Quark's ``simulate_dpu``.
@@ -20,10 +20,10 @@ from oq.numerics.values import Array
 FLOAT32_INTEGERS = 2.0**24
 FLOAT64_INTEGERS = 2.0**53
 RELU6_CODE = 96
-"""``6 * 2**4``: the code at which the DPU's ReLU6 cuts off, whatever the position."""
+"""``6 * 2**4``: the integer at which the DPU's ReLU6 clips, for any position."""
 
 RELU6_POSITION = 4
-"""The finest position at which the DPU applies that cut."""
+"""The largest position at which the DPU's ReLU6 clips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Arithmetic:
     """How a generation of the hardware rounds.
 
     ``half_up``: ``floor(x + 0.5)``, else half to even as ONNX's QuantizeLinear.  ``bias_floor``: a
-    bias finer than the accumulator with its guard bit is cut off, else it is added exactly.
+    bias finer than the accumulator with its guard bit is truncated, else it is added exactly.
     ``leaky``: the only slope of LeakyReLU in 256ths, None for any.
     """
 
@@ -50,12 +50,12 @@ hardware uses is not confirmed by any public page."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exact:
+class FixedPoint:
     """A tensor of ``numerator * 2**-position`` (any axes), numerators within ``+-reach``.
 
-    ``summed``: a sum of products that no bias has joined.  ``capped``: a ReLU6 waits for the
-    position it is rounded to.  ``gain``: the factor by which the hardware's mean or HardSigmoid
-    differs from the true one, and which a following Mul may spell out.
+    ``summed``: a sum of products without bias.  ``capped``: a ReLU6 is applied when the value is
+    rounded. ``gain``: the factor by which the hardware's mean or HardSigmoid differs from the exact
+    one, and which a following Mul may contain.
     """
 
     numerator: Array
@@ -66,17 +66,17 @@ class Exact:
     gain: float = 1.0
 
     def real(self) -> Array:
-        """The values as float32; a ReLU6 that no grid follows cuts off at 6."""
+        """The values as float32; a ReLU6 that is not followed by rounding clips at 6."""
         values = np.ldexp(self.numerator.astype(np.float64), -self.position)
         return (np.minimum(values, 6.0) if self.capped else values).astype(np.float32)
 
-    def with_codes(self, numerator: Array) -> "Exact":
-        """Other numerators on the same grid: what ops that only move values make of it."""
+    def with_codes(self, numerator: Array) -> "FixedPoint":
+        """The same scale with other numerators, for ops that only move values."""
         return replace(self, numerator=numerator)
 
 
 def hold(values: Array, reach: float) -> Array:
-    """``values`` in the smaller floating type that is exact for integers up to ``reach``.
+    """``values`` in the smallest floating type that represents integers up to ``reach`` exactly.
 
     Raises:
         OverflowError: not even float64 is.
@@ -87,27 +87,27 @@ def hold(values: Array, reach: float) -> Array:
     return values.astype(dtype, copy=False)
 
 
-def scaled(x: Exact, shift: int) -> tuple[Array, float]:
+def scaled(x: FixedPoint, shift: int) -> tuple[Array, float]:
     """Numerators and reach of ``x`` at position ``x.position + shift``, ``shift >= 0``."""
     reach = x.reach * 2.0**shift
     values = hold(x.numerator, reach)
     return (values * values.dtype.type(2.0**shift) if shift else values), reach
 
 
-def floored(x: Exact, shift: int) -> tuple[Array, float]:
-    """As :func:`scaled` for any ``shift``: bits below the new position are cut off (floor)."""
+def floored(x: FixedPoint, shift: int) -> tuple[Array, float]:
+    """As :func:`scaled` for any ``shift``: bits below the new position are truncated (floor)."""
     if shift >= 0:
         return scaled(x, shift)
     values = np.floor(x.numerator * x.numerator.dtype.type(2.0**shift))
     return values, float(np.ceil(x.reach * 2.0**shift))
 
 
-def rounded(x: Exact, position: int, low: int, high: int, arithmetic: Arithmetic) -> Array:
-    """The codes of ``x`` at ``position``, saturated to ``low..high``, as floats.
+def rounded(x: FixedPoint, position: int, low: int, high: int, arithmetic: Arithmetic) -> Array:
+    """The integers of ``x`` at ``position``, saturated to ``low..high``, as floats.
 
         code = clip(round(numerator * 2**(position - x.position)), low, high)
 
-    A ReLU6 cuts off at code 96 when ``position <= 4``, and not at all when it is finer, where
+    A ReLU6 clips at the integer 96 if ``position <= 4``, and not at all at larger positions, where
     int8 saturates below 6 anyway: it is exact at position 4 only.
     """
     values = hold(x.numerator, FLOAT64_INTEGERS)  # x + 0.5 needs one bit more than x

@@ -1,10 +1,10 @@
 """One function per operator: what the DPU computes before it rounds.
 
-A kernel takes a :class:`Call` and returns an :class:`Exact`, or the sentence that says why the
-node is not one the DPU runs; it is then computed in float.  With ``x_i`` codes at position ``p_i``:
+A kernel takes a :class:`Call` and returns a :class:`FixedPoint`, or the reason why the DPU does not
+run the node, which is then computed in float.  With ``x_i`` integers at position ``p_i``:
 
-    Conv, Gemm   sum(x * w) with one guard bit, the bias shifted to it and cut off
-    Relu         max(x, 0) before rounding; Clip(0, 6) cuts off at code 96 (position <= 4)
+    Conv, Gemm   sum(x * w) with one guard bit, the bias shifted to it and truncated
+    Relu         max(x, 0) before rounding; Clip(0, 6) clips at the integer 96 (position <= 4)
     LeakyRelu    x * k / 256 below zero, k = round(256 * alpha)
     Add          sum_i floor(4 x_i / 2**(p_i - min p)): two guard bits
     Sub Max Min  the same with seven guard bits
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from oq.dpu.fixed_point import Arithmetic, Exact, floored, hold, rounded, scaled
+from oq.dpu.fixed_point import Arithmetic, FixedPoint, floored, hold, rounded, scaled
 from oq.dpu.mean_factors import LARGEST_SIDE, mean_factors, mean_gain
 from oq.dpu.windows import convolve, scatter, window_sums, windows_of
 from oq.numerics.values import Array
@@ -34,37 +34,37 @@ SIXTH, SIXTH_BITS = 2731, 14
 SWISH_POSITION = 7
 ADD_GUARD, COMPARE_GUARD = 2, 7
 
-Value = Exact | Array | None
-"""A tensor in fixed point, one in whatever type, or an empty optional input."""
+Value = FixedPoint | Array | None
+"""A fixed-point tensor, a tensor of any other type, or an empty optional input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A node about to run: its attributes, its inputs by slot, and how to round."""
+    """A node to run: its attributes, its inputs by slot, and the rounding mode."""
 
     attributes: Mapping[str, Any]
     inputs: tuple[Value, ...]
     arithmetic: Arithmetic
 
-    def exact(self, slot: int) -> Exact:
-        """Input ``slot``, which is known to be in fixed point."""
+    def exact(self, slot: int) -> FixedPoint:
+        """Input ``slot``, which must be in fixed point."""
         value = self.inputs[slot]
-        if not isinstance(value, Exact):
+        if not isinstance(value, FixedPoint):
             raise TypeError(f"input {slot} is not in fixed point")
         return value
 
     def given(self, slot: int) -> Value:
-        """Input ``slot``, or None when the node has fewer."""
+        """Input ``slot``, or None if the node has fewer."""
         return self.inputs[slot] if slot < len(self.inputs) else None
 
 
-Kernel = Callable[[Call], Exact | str]
+Kernel = Callable[[Call], FixedPoint | str]
 
 
 # -- sums of products --------------------------------------------------------------------------
 
 
-def conv(call: Call) -> Exact | str:
+def conv(call: Call) -> FixedPoint | str:
     """Convolution over any number of spatial axes, grouped or depthwise."""
     x, w = call.exact(0), call.exact(1)
     windows = windows_of(call.attributes, w.numerator.shape[2:], x.numerator.shape[2:])
@@ -73,10 +73,10 @@ def conv(call: Call) -> Exact | str:
     return _with_bias(call, found, (-1, *(1,) * (w.numerator.ndim - 2)))
 
 
-def conv_transpose(call: Call) -> Exact | str:
+def conv_transpose(call: Call) -> FixedPoint | str:
     """Transposed convolution; weight axes (in, out / group, kernel...)."""
     if call.attributes.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in call.attributes:
-        return "its padding is not written out"
+        return "its padding is implicit (auto_pad or output_shape)"
     x, w = call.exact(0), call.exact(1)
     rank = w.numerator.ndim - 2
     windows = windows_of(call.attributes, w.numerator.shape[2:], x.numerator.shape[2:])
@@ -89,7 +89,7 @@ def conv_transpose(call: Call) -> Exact | str:
     return _with_bias(call, found, (-1, *(1,) * rank))
 
 
-def gemm(call: Call) -> Exact | str:
+def gemm(call: Call) -> FixedPoint | str:
     """``A @ B + C`` with alpha = beta = 1."""
     if call.attributes.get("alpha", 1.0) != 1.0 or call.attributes.get("beta", 1.0) != 1.0:
         return "its alpha or beta is not 1"
@@ -101,15 +101,17 @@ def gemm(call: Call) -> Exact | str:
     return _with_bias(call, _products(x, w, 1, lambda a, b: a @ b.T), (-1,))
 
 
-def matmul(call: Call) -> Exact | str:
+def matmul(call: Call) -> FixedPoint | str:
     """Product of two tensors, axes as NumPy's matmul."""
     x, y = call.exact(0), call.exact(1)
     reach = x.reach * y.reach * x.numerator.shape[-1]
     values = np.matmul(hold(x.numerator, reach), hold(y.numerator, reach))
-    return Exact(values, x.position + y.position, reach, summed=True)
+    return FixedPoint(values, x.position + y.position, reach, summed=True)
 
 
-def _products(x: Exact, w: Exact, group: int, work: Callable[[Array, Array], Array]) -> Exact:
+def _products(
+    x: FixedPoint, w: FixedPoint, group: int, work: Callable[[Array, Array], Array]
+) -> FixedPoint:
     """``work(x, w)``, in a type that holds ``max|x| * sum|w|`` of the largest output channel.
 
     Weights have their output channels first; ``group`` of them may share a row.
@@ -117,20 +119,20 @@ def _products(x: Exact, w: Exact, group: int, work: Callable[[Array, Array], Arr
     rows = np.abs(w.numerator.astype(np.float64)).reshape(len(w.numerator), -1)
     reach = x.reach * max(1.0, float(rows.sum(axis=1).max(initial=0.0)))
     values = work(hold(x.numerator, reach), hold(w.numerator, reach))
-    return Exact(values, x.position + w.position, reach, summed=True)
+    return FixedPoint(values, x.position + w.position, reach, summed=True)
 
 
-def _with_bias(call: Call, total: Exact, shape: tuple[int, ...]) -> Exact | str:
+def _with_bias(call: Call, total: FixedPoint, shape: tuple[int, ...]) -> FixedPoint | str:
     bias = call.given(2)
     if bias is None:
         return total
-    if not isinstance(bias, Exact):
+    if not isinstance(bias, FixedPoint):
         return "its bias is float"
     flat = bias.numerator.reshape(shape) if bias.numerator.size > 1 else bias.numerator
     return _add_bias(total, bias.with_codes(flat), call.arithmetic)
 
 
-def _add_bias(total: Exact, bias: Exact, arithmetic: Arithmetic) -> Exact:
+def _add_bias(total: FixedPoint, bias: FixedPoint, arithmetic: Arithmetic) -> FixedPoint:
     """``2 acc + floor(2 b 2**shift_bias)`` at one bit below the accumulator's position."""
     if arithmetic.bias_floor:
         position = total.position + 1
@@ -140,20 +142,20 @@ def _add_bias(total: Exact, bias: Exact, arithmetic: Arithmetic) -> Exact:
         added, reach = scaled(bias, position - bias.position)
     base, base_reach = scaled(total, position - total.position)
     whole = base_reach + reach
-    return Exact(hold(base, whole) + hold(added, whole), position, whole)
+    return FixedPoint(hold(base, whole) + hold(added, whole), position, whole)
 
 
 # -- activations -------------------------------------------------------------------------------
 
 
-def relu(call: Call) -> Exact:
-    """``max(x, 0)``, on the value that is not rounded yet."""
+def relu(call: Call) -> FixedPoint:
+    """``max(x, 0)``, before rounding."""
     x = call.exact(0)
     return replace(x, numerator=np.maximum(x.numerator, 0), summed=False)
 
 
-def clip(call: Call) -> Exact | str:
-    """Clip: ReLU6 is the hardware's own, other bounds cut at their real values."""
+def clip(call: Call) -> FixedPoint | str:
+    """Clip: ReLU6 as in hardware, other bounds at their real values."""
     x = call.exact(0)
     bounds = [_bound(call, slot, name) for slot, name in ((1, "min"), (2, "max"))]
     if any(isinstance(b, str) for b in bounds):
@@ -175,37 +177,37 @@ def _bound(call: Call, slot: int, name: str) -> float | str | None:
     value = call.given(slot)
     if value is None:
         return None
-    found = value.real() if isinstance(value, Exact) else value
+    found = value.real() if isinstance(value, FixedPoint) else value
     return float(found.reshape(-1)[0]) if found.size == 1 else "no number"
 
 
-def leaky_relu(call: Call) -> Exact:
+def leaky_relu(call: Call) -> FixedPoint:
     """Negative values times k / 256."""
     k = call.arithmetic.leaky
     k = round(2**SLOPE_BITS * float(call.attributes.get("alpha", 0.01))) if k is None else k
     return _slope(call.exact(0), np.asarray(k), max(1, abs(k)), SLOPE_BITS)
 
 
-def prelu(call: Call) -> Exact:
-    """Negative values times a slope with a grid of its own."""
+def prelu(call: Call) -> FixedPoint:
+    """Negative values times a quantized slope."""
     slope = call.exact(1)
     reach = max(slope.reach, 2.0 ** max(0, slope.position))
     return _slope(call.exact(0), slope.numerator, reach, slope.position)
 
 
-def _slope(x: Exact, k: Array, reach: float, bits: int) -> Exact:
+def _slope(x: FixedPoint, k: Array, reach: float, bits: int) -> FixedPoint:
     values, wide = scaled(x, max(0, bits))
     whole = max(wide, x.reach * reach)
     below = hold(x.numerator, whole) * k * 2.0 ** max(0, -bits)
     above = hold(values, whole)
     values = np.where(x.numerator < 0, below, above)
-    return Exact(hold(values, whole), x.position + max(0, bits), whole)
+    return FixedPoint(hold(values, whole), x.position + max(0, bits), whole)
 
 
-def hard_sigmoid(call: Call) -> Exact | str:
+def hard_sigmoid(call: Call) -> FixedPoint | str:
     """``max(0, 2731 x + 3 * 2731 * 2**p) / 2**(14 + p)``; int8 saturates below 1 at position 7."""
     if not is_hard_sigmoid(call.attributes):
-        return "only alpha = 1/6, beta = 0.5 is in hardware"
+        return "the hardware supports only alpha = 1/6, beta = 0.5"
     x = call.exact(0)
     if x.position < 0:
         return f"its input's position is {x.position}, below 0"
@@ -213,52 +215,52 @@ def hard_sigmoid(call: Call) -> Exact | str:
     reach = SIXTH * (x.reach + offset)
     values = SIXTH * (hold(x.numerator, reach) + offset)
     gain = 6.0 * SIXTH / 2**SIXTH_BITS
-    return Exact(np.maximum(values, 0), x.position + SIXTH_BITS, reach, gain=gain)
+    return FixedPoint(np.maximum(values, 0), x.position + SIXTH_BITS, reach, gain=gain)
 
 
 def is_hard_sigmoid(attributes: Mapping[str, Any]) -> bool:
-    """Whether a HardSigmoid has the slope and offset that are in hardware."""
+    """Whether a HardSigmoid has the slope and offset of the hardware."""
     alpha, beta = float(attributes.get("alpha", 0.2)), float(attributes.get("beta", 0.5))
     return abs(alpha - 1 / 6) < 1e-3 and abs(beta - 0.5) < 1e-6
 
 
-def hard_swish(call: Call) -> Exact | str:
+def hard_swish(call: Call) -> FixedPoint | str:
     """``x * h``, h the HardSigmoid of x rounded to position 7."""
     x = call.exact(0)
     found = hard_sigmoid(replace(call, attributes={"alpha": 1 / 6}))
     if isinstance(found, str):
         return found
     gate = rounded(found, SWISH_POSITION, -128, 127, call.arithmetic)
-    return _times(x, Exact(gate, SWISH_POSITION, 128.0))
+    return _times(x, FixedPoint(gate, SWISH_POSITION, 128.0))
 
 
 # -- two operands ------------------------------------------------------------------------------
 
 
-def add(call: Call) -> Exact:
-    """Sum with two guard bits; a product sum takes its operand as a bias."""
+def add(call: Call) -> FixedPoint:
+    """Sum with two guard bits; an operand of a sum of products is added as its bias."""
     first, second = call.exact(0), call.exact(1)
     if first.summed != second.summed:
         total, bias = (first, second) if first.summed else (second, first)
         return _add_bias(total, bias, call.arithmetic)
     (a, b), position, reach = _aligned((first, second), ADD_GUARD)
-    return Exact(a + b, position, reach)
+    return FixedPoint(a + b, position, reach)
 
 
-def sub(call: Call) -> Exact:
+def sub(call: Call) -> FixedPoint:
     """Difference with seven guard bits."""
     (a, b), position, reach = _aligned((call.exact(0), call.exact(1)), COMPARE_GUARD)
-    return Exact(a - b, position, reach)
+    return FixedPoint(a - b, position, reach)
 
 
-def extreme(choose: Callable[[Array, Array], Array], call: Call) -> Exact:
+def extreme(choose: Callable[[Array, Array], Array], call: Call) -> FixedPoint:
     """Largest or smallest of the operands, with seven guard bits."""
     operands = tuple(call.exact(i) for i in range(len(call.inputs)))
     values, position, reach = _aligned(operands, COMPARE_GUARD)
-    return Exact(functools.reduce(choose, values), position, reach)
+    return FixedPoint(functools.reduce(choose, values), position, reach)
 
 
-def _aligned(operands: tuple[Exact, ...], guard: int) -> tuple[list[Array], int, float]:
+def _aligned(operands: tuple[FixedPoint, ...], guard: int) -> tuple[list[Array], int, float]:
     """Numerators at ``guard`` bits below the coarsest position, what lies finer cut off."""
     position = min(x.position for x in operands) + guard
     found = [floored(x, position - x.position) for x in operands]
@@ -266,44 +268,44 @@ def _aligned(operands: tuple[Exact, ...], guard: int) -> tuple[list[Array], int,
     return [hold(v, reach) for v, _ in found], position, reach
 
 
-def mul(call: Call) -> Exact | str:
-    """The exact product.  A Mul that spells out the hardware's own factor changes nothing."""
+def mul(call: Call) -> FixedPoint | str:
+    """The exact product.  A Mul by the hardware's own factor (``gain``) changes nothing."""
     first, second = call.inputs
-    if isinstance(first, Exact) and isinstance(second, Exact):
+    if isinstance(first, FixedPoint) and isinstance(second, FixedPoint):
         return _times(first, second)
-    fixed, other = (first, second) if isinstance(first, Exact) else (second, first)
-    if not isinstance(fixed, Exact) or not isinstance(other, np.ndarray) or other.size != 1:
+    fixed, other = (first, second) if isinstance(first, FixedPoint) else (second, first)
+    if not isinstance(fixed, FixedPoint) or not isinstance(other, np.ndarray) or other.size != 1:
         return "one of its operands is float"
     factor = float(other.reshape(-1)[0])
     if not math.isclose(factor, fixed.gain, rel_tol=1e-6):
-        return f"its factor {factor:.6g} has no grid"
+        return f"its factor {factor:.6g} is not quantized"
     return replace(fixed, gain=1.0)
 
 
-def _times(x: Exact, y: Exact) -> Exact:
+def _times(x: FixedPoint, y: FixedPoint) -> FixedPoint:
     reach = x.reach * y.reach
     values = hold(x.numerator, reach) * hold(y.numerator, reach)
-    return Exact(values, x.position + y.position, reach)
+    return FixedPoint(values, x.position + y.position, reach)
 
 
-def concat(call: Call) -> Exact:
-    """Concatenation, on the finest grid among the inputs."""
+def concat(call: Call) -> FixedPoint:
+    """Concatenation, at the largest position among the inputs."""
     operands = [call.exact(i) for i in range(len(call.inputs))]
     position = max(x.position for x in operands)
     found = [scaled(x, position - x.position) for x in operands]
     reach = max(r for _, r in found)
     axis = int(call.attributes["axis"])
-    return Exact(np.concatenate([hold(v, reach) for v, _ in found], axis), position, reach)
+    return FixedPoint(np.concatenate([hold(v, reach) for v, _ in found], axis), position, reach)
 
 
 # -- means -------------------------------------------------------------------------------------
 
 
-def average_pool(call: Call) -> Exact | str:
-    """``sum * N / 2**M`` over windows; zeros around the image count."""
+def average_pool(call: Call) -> FixedPoint | str:
+    """``sum * N / 2**M`` over windows; zero padding counts."""
     x, attributes = call.exact(0), call.attributes
     if attributes.get("ceil_mode"):
-        return "its windows pass the edge of the image (ceil_mode)"
+        return "its windows extend beyond the image (ceil_mode)"
     windows = windows_of(attributes, attributes["kernel_shape"], x.numerator.shape[2:])
     if any(map(any, windows.pads)) and not attributes.get("count_include_pad"):
         return "its windows at the edge average fewer values"
@@ -313,22 +315,22 @@ def average_pool(call: Call) -> Exact | str:
     return _mean(x, window_sums(hold(x.numerator, reach), windows), windows.count)
 
 
-def global_average_pool(call: Call) -> Exact | str:
+def global_average_pool(call: Call) -> FixedPoint | str:
     """The mean over the whole image."""
     x = call.exact(0)
     return _mean_over(x, tuple(range(2, x.numerator.ndim)), keep=True)
 
 
-def reduce_mean(call: Call) -> Exact | str:
+def reduce_mean(call: Call) -> FixedPoint | str:
     """The mean over constant axes."""
     x, axes = call.exact(0), call.attributes.get("axes", call.given(1))
-    if isinstance(axes, Exact):
+    if isinstance(axes, FixedPoint):
         return "its axes are not integers"
     found = range(x.numerator.ndim) if axes is None else [int(a) for a in axes]
     return _mean_over(x, tuple(found), keep=bool(call.attributes.get("keepdims", 1)))
 
 
-def _mean_over(x: Exact, axes: tuple[int, ...], keep: bool) -> Exact | str:
+def _mean_over(x: FixedPoint, axes: tuple[int, ...], keep: bool) -> FixedPoint | str:
     sides = [x.numerator.shape[a] for a in axes]
     if max(sides, default=0) > LARGEST_SIDE:
         return f"its window is longer than {LARGEST_SIDE}"
@@ -337,10 +339,10 @@ def _mean_over(x: Exact, axes: tuple[int, ...], keep: bool) -> Exact | str:
     return _mean(x, values.sum(axis=axes, keepdims=keep, dtype=values.dtype), count)
 
 
-def _mean(x: Exact, total: Array, count: int) -> Exact:
+def _mean(x: FixedPoint, total: Array, count: int) -> FixedPoint:
     n, m = mean_factors(count)
     reach = x.reach * count * n
-    return Exact(hold(total, reach) * n, x.position + m, reach, gain=mean_gain(count))
+    return FixedPoint(hold(total, reach) * n, x.position + m, reach, gain=mean_gain(count))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""Move solved grids until every shift of the DPU is one it can do.
+"""Changes solved grids until every shift is within the DPU's limits.
 
-Grids that a Concat, pool, Pad or Slice joins move together, from the coarsest of them.  Then the
-rows of :mod:`oq.dpu.positions` repair one kernel after the other, until a whole round changes
-nothing.  Weights are still in float here, so a weight's grid may move like any other.
+Tensors around a Concat, pool, Pad or Slice get the smallest of their positions.  Then the rows of
+:mod:`oq.dpu.positions` repair one kernel after the other, until a whole round changes nothing.
+Weights are still float here, so the position of a weight may change too.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from oq.dpu.places import Place, find_places
-from oq.dpu.positions import ALIGNED, breaches, floors
+from oq.dpu.positions import ALIGNED, floors, violations
 from oq.dpu.scales import position_of
 from oq.errors import ModelError
 from oq.model.view import GraphView
@@ -20,13 +20,14 @@ from oq.planning.spec import Plan, Site, SiteKey, key
 from oq.planning.target import Grids, Legalized
 
 ROUNDS = 50
-"""Repairs make grids coarser, so few rounds settle them; more mean that two demands conflict."""
+"""Repairs only increase scales, so a few rounds suffice; more mean that two constraints
+conflict."""
 
 SHOWN = 4
 
 
 def legalize(plan: Plan, view: GraphView, grids: Grids) -> Legalized:
-    """``grids`` where every inequality of :mod:`oq.dpu.positions` holds.
+    """``grids`` changed so that every inequality of :mod:`oq.dpu.positions` holds.
 
     Raises:
         ModelError: two constraints of one kernel cannot hold at once.
@@ -34,15 +35,15 @@ def legalize(plan: Plan, view: GraphView, grids: Grids) -> Legalized:
     names = _names(plan, grids)
     places = tuple(find_places(view, _Reader(plan, names), _Writer(plan, view, names)))
     before = {names[key(s)]: _position(grids[key(s)]) for s in plan.sites}
-    after, moved = settle(places, before)
+    after, moved = solve_positions(places, before)
     made = {n: _grid(grids[k], after[n]) for k, n in names.items()}
     return Legalized({k: made[n] for k, n in names.items()}, _notes(before, after, moved))
 
 
-def settle(
+def solve_positions(
     places: Iterable[Place], positions: Mapping[str, int]
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """(position of each grid, row that moved it last) where all ``places`` are legal.
+    """(position of each grid, row that changed it last), with all ``places`` legal.
 
     Raises:
         ModelError: they cannot be.
@@ -52,14 +53,14 @@ def settle(
     for _ in range(ROUNDS):
         settled = True
         for place in work.places:
-            for row, breach in breaches(place, work.at):
-                settled, last = False, f"{place.node!r}: {breach.message}"
-                for grid, position in breach.moves.items():
+            for row, violation in violations(place, work.at):
+                settled, last = False, f"{place.node!r}: {violation.message}"
+                for grid, position in violation.moves.items():
                     work.move(place, grid, position, row)
         if settled:
             return work.at, work.moved
     raise ModelError(
-        f"no positions suit the DPU: {last}, and what repairs it breaks a constraint beside it; "
+        f"no positions satisfy the DPU's constraints: {last}, and fixing it violates another one; "
         "keep one of these layers in float (--keep-float)"
     )
 
@@ -164,7 +165,7 @@ class _Writer:
 def _position(grid: Grid) -> int:
     found = position_of(grid.scale)
     if found is None:
-        raise ValueError(f"scale {grid.scale} of a DPU grid is no power of two")
+        raise ValueError(f"scale {grid.scale} of a DPU grid is not a power of two")
     return found
 
 
@@ -182,7 +183,8 @@ def _notes(
         if before[grid] != after[grid]:
             by_row.setdefault(row, []).append(f"{grid!r} {before[grid]} -> {after[grid]}")
     return tuple(
-        f"{row}: the positions of {len(found)} grids moved to what the DPU can shift: "
+        f"{row}: the positions of {len(found)} tensors were changed so that the shifts are "
+        "within the DPU's limits: "
         f"{', '.join(found[:SHOWN])}{', ...' if len(found) > SHOWN else ''}"
         for row, found in by_row.items()
     )

@@ -1,7 +1,7 @@
-"""What a DPU's convolution engine takes: beyond it the compiler leaves the node to the CPU.
+"""Limits of the DPU's convolution engine; the compiler leaves nodes beyond them to the CPU.
 
 Figures of one configuration each, from AMD's tables (UG1414 3.5, PG367, PG403); the ``arch.json``
-of the exact release has the last word.
+of the exact release is authoritative.
 """
 
 import math
@@ -12,9 +12,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Limits:
     """One device.  ``channels``: processed in parallel; ``bank``: depth of a weight bank; None: not
-    stated.  ``kernel``, ``stride``: largest of a convolution, transposed ones included;
-    ``depthwise``: largest kernel of a depthwise one, 0 where there is none.
-    """
+    specified.  ``kernel``, ``stride``: maxima of a convolution, transposed ones included;
+    ``depthwise``: largest kernel of a depthwise convolution, 0 if unsupported."""
 
     kernel: int
     stride: int
@@ -47,22 +46,22 @@ def beyond(shape: Shape, limits: Limits) -> str | None:
     """Why a convolution of ``shape`` does not fit, or None."""
     depthwise = shape.group > 1 and shape.group == shape.inputs == shape.outputs
     if shape.group > 1 and not depthwise:
-        return f"has {shape.group} groups, and the DPU takes 1 group or depthwise"
+        return f"has {shape.group} groups; the DPU supports 1 group or depthwise"
     if len(shape.kernel) != 2:
         return f"has {len(shape.kernel)} spatial axes, not 2"
     largest = limits.depthwise if depthwise else limits.kernel
     if max(shape.kernel) > largest:
         kind = "depthwise kernel" if depthwise else "kernel"
-        return f"has a {kind} of {max(shape.kernel)}, and the largest is {largest}"
+        return f"has a {kind} of {max(shape.kernel)}; the limit is {largest}"
     if max(shape.strides) > limits.stride:
-        return f"has a stride of {max(shape.strides)}, and the largest is {limits.stride}"
+        return f"has a stride of {max(shape.strides)}; the limit is {limits.stride}"
     if depthwise or limits.channels is None or limits.bank is None:
         return None
     reach, width = 256 * limits.channels, max(shape.dilations) * shape.inputs
     if width > reach:
-        return f"has dilation * input channels = {width}, and the most is {reach}"
+        return f"has dilation * input channels = {width}; the limit is {reach}"
     if shape.outputs > reach:
-        return f"has {shape.outputs} output channels, and the most is {reach}"
+        return f"has {shape.outputs} output channels; the limit is {reach}"
     depth = math.prod(shape.kernel) * math.ceil(shape.inputs / limits.channels)
     if depth > limits.bank:
         return f"needs {depth} rows of a weight bank, which has {limits.bank}"

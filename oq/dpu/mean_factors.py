@@ -2,7 +2,7 @@
 
     mean(x) = sum(x) * N / 2**M,   N / 2**M close to 1 / count
 
-The hardware knows five window sizes by heart; for the others its compiler searches
+The hardware has built-in factors for five window sizes; for others the compiler searches them
 (Vitis-AI ``pool_fix.cpp``: ``get_avgpool_dpu_factors``; Quark ``simulate_dpu.py``).
 """
 
@@ -19,7 +19,7 @@ KNOWN: Mapping[int, tuple[int, int]] = {
 """Values in a square window of side 3, 5, 6, 7, 14 -> (N, M)."""
 
 LARGEST_SIDE = 255
-"""Longest side of a window the hardware averages."""
+"""Longest side of a window that the hardware averages."""
 
 
 def mean_factors(count: int) -> tuple[int, int]:
@@ -40,7 +40,7 @@ def mean_factors(count: int) -> tuple[int, int]:
 
 
 def mean_gain(count: int) -> float:
-    """By what the DPU's mean of ``count`` values exceeds the true one: ``count * N / 2**M``.
+    """The DPU's mean of ``count`` values relative to the exact one: ``count * N / 2**M``.
 
     >>> mean_gain(9), mean_gain(16)
     (0.984375, 1.0)

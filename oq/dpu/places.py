@@ -1,7 +1,7 @@
-"""Where the DPU's kernels are in a graph, and which grids they read and write.
+"""Finds the DPU's kernels in a graph, with the grids they read and write.
 
-The same walk serves a float graph with a plan beside it and a Q/DQ file of any tool: the caller
-says which grid a node reads at a tensor, and which one a tensor is written to.
+Works for a float graph with a plan and for a Q/DQ file from any tool: the caller provides functions
+that name the grid a node reads at a tensor, and the grid a tensor is quantized to.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,10 +24,10 @@ CLIP, GATE, PRODUCT, SWISH = "Clip", "HardSigmoid", "Mul", "Swish"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One kernel: its op, the names of the grids around it, and what is fused behind it.
+    """One kernel: its op, the names of the grids around it, and the fused activation.
 
     ``op`` is that of the node, but "Swish" for the Mul that ends ``x * HardSigmoid(x)``.
-    ``weight``, ``bias`` and ``output`` are None where there is none or it is float.
+    ``weight``, ``bias`` and ``output`` are None if there is none or it is float.
     """
 
     op: str
@@ -41,10 +41,10 @@ class Place:
 
 
 Read = Callable[[str, str], str | None]
-"""(tensor, node) -> the name of the grid on which the node reads it, or None."""
+"""(tensor, node) -> the name of the grid with which the node reads it, or None."""
 
 Written = Callable[[str], str | None]
-"""tensor -> the name of the grid it is rounded to, or None."""
+"""tensor -> the name of the grid it is quantized to, or None."""
 
 
 class _End(NamedTuple):
@@ -54,7 +54,7 @@ class _End(NamedTuple):
 
 
 def find_places(view: GraphView, read: Read, written: Written) -> Iterator[Place]:
-    """Every node that reads grids, in the order of the graph."""
+    """Every node with quantized inputs, in graph order."""
     for node in view.nodes:
         if facts(node.op) is None or node.op in FUSED or _is_other_gate(node):
             continue

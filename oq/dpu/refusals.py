@@ -1,4 +1,5 @@
-"""Why the DPU does not take a node: predicates of target dpu, each None or a sentence."""
+"""Predicates of target dpu: each returns None, or the reason why the DPU does not run a node in
+int8."""
 
 from collections.abc import Mapping
 
@@ -11,29 +12,30 @@ from oq.model.view import GraphView, NodeView
 from oq.planning.target import Match, Predicate
 
 EDGE_SLOPE = 26
-"""256ths."""
+"""In 256ths."""
 
 SLOPE_ERROR = 0.05
-"""Share of itself by which rounding to 256ths may move a slope: 0.1 moves by 0.016."""
+"""Maximum relative error of rounding a slope to 256ths: for 0.1 it is 0.016."""
 
 LARGEST_MEAN = 512
-"""Values of the largest window that the DPU averages in one pass."""
+"""Maximum number of values that the DPU averages in one pass."""
 
 
 def clip_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
-    """The DPU clips to [0, 6] and [0, 1]."""
+    """The DPU clips only to [0, 6] and [0, 1]."""
     for node in match.links:
         if node.op == CLIP and (found := clip_bounds(view, node)) not in FUSED_BOUNDS:
-            return f"{node.name!r} clips to {list(found)}, and the DPU to [0, 6] or [0, 1]"
+            return f"{node.name!r} clips to {list(found)}; the DPU clips to [0, 6] or [0, 1]"
     return None
 
 
 def slope_is_not_in_hardware(_view: GraphView, match: Match) -> str | None:
-    """The edge DPU's LeakyReLU multiplies by 26/256, whatever the file says."""
+    """The edge DPU's LeakyReLU always multiplies by 26/256."""
     for node in match.links:
         if node.op in SLOPED and round(256 * _slope(node)) != EDGE_SLOPE:
             return (
-                f"{node.name!r} has slope {_slope(node):g}, and the edge DPU only {EDGE_SLOPE}/256 "
+                f"{node.name!r} has slope {_slope(node):g}; the edge DPU supports only "
+                f"{EDGE_SLOPE}/256 "
                 "(--set device=npu for a newer one)"
             )
     return None
@@ -44,7 +46,7 @@ def slope_is_no_256th(_view: GraphView, match: Match) -> str | None:
     for node in match.links:
         slope = 256 * _slope(node) if node.op in SLOPED else 0.0
         if abs(round(slope) - slope) > SLOPE_ERROR * abs(slope):
-            return f"{node.name!r} has slope {slope / 256:g}, which no k/256 comes near"
+            return f"{node.name!r} has slope {slope / 256:g}, which no k/256 approximates"
     return None
 
 
@@ -52,26 +54,26 @@ def _slope(node: NodeView) -> float:
     return float(node.attributes.get("alpha", 0.01))
 
 
-def gate_is_other(_view: GraphView, match: Match) -> str | None:
+def not_standard_hard_sigmoid(_view: GraphView, match: Match) -> str | None:
     """The hardware's HardSigmoid is ``max(0, min(1, x / 6 + 1 / 2))``."""
     if is_hard_sigmoid(match.anchor.attributes):
         return None
-    return f"{match.anchor.name!r} is no HardSigmoid of alpha = 1/6, beta = 1/2"
+    return f"{match.anchor.name!r} is not a HardSigmoid with alpha = 1/6, beta = 1/2"
 
 
 def input_is_constant(view: GraphView, match: Match) -> str | None:
-    """What moves a constant has no grid to follow."""
+    """An op that moves a constant has no quantized input to follow."""
     tensor = match.anchor.inputs[0]
     return f"its input {tensor!r} is a constant" if view.is_constant(tensor) else None
 
 
 def mean_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
-    """Means are over whole windows of at most 512 values."""
+    """Means are over complete windows of at most 512 values."""
     node = match.anchor
     if only_moves(node.op):
         return None  # MaxPool
     if node.attributes.get("ceil_mode"):
-        return f"the windows of {node.name!r} pass the edge of the image (ceil_mode)"
+        return f"the windows of {node.name!r} extend beyond the image (ceil_mode)"
     if is_padded(node.attributes) and not node.attributes.get("count_include_pad"):
         return f"{node.name!r} averages fewer values at the edge (count_include_pad = 0)"
     image = (view.shape(node.inputs[0]) or ())[2:]
@@ -79,7 +81,7 @@ def mean_is_not_in_hardware(view: GraphView, match: Match) -> str | None:
     for side in node.attributes.get("kernel_shape", image):
         count *= side if isinstance(side, int) else 1
     if count > LARGEST_MEAN:
-        return f"{node.name!r} averages {count} values, and the DPU at most {LARGEST_MEAN}"
+        return f"{node.name!r} averages {count} values; the DPU averages at most {LARGEST_MEAN}"
     return None
 
 

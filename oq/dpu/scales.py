@@ -6,7 +6,7 @@ from oq.numerics.values import Array
 
 
 def position_of(scale: Array) -> int | None:
-    """The position of ``scale = 2**-position``; None when it is no single power of two.
+    """The position of ``scale = 2**-position``; None if it is not a single power of two.
 
     >>> position_of(np.float32(0.0625)), position_of(np.float32(0.03))
     (4, None)

@@ -1,10 +1,10 @@
-"""Run a Q/DQ graph as the DPU would: in integers, with its shifts and its rounding.
+"""Simulates a Q/DQ graph on the DPU: in integers, with its shifts and its rounding.
 
-Every DequantizeLinear makes codes into :class:`~oq.dpu.fixed_point.Exact` values, kernels
-(:mod:`oq.dpu.kernels`) compute on those without rounding, and the QuantizeLinear that ends a
-kernel rounds once, as the hardware does.  Ops that only move values move codes.  What is left
-(Softmax, LayerNormalization, ...) would run on the CPU: onnxruntime computes it in float from the
-dequantized values, and :attr:`Simulator.floats` lists it with the reason.
+A DequantizeLinear creates :class:`~oq.dpu.fixed_point.FixedPoint` values, kernels
+(:mod:`oq.dpu.kernels`) compute on those without rounding, and the QuantizeLinear that ends a kernel
+rounds once, as the hardware does.  Ops that only move values move integers.  All other nodes
+(Softmax, LayerNormalization, ...) would run on the CPU: onnxruntime computes them in float from the
+dequantized values, and :attr:`Simulator.floats` lists them with the reason.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from oq.dpu.fixed_point import DPU, Arithmetic, Exact, hold, rounded
+from oq.dpu.fixed_point import DPU, Arithmetic, FixedPoint, hold, rounded
 from oq.dpu.kernels import KERNELS, Call, Value
 from oq.dpu.scales import position_of
 from oq.errors import ModelError
@@ -31,7 +31,7 @@ NO_KERNEL = "the DPU has no kernel for {op}"
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """The grid of a QuantizeLinear or DequantizeLinear: a position, and the codes' offset."""
+    """The parameters of a QuantizeLinear or DequantizeLinear: position and zero point."""
 
     position: int
     zero: int
@@ -39,17 +39,17 @@ class Codes:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """Lowest and highest code, counted from the zero point."""
+        """Lowest and highest integer, relative to the zero point."""
         info = np.iinfo(self.dtype)
         return int(info.min) - self.zero, int(info.max) - self.zero
 
 
 class Simulator:
-    """A Q/DQ model as the DPU computes it.
+    """A Q/DQ model as computed by the DPU.
 
     ``floats`` maps the name of a node that ran in float to the reason, ``computed`` that of a node
-    that a DPU kernel computed to its op; both are whole after a run.
-    ``positions`` maps an output that ends in codes to its position.
+    that a DPU kernel computed to its op; both are complete after a run.  ``positions`` maps a
+    quantized output to its position.
 
     Raises:
         ModelError: a scale is not one constant power of two.
@@ -72,7 +72,7 @@ class Simulator:
         return self._view.outputs
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
-        """The outputs (all of them when ``outputs`` is None) for one batch, as real values."""
+        """The outputs (all if ``outputs`` is None) for one batch, as real values."""
         values: dict[str, Value] = {"": None, **self._constants, **feeds}
         left = dict(self._readers)
         for node in self._view.nodes:
@@ -84,23 +84,23 @@ class Simulator:
                     del values[tensor]
         names = self.outputs if outputs is None else outputs
         ends = {n: values[n] for n in names}
-        self.positions.update({n: v.position for n, v in ends.items() if isinstance(v, Exact)})
+        self.positions.update({n: v.position for n, v in ends.items() if isinstance(v, FixedPoint)})
         return [_real(v) for v in ends.values()]
 
     def _compute(self, node: NodeView, values: Mapping[str, Value]) -> Sequence[Value]:
         inputs = tuple(values[t] for t in node.inputs)
         if node.name in self._grids:
             return [SPECIAL[node.op](inputs[0], self._grids[node.name], self.arithmetic)]
-        if not any(isinstance(v, Exact) for v in inputs):
+        if not any(isinstance(v, FixedPoint) for v in inputs):
             if _is_float_work(node, inputs):
                 self.floats.setdefault(node.name, _why_float(node))
             return self._alone.run(node, values)
         row = KERNELS.get(node.op)
         if row is None:
-            if isinstance(inputs[0], Exact) and _moves_codes(node, inputs):
+            if isinstance(inputs[0], FixedPoint) and _moves_codes(node, inputs):
                 codes = self._alone.run(node, {**values, node.inputs[0]: inputs[0].numerator})
                 return [inputs[0].with_codes(c) for c in codes]
-            reason: str | Exact = NO_KERNEL.format(op=node.op)
+            reason: str | FixedPoint = NO_KERNEL.format(op=node.op)
         else:
             slots = range(len(inputs)) if row.slots is None else row.slots
             floating = [node.inputs[s] for s in slots if _lacks_grid(inputs, s)]
@@ -111,7 +111,7 @@ class Simulator:
                 reason = "its weight is computed at run time"
             else:
                 reason = row.kernel(call)
-        if isinstance(reason, Exact):
+        if isinstance(reason, FixedPoint):
             self.computed[node.name] = node.op
             return [reason]
         self.floats.setdefault(node.name, reason)
@@ -130,8 +130,9 @@ class Simulator:
             shown = "not a constant" if scale is None else f"{scale.reshape(-1)[0]:.6g}"
             many = "" if scale is None or scale.size == 1 else f" and {scale.size - 1} more"
             raise ModelError(
-                f"the scale of {node.name!r} is {shown}{many}; the DPU shifts, so it takes one "
-                "power of two per tensor (oq check --target dpu lists every such node)"
+                f"the scale of {node.name!r} is {shown}{many}; the DPU requantizes by shifts, "
+                "so it needs one power of two per tensor (oq check --target dpu lists every such "
+                "node)"
             )
         zero = arrays[1] if len(arrays) > 1 else np.zeros((), np.uint8)
         if zero is None or np.unique(zero).size != 1:
@@ -141,18 +142,18 @@ class Simulator:
 
 def _quantize(value: Value, grid: Codes, arithmetic: Arithmetic) -> Array:
     low, high = grid.bounds
-    if not isinstance(value, Exact):
+    if not isinstance(value, FixedPoint):
         reals = np.asarray(value, np.float64)
-        value = Exact(reals, 0, 1.0)
+        value = FixedPoint(reals, 0, 1.0)
     codes = rounded(value, grid.position, low, high, arithmetic)
     return (codes + grid.zero if grid.zero else codes).astype(grid.dtype)
 
 
-def _dequantize(value: Value, grid: Codes, _arithmetic: Arithmetic) -> Exact:
+def _dequantize(value: Value, grid: Codes, _arithmetic: Arithmetic) -> FixedPoint:
     codes = np.asarray(value).astype(np.float64)
     low, high = grid.bounds
     reach = float(max(-low, high))
-    return Exact(hold(codes - grid.zero, reach), grid.position, reach)
+    return FixedPoint(hold(codes - grid.zero, reach), grid.position, reach)
 
 
 SPECIAL: Mapping[str, Callable[[Value, Codes, Arithmetic], Value]] = {
@@ -162,11 +163,13 @@ SPECIAL: Mapping[str, Callable[[Value, Codes, Arithmetic], Value]] = {
 
 
 def _real(value: Value) -> Array:
-    return value.real() if isinstance(value, Exact) else np.asarray(value)
+    return value.real() if isinstance(value, FixedPoint) else np.asarray(value)
 
 
 def _lacks_grid(inputs: Sequence[Value], slot: int) -> bool:
-    return slot < len(inputs) and inputs[slot] is not None and not isinstance(inputs[slot], Exact)
+    return (
+        slot < len(inputs) and inputs[slot] is not None and not isinstance(inputs[slot], FixedPoint)
+    )
 
 
 def _moves_codes(node: NodeView, inputs: Sequence[Value]) -> bool:

@@ -1,4 +1,4 @@
-"""Sliding windows over any number of spatial axes: what convolutions and pools read.
+"""Sliding windows of convolutions and pools, over any number of spatial axes.
 
 Tensors have axes (sample, channel, spatial...), as in ONNX.
 """
@@ -15,7 +15,7 @@ from oq.numerics.values import Array
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Where windows lie: one entry per spatial axis; ``pads`` are (before, after) pairs."""
+    """Window parameters: one entry per spatial axis; ``pads`` are (before, after) pairs."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
@@ -24,16 +24,17 @@ class Windows:
 
     @property
     def count(self) -> int:
-        """Positions in one window."""
+        """Number of positions in a window."""
         return math.prod(self.kernel)
 
     def steps(self, sizes: Sequence[int]) -> tuple[int, ...]:
-        """How many windows fit along each axis of an image of ``sizes``."""
+        """The number of windows along each axis of an image of ``sizes``."""
         rows = zip(sizes, self.kernel, self.strides, self.dilations, self.pads, strict=True)
         return tuple((n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, d, p in rows)
 
     def offsets(self, steps: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-        """For each position in the window, in row-major order: where all windows meet it."""
+        """For each position in the window, in row-major order: the slice of the image that it
+        covers over all windows."""
         for at in np.ndindex(self.kernel):
             rows = zip(at, self.dilations, self.strides, steps, strict=True)
             yield tuple(slice(i * d, i * d + (m - 1) * s + 1, s) for i, d, s, m in rows)
@@ -67,8 +68,8 @@ def pad(x: Array, windows: Windows) -> Array:
 
 
 def columns(x: Array, windows: Windows) -> tuple[Array, tuple[int, ...]]:
-    """What every window sees, axes (channel, position in window, sample, window), and the windows'
-    number along each spatial axis."""
+    """The values in every window (im2col), axes (channel, position in window, sample, window), and
+    the number of windows along each spatial axis."""
     steps = windows.steps(x.shape[2:])
     padded = pad(x, windows).swapaxes(0, 1)
     seen = np.empty((x.shape[1], windows.count, x.shape[0], *steps), x.dtype)

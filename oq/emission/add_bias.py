@@ -1,4 +1,4 @@
-"""A bias for a layer that was made without one: in its slot, or as an Add behind it."""
+"""Adds a bias to a layer without one: as its bias input, or as an Add after it."""
 
 from oq.model.graph import Graph
 from oq.numerics.values import Array
@@ -6,8 +6,8 @@ from oq.planning.layers import Layer, facts_bias
 
 
 def add_bias(graph: Graph, layer: Layer, values: Array) -> tuple[str, str | None]:
-    """Give ``layer`` the bias ``values`` (channels,), float32; returns the names of the constant
-    and of the Add behind an op that has no slot for it.  The layer's output keeps its name."""
+    """Give ``layer`` the float32 bias ``values`` (channels,); returns the names of the constant and
+    of the Add if the op has no bias input.  The output of the layer keeps its name."""
     bias = graph.add_constant(f"{layer.node}_bias", values)
     node = graph.view().node(layer.node)
     slot = facts_bias(node)

@@ -1,9 +1,9 @@
-"""(graph, plan, grids) -> graph with Q/DQ: a loop over sites that knows no op and no target.
+"""(graph, plan, grids) -> graph with Q/DQ: a loop over sites, without knowledge of ops or targets.
 
-A constant becomes ``codes -> DequantizeLinear``; its float copy goes.  Any other tensor gets
-``QuantizeLinear -> DequantizeLinear``.  Where every reader takes the quantized copy, the
-DequantizeLinear takes over the tensor's name, so that readers inside subgraphs, graph outputs and
-tensor-by-tensor comparison with the float model all find it where it was.
+A constant becomes ``integers -> DequantizeLinear``, and its float copy is removed.  Any other
+tensor gets ``QuantizeLinear -> DequantizeLinear``.  If all readers read the quantized copy, the
+DequantizeLinear takes over the name of the tensor, so that readers inside subgraphs, graph outputs
+and tensor-by-tensor comparison with the float model find it under the same name.
 """
 
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class _Parameters:
 
 
 def emit(graph: Graph, plan: Plan, solution: Solution) -> None:
-    """Put every site of ``plan`` into ``graph``, in place."""
+    """Insert the Q/DQ of every site of ``plan`` into ``graph``, in place."""
     view = graph.view()
     parameters = _Parameters(graph)
     for site in plan.sites:

@@ -1,15 +1,14 @@
-"""The float rest of a quantized graph in float16: TensorRT 11, strongly typed, runs it as written.
+"""The float nodes of a quantized graph in float16: TensorRT 11 (strongly typed) runs them as typed.
 
     float32 -> Cast -> [float16 nodes, initializers and scales] -> Cast -> float32
 
-Graph inputs and outputs keep their types.  A node stays in float32 where float16 cannot hold what
-it reads or writes: measured values or constants beyond 65504, constants that all become 0, and
-operators or input slots that ONNX does not define for float16 (``Resize`` reads its scales in
-float32).  A Cast stands wherever the two meet.  The output of a DequantizeLinear has the type of
-its scale, so scales become float16 with the rest; the grids were made for that
-(:attr:`oq.numerics.values.QType.scale`).
+Graph inputs and outputs keep their types.  A node stays in float32 if its inputs or outputs do not
+fit in float16: measured values or constants beyond 65504, constants that would all become 0, and
+operators or inputs that ONNX does not define for float16 (``Resize`` reads its scales in float32).
+Casts connect the two.  The output of a DequantizeLinear has the type of its scale, so scales become
+float16 too; they were chosen for that (:attr:`oq.numerics.values.QType.scale`).
 
-onnxruntime's and onnxconverter-common's float16 converters neither look at values nor know Q/DQ.
+onnxruntime's and onnxconverter-common's float16 converters neither look at values nor support Q/DQ.
 """
 
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from oq.model.qdq import DQ, PAIR, constant
 from oq.model.view import GraphView, NodeView
 
 NAMED = 5
-"""So many nodes that stay in float32 are named; the others are counted."""
+"""Maximum number of float32 nodes that are named; the others are counted."""
 
 LARGEST = float(np.finfo(np.float16).max)
 
@@ -42,10 +41,11 @@ class _Work:
 
 
 def to_float16(graph: Graph, peaks: Mapping[str, float]) -> tuple[str, ...]:
-    """Make the float32 part of ``graph`` float16, in place; what stays float32, and why.
+    """Convert the float32 part of ``graph`` to float16, in place; returns notes on what stays
+    float32.
 
-    ``peaks``: tensor -> largest finite ``|x|`` that was measured (inf where masks were seen); a
-    tensor without an entry is taken to fit.
+    ``peaks``: tensor -> largest finite ``|x|`` that was measured (inf if masks were seen); a tensor
+    without an entry is assumed to fit.
     """
     view = graph.view()
     known = {**_dequantized_peaks(view), **peaks}

@@ -1,13 +1,13 @@
-"""Zero points taken into the biases around their tensors, for targets that have none.
+"""Folds zero points of activations into biases, for symmetric targets.
 
 For ``x = scale (q - z)`` between a layer ``x = relu(W1 u + b1)`` and layers ``W x + b``
 
     b1 += scale z,      b -= scale z sum(W)
 
-leaves q as it was: the code on a symmetric grid of what the first layer computes now.  Its lowest
-code is the ReLU and its highest the Clip, since QuantizeLinear saturates, so neither is left in the
-graph.  ``sum(W)`` runs over the rounded weights of an output channel.  (Zero points as offsets of
-sums: Jacob et al. 2018, arXiv:1712.05877, section 2.3.)
+leaves the integers q unchanged, now with zero point 0.  QuantizeLinear saturates at the lowest
+value in place of the ReLU and at the highest in place of the Clip, so the activation is removed.
+``sum(W)`` is over the rounded weights of an output channel.  (Zero points as offsets of sums: Jacob
+et al. 2018, arXiv:1712.05877, section 2.3.)
 """
 
 from collections.abc import Mapping
@@ -23,14 +23,18 @@ from oq.numerics.values import Array, Range
 from oq.numerics.weights import other_axes
 from oq.planning.layers import Layer
 from oq.planning.spec import Plan, Site, SiteKey, key
-from oq.planning.zero_points import Carried, find_carried, is_carried
+from oq.planning.zero_points import (
+    FoldableZeroPoint,
+    find_foldable_zero_points,
+    has_folded_zero_point,
+)
 
 
 def fold_zero_points(graph: Graph, plan: Plan, solution: Solution) -> tuple[Plan, Solution, int]:
-    """``graph`` with shifted biases, in place; the plan and grids for it, and how many tensors have
-    another name and other values now."""
+    """Change the biases of ``graph``, in place; returns the new plan and grids, and the number of
+    tensors whose name and values have changed."""
     view = graph.view()
-    found = [c for c in find_carried(plan, view) if is_carried(c.site)]
+    found = [c for c in find_foldable_zero_points(plan, view) if has_folded_zero_point(c.site)]
     shifts: dict[str, Array] = {}
     layers: dict[str, Layer] = {}
     sites: dict[SiteKey, Site] = {}
@@ -59,15 +63,15 @@ def fold_zero_points(graph: Graph, plan: Plan, solution: Solution) -> tuple[Plan
 
 
 def saturating(grid: Grid, bound: float) -> Grid:
-    """``grid``, or the one of [0, ``bound``] where its ends would let more pass than the activation
-    does; the scale may be off by its own rounding."""
+    """``grid``, or that of [0, ``bound``] if ``grid`` would saturate beyond the activation's bound;
+    the scale may deviate by its rounding."""
     top = min(float(grid.highest), bound)
     if float(grid.lowest) == 0 and float(grid.highest) <= bound + float(grid.scale) / 2:
         return grid
     return fit(Range(np.asarray(0.0), np.asarray(top)), grid.qtype)
 
 
-def _shifted(graph: Graph, carried: Carried) -> Site:
+def _shifted(graph: Graph, carried: FoldableZeroPoint) -> Site:
     """The site of the tensor that the layer in front writes now; its activation goes."""
     view = graph.view()
     plain = view.node(carried.activation).inputs[0]

@@ -1,10 +1,10 @@
-"""Keeps nodes that stay in float really in float, where the runtime would quantize them unasked.
+"""Keeps float layers in float where the runtime would quantize them by itself.
 
-onnxruntime's WeightBiasQuantization gives every Conv, ConvTranspose and Gemm that stands directly
-between a DequantizeLinear and a QuantizeLinear int8 weights with one scale per tensor, be it one
-that the user excluded; and a pooling or Softmax there becomes an integer kernel, though a slower
-one.  A Max of a single operand, ``y = max(x) = x``, between the DequantizeLinear and the node is no
-part of those patterns, and no optimization of onnxruntime removes it.  It costs one copy of x.
+onnxruntime's WeightBiasQuantization gives every Conv, ConvTranspose and Gemm directly between a
+DequantizeLinear and a QuantizeLinear int8 weights with one scale per tensor, even one that the user
+excluded; and pooling or Softmax there becomes an integer kernel, even a slower one.  A Max with a
+single operand, ``y = max(x) = x``, between the DequantizeLinear and the node does not match those
+patterns, and no optimization of onnxruntime removes it.  It costs one copy of x.
 """
 
 from collections.abc import Collection
@@ -15,14 +15,14 @@ from oq.model.ops import OPS
 from oq.model.qdq import DQ, Q
 from oq.model.view import GraphView, NodeView
 
-SLOWER_UNASKED = frozenset({"AveragePool", "Softmax"})
-"""Between 1x1 convolutions over 256 x 14 x 14, a 3x3 average takes 1.10 of float in integers and
-0.58 guarded; over 64 x 28 x 28, Softmax takes 0.40 and 0.25."""
+SLOWER_IN_INT8 = frozenset({"AveragePool", "Softmax"})
+"""Between 1x1 convolutions over 256 x 14 x 14, a 3x3 average takes 1.10 of the float time in
+integers and 0.58 if kept in float; over 64 x 28 x 28, Softmax takes 0.40 and 0.25."""
 
 
 def keep_layers_float(graph: Graph, floats: Collection[str]) -> tuple[str, ...]:
-    """Guard layers with float weights, and those of the nodes ``floats`` that run slower in
-    integers; returns their names."""
+    """Insert a Max before layers with float weights, and before those of the nodes ``floats`` that
+    are slower in integers; returns their names."""
     view, copies = graph.view(), dict[str, str]()
     layers = {name for name, _ in quantized_anyway(view)}
     found = tuple(
@@ -48,6 +48,6 @@ def keep_layers_float(graph: Graph, floats: Collection[str]) -> tuple[str, ...]:
 
 def _slower(view: GraphView, node: NodeView) -> bool:
     above = view.producer(node.inputs[0]) if node.inputs else None
-    if node.op not in SLOWER_UNASKED or above is None or above.op != DQ:
+    if node.op not in SLOWER_IN_INT8 or above is None or above.op != DQ:
         return False
     return any(r.op == Q for r in view.consumers(node.outputs[0]))

@@ -1,9 +1,9 @@
-"""(plan, statistics, constants) -> one Grid per site: where ranges become scales.
+"""(plan, statistics, constants) -> one Grid per site: ranges become scales and zero points.
 
-Weights take their range from the constant itself, per output channel.  An int32 bias lives on
-``scale(data) * scale(weight)``; where that product is too fine for the bias to fit, the weight's
-scale is widened for that channel, and where a channel's weights are all zero it is chosen for the
-bias alone (dead channels are common after pruning and BatchNorm folding).
+The range of a weight comes from its values, per output channel.  An int32 bias has the scale
+``scale(data) * scale(weight)``; if that is too small for the bias to fit, the weight scale of that
+channel is increased, and if all weights of a channel are zero it is chosen for the bias alone (dead
+channels are common after pruning and BatchNorm folding).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ from typing import assert_never
 
 import numpy as np
 
-from oq.calibration.reader_weights import weigh_readers
+from oq.calibration.reader_weights import error_gains
 from oq.model.view import GraphView
-from oq.numerics.calibrator import Calibrator, Readers, covering
+from oq.numerics.calibrator import Calibrator, ErrorGains, covering
 from oq.numerics.grid import SMALLEST_SCALE, Grid, fit, scaled
 from oq.numerics.statistics import MASK, Need, Statistics, together
 from oq.numerics.values import QType, Range
@@ -34,15 +34,15 @@ from oq.planning.spec import (
 from oq.planning.target import Grids, Legalized, Legalizer
 
 BIAS_REACH = 2.0**30
-"""Largest bias code: leaves half of int32 to the products it is added to."""
+"""Largest quantized bias: leaves half of the int32 range to the products."""
 
 BIAS_STEPS = 2.0**23
-"""Bias code where all weights are zero: as fine as float32 itself."""
+"""Quantized bias of a channel whose weights are all zero: the resolution of float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """The grid of every site, remarks for the report, and the activations' ranges."""
+    """The grid of every site, notes for the report, and the ranges of the activations."""
 
     grids: Mapping[SiteKey, Grid]
     notes: tuple[str, ...] = ()
@@ -67,11 +67,11 @@ def solve(
     weights: str = "max",
     legalize: Sequence[Legalizer] = (),
 ) -> Solution:
-    """The numbers of every site of ``plan``.
+    """The grid of every site of ``plan``.
 
-    ``calibrator`` serves the sites that name none, ``named`` those that do; ``known`` ranges (from
-    a file) stand in for both; ``weights`` is how constants get their ranges; ``legalize`` are the
-    target's steps on the grids.
+    ``calibrator`` is used for sites that name none, ``named`` for those that do; ``known`` ranges
+    (from a file) take precedence; ``weights`` is the method for the ranges of constants;
+    ``legalize`` are the target's steps on the grids.
     """
     work = _Work()
     methods = dict(named) if named is not None else {}
@@ -104,7 +104,7 @@ def solve(
 
 
 def apply_steps(plan: Plan, view: GraphView, grids: Grids, steps: Sequence[Legalizer]) -> Legalized:
-    """``grids`` after a target's ``steps``, one after the other, with all their remarks."""
+    """``grids`` after the legalizing ``steps`` of a target, with all their notes."""
     notes: list[str] = []
     for step in steps:
         legal = step(plan, view, grids)
@@ -132,7 +132,7 @@ def _activation_range(
             measured = covering(seen.lo, seen.hi)
         else:
             weighs = Need.READERS in method.needs
-            readers = weigh_readers(view, site) if weighs else Readers()
+            readers = error_gains(view, site) if weighs else ErrorGains()
             measured = method.range(seen, qtype, readers)
         work.ranges |= dict.fromkeys((site.tensor, *names), measured)
         known.append(measured)

@@ -1,4 +1,4 @@
-"""Grids -> a legal graph: emit, what the target wants done to the whole of it, and its checks."""
+"""Grids -> the final graph: Q/DQ, what the target requires of the whole graph, and the checks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from oq.planning.setup import Planned
 from oq.wording import counted
 
 CARRIED = (
-    "{tensors} behind a ReLU with all 256 codes: biases carry the zero point, and int8 saturates "
-    "where the ReLU did"
+    "{tensors} after a ReLU use all 256 int8 levels: the zero point is folded into biases, and "
+    "QuantizeLinear saturates in place of the ReLU"
 )
 
 
@@ -39,8 +39,8 @@ def write_graph(
     solution: Solution,
     seen: Mapping[str, Statistics],
 ) -> Written:
-    """The graph with ``constants`` in place of its own and its Q/DQ, what the target's checks find
-    in it, and what stays in float32."""
+    """The graph with ``constants`` replaced and Q/DQ inserted, the findings of the target's checks,
+    and notes on what stays in float32."""
     for tensor, values in constants.items():
         planned.graph.set_constant(tensor, values)
     plan, carried = planned.plan, 0

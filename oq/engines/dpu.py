@@ -1,7 +1,7 @@
-"""AMD's DPU as the engine: its arithmetic in integers (:mod:`oq.dpu.simulate`), not its speed.
+"""The DPU simulator as an engine (:mod:`oq.dpu.simulate`): it has no latency.
 
-The deployed reading is what the edge DPU would write; onnxruntime's stays beside it as the literal
-one.  A layer counts as integer when a DPU kernel computed it.
+The deployed mode is the output of the edge DPU; the literal one is onnxruntime's.  A layer counts
+as integer if a DPU kernel computed it.
 """
 
 from collections import Counter
@@ -19,13 +19,13 @@ def load(model: onnx.ModelProto, _settings: Settings) -> Simulator:
     """The simulator of ``model``.
 
     Raises:
-        ModelError: a scale is no power of two.
+        ModelError: a scale is not a power of two.
     """
     return Simulator(model)
 
 
 def count_kernels(_model: onnx.ModelProto, loaded: Loaded) -> Kernels:
-    """What the runs so far computed in integers, and what in float and why."""
+    """The layers computed in integers in the runs so far, and those in float with the reason."""
     simulator = cast(Simulator, loaded)
     inside, outside = simulator.computed, simulator.floats
     ops = Counter(op for op in inside.values())
@@ -40,7 +40,7 @@ def count_kernels(_model: onnx.ModelProto, loaded: Loaded) -> Kernels:
 
 
 def steps(loaded: Loaded) -> Mapping[str, float]:
-    """Output -> the real value of one code, for outputs that end in codes."""
+    """Output -> its scale, for quantized outputs."""
     return {n: 2.0**-p for n, p in cast(Simulator, loaded).positions.items()}
 
 

@@ -1,8 +1,8 @@
-"""What runs a quantized model for real: the little that `oq.comparison` asks of an engine.
+"""The interface of engines, and the table of them.
 
-An engine is a file in ``engines/`` that exports ``ENGINE``, and a row here.  Whatever the engine,
-the float reference and the literal reading (:mod:`oq.model.session`) are computed by onnxruntime,
-so the numbers of two engines can be compared.
+An engine is a file in ``engines/`` that exports ``ENGINE``, and a row here.  For every engine, the
+float reference and the literal mode (:mod:`oq.model.session`) are computed by onnxruntime, so that
+results of two engines can be compared.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,18 +25,19 @@ DEFAULT = "onnxruntime"
 
 
 class Loaded(Protocol):
-    """A model ready to run, as :class:`oq.model.session.Session` is."""
+    """A loaded model, with the interface of :class:`oq.model.session.Session`."""
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
-        """The outputs (all of them when ``outputs`` is None) for one batch."""
+        """The outputs (all if ``outputs`` is None) for one batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """What an engine runs, by whether it works on integers.
+    """The integer and float kernels of an engine.
 
-    ``counted``: which nodes are.  ``ops``: everything in the engine's own graph, by its names.
-    ``left``: the counted ones in float, each with what runs it, where the engine tells.
+    ``counted``: the kind of nodes counted.  ``ops``: all ops in the engine's graph, by its names.
+    ``left``: the counted nodes in float, each with the layer that runs it, if the engine reports
+    it.
     """
 
     integer: int
@@ -47,7 +48,7 @@ class Kernels:
 
     @property
     def share(self) -> float:
-        """Integer kernels in percent of all that are counted (100 when there is none)."""
+        """Integer kernels in percent of all counted (100 if there are none)."""
         total = self.integer + self.floating
         return 100.0 * self.integer / total if total else 100.0
 
@@ -58,10 +59,10 @@ def _no_steps(_loaded: Loaded) -> Mapping[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One row.  ``load`` refuses a model it cannot run (`ModelError`) and a missing package
-    (`MissingExtra`); ``count_kernels`` says what it computes in integers, of a model and its loaded
-    form that has run.  ``timed``: whether its speed means anything.  ``steps``: output -> the real
-    value of one code, where it ends in codes."""
+    """An engine.  ``load`` raises `ModelError` for a model it cannot run and `MissingExtra` for a
+    missing package; ``count_kernels`` reports the integer kernels of a model, given its loaded form
+    after a run.  ``timed``: whether its latency is meaningful.  ``steps``: output -> its scale, for
+    quantized outputs."""
 
     name: str
     load: Callable[[onnx.ModelProto, Settings], Loaded]

@@ -1,4 +1,4 @@
-"""onnxruntime as the engine: the deployed reading of :mod:`oq.model.session`."""
+"""onnxruntime as an engine: the deployed mode of :mod:`oq.model.session`."""
 
 import onnx
 
@@ -8,7 +8,7 @@ from oq.model.session import Session, optimized_ops
 
 
 def count_kernels(model: onnx.ModelProto) -> Kernels:
-    """What onnxruntime's optimized graph computes in integers, and what in float."""
+    """The integer and float kernels of onnxruntime's optimized graph."""
     ops = optimized_ops(model)
     integer = sum(n for op, n in ops.items() if op in INTEGER_KERNELS)
     floating = sum(n for op, n in ops.items() if op in FLOAT_KERNELS)

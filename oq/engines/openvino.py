@@ -1,10 +1,10 @@
-"""OpenVINO's CPU plugin as the engine: the only module that imports openvino.
+"""OpenVINO's CPU plugin as an engine: the only module that imports openvino.
 
-It reads Q/DQ of every style and tells what each op ran in (``runtimePrecision`` in the runtime
-graph; docs.openvino.ai, "Low Precision Transformations").  That word alone is not enough: a layer
-whose weights alone are int8 says "i8" and computes in float, so its inputs are looked at too.  What
-is no integer is computed in float32: on processors with bfloat16 units the plugin would else
-choose that.
+It supports all styles of Q/DQ and reports the precision of each op (``runtimePrecision`` in the
+runtime graph; docs.openvino.ai, "Low Precision Transformations").  That alone is not sufficient: a
+layer with int8 weights but float inputs also reports "i8" and computes in float, so the inputs are
+checked too.  Float layers are computed in float32; on processors with bfloat16 units the plugin
+would use that by default.
 """
 
 import re
@@ -26,18 +26,18 @@ from oq.numerics.values import Array
 FEATURE = "--engine openvino"
 
 HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""The ops of an ONNX file that cost the time."""
+"""The compute-heavy ops of an ONNX file."""
 
 _ELSEWHERE = HEAVY | {"DequantizeLinear"}
-"""Ops that no op before them is fused with."""
+"""Ops that no preceding op is fused with."""
 
 HEAVY_LAYERS = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul"})
-"""What runs them, as the CPU plugin names its layers."""
+"""The CPU plugin's layer types for these ops."""
 
 INTEGERS = frozenset({"i8", "u8"})
 
 _ADDED = re.compile(r"(/WithoutBiases)?(/Dequantization\w*)?$")
-"""What OpenVINO appends to a node's name when it splits a bias or a scale off."""
+"""What OpenVINO appends to a node's name when it splits off a bias or a scale."""
 
 
 class Compiled:
@@ -74,8 +74,8 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One op of the runtime graph: its type, the widest precision it reads or runs in, and the
-    names of the nodes it was made from."""
+    """One op of the runtime graph: its type, the widest precision of its inputs and its
+    computation, and the names of the nodes it was made from."""
 
     name: str
     kind: str
@@ -84,11 +84,11 @@ class Layer:
 
 
 def count_kernels(model: onnx.ModelProto) -> Kernels:
-    """Which heavy ops of ``model`` OpenVINO computes in integers.
+    """The compute-heavy ops of ``model`` that OpenVINO runs in integers.
 
     Every Conv, ConvTranspose, Gemm and MatMul of the file counts once, and so does every heavy
-    layer that was made of something else.  A node that was fused into another layer (attention
-    becomes one Subgraph) has that layer's precision; one that left no trace counts as float.
+    layer that was made from other ops.  A node that was fused into another layer (attention becomes
+    one Subgraph) has that layer's precision; one that cannot be found counts as float.
     """
     layers = [layer for layer in runtime_layers(model) if layer.kind != "Const"]
     heavy = list(_heavy(model, layers))
@@ -104,7 +104,7 @@ def count_kernels(model: onnx.ModelProto) -> Kernels:
 
 
 def runtime_layers(model: onnx.ModelProto) -> list[Layer]:
-    """The ops that OpenVINO runs for ``model``, constants among them, in their order."""
+    """The ops that OpenVINO runs for ``model``, constants included, in execution order."""
     found = []
     for op in _compile(model, threads=0).get_runtime_model().get_ordered_ops():
         kind, ran_in, names = (str(op.rt_info[key].value) for key in _FACTS)

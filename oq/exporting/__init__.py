@@ -1,4 +1,6 @@
-"""From a torch module to a model, and :func:`~oq.exporting.load.load`, which takes either.
+"""Exports a torch module to ONNX; :func:`~oq.exporting.load.load` accepts modules, paths and
+models.
 
-With ``refine/adaround.py`` the only part that needs torch.  May import ``model`` and ``numerics``.
+Together with ``refine/adaround.py`` the only part that needs torch.  May import ``model`` and
+``numerics``.
 """

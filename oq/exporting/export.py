@@ -1,6 +1,6 @@
-"""A torch module as one ONNX file, equal to torch at two batch sizes before the file appears.
+"""Exports a torch module to one ONNX file, after comparing it with torch at two batch sizes.
 
-Equal means ``max|onnx - torch| <= tolerance * max|torch|`` for every output.
+They are equal if ``max|onnx - torch| <= tolerance * max|torch|`` for every output.
 """
 
 import math
@@ -18,7 +18,7 @@ import onnx
 
 from oq.errors import MissingExtra, ModelError, OptionError
 from oq.exporting.factory import Source, build, describe
-from oq.exporting.trace import evaluating, quiet, trace
+from oq.exporting.trace import evaluating, silence_exporter, trace
 from oq.imports import current_folder_importable
 from oq.model.files import load_model
 from oq.numerics.values import Array, Shape, TensorInfo
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SMALLEST_BATCH = 2
-"""torch.export takes a size of 1 for a constant, so a batch of 1 would fix the batch axis."""
+"""torch.export treats a size of 1 as a constant, so a batch of 1 would fix the batch axis."""
 
 TOLERANCE = 1e-3
-"""Relative to the largest value of the output; float32 kernels in another order give about 1e-6."""
+"""Relative to the largest value of the output; float32 sums in a different order differ by about
+1e-6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was written, and how closely it follows torch; ``size`` is in bytes, data included."""
+    """The exported file, and its difference from torch; ``size`` is in bytes, external data
+    included."""
 
     path: Path
     opset: int
@@ -118,7 +120,7 @@ def export(
         _check_runs(traced)
         program = trace(traced, opset, fuse, input_names, output_names)
         draft = Path(folder) / path.name
-        with quiet():
+        with silence_exporter():
             program.save(draft)
         report = _describe_file(draft, source.name, opset)
         varied = _varied(_resized(source, batch + 1), seed)
@@ -131,8 +133,7 @@ def export(
 
 
 def is_module(model: object) -> bool:
-    """Whether ``model`` is a torch module.  torch is not imported to find out: who holds a module
-    has imported it."""
+    """Whether ``model`` is a torch module, without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)
 
@@ -338,7 +339,7 @@ def _check_close(name: str, comparisons: Sequence[Comparison], tolerance: float)
 
 
 def export_lines(report: ExportReport) -> Iterator[str]:
-    """The report in words."""
+    """The report as text."""
     yield f"{report.path}: opset {report.opset}, {report.size:,} bytes"
     for info in (*report.inputs, *report.outputs):
         yield f"  {info.name}: {info.dtype} {list(info.shape or ())}"

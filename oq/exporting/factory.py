@@ -1,7 +1,7 @@
-"""``MODULE:FACTORY`` to a torch module and the example inputs it is traced with.
+"""``MODULE:FACTORY`` to a torch module and the example inputs for tracing.
 
-Example inputs are looked for where people put them, in this order: returned by the factory beside
-the module, in the factory's Python module, on the torch module.
+Example inputs are taken from the first of these that has them: the return value of the factory, the
+factory's Python module, the torch module.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _FEEDABLE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A torch module and example inputs, every one with the batch as axis 0 and of one size."""
+    """A torch module and example inputs, with a common batch size on axis 0."""
 
     name: str
     module: "nn.Module"
@@ -42,8 +42,8 @@ class Source:
 def build(factory: str | Callable[[], object], seed: int) -> Source:
     """Call ``factory`` (``"MODULE:FACTORY"`` or the callable itself) and collect example inputs.
 
-    The current folder is importable meanwhile.  ``seed`` seeds torch for the call, whose own
-    random state is left as it was.  What the user's code prints goes to standard error.
+    The current folder is on the import path meanwhile.  ``seed`` seeds torch for the call, after
+    which its random state is restored.  Output of the user's code is redirected to standard error.
 
     Raises:
         OptionError: nothing to import, no such factory, it fails or returns no ``nn.Module``,
@@ -71,7 +71,7 @@ def build(factory: str | Callable[[], object], seed: int) -> Source:
 
 
 def resolve(factory: str | Callable[[], object]) -> tuple[str, Callable[[], object]]:
-    """The printable name and the callable behind ``factory``.
+    """The name and the callable of ``factory``.
 
     Raises:
         OptionError: not of the form ``MODULE:FACTORY``, or the module or the name is not there.
@@ -100,7 +100,8 @@ def resolve(factory: str | Callable[[], object]) -> tuple[str, Callable[[], obje
 
 
 def describe(error: BaseException) -> str:
-    """``error`` in one line: its type, the first line it says, and the line that raised it."""
+    """``error`` in one line: its type, the first line of its message, and the line of code that
+    raised it."""
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     # The import machinery's own frames would point away from the user's file.
     frames = [

@@ -1,4 +1,4 @@
-"""A path, a model in memory or a torch module -> the ModelProto that everything starts from."""
+"""A path, a model in memory or a torch module -> a ModelProto."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -16,7 +16,7 @@ Model: TypeAlias = "str | Path | onnx.ModelProto | nn.Module"
 
 
 def load(model: Model, example_inputs: object = None) -> onnx.ModelProto:
-    """``model`` read from disk where it is a path, exported where it is a torch module.
+    """``model`` read from disk if it is a path, exported if it is a torch module.
 
     Raises:
         ModelError: the file cannot be read, or torch cannot export the module.

@@ -1,4 +1,4 @@
-"""A torch module through ``torch.onnx.export``, quietly, with the batch as a dynamic axis."""
+"""Runs ``torch.onnx.export`` silently, with a dynamic batch axis."""
 
 import contextlib
 import inspect
@@ -24,7 +24,7 @@ def trace(
     input_names: Sequence[str] | None,
     output_names: Sequence[str] | None,
 ) -> "ONNXProgram":
-    """The exporter's program: constants folded, fused if ``fuse``, without the exporter's notes.
+    """The exported program: constants folded, fused if ``fuse``, without the exporter's metadata.
 
     Raises:
         ModelError: torch cannot export the module, or its batch cannot vary.
@@ -32,7 +32,7 @@ def trace(
     import torch
 
     try:
-        with quiet():
+        with silence_exporter():
             program = torch.onnx.export(
                 source.module,
                 source.args,
@@ -104,7 +104,7 @@ def _strip_metadata(program: "ONNXProgram") -> None:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silence_exporter() -> Iterator[None]:
     """Silence the exporter, which prints, warns and logs; its errors are exceptions."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -122,7 +122,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def evaluating(module: "nn.Module") -> Iterator[None]:
-    """Evaluation mode without gradients; each submodule's own mode comes back afterwards."""
+    """Evaluation mode without gradients; the mode of each submodule is restored afterwards."""
     import torch
 
     modes = [(child, child.training) for child in module.modules()]

@@ -1,7 +1,7 @@
-"""An ONNX model: its files, the graph and a read-only view of it, sessions, Q/DQ pairs, the table
-of ops.
+"""An ONNX model: its files, the graph and a read-only view of it, sessions, Q/DQ pairs, the op
+table.
 
-:mod:`~oq.model.graph` alone edits nodes and :mod:`~oq.model.session` alone runs onnxruntime;
-``ops``, ``operands``, ``paths`` and ``first_layer`` are facts that hold whatever the target.  May
-import ``numerics``.
+Only :mod:`~oq.model.graph` edits nodes and only :mod:`~oq.model.session` runs onnxruntime; ``ops``,
+``operands``, ``paths`` and ``first_layer`` have facts that do not depend on the target.  May import
+``numerics``.
 """

@@ -1,4 +1,4 @@
-"""What nodes of an ONNX file read, the bodies of If, Loop and Scan included, and nodes alone."""
+"""The tensors that nodes read, including those read by bodies of If, Loop and Scan; submodels."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -9,21 +9,21 @@ from onnx import helper
 
 
 def bodies_of(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
-    """(attribute, graph) for every graph that hangs on ``node``."""
+    """(attribute, graph) for every subgraph of ``node``."""
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.GRAPH:
             yield attribute.name, attribute.g
 
 
 def reads_of(node: onnx.NodeProto) -> Iterator[str]:
-    """The tensors that ``node`` reads, those its bodies take from around them included."""
+    """The tensors that ``node`` reads, including outer tensors read by its subgraphs."""
     yield from (name for name in node.input if name)
     for _, body in bodies_of(node):
         yield from captured_by(body)
 
 
 def captured_by(body: onnx.GraphProto) -> list[str]:
-    """The tensors that ``body`` and the graphs in it read and do not define."""
+    """The outer tensors that ``body`` and its nested graphs read."""
     defined = {v.name for v in body.input} | {t.name for t in body.initializer}
     defined |= {t for n in body.node for t in n.output}
     reads = [t for n in body.node for t in n.input] + [v.name for v in body.output]
@@ -47,7 +47,8 @@ def make_piece(
     outputs: Iterable[str],
     constants: Sequence[onnx.TensorProto] = (),
 ) -> onnx.ModelProto:
-    """``nodes`` of ``model`` as a model: it computes ``outputs`` from ``given``: name -> dtype."""
+    """A model of some ``nodes`` of ``model``: it computes ``outputs`` from ``given``: name ->
+    dtype."""
     graph = helper.make_graph(
         nodes,
         "piece",

@@ -1,12 +1,12 @@
-"""What a node costs: multiply-accumulate operations (MACs), from the shapes of its tensors.
+"""The cost of a node in multiply-accumulate operations (MACs), from the shapes of its tensors.
 
-With ``out`` the output's number of values:
+With ``out`` the number of output values:
 
     Conv, QLinearConv    out * C_in / group * kh * kw      (the weight's axes but the first)
     ConvTranspose        in  * C_out / group * kh * kw     (the weight's axes but the first)
     Gemm, MatMul         out * K                           (K: the length of the summed axis)
 
-An axis of free size (the batch) counts as 1, so the figures are per sample; other ops count 0.
+A dynamic axis (the batch) counts as 1, so the figures are per sample; other ops count 0.
 """
 
 import math
@@ -18,7 +18,7 @@ Sizes = tuple[int, ...]
 
 
 def macs(view: GraphView, node: NodeView) -> int | None:
-    """MACs of ``node`` for one sample; 0 for other ops; None when a shape is not known."""
+    """MACs of ``node`` for one sample; 0 for other ops; None if a shape is unknown."""
     row = _ROWS.get(node.op)
     return 0 if row is None else row(view, node)
 

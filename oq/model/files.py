@@ -1,7 +1,7 @@
-"""Load and save: models, with external data kept inside the model's folder, and whole files only.
+"""Loads and saves models; external data must be in the model's folder, and writes are atomic.
 
-A file is written beside its destination and renamed, so a reader never sees half of it and an
-interrupted run leaves the old one.
+A file is written to a temporary path beside its destination and renamed, so that readers never see
+a partial file and an interrupted run leaves the old one.
 """
 
 import contextlib
@@ -18,7 +18,8 @@ from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_m
 from oq.errors import ModelError, OptionError, one_line
 
 PROTOBUF_LIMIT = 2**31 - 2**20
-"""Bytes above which a model needs external data (protobuf's 2 GB, less room for the graph)."""
+"""Size in bytes above which a model needs external data (protobuf's 2 GB, minus room for the
+graph)."""
 
 _WIDTHS: Mapping[int, int] = {
     onnx.TensorProto.BFLOAT16: 2,
@@ -57,7 +58,7 @@ def load_model(path: str | Path) -> onnx.ModelProto:
 
 
 def check_exists(path: Path) -> None:
-    """Fail before anything is said of what would be written.
+    """Check that the model file exists, before any other message.
 
     Raises:
         ModelError: there is no such file.
@@ -95,7 +96,7 @@ def save_model(model: onnx.ModelProto, path: str | Path) -> int:
 
 @contextlib.contextmanager
 def loadable(model: onnx.ModelProto | Path) -> Iterator[bytes | str]:
-    """``model`` as runtimes take it: bytes, or a path when protobuf's 2 GB would be passed."""
+    """``model`` in the form that runtimes load: bytes, or a path if it exceeds protobuf's 2 GB."""
     if isinstance(model, Path):
         yield str(model)
     elif model_bytes(model) < PROTOBUF_LIMIT:
@@ -108,7 +109,7 @@ def loadable(model: onnx.ModelProto | Path) -> Iterator[bytes | str]:
 
 
 def model_bytes(model: onnx.ModelProto) -> int:
-    """Bytes of ``model``; of its weights alone when protobuf cannot count beyond 2 GB."""
+    """The size of ``model`` in bytes; that of its weights alone if it exceeds 2 GB."""
     try:
         return int(model.ByteSize())
     except EncodeError:
@@ -116,7 +117,7 @@ def model_bytes(model: onnx.ModelProto) -> int:
 
 
 def file_bytes(path: str | Path) -> int:
-    """Bytes of the model at ``path``, its external data included."""
+    """The size of the model at ``path`` in bytes, including its external data."""
     path = Path(path)
     model = onnx.load(path, load_external_data=False)
     files = {ExternalDataInfo(t).location for t in model.graph.initializer if t.external_data}
@@ -125,7 +126,7 @@ def file_bytes(path: str | Path) -> int:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A scratch path in the same folder that becomes ``path`` when the block ends well."""
+    """A temporary path in the same folder, which is renamed to ``path`` if the block succeeds."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
     os.close(handle)
     scratch = Path(name)
@@ -138,13 +139,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """``text`` (UTF-8) as the file at ``path``, written beside it and renamed."""
+    """Write ``text`` (UTF-8) to ``path``, atomically."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
 def check_writable(path: str | Path) -> None:
-    """Fail now, not after an hour of calibration.
+    """Check that ``path`` can be written, before calibration starts.
 
     Raises:
         OptionError: ``path`` is a folder, or its folder is missing or read-only.

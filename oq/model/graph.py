@@ -1,7 +1,7 @@
-"""Edit an ONNX graph: with :mod:`oq.model.surgeon` the only module that touches onnx-graphsurgeon.
+"""Edits an ONNX graph: with :mod:`oq.model.surgeon` the only module that uses onnx-graphsurgeon.
 
-Everything outside speaks in names: a tensor is its name, a node is its (unique) name.  Verbs
-change the graph in place; :meth:`Graph.view` gives the read-only picture to decide on.
+All other modules use names: of tensors, and of nodes (which are unique).  Methods edit the graph in
+place; :meth:`Graph.view` returns a read-only view for decisions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,10 +34,10 @@ G_LOGGER.severity = G_LOGGER.CRITICAL
 
 
 class Graph:
-    """One ONNX model under edit.
+    """An ONNX model that can be edited.
 
-    On loading, nodes that share a name or have none get a fresh one (the user's other names stay),
-    and initializers that are also listed as inputs (IR version 3) become plain constants.
+    On loading, nodes with duplicate or missing names get a new one (other names are kept), and
+    initializers that are also listed as inputs (IR version 3) become plain constants.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -65,7 +65,7 @@ class Graph:
         return int(self._graph.opset)
 
     def view(self) -> GraphView:
-        """The graph as it is now; later edits do not change it."""
+        """The current graph; later edits do not change it."""
         if self._view is None:
             self._view = self._look()
         return self._view
@@ -86,7 +86,7 @@ class Graph:
         )
 
     def to_model(self) -> onnx.ModelProto:
-        """The model as a protobuf; what its nodes were made by is in their ``metadata_props``."""
+        """The model as a protobuf; the origin of added nodes is in their ``metadata_props``."""
         exported = export(self._graph)
         model = onnx.ModelProto()
         model.CopyFrom(self._shell)
@@ -103,7 +103,7 @@ class Graph:
     # -- editing ----------------------------------------------------------------------------
 
     def fresh(self, wish: str) -> str:
-        """A name that nothing uses, ``wish`` itself when it is free; it is taken from now on."""
+        """A new unique name, ``wish`` itself if it is unused."""
         name, count = wish, 1
         while name in self._names:
             count += 1
@@ -131,10 +131,10 @@ class Graph:
         rule: str | None = None,
         before: str | None = None,
     ) -> str:
-        """A node ``op`` computing the new tensor ``output``; returns the tensor's name.
+        """Add a node ``op`` that computes the new tensor ``output``; returns the tensor's name.
 
-        The tensor takes the shape of tensor ``like`` and dtype ``dtype``.  The node goes right
-        behind the producer of its first input, or in front of node ``before``.
+        The tensor has the shape of tensor ``like`` and dtype ``dtype``.  The node is inserted
+        directly after the producer of its first input, or before node ``before``.
         """
         self._view = None
         node_name, tensor_name = self.fresh(name), self.fresh(output)
@@ -163,10 +163,10 @@ class Graph:
                 self.set_input(node, slot, new)
 
     def split_output(self, tensor: str, wish: str) -> str:
-        """Let the producer of ``tensor`` write a new tensor instead; returns the new name.
+        """Make the producer of ``tensor`` write a new tensor instead; returns the new name.
 
-        ``tensor`` keeps its readers (subgraphs and graph outputs too) and has no producer until
-        :meth:`give_output` gives it one.
+        ``tensor`` keeps its readers (including subgraphs and graph outputs) and has no producer
+        until :meth:`give_output` assigns one.
         """
         self._view = None
         old = self._tensors[tensor]
@@ -177,7 +177,7 @@ class Graph:
         return str(new.name)
 
     def give_output(self, tensor: str, node_output: str) -> None:
-        """Let the node that computes ``node_output`` write ``tensor``, which has no producer."""
+        """Make the node that computes ``node_output`` write ``tensor``, which has no producer."""
         self._view = None
         temporary = self._tensors.pop(node_output)
         producer = temporary.inputs[0]
@@ -185,15 +185,16 @@ class Graph:
         self._names.discard(node_output)
 
     def take_over(self, node: str, op: str, inputs: Sequence[str], **made: Any) -> None:
-        """Let a new ``op`` in front of ``node`` write its output; ``made``: as :meth:`add_node`."""
+        """Add an ``op`` before ``node`` that computes its output instead; ``made``: as in
+        :meth:`add_node`."""
         out = str(self._nodes[node].outputs[0].name)
         self.split_output(out, f"{out}_before")
         self.give_output(out, self.add_node(op, inputs, f"{out}_after", before=node, **made))
 
     def bypass(self, node: str, slot: int = 0) -> None:
-        """Remove ``node``; whoever read its first output reads its input ``slot`` instead.
+        """Remove ``node``; readers of its first output read its input ``slot`` instead.
 
-        When the output is a graph output, its name survives and the input's producer writes it.
+        If the output is a graph output, its name is kept and the producer of the input writes it.
 
         Raises:
             ModelError: both ends are graph inputs or outputs, so one of the names would be lost.
@@ -283,7 +284,7 @@ class Graph:
         self._name_nodes()
 
     def cleanup(self) -> None:
-        """Drop nodes and constants that nothing reads."""
+        """Remove nodes and constants that nothing reads."""
         self._view = None
         self._graph.cleanup()
         self._nodes = {}
@@ -294,7 +295,7 @@ class Graph:
         self._tensors = kept
 
     def set_constant(self, tensor: str, values: Array) -> None:
-        """Give the constant ``tensor`` other values of the same shape and dtype."""
+        """Replace the values of the constant ``tensor``, with the same shape and dtype."""
         self._view = None
         found = self._tensors[tensor]
         if not isinstance(found, gs.Constant):  # written as a Constant node
@@ -302,7 +303,7 @@ class Graph:
         found.values = np.ascontiguousarray(values).reshape(values.shape)
 
     def set_types(self, types: Mapping[str, TensorInfo]) -> None:
-        """Write down dtypes and shapes that are known now."""
+        """Set dtypes and shapes of tensors."""
         self._view = None
         for name, info in types.items():
             tensor = self._tensors.get(name)
@@ -311,7 +312,7 @@ class Graph:
                 tensor.shape = None if info.shape is None else list(info.shape)
 
     def set_dtype(self, tensor: str, dtype: str) -> None:
-        """Write down another dtype of ``tensor``, whose producer was changed to write it."""
+        """Set the dtype of ``tensor``, after its producer was changed."""
         self._view = None
         self._tensors[tensor].dtype = numpy_dtype(dtype)
 

@@ -1,6 +1,6 @@
-"""What one node of a graph reads: its data, weight and bias, and constants that mean something.
+"""The operands of a node: data, weight, bias, and constants with a meaning.
 
-Facts of ONNX, whatever the target.
+Facts of ONNX, independent of the target.
 """
 
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ def pads_zeros(view: GraphView, node: NodeView) -> bool:
 
 
 def factor_of(view: GraphView, node: NodeView) -> tuple[str, float] | None:
-    """(x, c) where ``node`` computes ``x * c`` for one constant c > 0, or None.
+    """(x, c) if ``node`` computes ``x * c`` for one constant c > 0, else None.
 
-    A negative c would turn the codes round, which no kernel with zero point 0 holds; several values
-    would need a scale each.
+    A negative c would invert the integer range, which kernels with zero point 0 do not support;
+    several values would need one scale each.
     """
     constant = [t for t in node.inputs if view.is_constant(t)]
     varying = [t for t in node.inputs if not view.is_constant(t)]
@@ -34,14 +34,14 @@ def factor_of(view: GraphView, node: NodeView) -> tuple[str, float] | None:
 
 
 def pads_by_size(attributes: Mapping[str, object]) -> bool:
-    """Whether a window's padding follows from the size of its input (``auto_pad``: SAME_UPPER,
+    """Whether the padding of a window depends on the size of its input (``auto_pad``: SAME_UPPER,
     SAME_LOWER)."""
     return str(attributes.get("auto_pad", "")).startswith("SAME")
 
 
 def is_padded(attributes: Mapping[str, object]) -> bool:
-    """Whether a window may reach beyond its input; with ``auto_pad`` VALID ``pads`` count for
-    nothing."""
+    """Whether a window may extend beyond its input; with ``auto_pad`` VALID, ``pads`` are
+    ignored."""
     if attributes.get("auto_pad") == "VALID":
         return False
     pads = attributes.get("pads")
@@ -49,7 +49,7 @@ def is_padded(attributes: Mapping[str, object]) -> bool:
 
 
 def clip_bounds(view: GraphView, node: NodeView) -> tuple[float | None, float | None]:
-    """The constant bounds of a Clip node, attributes or inputs; None where there is none."""
+    """The constant bounds of a Clip node, from attributes or inputs; None for a missing one."""
     found: list[float | None] = []
     for slot, name in ((1, "min"), (2, "max")):
         tensor = _at(node, slot)
@@ -60,7 +60,7 @@ def clip_bounds(view: GraphView, node: NodeView) -> tuple[float | None, float | 
 
 
 def constant_limits(view: GraphView, node: NodeView) -> tuple[float, float] | None:
-    """The bounds of a Clip node, infinite where there is none; None where one is computed."""
+    """The bounds of a Clip node, infinite if missing; None if one is computed."""
     if any(name and not view.is_constant(name) for name in node.inputs[1:3]):
         return None
     low, high = clip_bounds(view, node)
@@ -89,8 +89,8 @@ def bias_input(node: NodeView) -> str | None:
 
 
 def added_row(view: GraphView, node: NodeView) -> tuple[NodeView, str] | None:
-    """The Add that alone reads the MatMul ``node``, and its constant bias (out,), where all axes of
-    the MatMul's data are fixed and more than two: onnxruntime makes a Gemm of the two."""
+    """The Add that is the only reader of the MatMul ``node``, and its constant bias (out,), if the
+    data has more than two axes, all of fixed size: onnxruntime fuses the two into a Gemm."""
     readers = view.consumers(node.outputs[0])
     if node.op != "MatMul" or view.edges(node.outputs[0]) != 1 or len(readers) != 1:
         return None

@@ -1,13 +1,13 @@
-"""What is true of each ONNX operator, whatever the target: one sorted row per op.
+"""Target-independent facts about each ONNX operator: one row per op.
 
 The taxonomy, after google/qwix's ``odml_ops``:
 
 * **compute** ops have an output range of their own: Conv, Gemm, MatMul, Add, averages, Resize;
-* **copy** ops only move values, so their output lives on the grid of their input: MaxPool,
-  Reshape, Transpose, Slice.  A grid may cross them in either direction;
-* **activation** ops map one tensor to one of the same shape and are what kernels fuse.
+* **copy** ops only move values, so their output has the scale and zero point of their input:
+  MaxPool, Reshape, Transpose, Slice.  Q/DQ pairs may move across them in either direction;
+* **activation** ops map one tensor to one of the same shape and can be fused into kernels.
 
-An op without a row is left in float, and the plan says so.
+An op without a row stays in float, and the plan says so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,17 +17,17 @@ from typing import Any, Literal
 Kind = Literal["compute", "copy", "activation"]
 
 Sign = Literal["any", "input", "positive"]
-"""Of an output: anything, never negative where no data input is, never negative at all."""
+"""Sign of an output: any, non-negative if all data inputs are, or always non-negative."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpFacts:
     """One row.
 
-    ``data``: input slots that carry real values (empty means every input, as in Concat).
-    ``weight``, ``bias``: their slots, or None.  ``weight_axis``: the output-channel axis of the
-    weight, counted from the end when negative; a pair (flag, axes) picks by an attribute.
-    ``sign``: see :data:`Sign`.
+    ``data``: input slots of float tensors (empty means every input, as in Concat). ``weight``,
+    ``bias``: their slots, or None.  ``weight_axis``: the output-channel axis of the weight, counted
+    from the end if negative; a pair (flag, axes) selects by an attribute. ``sign``: see
+    :data:`Sign`.
     """
 
     kind: Kind
@@ -102,7 +102,7 @@ Silu: Elfwing et al. 2017; HardSwish: Howard et al. 2019, "Searching for MobileN
 """
 
 SHAPE_OPS = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size", "NonZero"})
-"""Ops whose output is about shapes, not about data: nothing to quantize, nothing to report."""
+"""Ops whose output is a shape, not data: neither quantized nor reported."""
 
 RANDOM_OPS = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
@@ -111,14 +111,14 @@ RANDOM_OPS = frozenset(
 """Ops that give other values each time they are run."""
 
 BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
-"""Ops with graphs inside, which a plan does not reach into."""
+"""Ops with subgraphs, which are not quantized."""
 
 TRANSPOSED_WEIGHT: Mapping[str, tuple[str, int]] = {"Gemm": ("transB", 0)}
-"""op -> (attribute, output-channel axis when it is set): Gemm stores (out, in) under transB=1."""
+"""op -> (attribute, output-channel axis if it is set): Gemm stores (out, in) with transB=1."""
 
 
 def facts(op: str) -> OpFacts | None:
-    """The row of ``op``, or None when oq knows nothing of it."""
+    """The row of ``op``, or None if there is none."""
     return OPS.get(op)
 
 
@@ -129,14 +129,14 @@ def only_moves(op: str) -> bool:
 
 
 def has_weight(op: str) -> bool:
-    """Whether ``op`` has a slot for a weight."""
+    """Whether ``op`` has a weight input."""
     row = facts(op)
     return row is not None and row.weight is not None
 
 
 def anchor(nodes: Sequence[str], ops: Sequence[str]) -> str:
-    """The one of ``nodes`` that their kernel is called after: that with a weight, else the first;
-    ``ops`` are theirs."""
+    """The node after which a kernel is named: the one with a weight, else the first; ``ops`` are
+    those of ``nodes``."""
     weighted = (node for node, op in zip(nodes, ops, strict=True) if has_weight(op))
     return next(weighted, nodes[0])
 
@@ -169,31 +169,31 @@ SCALING = frozenset({"Mul"})
 """Ops that scale by a constant operand."""
 
 HOMOGENEOUS: Mapping[str, bool] = {"LeakyRelu": False, "PRelu": False, "Relu": True}
-"""Activations with ``f(t x) = t f(x)`` for t > 0 -> whether they cut at 0."""
+"""Activations with ``f(t x) = t f(x)`` for t > 0 -> whether they clip at 0."""
 
 BOUNDED = frozenset({"Clip"})
-"""Activations that cut at constant bounds."""
+"""Activations that clip at constant bounds."""
 
 POOLING: Mapping[str, bool] = {"AveragePool": False, "GlobalAveragePool": True, "MaxPool": False}
-"""Ops that mix the positions of a channel -> whether one position is left."""
+"""Ops that combine the positions of a channel -> whether a single position remains."""
 
 RESHAPING: Mapping[str, bool] = {"Flatten": True, "Reshape": False}
-"""Ops that keep channels in order -> always, or only where one position is left."""
+"""Ops that keep channels in order -> always, or only if a single position remains."""
 
 IN_ORDER = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
-"""Ops that keep all values in their order: the last axis too, where its size stays."""
+"""Ops that keep all values in order, and the last axis if its size does not change."""
 
 PERMUTING = frozenset({"Transpose"})
 """Ops that permute axes by ``perm``."""
 
 WHOLE_AXIS = frozenset({"Softmax"})
-"""Activations that look at a whole axis, which no layer's kernel runs."""
+"""Activations over a whole axis, which cannot be fused."""
 
 SCORING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
-"""Last ops that turn scores into probabilities: errors show more evenly in front of them."""
+"""Final ops that turn logits into probabilities; errors are measured on the logits."""
 
 JOINING = frozenset({"Concat"})
-"""Ops that put the values of all their inputs into one tensor."""
+"""Ops that concatenate their inputs."""
 
 
 def output_axis(op: str) -> int | None:
@@ -222,7 +222,7 @@ INTEGER_KERNELS = frozenset(
         "QLinearWhere",
     }
 )
-"""Names that onnxruntime's optimized graphs give to kernels that compute on integers."""
+"""Names of integer kernels in onnxruntime's optimized graphs."""
 
 FLOAT_KERNELS = frozenset(
     {
@@ -259,4 +259,4 @@ FLOAT_KERNELS = frozenset(
         "Tanh",
     }
 )
-"""Their float counterparts: nodes that compute, where Reshape and Transpose only move."""
+"""Their float counterparts: compute nodes, unlike data movement such as Reshape and Transpose."""

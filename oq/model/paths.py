@@ -1,4 +1,5 @@
-"""What the nodes in front of a tensor tell about it: distances between tensors, and its sign."""
+"""Properties of a tensor that follow from the nodes upstream: its sign, distances between
+tensors."""
 
 from collections import deque
 
@@ -8,8 +9,8 @@ from oq.model.view import GraphView, NodeView
 
 
 def is_never_negative(view: GraphView, tensor: str) -> bool:
-    """Whether the graph alone proves it: behind a ReLU, a sigmoid, a Clip from 0 or more, and what
-    only moves, averages, adds or multiplies such values."""
+    """Whether the graph guarantees it: the tensor comes from a ReLU, a sigmoid, or a Clip from 0 or
+    more, across ops that only move, average, add or multiply such values."""
     seen, queue = {tensor}, [tensor]
     while queue:
         here = queue.pop()
@@ -47,7 +48,7 @@ def branch_lengths(view: GraphView, first: str, second: str) -> tuple[int, int] 
 
 
 def distances(view: GraphView, tensor: str) -> dict[str, int]:
-    """Nodes between each tensor that ``tensor`` is computed from and itself, the shortest way."""
+    """Length of the shortest path, in nodes, from each upstream tensor to ``tensor``."""
     seen, queue = {tensor: 0}, deque([tensor])
     while queue:
         here = queue.popleft()

@@ -1,4 +1,4 @@
-"""What of a model does not pass through onnx-graphsurgeon, which keeps only the graph."""
+"""The parts of a model outside the graph, which onnx-graphsurgeon does not keep."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,8 @@ def without_graph(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def oldest_ir(opsets: Sequence[onnx.OperatorSetIdProto]) -> int:
-    """The first IR version with these operator sets; 4 lets initializers not be inputs."""
+    """The first IR version that supports these operator sets, but at least 4, which does not
+    require initializers to be inputs."""
     return max(4, onnx.helper.find_min_ir_version_for(list(opsets), ignore_unknown=True))
 
 

@@ -1,10 +1,11 @@
-"""Run models: the only module that imports onnxruntime.
+"""Runs models: the only module that imports onnxruntime.
 
-Two readings of a Q/DQ graph, both offered here:
+A Q/DQ graph can be evaluated in two modes:
 
-* **deployed**: onnxruntime's default optimizations, which fuse Q/DQ groups into integer kernels;
-* **literal**: no graph optimization at all, so every QuantizeLinear and DequantizeLinear computes
-  what the ONNX specification says.  This is the meaning that other targets implement.
+* **deployed**: with onnxruntime's default optimizations, which fuse Q/DQ groups into integer
+  kernels;
+* **literal**: without graph optimizations, so that every QuantizeLinear and DequantizeLinear
+  computes what the ONNX specification says.  Other targets implement this.
 """
 
 import tempfile
@@ -23,7 +24,7 @@ from oq.errors import DataError, ModelError, OptionError, one_line
 from oq.model.bodies import bodies_of, declare, reads_of
 from oq.model.files import loadable
 from oq.numerics.values import Array, Shape, TensorInfo
-from oq.parallel import spread
+from oq.parallel import parallel_map
 
 Reading = Literal["deployed", "literal"]
 
@@ -40,10 +41,10 @@ PROVIDERS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to run.
+    """Session settings.
 
-    ``threads`` 0 lets onnxruntime choose.  ``spin`` False keeps idle threads off the cores, which
-    two sessions in one process need to be compared fairly.
+    ``threads`` 0 lets onnxruntime choose.  ``spin`` False keeps idle threads from spinning, which
+    is necessary to compare two sessions in one process fairly.
     """
 
     reading: Reading = "deployed"
@@ -53,7 +54,7 @@ class Settings:
 
 
 SERIAL = Settings(reading="literal", threads=1)
-"""The literal reading in one thread: for runs side by side, with the same sums on any machine."""
+"""The literal mode on one thread: for parallel runs, with the same sums on any machine."""
 
 
 _custom_ops: list[str] = []
@@ -61,7 +62,7 @@ _custom_ops: list[str] = []
 
 
 def use_custom_ops(paths: Sequence[Path]) -> None:
-    """Let every session know the operators of the libraries at ``paths``.
+    """Register the custom operator libraries at ``paths`` in every session.
 
     Raises:
         OptionError: there is no such file.
@@ -73,12 +74,12 @@ def use_custom_ops(paths: Sequence[Path]) -> None:
 
 
 def custom_ops() -> tuple[Path, ...]:
-    """The libraries in use, for a process that is to load the same models."""
+    """The registered libraries, for another process that loads the same models."""
     return tuple(Path(path) for path in _custom_ops)
 
 
 class Session:
-    """A model ready to run.
+    """A model loaded in onnxruntime.
 
     Raises:
         ModelError: onnxruntime cannot load the model.
@@ -129,7 +130,7 @@ class Session:
         return tuple(_info(o) for o in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
-        """The outputs (all of them when ``outputs`` is None) for one batch.
+        """The outputs (all if ``outputs`` is None) for one batch.
 
         Raises:
             DataError: the model fails on this batch.
@@ -148,12 +149,13 @@ class Session:
     def run_all(
         self, batches: Iterable[Mapping[str, Array]], outputs: Sequence[str]
     ) -> list[list[Array]]:
-        """The ``outputs`` for every batch, spread over the cores: for a session of one thread.
+        """The ``outputs`` for every batch, with batches distributed over the cores: for a session
+        with one thread.
 
         Raises:
             DataError: the model fails on a batch.
         """
-        return spread(lambda feeds: self.run(feeds, outputs), batches)
+        return parallel_map(lambda feeds: self.run(feeds, outputs), batches)
 
 
 _FLOAT8 = frozenset(
@@ -185,7 +187,7 @@ def run(
 def expose(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
     """A copy of ``model`` whose outputs are exactly ``tensors``; onnxruntime infers their types.
 
-    Graph inputs and initializers cannot be outputs and must not be asked for.
+    Graph inputs and initializers cannot be outputs.
     """
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
@@ -204,8 +206,9 @@ def cut(
 ) -> onnx.ModelProto:
     """The part of ``model`` that computes ``outputs`` from ``given`` new inputs (name -> dtype).
 
-    ``replace(tensor, reader)`` names what the node whose first output is ``reader`` reads in place
-    of ``tensor``.  What no output needs is left out, inputs too; subgraphs are not changed.
+    ``replace(tensor, reader)`` names the tensor that the node with first output ``reader`` reads in
+    place of ``tensor``.  Nodes and inputs that no output needs are left out; subgraphs are not
+    changed.
     """
     kept = onnx.ModelProto()
     kept.CopyFrom(model)
@@ -235,14 +238,14 @@ def cut(
 
 
 def infer(model: onnx.ModelProto, tensors: Sequence[str]) -> dict[str, TensorInfo]:
-    """Types of intermediate ``tensors`` as onnxruntime infers them, for what ONNX cannot."""
+    """Types of intermediate ``tensors`` as inferred by onnxruntime, if ONNX cannot."""
     session = Session(expose(model, tensors), Settings(reading="literal"))
     return {info.name: info for info in session.outputs}
 
 
 def optimized_ops(model: onnx.ModelProto, settings: Settings | None = None) -> Counter[str]:
-    """How often each op stands in onnxruntime's optimized graph, bodies of If and Loop included:
-    what really runs."""
+    """The number of nodes per op in onnxruntime's optimized graph, including bodies of If and
+    Loop."""
     with tempfile.TemporaryDirectory(prefix="oq-") as folder:
         dump = Path(folder) / "optimized.onnx"
         Session(model, settings, dump=dump)
@@ -259,8 +262,8 @@ def _count_ops(graph: onnx.GraphProto) -> Counter[str]:
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
-    """Keep onnxruntime's own log off standard error, for libraries that open sessions."""
+def silence_onnxruntime() -> Iterator[None]:
+    """Suppress onnxruntime's log on standard error, for libraries that open sessions."""
     ort.set_default_logger_severity(4)
     try:
         yield
@@ -274,7 +277,7 @@ def version() -> str:
 
 
 def providers() -> tuple[str, ...]:
-    """The execution providers that this onnxruntime was built with, its own order."""
+    """The execution providers of this onnxruntime, in its order."""
     return tuple(ort.get_available_providers())
 
 

@@ -1,7 +1,7 @@
-"""A read-only picture of an ONNX graph: what planning and checking look at.
+"""A read-only view of an ONNX graph, for planning and checks.
 
-Immutable, in topological order, every node with a unique name.  :mod:`oq.model.graph` makes it and
-is the only module that edits.
+Immutable, in topological order, with unique node names.  Created by :mod:`oq.model.graph`, the only
+module that edits.
 """
 
 from collections.abc import Mapping
@@ -27,11 +27,11 @@ class NodeView:
     captured: tuple[str, ...] = ()
 
     def input(self, slot: int) -> str:
-        """The tensor at input ``slot``, "" where the node has none."""
+        """The tensor at input ``slot``, "" if there is none."""
         return self.inputs[slot] if slot < len(self.inputs) else ""
 
     def reads(self, tensor: str) -> int:
-        """How many of the node's edges read ``tensor``, those of its subgraphs included."""
+        """The number of edges of the node, including its subgraphs, that read ``tensor``."""
         return self.inputs.count(tensor) + self.captured.count(tensor)
 
 
@@ -39,8 +39,8 @@ class NodeView:
 class GraphView:
     """The graph as plain values.
 
-    ``constants`` maps a tensor name to its array and loads it on access.  ``scopes`` is the
-    nesting of names: everything that subgraphs define, so that fresh names avoid it.
+    ``constants`` maps a tensor name to its array and loads it on access.  ``scopes`` has the names
+    defined in subgraphs, so that new names avoid them.
     """
 
     nodes: tuple[NodeView, ...]
@@ -77,7 +77,7 @@ class GraphView:
         return self._consumers.get(tensor, ())
 
     def edges(self, tensor: str) -> int:
-        """How many edges leave ``tensor``, counting a graph output as one."""
+        """The number of edges that read ``tensor``; a graph output counts as one."""
         return sum(n.reads(tensor) for n in self.consumers(tensor)) + self.outputs.count(tensor)
 
     def is_constant(self, tensor: str) -> bool:
@@ -85,12 +85,12 @@ class GraphView:
         return tensor in self.constants
 
     def is_float(self, tensor: str) -> bool:
-        """Whether ``tensor`` holds real values (False when its dtype is not known)."""
+        """Whether ``tensor`` is a float tensor (False if its dtype is unknown)."""
         info = self.tensors.get(tensor)
         return info is not None and info.dtype in FLOAT_DTYPES
 
     def shape(self, tensor: str) -> Shape | None:
-        """The lengths of the axes of ``tensor``, or None when not even their number is known."""
+        """The shape of ``tensor``, or None if even its rank is unknown."""
         info = self.tensors.get(tensor)
         return None if info is None else info.shape
 

@@ -1,5 +1,4 @@
-"""The values and equations of quantization: types, grids, statistics, histograms, what a calibrator
-is.
+"""The values and equations of quantization: types, scales, statistics, histograms, calibrators.
 
-Everything above rests on it, so it may import NumPy and :mod:`oq.errors`, and nothing else of oq.
+All other parts build on it, so it may import only NumPy and :mod:`oq.errors`.
 """

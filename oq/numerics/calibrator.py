@@ -1,4 +1,5 @@
-"""What a calibrator is: a pure function from Statistics to a Range, with its settings as fields."""
+"""The interface of calibrators: a pure function from Statistics to a Range, with settings as
+fields."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,13 +12,13 @@ from oq.numerics.values import QType, Range
 
 
 @dataclass(frozen=True, slots=True)
-class Readers:
-    """How errors of a tensor arrive in the outputs of the layers that read it.
+class ErrorGains:
+    """How errors of a tensor appear in the outputs of the layers that read it.
 
-    An error with variance v and mean m on every element leaves ``noise * v + bias * m ** 2`` in an
-    average output element: for weights ``w[o, i]``, ``noise = mean_o sum_i w^2`` and
-    ``bias = mean_o (sum_i w)^2``.  Clipping shifts the mean, rounding does not, so the two weigh
-    differently in every layer.
+    Errors with variance v and mean m on every element cause an error power of ``noise * v + bias *
+    m ** 2`` in an average output element: for weights ``w[o, i]``, ``noise = mean_o sum_i w^2`` and
+    ``bias = mean_o (sum_i w)^2``.  Rounding has zero mean, clipping does not, so their relative
+    effect depends on the layer.
     """
 
     noise: float = 1.0
@@ -28,22 +29,22 @@ class Calibrator(Protocol):
     """A frozen dataclass in ``calibrators/<name>.py``, exported there as ``CALIBRATOR``.
 
     Its fields are its settings (``--set name=value``), checked in ``__post_init__``.  The first
-    line of its docstring is its line in ``oq calibrators``.
+    line of its docstring is shown by ``oq calibrators``.
     """
 
     needs: ClassVar[frozenset[Need]]
-    """What it reads beyond counts and extremes."""
+    """The statistics it needs beyond counts and extremes."""
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers) -> Range:
-        """The real values that a grid of ``qtype`` should cover.
+    def range(self, statistics: Statistics, qtype: QType, readers: ErrorGains) -> Range:
+        """The range of real values that scale and zero point of ``qtype`` should cover.
 
-        Law: equal arguments give an equal range; nothing else is looked at.
+        Must be a pure function: equal arguments give an equal range.
         """
         ...
 
 
 def covering(lo: float, hi: float) -> Range:
-    """The range ``[min(lo, 0), max(hi, 0)]``; that of no values (inf, -inf) is ``[0, 0]``."""
+    """The range ``[min(lo, 0), max(hi, 0)]``; for no values (inf, -inf) it is ``[0, 0]``."""
     low = min(lo, 0.0) if np.isfinite(lo) else 0.0
     high = max(hi, 0.0) if np.isfinite(hi) else 0.0
     return Range(np.asarray(low), np.asarray(high))

@@ -1,11 +1,11 @@
-"""Range -> grid, and the two equations of ONNX's QuantizeLinear and DequantizeLinear.
+"""Range -> scale and zero point, and the equations of ONNX's QuantizeLinear and DequantizeLinear.
 
     code = clip(rint(x / scale) + zero_point, qmin, qmax)        rint: half to even
     real = (code - zero_point) * scale
 
-All arithmetic is float32, as onnxruntime does it, so both equations agree with its operators bit
-for bit (ONNX operator specification, QuantizeLinear-21 and DequantizeLinear-21).  A code of float8
-is the float8 next to ``x / scale``, half to even, saturated at 448 (``saturate=1``).
+All arithmetic is float32, as in onnxruntime, so both equations agree with its operators bit for bit
+(ONNX operator specification, QuantizeLinear-21 and DequantizeLinear-21).  For float8, the code is
+the float8 nearest to ``x / scale``, half to even, saturated at 448 (``saturate=1``).
 """
 
 from collections.abc import Callable, Mapping
@@ -22,11 +22,11 @@ SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A grid with its numbers.
+    """Scale and zero point.
 
-    ``scale`` (float32, real units per step) and ``zero_point`` (the code of real 0, dtype
-    ``qtype.dtype``) have shape () for a per-tensor grid, or (channels,) along ``axis``; with
-    ``block``, that of the tensor with ``axis`` divided by the block (ONNX ``block_size``).
+    ``scale`` (float32) and ``zero_point`` (the code of real 0, dtype ``qtype.dtype``) have shape ()
+    if per-tensor, or (channels,) along ``axis``; with ``block``, that of the tensor with ``axis``
+    divided by the block size (ONNX ``block_size``).
 
     Raises:
         ValueError: a scale is not finite and positive, or a zero point lies outside the codes.
@@ -99,18 +99,18 @@ SCALES: Mapping[Scale, Callable[[Array], Array]] = {
     "float16": _in_float16,
     "power_of_two": _power_of_two,
 }
-"""Scale kind -> the allowed number for a wanted scale (float64, any axes) as float32."""
+"""Scale kind -> function from a desired scale (float64, any axes) to the allowed one as float32."""
 
 
 def fit(values: Range, qtype: QType, axis: int | None = None, block: int | None = None) -> Grid:
-    """The tightest grid of ``qtype`` that covers ``values``.
+    """The grid of ``qtype`` with the smallest scale that covers ``values``.
 
-    Symmetric: ``scale = max(|lo|, |hi|) / qmax``, zero point 0 (``hi / qmax`` where qmin is 0).
-    Affine: ``scale = (hi - lo) / (qmax - qmin)``, ``zero_point = rint(qmin - lo / scale)``
-    (Jacob et al. 2018, "Quantization and Training of Neural Networks", section 2.1).
+    Symmetric: ``scale = max(|lo|, |hi|) / qmax``, zero point 0 (``hi / qmax`` if qmin is 0).
+    Affine: ``scale = (hi - lo) / (qmax - qmin)``, ``zero_point = rint(qmin - lo / scale)`` (Jacob
+    et al. 2018, "Quantization and Training of Neural Networks", section 2.1).
 
-    Then the scale moves to a number its kind allows (:data:`SCALES`).  A range of only zeros gets
-    the scale of [-1, 1] or [0, 1]: every grid holds 0 exactly.
+    The scale is then changed to an allowed one (:data:`SCALES`).  A range of only zeros gets the
+    scale of [-1, 1] or [0, 1]; 0 is always represented exactly.
     """
     lo, hi = values.lo.astype(np.float64), values.hi.astype(np.float64)
     if qtype.symmetric:
@@ -127,9 +127,10 @@ def fit(values: Range, qtype: QType, axis: int | None = None, block: int | None 
 
 
 def scaled(grid: Grid, factor: float) -> Grid:
-    """``grid`` for values multiplied by ``factor`` > 0: a code stands for ``factor`` times as much.
+    """``grid`` for values multiplied by ``factor`` > 0: the same codes with ``factor`` times the
+    scale.
 
-    The scale moves to a number that its kind allows: by half of its last bit at most.
+    The scale is changed to an allowed one: by half of its last bit at most.
     """
     scale = SCALES[grid.qtype.scale](grid.scale.astype(np.float64) * factor)
     return replace(grid, scale=np.asarray(scale))
@@ -138,8 +139,8 @@ def scaled(grid: Grid, factor: float) -> Grid:
 def quantize(x: Array, grid: Grid) -> Array:
     """The codes of ``x`` (real, any axes), dtype ``grid.qtype.dtype``.
 
-    The first equation of this module.  A narrow grid (-127..127) also clips to its own bounds,
-    which QuantizeLinear does not: it only saturates at the dtype's.
+    The first equation of this module.  A narrow range (-127..127) is also clipped to its bounds,
+    which QuantizeLinear does not do: it only saturates at those of the dtype.
     """
     scale, zero = _aligned(grid, x.ndim)
     with np.errstate(over="ignore"):  # infinitely many steps saturate like too many
@@ -164,7 +165,7 @@ def dequantize(codes: Array, grid: Grid) -> Array:
 
 
 def fake_quantize(x: Array, grid: Grid) -> Array:
-    """``dequantize(quantize(x))``: what a Q/DQ pair leaves of ``x``."""
+    """``dequantize(quantize(x))``: fake quantization, as by a Q/DQ pair."""
     return dequantize(quantize(x, grid), grid)
 
 

@@ -1,7 +1,9 @@
-"""A histogram as (low, high, count) of its occupied buckets, and errors computed on it.
+"""A histogram as (low, high, count) of its occupied buckets, and quantization errors computed from
+it.
 
-Values are taken as spread evenly over their bucket.  Buckets are cut to the exact extremes, so a
-pile of equal values at an end (the 6 of a ReLU6) is a bucket of no width, and exact.
+Values are assumed to be uniformly distributed within a bucket.  Buckets are clipped to the exact
+extremes, so many equal values at an end (the 6 of a ReLU6) form a bucket of zero width, which is
+exact.
 """
 
 from dataclasses import dataclass
@@ -14,8 +16,8 @@ from oq.numerics.values import Array
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """Occupied buckets in ascending order; ``low``, ``high`` (bucket,) in real units, ``counts``
+class Histogram:
+    """Occupied buckets in ascending order; ``low``, ``high`` (bucket,) are real bounds, ``counts``
     (bucket,)."""
 
     low: Array
@@ -23,8 +25,8 @@ class Tally:
     counts: Array
 
 
-def tally(statistics: Statistics) -> Tally:
-    """The occupied buckets of a histogram.
+def to_histogram(statistics: Statistics) -> Histogram:
+    """The occupied buckets of the histogram in ``statistics``.
 
     Raises:
         ValueError: the statistics hold no histogram.
@@ -32,18 +34,18 @@ def tally(statistics: Statistics) -> Tally:
     counts = sorted_histogram(statistics)
     low, high = bucket_edges()
     occupied = np.flatnonzero(counts)
-    return Tally(
+    return Histogram(
         np.clip(low[occupied], statistics.lo, statistics.hi),
         np.clip(high[occupied], statistics.lo, statistics.hi),
         counts[occupied].astype(np.float64),
     )
 
 
-def coarsen(values: Tally, finest: float) -> Tally:
-    """``values`` with all buckets inside ``(-finest, finest)`` joined into one per sign.
+def merge_small_buckets(values: Histogram, finest: float) -> Histogram:
+    """``values`` with all buckets inside ``(-finest, finest)`` merged into one per sign.
 
-    The histogram has as many buckets per octave near zero as far from it; a search for a grid needs
-    none of those much narrower than its steps.
+    The histogram has as many buckets per octave near zero as far from it; a search for a range does
+    not need buckets much narrower than the scale.
     """
     tiny = (values.low > -finest) & (values.high < finest)
     signs = [tiny & (values.high <= 0), tiny & (values.high > 0)]
@@ -54,25 +56,25 @@ def coarsen(values: Tally, finest: float) -> Tally:
         if s.any()
     ]
     low, high, counts = (np.array([row[i] for row in joined]) for i in range(3))
-    return Tally(
+    return Histogram(
         np.concatenate([values.low[kept], low]),
         np.concatenate([values.high[kept], high]),
         np.concatenate([values.counts[kept], counts]),
     )
 
 
-def magnitudes(values: Tally) -> Tally:
-    """The tally of |x|: negative buckets folded onto the positive side."""
+def magnitudes(values: Histogram) -> Histogram:
+    """The histogram of |x|: negative buckets mirrored to the positive side."""
     flip = values.high <= 0
     low = np.where(flip, -values.high, np.maximum(values.low, 0.0))
     high = np.where(flip, -values.low, values.high)
     order = np.argsort(low, kind="stable")
-    return Tally(low[order], high[order], values.counts[order])
+    return Histogram(low[order], high[order], values.counts[order])
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorMoments:
-    """Mean of ``x - quantized(x)`` and of its square, in real units."""
+    """Mean of ``x - quantized(x)`` and of its square."""
 
     mean: float
     square: float
@@ -84,12 +86,12 @@ class ErrorMoments:
 
 
 NARROW = 1e-6
-"""Grid steps: a bucket narrower than this is taken as one point, since differences of integrals
-lose their digits there."""
+"""In units of the scale: a narrower bucket is treated as a point, since differences of integrals
+lose precision there."""
 
 
-def quantization_error(values: Tally, grid: Grid) -> ErrorMoments:
-    """The error that ``grid`` (per tensor) makes on ``values``, integrated over every bucket.
+def quantization_error(values: Histogram, grid: Grid) -> ErrorMoments:
+    """The error of quantizing ``values`` with ``grid`` (per tensor), integrated over every bucket.
 
     With u = x / scale, c = clip(u, first code, last code), r = c - rint(c) and d = u - c, the
     antiderivatives of the error and of its square are

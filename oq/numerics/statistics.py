@@ -1,14 +1,14 @@
-"""What is kept of a tensor's values: fixed in size, whatever the number of samples.
+"""Observer statistics of a tensor: fixed in size, for any number of samples.
 
-The law every field obeys, so that data may be split, resumed and joined at will:
+Every field satisfies this law, so that data may be split, resumed and merged:
 
     statistics(a ++ b) == merge(statistics(a), statistics(b)) == merge(statistics(b), statistics(a))
 
 exactly, not approximately: counts are integers, and minimum and maximum are associative.
 
 The **histogram** counts values by the top 16 bits of their float32, their bfloat16 bucket: sign,
-exponent and 7 bits of mantissa.  No range has to be known beforehand, nothing is ever rebinned,
-and a bucket is at most 1/128 of its value wide.
+exponent and 7 bits of mantissa.  No range has to be known in advance, nothing is rebinned, and the
+width of a bucket is at most 1/128 of its value.
 """
 
 import functools
@@ -26,24 +26,26 @@ FINITE_BUCKETS = 0x7F80
 """Buckets per sign below infinity."""
 
 NEGATIVE_ZERO = 2**15
-"""The bucket of -0, counted as that of 0: the sign of a kernel's zeros depends on where in a
-register they fell, and so on the batch."""
+"""The bucket of -0, which is counted as 0, since the sign of a zero from a kernel may depend on the
+batch."""
 
 CHUNK = 2**16
-"""Values that wait until they are counted together: enough to pay for a pass over all buckets."""
+"""Number of values that are buffered before they are counted, to amortize a pass over all
+buckets."""
 
 SLICE = 2**18
-"""Values of a large array that are counted at a time: few enough for the cache."""
+"""Number of values of a large array that are counted at a time, so that they fit in the cache."""
 
 MASK = 1e8
 """Finite values this large are attention masks (-1e9 and the like), not data; they are counted
-apart and touch no range."""
+separately and do not affect ranges."""
 
 
 class Need(Enum):
-    """What a calibrator reads beyond counts and extremes, which are always there.
+    """Statistics that a calibrator needs beyond counts and extremes, which are always available.
 
-    READERS are no statistics: they come from the weights of the layers behind the tensor.
+    READERS are not statistics: they are computed from the weights of the layers that read the
+    tensor.
     """
 
     HISTOGRAM = "histogram"
@@ -53,12 +55,13 @@ class Need(Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statistics:
-    """Of the values of one tensor.
+    """The statistics of one tensor.
 
-    ``lo``, ``hi``: exact extremes of the usable values (real units; +inf, -inf when there is
-    none).  ``count``: usable values.  ``nonfinite``: NaN and infinities; ``masked``: finite values
-    beyond :data:`MASK`; neither touches anything else.  ``histogram``: counts per bucket, axes
-    (bucket,), int64.  ``batches``: one row (first sample, lo, hi) per batch, ascending.
+    ``lo``, ``hi``: exact extremes of the usable values (+inf, -inf if there are none).  ``count``:
+    number of usable values.  ``nonfinite``: number of NaN and infinities; ``masked``: number of
+    finite values beyond :data:`MASK`; both are excluded from everything else.  ``histogram``:
+    counts per bucket, axes (bucket,), int64.  ``batches``: one row (first sample, lo, hi) per
+    batch, ascending.
     """
 
     count: int
@@ -86,7 +89,7 @@ EMPTY = Statistics(0, 0, float("inf"), float("-inf"))
 
 @dataclass(slots=True)
 class Accumulator:
-    """Statistics in the making: folds arrays in, one after the other."""
+    """Accumulates statistics of arrays."""
 
     needs: frozenset[Need] = frozenset()
     count: int = 0
@@ -106,7 +109,7 @@ class Accumulator:
             self._pending = np.full(CHUNK, 0, np.uint16)
 
     def add(self, values: Array, first: int = 0) -> None:
-        """Fold in ``values`` (any axes, any real dtype) of the batch that starts at sample
+        """Add ``values`` (any axes, any real dtype) of the batch that starts at sample
         ``first``."""
         if values.size == 0:
             return
@@ -146,7 +149,7 @@ class Accumulator:
             self.histogram += np.bincount(halves[start : start + SLICE], minlength=BUCKETS)
 
     def statistics(self) -> Statistics:
-        """What was folded in so far."""
+        """The statistics so far."""
         self._count_pending()
         rows = np.array(self.batches).reshape(-1, 3)
         histogram = self.histogram.copy() if self.histogram is not None and self.count else None
@@ -179,7 +182,7 @@ def observe(values: Array, needs: frozenset[Need] = frozenset(), first: int = 0)
 
 
 def holds(statistics: Statistics | None, needs: frozenset[Need]) -> bool:
-    """Whether ``statistics`` were taken, and with all that is needed of them."""
+    """Whether ``statistics`` exist and include all ``needs``."""
     return statistics is not None and not (
         (Need.HISTOGRAM in needs and statistics.histogram is None)
         or (Need.BATCHES in needs and statistics.batches is None)
@@ -187,7 +190,7 @@ def holds(statistics: Statistics | None, needs: frozenset[Need]) -> bool:
 
 
 def merge(first: Statistics, second: Statistics) -> Statistics:
-    """The statistics of both sets of values together."""
+    """The statistics of both sets of values combined."""
     return Statistics(
         first.count + second.count,
         first.nonfinite + second.nonfinite,
@@ -202,13 +205,13 @@ def merge(first: Statistics, second: Statistics) -> Statistics:
 def merge_all(
     first: Mapping[str, Statistics], second: Mapping[str, Statistics]
 ) -> dict[str, Statistics]:
-    """:func:`merge` for every tensor of either."""
+    """:func:`merge` for every tensor in either mapping."""
     names = [*first, *(n for n in second if n not in first)]
     return {n: merge(first.get(n, EMPTY), second.get(n, EMPTY)) for n in names}
 
 
 def together(tensors: Sequence[Statistics]) -> Statistics:
-    """The statistics of several tensors as if they were one, such as the operands of a Concat.
+    """The statistics of several tensors combined, such as the inputs of a Concat.
 
     Unlike in :func:`merge`, rows of ``batches`` with the same first sample are one batch.
     """
@@ -247,7 +250,7 @@ def sorted_histogram(statistics: Statistics) -> Array:
 
 
 _HIGH_HALF = int(np.array([1], np.uint32).view(np.uint16)[0] == 1)
-"""Where the top half of a float32 lies on this machine: 1 on a little-endian one."""
+"""The index of the top half of a float32 on this machine: 1 if little-endian."""
 
 
 def _both(a: Array | None, b: Array | None, join: Callable[[Array, Array], Array]) -> Array | None:

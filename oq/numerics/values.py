@@ -1,8 +1,7 @@
-"""The values that travel between the stages: what a grid is, where it goes, and why.
+"""Basic types of quantization: integer types, ranges, tensors and batches.
 
-A **grid** maps a real value to an integer code: ``code = clip(round(x / scale) + zero_point)``
-(:mod:`oq.numerics.grid` has both equations).  A **site** puts a grid on a tensor for some of its
-readers. A **plan** is all sites and everything left in float, each with the sentence that says why.
+A **grid** (scale and zero point) maps a real value to an integer code: ``code = clip(round(x /
+scale) + zero_point)`` (:mod:`oq.numerics.grid` has both equations).
 """
 
 from collections.abc import Mapping
@@ -13,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-"""A NumPy array; docstrings give its axes and unit."""
+"""A NumPy array; docstrings give its axes and meaning."""
 
 Shape = tuple[int | str | None, ...]
-"""One entry per axis: a size, the name of a dynamic size, or None when nothing is known."""
+"""One entry per axis: a size, the name of a dynamic size, or None if unknown."""
 
 
 FLOAT_DTYPES = frozenset({"float32", "float16", "bfloat16", "float64"})
@@ -24,7 +23,7 @@ FLOAT_DTYPES = frozenset({"float32", "float16", "bfloat16", "float64"})
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """What is known of a tensor before it is computed: NumPy dtype name and shape by axes."""
+    """The type of a tensor: NumPy dtype name and shape by axes."""
 
     name: str
     dtype: str | None
@@ -32,17 +31,17 @@ class TensorInfo:
 
 
 Scale = Literal["float32", "float16", "power_of_two"]
-"""Which numbers a scale may be: any float32, those a float16 holds, or 2**k alone."""
+"""Allowed scales: any float32, those representable in float16, or powers of two."""
 
 
 @dataclass(frozen=True, slots=True)
 class QType:
-    """An integer grid without its scale: codes ``qmin..qmax`` stored as ``dtype``.
+    """An integer type with its range of codes, ``qmin..qmax`` stored as ``dtype``.
 
-    ``symmetric`` fixes the zero point at 0 and takes the scale from ``max|x| / qmax``, so a
-    full-range int8 grid (-128..127) reaches -128 by saturation only, as TensorRT does it; with
-    ``qmin`` 0 it is for values that are never negative.  ``dtype`` is NumPy's name, or that of
-    ml_dtypes: int4, float8_e4m3fn (FP8: 4 bits of exponent, 3 of fraction, finite up to 448).
+    ``symmetric`` fixes the zero point at 0, with scale ``max|x| / qmax``, so that full-range int8
+    (-128..127) reaches -128 only by saturation, as in TensorRT; with ``qmin`` 0 it is for values
+    that are never negative.  ``dtype`` is NumPy's name, or that of ml_dtypes: int4, float8_e4m3fn
+    (FP8: 4 bits of exponent, 3 of fraction, finite up to 448).
 
     >>> INT8_NARROW.levels
     255
@@ -61,8 +60,8 @@ class QType:
 
     @property
     def uniform(self) -> bool:
-        """Whether the codes are integers, one step apart: False for float8, whose codes are
-        floats themselves, so that its error is relative."""
+        """Whether the codes are integers, equally spaced: False for float8, whose error is
+        relative."""
         return not self.dtype.startswith("float")
 
     def __str__(self) -> str:
@@ -85,9 +84,9 @@ INT32 = QType("int32", -(2**31), 2**31 - 1, symmetric=True)
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The real values a grid must cover, ``lo <= 0 <= hi`` in every channel.
+    """The real values to cover, ``lo <= 0 <= hi`` in every channel.
 
-    Shape ``()`` per tensor or ``(channels,)`` per channel.  Zero belongs to every range because
+    Shape ``()`` per tensor or ``(channels,)`` per channel.  Every range contains zero, because
     padding, ReLU and skipped values must be exact.
 
     Raises:

@@ -1,6 +1,7 @@
-"""Ranges of constants, per output channel: ``max`` covers everything, ``mse`` errs least.
+"""Ranges of weights, per output channel: ``max`` covers all values, ``mse`` minimizes the squared
+error.
 
-``mse`` searches ``scale = s * max|w| / qmax`` over shares s of the full range for the least
+``mse`` searches ``scale = s * max|w| / qmax`` over fractions s of the full range for the least
 ``sum (w - quantized(w))^2`` in each channel (Banner et al. 2019; AMD's and NVIDIA's weight MSE).
 """
 
@@ -18,8 +19,8 @@ SHARES = np.linspace(1.0, 0.4, 61)
 def weight_range(
     values: Array, qtype: QType, axis: int | None, method: str = "max", block: int | None = None
 ) -> Range:
-    """The range of ``values`` (any axes) along ``axis`` (None: one range), shape () or
-    (channels,); with ``block``, that of ``values`` with ``axis`` divided by the block.
+    """The range of ``values`` (any axes) along ``axis`` (None: per tensor), shape () or
+    (channels,); with ``block``, that of ``values`` with ``axis`` divided by the block size.
 
     Raises:
         OptionError: ``method`` is not one of :data:`WEIGHT_CALIBRATORS`.

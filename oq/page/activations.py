@@ -1,14 +1,14 @@
-"""Statistics -> what a page shows of an activation: its histogram, and every calibrator's range."""
+"""Statistics -> the charts of an activation: its histogram, and the range of every calibrator."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from oq.calibration.reader_weights import weigh_readers
+from oq.calibration.reader_weights import error_gains
 from oq.model.view import GraphView
-from oq.numerics.calibrator import Calibrator, Methods, Readers
+from oq.numerics.calibrator import Calibrator, ErrorGains, Methods
 from oq.numerics.grid import Grid, fit
-from oq.numerics.histogram import Tally, coarsen, quantization_error, tally
+from oq.numerics.histogram import Histogram, merge_small_buckets, quantization_error, to_histogram
 from oq.numerics.statistics import Statistics
 from oq.numerics.values import Array, Range
 from oq.page.content import Activation, Choice
@@ -20,14 +20,15 @@ BINS = 108
 """Bars of a histogram: two units of a chart's width each."""
 
 FINEST = 2.0**-12
-"""Share of the range below which buckets are joined for the errors: a 16th of an 8-bit step."""
+"""Fraction of the range below which histogram buckets are merged to compute errors: 1/16 of an
+8-bit step."""
 
 UNSEEN = frozenset({"fixed"})
-"""Calibrators that choose nothing from data."""
+"""Calibrators that do not depend on data."""
 
 
 def calibrators(methods: Methods | None, default: str) -> dict[str, Calibrator]:
-    """Every calibrator by name: those of the run with their settings, the others as they come."""
+    """Every calibrator by name: those of the run with their settings, the others with defaults."""
     used = {} if methods is None else {**methods.named, default: methods.default}
     names = [n for n in registry.names("calibrators") if n not in UNSEEN or n in used]
     return {n: used[n] if n in used else registry.calibrator(n) for n in names}
@@ -40,7 +41,7 @@ def activations(
     methods: Mapping[str, Calibrator],
 ) -> Iterator[Activation]:
     """The measured tensors of ``places`` that have a histogram, each once; ``view`` is the float
-    model, whose layers tell what errors are worth."""
+    model, whose layers weight the errors (calibrator ``auto``)."""
     done: set[str] = set()
     for place in places:
         seen = statistics.get(place.source)
@@ -50,7 +51,7 @@ def activations(
         done.add(place.tensor)
         producer = view.producer(place.source)
         site = Site(place.source, Own(place.grid.qtype), "activation", "", ())
-        readers = weigh_readers(view, site)
+        readers = error_gains(view, site)
         node = "" if producer is None else producer.name
         yield _activation(place, seen, node, methods, readers)
 
@@ -60,12 +61,12 @@ def _activation(
     seen: Statistics,
     node: str,
     methods: Mapping[str, Calibrator],
-    readers: Readers,
+    readers: ErrorGains,
 ) -> Activation:
     grid = place.grid
     start, end = min(seen.lo, 0.0), max(seen.hi, 0.0)
     end = end if end > start else start + 1.0
-    values = tally(seen)
+    values = to_histogram(seen)
     return Activation(
         tensor=place.tensor,
         node=node,
@@ -85,7 +86,7 @@ def _activation(
     )
 
 
-def binned(values: Tally, edges: Array) -> Array:
+def binned(values: Histogram, edges: Array) -> Array:
     """Counts (bin,) between ``edges``; a bucket that straddles one is split by length."""
     wide = values.high > values.low
     inner = np.clip(np.searchsorted(edges, values.low[~wide], side="right") - 1, 0, len(edges) - 2)
@@ -98,15 +99,15 @@ def binned(values: Tally, edges: Array) -> Array:
 
 
 def _choices(
-    values: Tally,
+    values: Histogram,
     seen: Statistics,
     grid: Grid,
     methods: Mapping[str, Calibrator],
-    readers: Readers,
+    readers: ErrorGains,
 ) -> Iterator[Choice]:
     reach = max(-seen.lo, seen.hi, 0.0)
     total = float(values.counts.sum())
-    few = coarsen(values, reach * FINEST) if total and reach else values
+    few = merge_small_buckets(values, reach * FINEST) if total and reach else values
     square = (few.low**2 + few.low * few.high + few.high**2) / 3
     power = float(few.counts @ square) / total if total else 0.0
     for name, method in methods.items():
@@ -124,7 +125,7 @@ def _choices(
         )
 
 
-def _clipped(values: Tally, kept: Range) -> float:
+def _clipped(values: Histogram, kept: Range) -> float:
     """Percent of ``values`` outside ``kept``."""
     total = float(values.counts.sum())
     if not total:
@@ -135,8 +136,8 @@ def _clipped(values: Tally, kept: Range) -> float:
     return max(0.0, 100 * (below + above) / total)
 
 
-def _between(values: Tally, edges: Array) -> Sequence[float]:
-    """Counts below, inside and above the two middle ``edges``, ends of a range belonging to it."""
+def _between(values: Histogram, edges: Array) -> Sequence[float]:
+    """Counts below, inside (inclusive) and above the two middle ``edges``."""
     width = values.high - values.low
     safe = np.where(width > 0, width, 1.0)
     below = np.where(
@@ -150,5 +151,5 @@ def _between(values: Tally, edges: Array) -> Sequence[float]:
 
 
 def _short(value: float) -> float:
-    """Six significant digits: what a picture can show."""
+    """Six significant digits, enough for a chart."""
     return float(f"{value:.6g}")

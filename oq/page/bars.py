@@ -1,4 +1,4 @@
-"""Rows of bars with their names above them: which layer has how much of something."""
+"""Horizontal bar chart with names above the bars."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ NAME = 48
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """``values`` are (amount, class of its colour, what is written behind it); ``target`` is a
-    place on the page, "" for none; ``words`` say the same in a sentence."""
+    """``values`` are (amount, CSS class, label after the bar); ``target`` is an anchor on the page,
+    "" for none; ``words`` is the tooltip."""
 
     name: str
     values: tuple[tuple[float, str, str], ...]
@@ -23,7 +23,7 @@ class Bar:
 
 
 def draw_bars(rows: Sequence[Bar], label: str) -> str:
-    """``rows`` from top to bottom, on one scale from 0."""
+    """``rows`` from top to bottom, on a common axis from 0."""
     most = max((v for row in rows for v, _, _ in row.values), default=0.0) or 1.0
     x = Scale(0.0, most, LEFT, RIGHT)
     height = ROW + 12.0 * (max((len(r.values) for r in rows), default=1) - 1)

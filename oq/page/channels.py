@@ -1,7 +1,7 @@
-"""The picture of a weight: what each output channel reaches, against what its grid can hold.
+"""Chart of a weight: the range of each output channel, and the range that its scale covers.
 
-On a per-tensor grid the narrow channels get few of the codes, which is what per-channel grids and
-equalization are for (Nagel et al. 2019, "Data-Free Quantization", figure 2).
+With a per-tensor scale, narrow channels get few of the quantization levels; per-channel scales and
+equalization fix that (Nagel et al. 2019, "Data-Free Quantization", figure 2).
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,15 +14,15 @@ LEFT, RIGHT = 46.0, 352.0
 TOP, BASE = 8.0, 128.0
 
 NOTHING = 2.0**-16
-"""Share of the widest channel's reach below which a channel is dead."""
+"""Fraction of the widest channel's range below which a channel counts as dead."""
 
 COLUMNS = 153
-"""Most columns in the picture, two units each; more channels share them."""
+"""Maximum number of columns, two units each; with more channels, several share a column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Extremes of the channels that share a column, and the widest of their grids."""
+    """Extremes of the channels that share a column, and the widest of their quantized ranges."""
 
     lo: float
     hi: float
@@ -31,7 +31,7 @@ class Column:
 
 
 def draw_channels(weight: Weight) -> str:
-    """A bar per channel from its least to its greatest weight, in front of the grid's reach."""
+    """A bar per channel from its minimum to its maximum, over the range that its scale covers."""
     columns = list(gather_columns(weight))
     lo = min(min(c.lo, c.grid_lo) for c in columns)
     hi = max(max(c.hi, c.grid_hi) for c in columns)
@@ -55,12 +55,12 @@ def draw_channels(weight: Weight) -> str:
         box(LEFT, BASE + 21, 9, 9, "bars"),
         text(LEFT + 13, BASE + 29, "weights", "small"),
         box(LEFT + 62, BASE + 21, 9, 9, "reach"),
-        text(LEFT + 75, BASE + 29, "what the grid can hold", "small"),
+        text(LEFT + 75, BASE + 29, "range of the scale", "small"),
     )
 
 
 def gather_columns(weight: Weight) -> Iterator[Column]:
-    """Channels in order, as few to a column as fit."""
+    """Columns of consecutive channels, as few channels per column as possible."""
     count = len(weight.lo)
     each = -(-count // COLUMNS)
     shared = len(weight.grid_lo) != count
@@ -76,7 +76,7 @@ def gather_columns(weight: Weight) -> Iterator[Column]:
 
 
 def describe_spread(weight: Weight) -> str:
-    """How unlike the channels are."""
+    """The widest and the narrowest channel, in words."""
     reach = [max(-lo, hi) for lo, hi in zip(weight.lo, weight.hi, strict=True)]
     alive = [r for r in reach if r > max(reach) * NOTHING]
     if not alive:
@@ -86,8 +86,8 @@ def describe_spread(weight: Weight) -> str:
     ratio = max(alive) / min(alive)
     return (
         text
-        + (f" ({ratio:,.0f} times less)" if ratio >= 1.5 else "")
-        + (f", {dead} all but zero" if dead else "")
+        + (f" ({ratio:,.0f} times narrower)" if ratio >= 1.5 else "")
+        + (f", {dead} almost zero" if dead else "")
     )
 
 

@@ -1,4 +1,4 @@
-"""What a page shows, as plain values: everything a chart draws is here, and in the page's JSON."""
+"""The data of a report page as plain values, which are also the page's embedded JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ from oq.ranking.rank import Ranking
 from oq.refine.outcome import Outcome
 
 Runs = Literal["int8", "moved", "float"]
-"""How a layer runs: in integers, by moving values without a kernel of its own, or in float."""
+"""How a layer runs: in integers, as data movement without a kernel, or in float."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The range ``lo..hi`` that a calibrator would choose, in the tensor's unit.
+    """The range ``lo..hi`` that a calibrator would choose, as real values.
 
-    ``clipped``: percent of the values outside.  ``sqnr_db``: 10 log10 of the values' mean square
-    over that of the error on the tensor's own kind of grid (None: a grid of floats).
+    ``clipped``: percent of the values outside.  ``sqnr_db``: 10 log10 of the mean square of the
+    values over that of the quantization error, for the tensor's data type (None for float8).
     """
 
     calibrator: str
@@ -30,11 +30,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """A measured tensor and its grid; all real values in the tensor's own unit.
+    """A measured tensor with its scale and zero point.
 
     ``bins``: counts of values in equal bins from ``start`` to ``end``.  ``lo``, ``hi``: exact
-    extremes of ``count`` values.  ``grid_lo``, ``grid_hi``: what the first and the last code stand
-    for.  ``calibrator``: the one that chose the grid, "" when that is not known.
+    extremes of ``count`` values.  ``grid_lo``, ``grid_hi``: the range that scale and zero point
+    cover.  ``calibrator``: the one that chose the range, "" if unknown.
     """
 
     tensor: str
@@ -56,10 +56,10 @@ class Activation:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A weight by output channel; real values in its own unit.
+    """A weight by output channel, as real values.
 
-    ``lo``, ``hi``: extremes, axes (channel,).  ``grid_lo``, ``grid_hi``: what the first and the
-    last code stand for, axes (channel,), or one entry for a per-tensor grid.
+    ``lo``, ``hi``: extremes, axes (channel,).  ``grid_lo``, ``grid_hi``: the range that scale and
+    zero point cover, axes (channel,), or one entry if the weight is quantized per tensor.
     """
 
     tensor: str
@@ -72,10 +72,10 @@ class Weight:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Nodes that run together.  ``name``: its node with weights, else the first.
+    """Nodes that run as one kernel.  ``name``: its node with weights, else the first.
 
-    ``reason``: why it is in float.  ``activations``, ``weights``: names of what it reads in codes
-    and has a picture of.
+    ``reason``: why it is in float.  ``activations``, ``weights``: names of its quantized inputs
+    that have a chart.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Layer:
 @dataclass(frozen=True, slots=True)
 class Edge:
     """``tensor`` from layer number ``source`` to ``reader``; -1 stands for the model's inputs and
-    outputs.  ``grid``: its codes ("uint8, scale 0.012"), "" where it stays in float."""
+    outputs.  ``grid``: type and scale ("uint8, scale 0.012"), "" if it is float."""
 
     tensor: str
     source: int
@@ -100,9 +100,8 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was looked at: ``layers`` in graph order, the ``edges`` between them, and the pictures.
-
-    ``order``: the tensors of the float model in graph order.
+    """The network and its measurements: ``layers`` in graph order, the ``edges`` between them, and
+    the data of the charts.  ``order``: the tensors of the float model in graph order.
     """
 
     layers: tuple[Layer, ...] = ()
@@ -115,7 +114,7 @@ class Evidence:
 @dataclass(frozen=True, slots=True)
 class Story:
     """Everything on one page.  ``facts``: label -> text; ``seconds``: stage -> wall time;
-    ``left``: (op, reason, nodes) of what stays in float; ``next_steps``: what to do now."""
+    ``left``: (op, reason, nodes) of float layers; ``next_steps``: what to do next."""
 
     version: str
     title: str

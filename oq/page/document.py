@@ -1,4 +1,5 @@
-"""The page: a story as one HTML file that needs no network and no script."""
+"""The report page: a :class:`~oq.page.content.Story` as one HTML file, without network or
+script."""
 
 import json
 import math
@@ -18,7 +19,7 @@ from oq.page.html import (
     tile,
 )
 from oq.page.layers import draw_layers, targets_of
-from oq.page.overview import WORDS, cell, draw_strip
+from oq.page.overview import WORDS, cell, draw_overview
 from oq.page.story import layer_counts
 from oq.page.style import STYLE
 from oq.page.svg import escape, many, short
@@ -26,14 +27,14 @@ from oq.refine.outcome import Outcome
 from oq.wording import to_json
 
 NATIVE = "ort"
-"""The target that onnxruntime itself is."""
+"""The target that onnxruntime runs."""
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""What a browser may load for this page: nothing."""
+"""Content security policy of the page: nothing is loaded."""
 
 
 def write_page(story: Story) -> str:
-    """The whole file.  Equal stories give equal bytes."""
+    """The HTML file.  Equal stories give equal bytes."""
     body = (
         _head(story),
         _alert(story),
@@ -57,7 +58,7 @@ def write_page(story: Story) -> str:
 
 
 def plain_json(story: Story) -> str:
-    """The story as JSON that may stand inside HTML: no ``<``, ``>`` or ``&`` in it."""
+    """The story as JSON that is safe inside HTML: ``<``, ``>`` and ``&`` are escaped."""
     found = json.dumps(to_json(story), separators=(",", ":"))
     for letter in "<>&":
         found = found.replace(letter, f"\\u{ord(letter):04x}")
@@ -75,7 +76,7 @@ def _head(story: Story) -> str:
 
 
 def _alert(story: Story) -> str:
-    """What must not be missed: a collapse, then notes and findings."""
+    """Warnings at the top of the page: a collapse, findings, then notes."""
     collapse = story.verification.collapse if story.verification is not None else ()
     said = [f"The quantized model has collapsed: {text}" for text in collapse]
     said += [f"{f.severity} [{f.check}] {f.node}: {f.message}; {f.remedy}" for f in story.findings]
@@ -114,18 +115,22 @@ def _tiles(story: Story) -> str:
 
 
 def _stand_in(seen: Verification, target: str) -> str:
-    """Kernels and time where they are those of another engine than the target's."""
+    """Kernels and latency, if they were measured in another engine than the target's."""
     kernels, time = seen.kernels, seen.latency
     total = kernels.integer + kernels.floating
-    took = "" if time is None else f", and a batch of {time.batch} takes {time.ratio:.2f} of float"
+    took = (
+        ""
+        if time is None
+        else f", and a batch of {time.batch} takes {time.ratio:.2f} of the float latency"
+    )
     return (
-        f"In {seen.engine}, which only stands in for {target} here, {kernels.integer} of {total} "
-        f"{kernels.counted} run in integers{took}: that says nothing of the speed on {target}."
+        f"In {seen.engine}, {kernels.integer} of {total} {kernels.counted} run in integers{took}. "
+        f"These figures do not apply to {target}, which has its own runtime."
     )
 
 
 def _speed(seen: Verification) -> list[str]:
-    """What the engine that was here made of the file."""
+    """Kernels and latency in the engine that ran the file."""
     kernels, time = seen.kernels, seen.latency
     total = kernels.integer + kernels.floating
     text = f"in integers: {kernels.integer} of {total} {kernels.counted}"
@@ -139,7 +144,7 @@ def _speed(seen: Verification) -> list[str]:
 
 
 def _summary(story: Story) -> str:
-    """Which layers run in integers, and why the others do not."""
+    """Which layers run in integers, and why the others stay in float."""
     layers = story.evidence.layers
     keys = "".join(
         f'<span class="key"><svg viewBox="0 0 13 13" aria-hidden="true">'
@@ -147,7 +152,7 @@ def _summary(story: Story) -> str:
         for kind, words in WORDS.items()
         if any(la.runs == kind for la in layers)
     )
-    strip = draw_strip(layers, targets_of(layers)) if layers else ""
+    strip = draw_overview(layers, targets_of(layers)) if layers else ""
     counts = table(
         ("op", "integers", "moved", "float"),
         [(op, *(str(n or "") for n in row)) for op, row in layer_counts(layers).items()],
@@ -163,11 +168,11 @@ def _summary(story: Story) -> str:
         ("By op", counts),
         ("Left in float", left),
     )
-    return section("plan", "What was quantized, and what was not", _cards(parts))
+    return section("plan", "Quantized and float layers", _cards(parts))
 
 
 def _cards(parts: Iterable[tuple[str, str]]) -> str:
-    """Titled boxes; none for what is empty."""
+    """Titled boxes; empty ones are left out."""
     found = "".join(
         f'<div class="card">{heading(3, title)}{inside}</div>' for title, inside in parts if inside
     )
@@ -175,16 +180,16 @@ def _cards(parts: Iterable[tuple[str, str]]) -> str:
 
 
 def _run(story: Story) -> str:
-    """How to repeat it, and what comes next."""
+    """Next steps, refinement, options and times."""
     steps = "".join(f"<pre><code>{escape(step)}</code></pre>" for step in story.next_steps)
-    refined = table(("step", "SQNR", "what it did"), [_refinement(o) for o in story.refinement])
+    refined = table(("step", "SQNR", "changes"), [_refinement(o) for o in story.refinement])
     options = table(
         ("option", "value"), [(k, json.dumps(v)) for k, v in to_json(story.options).items()]
     )
     took = table(("stage", "seconds"), [(k, f"{v:.2f}") for k, v in story.seconds.items()], (1,))
     grid = _cards((("Refinement", refined), ("Options", options), ("Time", took)))
     close = paragraph(
-        f"oq {story.version}. Everything on this page is in it as JSON too "
+        f"oq {story.version}. The data of this page is embedded as JSON "
         "(the element with the id story).",
         "soft",
     )

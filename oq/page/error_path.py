@@ -1,4 +1,4 @@
-"""The error's way through the network: SQNR of every tensor that both models share, in order."""
+"""Chart of the SQNR through the network: every tensor that both models share, in graph order."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ LEFT, RIGHT = 30.0, 352.0
 TOP, BASE = 10.0, 150.0
 
 HIGHEST = 80.0
-"""Decibels; above that nothing is to be seen."""
+"""Decibels; the top of the chart."""
 
 
-def draw_course(rows: Sequence[LayerError]) -> str:
-    """A line through all error made so far, and a ring for what each layer adds alone.
+def draw_error_path(rows: Sequence[LayerError]) -> str:
+    """A line for the accumulated error, and a ring for the error that each layer adds alone.
 
-    ``rows`` are in graph order; those that mean something else in the two models have no point.
+    ``rows`` are in graph order; tensors that are not comparable between the models have no point.
     """
     found = [r for r in rows if r.alike]
     levels = [_held(r.sqnr_db) for r in found]
@@ -32,7 +32,7 @@ def draw_course(rows: Sequence[LayerError]) -> str:
     dots = [dot(*points[i], 2.2, "point", _words(r)) for i, r in enumerate(found)]
     return drawing(
         BASE + 36,
-        f"SQNR of {len(found)} tensors from the input to the output, least {short(lowest)} dB",
+        f"SQNR of {len(found)} tensors from input to output, lowest {short(lowest)} dB",
         y_axis(y, LEFT, RIGHT),
         path(points, "curve"),
         *rings,
@@ -42,14 +42,14 @@ def draw_course(rows: Sequence[LayerError]) -> str:
         text(RIGHT, BASE + 14, "output", "small", "end"),
         text((LEFT + RIGHT) / 2, BASE + 14, "tensors in graph order", "small", "middle"),
         dot(LEFT + 4, BASE + 28, 2.6, "point"),
-        text(LEFT + 11, BASE + 31, "all error so far, dB", "small"),
+        text(LEFT + 11, BASE + 31, "accumulated SQNR, dB", "small"),
         dot(LEFT + 134, BASE + 28, 2.6, "ring"),
-        text(LEFT + 141, BASE + 31, "this layer's own, dB", "small"),
+        text(LEFT + 141, BASE + 31, "this layer alone, dB", "small"),
     )
 
 
 def _worst(rows: Sequence[LayerError], points: Sequence[tuple[float, float]]) -> str:
-    """The name of the lowest point, where there is room for it."""
+    """The name of the lowest point, if there is room for it."""
     if len(rows) < 2:
         return ""
     i = min(range(len(rows)), key=lambda n: (rows[n].sqnr_db, n))
@@ -60,10 +60,10 @@ def _worst(rows: Sequence[LayerError], points: Sequence[tuple[float, float]]) ->
 
 
 def _words(row: LayerError) -> str:
-    added = "" if row.added_db is None else f", {short(row.added_db)} dB by itself"
+    added = "" if row.added_db is None else f", {short(row.added_db)} dB from this layer alone"
     return f"{row.tensor}: {short(row.sqnr_db)} dB{added}"
 
 
 def _held(decibels: float | None) -> float:
-    """Within the picture."""
+    """Clamped to the chart."""
     return HIGHEST if decibels is None else min(max(decibels, -10.0), HIGHEST)

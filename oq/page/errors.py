@@ -1,24 +1,24 @@
-"""The part of the page about errors: of the outputs, by tensor, and by layer when it was ranked."""
+"""The section of the page about errors: at the outputs, by tensor, and the sensitivity ranking."""
 
 import math
 
 from oq.page.bars import Bar, draw_bars
 from oq.page.content import Story
-from oq.page.error_path import draw_course
+from oq.page.error_path import draw_error_path
 from oq.page.html import card, fold, items, section, table
 from oq.page.layers import owners, targets_of
 from oq.page.svg import short
 from oq.ranking.rank import Ranking, Sensitivity
 
 LISTED = 15
-"""Bars of a picture."""
+"""Bars in one chart."""
 
 
 def draw_errors(story: Story) -> str:
-    """All three, as far as they were measured."""
+    """All error charts for which there are measurements."""
     cards = "".join((_shares(story), _course(story), _ranking(story)))
     pictures = f'<div class="cards">{cards}</div>' if cards else ""
-    return section("errors", "Where the error comes from", _outputs(story), pictures, _rows(story))
+    return section("errors", "Quantization error", _outputs(story), pictures, _rows(story))
 
 
 def _outputs(story: Story) -> str:
@@ -39,7 +39,7 @@ def _outputs(story: Story) -> str:
                 )
             )
     rows += [(s.metric, s.reading, short(s.value, 4), "", "", "") for s in found.scores]
-    head = ("output", "computed by", "SQNR dB", "greatest error", "mean error", "cosine")
+    head = ("output", "computed by", "SQNR dB", "max error", "mean error", "cosine")
     return table(head, rows, (2, 3, 4, 5))
 
 
@@ -62,7 +62,7 @@ def _shares(story: Story) -> str:
     return card(
         "Share of the output error, by tensor",
         draw_bars(bars, "Share of the output error by tensor"),
-        "What each tensor's own layer contributes to the error at the outputs." + more,
+        "The contribution of each tensor's layer to the error at the outputs." + more,
     )
 
 
@@ -73,9 +73,10 @@ def _course(story: Story) -> str:
     place = {t: i for i, t in enumerate(story.evidence.order)}
     rows = sorted(found.layers, key=lambda r: (place.get(r.tensor, len(place)), r.tensor))
     return card(
-        "The error's way through the network",
-        draw_course(rows),
-        "Signal over noise of every tensor against the float model; higher is better.",
+        "SQNR through the network",
+        draw_error_path(rows),
+        "Signal to quantization noise ratio of every tensor against the float model; higher is "
+        "better.",
     )
 
 
@@ -93,8 +94,8 @@ def _ranking(story: Story) -> str:
     return card(
         "Sensitivity: error with only this layer quantized",
         draw_bars(bars, "Error at the outputs with only one layer quantized"),
-        "Error power at the outputs in percent of the signal's. " + _advice(found),
-        fold("which", items(found.keep)),
+        "Error power at the outputs in percent of signal power. " + _advice(found),
+        fold("layers", items(found.keep)),
     )
 
 
@@ -109,7 +110,10 @@ def _sides(row: Sensitivity) -> list[tuple[float, str, str]]:
 
 
 def _words(row: Sensitivity) -> str:
-    return f"{row.node}: {row.share:.1f} % of all, SQNR {short(row.sqnr_db)} dB alone"
+    return (
+        f"{row.node}: {row.share:.1f} % of the total error, SQNR {short(row.sqnr_db)} dB with only "
+        "this layer quantized"
+    )
 
 
 def _advice(found: Ranking) -> str:
@@ -118,7 +122,7 @@ def _advice(found: Ranking) -> str:
     last = found.kept[-1]
     return (
         f"Keeping {len(found.keep)} of {len(found.layers)} layers in float raises the SQNR from "
-        f"{short(found.sqnr_db)} to {short(last.sqnr_db)} dB, measured when the layers were ranked."
+        f"{short(found.sqnr_db)} to {short(last.sqnr_db)} dB (measured by oq sensitivity)."
     )
 
 
@@ -129,7 +133,7 @@ def _rows(story: Story) -> str:
     rows = [
         (
             r.tensor,
-            "unlike" if r.share is None else f"{r.share:.1f}",
+            "n/a" if r.share is None else f"{r.share:.1f}",
             short(r.sqnr_db),
             "" if r.added_db is None else short(r.added_db),
             f"{r.cosine:.5f}",
@@ -138,5 +142,5 @@ def _rows(story: Story) -> str:
         )
         for r in found.layers
     ]
-    head = ("tensor", "share %", "SQNR dB", "own dB", "cosine", "clipped %", "values")
+    head = ("tensor", "share %", "SQNR dB", "added dB", "cosine", "clipped %", "values")
     return fold(f"All {len(rows)} tensors as a table", table(head, rows, range(1, 6)))

@@ -1,4 +1,4 @@
-"""What a run or a file has to show: the parts of :class:`oq.page.content.Evidence` put together."""
+"""Builds :class:`oq.page.content.Evidence` from a quantization run or from a Q/DQ file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +15,8 @@ from oq.numerics.calibrator import Calibrator
 from oq.numerics.statistics import Statistics
 from oq.page.activations import activations, calibrators
 from oq.page.content import Evidence
-from oq.page.layout import edges, fates_of, layers
-from oq.page.places import Place, contracted, planned, written
+from oq.page.layout import edges, kernels_and_skips, layers
+from oq.page.places import Place, planned, without_pairs, written
 from oq.page.weights import weights
 from oq.planning.spec import Group, Skip
 from oq.planning.target import Target
@@ -26,17 +26,17 @@ from oq.refine.run import Refined
 
 
 def with_page_needs(needs: Needs, wanted: object) -> Needs:
-    """``needs`` of a calibration, and for a page that is ``wanted`` (not None) all that any
-    calibrator reads, which pictures are drawn from."""
+    """``needs`` of a calibration; if a page is ``wanted`` (not None), everything that any
+    calibrator reads, since the charts show the range of every calibrator."""
     return needs if wanted is None else {t: n | EVERYTHING for t, n in needs.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A quantization of ``model``, from the first grids to the last.
+    """A quantization run of ``model``: calibration and refinement.
 
-    ``samples`` were ``measured``, by the calibrator called ``default``; the plan, and what was
-    chosen, are the recalibration's.
+    ``measured`` are the statistics of ``samples``, ``default`` names the main calibrator; plan and
+    settings are in ``recalibration``.
     """
 
     model: onnx.ModelProto
@@ -48,10 +48,10 @@ class Run:
 
 
 def evidence_of_run(run: Run) -> Evidence:
-    """Of a quantization: the plan, and what was measured for it.
+    """Of a quantization run: the plan, and its measurements.
 
-    Where refinement made another float model, its values are measured once more: the grids are
-    for those.
+    If refinement changed the float model, its activations are measured again, since the final
+    scales are for those.
     """
     recalibration, subject, default = run.recalibration, run.refined.subject, run.default
     seen = run.measured.statistics
@@ -68,29 +68,31 @@ def evidence_of_run(run: Run) -> Evidence:
     return _put_together(looked, seen, methods, names_of(run.model))
 
 
-def of_file(
+def evidence_of_file(
     model: onnx.ModelProto,
     quantized: onnx.ModelProto,
     target: Target,
     source: Fitted,
     batch_size: int,
 ) -> Evidence:
-    """Of a Q/DQ file of any tool: what ``target`` runs in integers, its grids, and the values that
-    the float ``model`` has there, in one more pass over the data."""
+    """Of a Q/DQ file from any tool: what ``target`` runs in integers, its scales and zero points,
+    and the values of the same tensors in the float ``model``, measured in one more pass over the
+    data."""
     exact, order = Graph(model).view(), names_of(model)
     known = frozenset(order)
-    groups, skips = fates_of(judge(quantized, target).forecast)
+    groups, skips = kernels_and_skips(judge(quantized, target).forecast)
     view = Graph(quantized).view()
     places = written(view, known)
     wanted = {p.source: EVERYTHING for p in places if p.source and p.grid.scale.ndim == 0}
     seen = collect(model, wanted, source.batches(batch_size)) if wanted else {}
-    looked = _Looked(contracted(view, known), groups, skips, places, exact)
+    looked = _Looked(without_pairs(view, known), groups, skips, places, exact)
     return _put_together(looked, seen, calibrators(None, ""), order)
 
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
-    """A graph without pairs, what runs how in it, its grids, and the float model's own graph."""
+    """A graph without Q/DQ, what runs in integers and what in float, its scales and zero points,
+    and the graph of the float model (``exact``)."""
 
     view: GraphView
     groups: Sequence[Group]
@@ -115,7 +117,7 @@ def _put_together(
 
 
 def names_of(model: onnx.ModelProto) -> tuple[str, ...]:
-    """The inputs and everything that is computed, in graph order."""
+    """The inputs and all computed tensors, in graph order."""
     given = {t.name for t in model.graph.initializer}
     fed = [i.name for i in model.graph.input if i.name not in given]
     return (*fed, *(t for n in model.graph.node for t in n.output if t))

@@ -1,7 +1,7 @@
-"""The picture of an activation: how often which value occurs, and the range each calibrator takes.
+"""Chart of an activation: its histogram, and the range that each calibrator chooses.
 
-Counts are on a logarithmic axis, else the tails that calibrators disagree about would not show.
-Bars beyond the ends of the chosen grid are values that it cuts off.
+Counts are on a logarithmic axis, so that the tails, where calibrators differ, are visible.  Bars
+outside the chosen range are clipped values.
 """
 
 from itertools import pairwise
@@ -28,8 +28,8 @@ LANES = BASE + 40
 LANE = 17.0
 
 LEAST = 0.25
-"""The count at the foot of the logarithmic axis: a single value still has a height, also where it
-is split between bins."""
+"""The count at the bottom of the logarithmic axis, low enough to show a single value, even if it is
+split between bins."""
 
 
 def draw_histogram(seen: Activation) -> str:
@@ -73,7 +73,7 @@ def _bars(seen: Activation, x: Scale) -> str:
 
 
 def _ends(seen: Activation, x: Scale) -> str:
-    """Where the chosen grid ends, as far as that is in the picture."""
+    """The ends of the chosen range that lie within the chart."""
     ends = [e for e in (seen.grid_lo, seen.grid_hi) if seen.start <= e <= seen.end]
     foot = LANES + LANE * len(seen.choices) - 4
     return "".join(line(x(e), TOP, x(e), foot, "end") for e in ends)
@@ -99,7 +99,7 @@ def _lane(choice: Choice, x: Scale, y: float, chosen: bool, best: float | None) 
     error = "" if choice.sqnr_db is None else f"{choice.sqnr_db:.1f}"
     mark = " best" if choice.sqnr_db is not None and choice.sqnr_db == best else ""
     words = (
-        f"{choice.calibrator}: {short(choice.lo)} to {short(choice.hi)}, cuts off "
+        f"{choice.calibrator}: {short(choice.lo)} to {short(choice.hi)}, clips "
         f"{short(choice.clipped)} % of the values" + (f", SQNR {error} dB" if error else "")
     )
     return group(
@@ -112,7 +112,7 @@ def _lane(choice: Choice, x: Scale, y: float, chosen: bool, best: float | None) 
 
 
 def bin_edges(seen: Activation) -> list[tuple[float, float]]:
-    """(low, high) of every bin, in the tensor's unit."""
+    """(low, high) of every bin, as real values."""
     width = (seen.end - seen.start) / len(seen.bins)
     edges = [seen.start + i * width for i in range(len(seen.bins) + 1)]
     return list(pairwise(edges))

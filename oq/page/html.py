@@ -1,4 +1,4 @@
-"""Pieces of HTML: every text that comes from outside passes through :func:`escape` here."""
+"""HTML elements; all text passes through :func:`escape` here."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,7 +14,7 @@ def heading(level: int, text: str) -> str:
 
 
 def section(anchor: str, title: str, *parts: str) -> str:
-    """A titled part of the page; nothing where it has nothing to say."""
+    """A titled section of the page; "" if it is empty."""
     inside = "".join(parts)
     if not inside:
         return ""
@@ -22,19 +22,19 @@ def section(anchor: str, title: str, *parts: str) -> str:
 
 
 def tile(label: str, value: str, more: str = "") -> str:
-    """A number that matters."""
+    """A key figure."""
     rest = f"<span>{escape(more)}</span>" if more else ""
     return f'<div class="tile"><span>{escape(label)}</span><b>{escape(value)}</b>{rest}</div>'
 
 
 def card(title: str, picture: str, caption: str = "", more: str = "") -> str:
-    """A picture with its title and a sentence, and ``more`` HTML below."""
+    """A chart with title and caption, and ``more`` HTML below."""
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return f'<figure class="card">{heading(3, title)}{picture}{below}{more}</figure>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    """``rows`` of text under ``head``; ``numbers`` are the columns that are aligned right."""
+    """``rows`` of text under ``head``; ``numbers`` are the right-aligned columns."""
     right = set(numbers)
 
     def cells(tag: str, row: Sequence[str]) -> str:
@@ -49,7 +49,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[
 
 
 def fold(title: str, inside: str) -> str:
-    """``inside`` behind a line that opens it; works without scripts."""
+    """Collapsible content, without scripts."""
     return f"<details><summary>{escape(title)}</summary>{inside}</details>" if inside else ""
 
 

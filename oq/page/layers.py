@@ -1,4 +1,4 @@
-"""The part of the page about single layers: choose one, and see its plan, its data, its weights."""
+"""The section of the page about single layers: plan, input histogram and weights of each."""
 
 from collections.abc import Sequence
 
@@ -6,25 +6,25 @@ from oq.page.channels import describe_spread, draw_channels
 from oq.page.content import Activation, Evidence, Layer, Story, Weight
 from oq.page.histogram import draw_histogram
 from oq.page.html import card, paragraph
-from oq.page.neighbours import draw_around
+from oq.page.neighbours import draw_neighbours
 from oq.page.overview import cell
 from oq.page.svg import escape, many, short
 
 
 def targets_of(layers: Sequence[Layer]) -> tuple[str, ...]:
-    """Where on the page each layer is told of: inside its fold, so that a link opens it."""
+    """The anchor of each layer: inside its ``<details>``, so that a link opens it."""
     return tuple(f"layer-{i}" for i in range(len(layers)))
 
 
 def owners(found: Evidence) -> dict[str, str]:
-    """Tensor -> where the layer that computes it, or reads it first, is told of."""
+    """Tensor -> anchor of the layer that computes it, or else of its first reader."""
     where = targets_of(found.layers)
     readers = {e.tensor: where[e.reader] for e in reversed(found.edges) if e.reader >= 0}
     return readers | {e.tensor: where[e.source] for e in found.edges if e.source >= 0}
 
 
 def draw_layers(story: Story) -> str:
-    """A fold per layer, in graph order; that with the largest share of the error is open."""
+    """A ``<details>`` per layer, in graph order; that with the largest error share is open."""
     found = story.evidence
     if not found.layers:
         return ""
@@ -38,7 +38,7 @@ def draw_layers(story: Story) -> str:
     first = max(shown, key=lambda i: (shares.get(targets[i], 0.0), -i))
     pictures = _Pictures(found)
     intro = paragraph(
-        "Each layer with the plan around it, the values it reads with the range that every "
+        "Each layer with the plan around it, the histogram of its input with the range that every "
         "calibrator would choose, and its weights by channel.",
         "soft",
     )
@@ -61,7 +61,7 @@ def _layer(
 ) -> str:
     layer, targets = found.layers[number], targets_of(found.layers)
     said = "" if share is None else f'<span class="share">{share:.1f} % of the error</span>'
-    cards = [card("The plan around it", draw_around(number, found, targets), _why(layer))]
+    cards = [card("The plan around it", draw_neighbours(number, found, targets), _why(layer))]
     cards += [_activation(pictures.activations[t]) for t in layer.activations]
     cards += [_weight(pictures.weights[t]) for t in layer.weights]
     return (
@@ -77,20 +77,20 @@ def _why(layer: Layer) -> str:
     if layer.runs == "float":
         return f"In float: {layer.reason}."
     if layer.runs == "moved":
-        return "Only moves values, on the grid of its input; no kernel of its own."
-    return "One kernel in integers." if len(layer.nodes) > 1 else "A kernel in integers."
+        return "Data movement, with the scale and zero point of its input."
+    return "One fused integer kernel." if len(layer.nodes) > 1 else "An integer kernel."
 
 
 def _activation(seen: Activation) -> str:
     grid = f"{seen.dtype}, scale {short(seen.scale)}"
     zero = f", zero point {seen.zero_point}" if seen.zero_point else ""
-    reach = f"it holds {short(seen.grid_lo)} to {short(seen.grid_hi)}"
+    covered = f"range {short(seen.grid_lo)} to {short(seen.grid_hi)}"
     by = f" by {seen.calibrator}" if seen.calibrator else ""
     return card(
         f"Values of {seen.tensor}",
         draw_histogram(seen),
-        f"Grid{by}: {grid}{zero}; {reach}. {many(seen.count)} values from {short(seen.lo)} to "
-        f"{short(seen.hi)}.",
+        f"Calibrated{by}: {grid}{zero}; {covered}. {many(seen.count)} values from "
+        f"{short(seen.lo)} to {short(seen.hi)}.",
     )
 
 

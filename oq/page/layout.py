@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from oq.checks.forecast import Fate, Forecast
+from oq.checks.forecast import Forecast, NodeForecast
 from oq.model.ops import SHAPE_OPS, anchor, only_moves
 from oq.model.view import GraphView
 from oq.page.content import Edge, Layer, Runs
@@ -10,24 +10,24 @@ from oq.page.places import Place
 from oq.planning.spec import Group, Skip
 
 
-def fates_of(found: Forecast) -> tuple[tuple[Group, ...], tuple[Skip, ...]]:
-    """A forecast as a plan says it: the kernels, and what stays in float."""
+def kernels_and_skips(found: Forecast) -> tuple[tuple[Group, ...], tuple[Skip, ...]]:
+    """A forecast in the form of a plan: the kernels, and what stays in float."""
     groups: dict[frozenset[str], Group] = {}
     ops = {f.node: f.op for f in found.nodes}
     skips = []
-    for fate in found.nodes:
-        if fate.runs == "float":
-            skips.append(Skip(fate.node, fate.op, fate.reason))
+    for entry in found.nodes:
+        if entry.runs == "float":
+            skips.append(Skip(entry.node, entry.op, entry.reason))
             continue
-        nodes = _together(fate, list(ops))
+        nodes = _together(entry, list(ops))
         kinds = tuple(ops[n] for n in nodes)
-        groups.setdefault(frozenset(nodes), Group(nodes, kinds, fate.kernel or fate.op))
+        groups.setdefault(frozenset(nodes), Group(nodes, kinds, entry.kernel or entry.op))
     return tuple(groups.values()), tuple(skips)
 
 
-def _together(fate: Fate, order: Sequence[str]) -> tuple[str, ...]:
-    mine = {fate.node, *fate.with_nodes}
-    return (fate.node,) if len(mine) == 1 else tuple(n for n in order if n in mine)
+def _together(entry: NodeForecast, order: Sequence[str]) -> tuple[str, ...]:
+    mine = {entry.node, *entry.with_nodes}
+    return (entry.node,) if len(mine) == 1 else tuple(n for n in order if n in mine)
 
 
 def layers(
@@ -37,9 +37,10 @@ def layers(
     places: Sequence[Place],
     pictures: frozenset[str],
 ) -> tuple[Layer, ...]:
-    """Every kernel, and every node in float, in graph order.
+    """Every kernel, and every float node, in graph order.
 
-    ``pictures`` are the tensors that have one: a layer names those of them that it reads in codes.
+    ``pictures`` are the tensors that have a chart; each layer lists those among its quantized
+    inputs.
     """
     owner = {n: g for g in groups for n in g.nodes}
     reasons = {s.node: s.reason for s in skips}
@@ -51,7 +52,7 @@ def layers(
             name = anchor(group.nodes, group.ops)
             found[group.nodes] = Layer(name, group.nodes, group.ops, runs)
         elif group is None and node.op not in SHAPE_OPS:
-            reason = reasons.get(node.name, "no row of the target takes it")
+            reason = reasons.get(node.name, "the target does not support it in int8")
             found[(node.name,)] = Layer(node.name, (node.name,), (node.op,), "float", reason)
     return tuple(_with_pictures(layer, view, places, pictures) for layer in found.values())
 
@@ -81,7 +82,7 @@ def _with_pictures(
 
 
 def edges(view: GraphView, found: Sequence[Layer], places: Sequence[Place]) -> tuple[Edge, ...]:
-    """What flows between ``found`` layers, and in and out of the model; no constants."""
+    """The tensors between ``found`` layers, and in and out of the model, without constants."""
     number = {n: i for i, layer in enumerate(found) for n in layer.nodes}
     grids = _Grids(places)
     flows: dict[tuple[str, int, int], Edge] = {}
@@ -111,7 +112,7 @@ def _flows(view: GraphView, number: Mapping[str, int]) -> Iterator[tuple[str, in
 
 
 class _Grids:
-    """The codes in which a tensor is read, in words."""
+    """Type and scale with which a tensor is read, in words."""
 
     def __init__(self, places: Sequence[Place]) -> None:
         self.places: dict[str, list[Place]] = {}
@@ -119,7 +120,7 @@ class _Grids:
             self.places.setdefault(place.tensor, []).append(place)
 
     def read_by(self, tensor: str, node: str) -> str:
-        """For ``node`` ("": a graph output), "" in float."""
+        """For ``node`` ("": a graph output); "" if it is read in float."""
         for place in self.places.get(tensor, ()):
             if not place.consumers or node in place.consumers:
                 grid = place.grid

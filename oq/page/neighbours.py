@@ -1,4 +1,4 @@
-"""The plan around one layer: who feeds it, who reads it, and on which edges there are codes."""
+"""The plan around one layer: its inputs, its readers, and which edges are quantized."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from oq.page.overview import WORDS
 from oq.page.svg import WIDTH, at, box, cut, drawing, escape, group, line, link, path, text
 
 ACROSS = 2
-"""Neighbours next to each other: a name needs the room."""
+"""Neighbours per row."""
 
 WIDE = 172.0
 HIGH = 48.0
@@ -17,8 +17,8 @@ LETTERS = 24
 PORT = "model"
 
 
-def draw_around(number: int, found: Evidence, targets: Sequence[str]) -> str:
-    """Layer ``number`` with its neighbours; ``targets`` are where on the page each is told of."""
+def draw_neighbours(number: int, found: Evidence, targets: Sequence[str]) -> str:
+    """Layer ``number`` with its neighbours; ``targets`` are the anchors of the layers."""
     layer = found.layers[number]
     above = [e for e in found.edges if e.reader == number]
     below = [e for e in found.edges if e.source == number]
@@ -53,7 +53,7 @@ def _block(count: int) -> float:
 
 
 def _place(i: int, count: int, first: float) -> tuple[float, float]:
-    """The corner of neighbour ``i`` of ``count``; a last one that is alone stands in the middle."""
+    """The corner of neighbour ``i`` of ``count``; a single one in the last row is centred."""
     row, column = divmod(i, ACROSS)
     in_row = min(ACROSS, count - row * ACROSS)
     width = in_row * WIDE + (in_row - 1) * (WIDTH - ACROSS * WIDE) / max(ACROSS - 1, 1)
@@ -90,8 +90,7 @@ def _neighbour(
 
 
 def _flow(edges: Sequence[Edge], joint: float, upward: bool) -> str:
-    """Lines between the neighbours that are nearest and the layer: solid where all that flows
-    there is codes."""
+    """Lines between the nearest neighbours and the layer: solid where all edges are quantized."""
     columns: dict[float, list[int]] = {}
     for i in range(len(edges)):
         columns.setdefault(_place(i, len(edges), 0.0)[0] + WIDE / 2, []).append(i)

@@ -1,4 +1,4 @@
-"""The whole network at a glance: a cell per layer, in graph order, by how it runs."""
+"""Overview of the network: a cell per layer, in graph order, by how it runs."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from oq.page.svg import WIDTH, box, drawing, group, line, link
 CELL, GAP = 13.0, 3.0
 ACROSS = int((WIDTH + GAP) // (CELL + GAP))
 
-WORDS = {"int8": "in integers", "moved": "only moves values", "float": "in float"}
+WORDS = {"int8": "in integers", "moved": "data movement", "float": "in float"}
 
 
-def draw_strip(layers: Sequence[Layer], targets: Sequence[str]) -> str:
-    """Filled: integers; half-filled: moved; crossed out: float.  ``targets`` are where on the page
-    each layer is told of."""
+def draw_overview(layers: Sequence[Layer], targets: Sequence[str]) -> str:
+    """Filled: integers; half-filled: data movement; crossed out: float.  ``targets``: the anchor of
+    each layer on the page."""
     parts = []
     for i, layer in enumerate(layers):
         row, column = divmod(i, ACROSS)
@@ -27,7 +27,7 @@ def draw_strip(layers: Sequence[Layer], targets: Sequence[str]) -> str:
 
 
 def cell(runs: str, x: float, y: float, size: float = CELL) -> list[str]:
-    """The sign for how a layer runs, which needs no colour to be read."""
+    """The symbol for how a layer runs, readable without colour."""
     parts = [box(x + 0.5, y + 0.5, size - 1, size - 1, f"cell {runs}", 2)]
     if runs == "float":
         parts.append(line(x + 3, y + size - 3, x + size - 3, y + 3, "cross"))

@@ -1,4 +1,4 @@
-"""Where grids lie: in a plan that was solved, or in a Q/DQ file of any tool."""
+"""The quantized tensors of a solved plan, or of a Q/DQ file from any tool."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,10 +16,10 @@ from oq.planning.spec import Own, Plan, Role, key
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A grid on ``tensor`` for ``consumers`` (empty: every reader).
+    """The grid (scale, zero point) of ``tensor`` for ``consumers`` (empty: every reader).
 
-    ``source``: whose name the values have in the float model.  ``values``: of a constant, real.
-    ``calibrator``: what chose the grid, "" when that is not known or it was not measured.
+    ``source``: the name of the tensor in the float model.  ``values``: the real values of a
+    constant. ``calibrator``: the one that chose the range, "" if unknown or not calibrated.
     """
 
     tensor: str
@@ -38,8 +38,8 @@ def planned(
     default: str,
     changed: Mapping[str, Array],
 ) -> tuple[Place, ...]:
-    """The sites of ``plan`` on the grids of ``solution``; ``default`` is the calibrator of those
-    that name none, ``changed`` are constants that refinement replaced."""
+    """The sites of ``plan`` with the grids of ``solution``; ``default`` is the calibrator of those
+    that name none, ``changed`` are the constants that refinement replaced."""
     found = []
     for site in plan.sites:
         fixed = view.is_constant(site.tensor)
@@ -55,8 +55,8 @@ def planned(
 
 
 def written(view: GraphView, known: frozenset[str]) -> tuple[Place, ...]:
-    """The grids of the Q/DQ graph ``view``, on the tensors of :func:`contracted`; ``known`` are the
-    names of the float model's tensors."""
+    """The grids of the Q/DQ graph ``view``, under the tensor names of :func:`without_pairs`;
+    ``known`` are the names of the float model's tensors."""
     found = []
     for node in view.nodes:
         grid = _grid(view, node) if node.op == DQ else None
@@ -79,10 +79,9 @@ def written(view: GraphView, known: frozenset[str]) -> tuple[Place, ...]:
     return tuple(found)
 
 
-def contracted(view: GraphView, known: frozenset[str]) -> GraphView:
-    """``view`` without its pairs: every reader of a pair reads what is above it, under the name
-    that the float model (tensors ``known``) has for it.  What is dequantized from the file has no
-    producer."""
+def without_pairs(view: GraphView, known: frozenset[str]) -> GraphView:
+    """``view`` without its Q/DQ pairs: every reader of a pair reads the input of the pair, under
+    its name in the float model (tensors ``known``).  A dequantized constant has no producer."""
     above: dict[str, str] = {}
     names: dict[str, str] = {}
     for node in view.nodes:
@@ -108,7 +107,7 @@ def contracted(view: GraphView, known: frozenset[str]) -> GraphView:
 
 
 def _role(view: GraphView, tensor: str) -> Role:
-    """What the first reader of a constant takes it for."""
+    """Whether the first reader of a constant uses it as weight or bias."""
     for node in view.consumers(tensor):
         row = facts(node.op)
         if row is not None and row.bias is not None and row.bias < len(node.inputs):
@@ -117,8 +116,8 @@ def _role(view: GraphView, tensor: str) -> Role:
 
 
 def _grid(view: GraphView, dq: NodeView) -> Grid | None:
-    """The grid of ``dq``; None where its scale is computed or it is of another kind than ours
-    (blocks, 4 bits)."""
+    """The grid of ``dq``; None if its scale is computed at run time, or if it is blockwise or
+    4-bit."""
     scale, zero = constant(view, dq, 1), constant(view, dq, 2)
     dtype = codes_dtype(view, dq)
     limits = {"float8_e4m3fn": (-448, 448)}.get(dtype)

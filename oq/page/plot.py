@@ -1,4 +1,4 @@
-"""Single pictures as files: a ranking of layers, and the charts of a page (:mod:`oq.page`)."""
+"""Charts as image files (matplotlib): the sensitivity ranking, and the charts of a page."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +13,11 @@ from oq.page.histogram import bin_edges
 from oq.ranking.rank import Ranking
 
 DRAWN = 40
-"""Layers in one picture, the worst ones."""
+"""Layers in one chart, worst first."""
 
 
 def require_matplotlib(wish: str = "--plot") -> None:
-    """Fail now, not after the work.
+    """Check that matplotlib is installed, before any work is done.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -46,7 +46,7 @@ def draw_ranking(found: Ranking, path: Path) -> None:
         axes.barh([p + shift for p in places], values, height=0.4, label=label)
     axes.set_yticks(list(places), [r.node for r in rows], fontsize=7)
     axes.invert_yaxis()
-    axes.set_xlabel("error at the outputs with only this quantized, % of signal power")
+    axes.set_xlabel("output error with only this quantized, % of signal power")
     axes.set_title(f"{Path(found.model).name} for {found.target}", fontsize=10)
     axes.legend(loc="lower right")
     _save(figure, path)
@@ -79,7 +79,7 @@ def draw_activation(seen: Activation, path: Path) -> None:
 
 
 def draw_weight(weight: Weight, path: Path) -> None:
-    """What every output channel reaches, in front of what its grid can hold.
+    """The range of every output channel, over the range that its scale covers.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -89,14 +89,14 @@ def draw_weight(weight: Weight, path: Path) -> None:
     columns = list(gather_columns(weight))
     places = range(len(columns))
     for label, color, low, high in (
-        ("what the grid can hold", "0.85", "grid_lo", "grid_hi"),
+        ("range of the scale", "0.85", "grid_lo", "grid_hi"),
         ("weights", "C0", "lo", "hi"),
     ):
         bottom = [getattr(c, low) for c in columns]
         height = [getattr(c, high) - getattr(c, low) for c in columns]
         axes.bar(places, height, bottom=bottom, color=color, label=label)
     each = -(-len(weight.lo) // len(columns))
-    axes.set_xlabel("output channel" if each == 1 else f"output channels, {each} to a bar")
+    axes.set_xlabel("output channel" if each == 1 else f"output channels, {each} per bar")
     axes.set_title(f"{weight.tensor}: {weight.dtype}", fontsize=10, loc="right")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     _save(figure, path)
@@ -124,7 +124,7 @@ def _lane(choice: Choice) -> str:
 
 
 def _figure(width: float, height: float) -> Any:
-    """An empty figure that belongs to no window; sizes in inches."""
+    """An empty figure without a window; sizes in inches."""
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -143,5 +143,5 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def _percent(decibels: float | None) -> float:
-    """Error power over signal power; 0 where there is nothing to quantize."""
+    """Error power over signal power in percent; 0 if nothing is quantized."""
     return 0.0 if decibels is None else float(100 * 10 ** (-decibels / 10))

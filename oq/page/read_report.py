@@ -1,4 +1,4 @@
-"""What a page holds, read back for a single picture of it."""
+"""Reads the charts back from a report file, for ``oq plot``."""
 
 import json
 import re
@@ -18,7 +18,7 @@ _STORY = re.compile(r'<script type="application/json" id="story">(.*?)</script>'
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """What can be drawn alone, by name."""
+    """The charts of a report, by name."""
 
     activations: Mapping[str, Activation]
     weights: Mapping[str, Weight]
@@ -27,7 +27,7 @@ class Pictures:
 
 
 def read_pictures(path: Path) -> Pictures:
-    """The pictures of the page at ``path``, .html or .json.
+    """The charts of the report at ``path``, .html or .json.
 
     Raises:
         OptionError: there is no such file, or ``oq`` did not write it.
@@ -41,7 +41,8 @@ def read_pictures(path: Path) -> Pictures:
         raise OptionError(f"{str(path)!r}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise OptionError(
-            f"{str(path)!r} is no page: expected what --report FILE.html or FILE.json writes"
+            f"{str(path)!r} is not a report: expected a file that --report FILE.html or FILE.json "
+            "wrote"
         ) from error
 
 

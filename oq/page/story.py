@@ -1,4 +1,4 @@
-"""A run, or a comparison of two files, as the story of one page."""
+"""A run of ``oq quantize``, or a comparison by ``oq verify``, as the content of one page."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from oq.exporting.load import Model
 from oq.model.files import file_bytes, model_bytes
 from oq.model.ops import has_weight
 from oq.page.content import Evidence, Layer, Runs, Story
-from oq.page.evidence import of_file
+from oq.page.evidence import evidence_of_file
 from oq.planning.explain import weighted_layers
 from oq.planning.registry import target as find_target
 from oq.ranking.rank import Ranking
 from oq.reporting.provenance import target_of
 from oq.reporting.report import Report
-from oq.reporting.search import Searched
-from oq.wording import general
+from oq.reporting.search import Searched, describe_drop
+from oq.wording import counted, generalize
 
 DEFAULT_TARGET = "ort"
-"""Whose rows tell what runs in integers, where a file does not say what it was made for."""
+"""The target whose rules are used if the file does not name its target."""
 
 Left = tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
 def run_story(report: Report, evidence: Evidence, ranking: Ranking | None) -> Story:
-    """What ``oq quantize`` did."""
+    """The page of a run of ``oq quantize``."""
     data = f"{report.samples:,} samples of {report.data}"
     facts = {
         "target": f"{report.target}: {report.summary}",
@@ -81,12 +81,12 @@ def comparison_story(
     found: Verification,
     ranking: Ranking | None,
 ) -> Story:
-    """What ``oq verify`` found: ``exact`` and ``rounded`` are the models of ``given``."""
+    """The page of a run of ``oq verify``: ``exact`` and ``rounded`` are the models of ``given``."""
     made_for = given.target or (
         target_of(Path(given.quantized)) if isinstance(given.quantized, str | Path) else None
     )
     target = find_target(made_for or DEFAULT_TARGET)
-    evidence = of_file(exact, rounded, target, given.source, given.batch_size)
+    evidence = evidence_of_file(exact, rounded, target, given.source, given.batch_size)
     sizes = [
         file_bytes(m) if isinstance(m, str | Path) else model_bytes(p)
         for m, p in ((given.exact, exact), (given.quantized, rounded))
@@ -115,11 +115,12 @@ def comparison_story(
 
 
 def _budget(found: Searched) -> str:
-    """What a search within a budget came to."""
+    """The result of a search within an accuracy budget."""
     verdict = "met" if found.met else "missed"
     return (
-        f"{verdict}, {found.drop:.2f} of {found.max_drop:g} points lost with {len(found.kept)} "
-        f"more layers in float ({found.judged}); everything in int8 loses {found.plain_drop:.2f}"
+        f"{verdict}: {describe_drop(found.drop)}, limit {found.max_drop:g}, with "
+        f"{counted(len(found.kept), 'layer')} kept in float for it ({found.judged}); with "
+        f"everything in int8 {describe_drop(found.plain_drop)}"
     )
 
 
@@ -135,7 +136,7 @@ def _left(skips: Iterable[tuple[str, str, str]]) -> Left:
     """(op, reason, nodes), one row for all nodes of one op and reason."""
     rows: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for op, reason, node in skips:
-        rows.setdefault((op, general(reason, node)), []).append((node, reason))
+        rows.setdefault((op, generalize(reason, node)), []).append((node, reason))
     return tuple(
         (op, shared if len(same) > 1 else same[0][1], tuple(node for node, _ in same))
         for (op, shared), same in rows.items()

@@ -1,7 +1,8 @@
-"""The style sheet: one column on a phone, several on a desk, light and dark.
+"""The style sheet: one column on a phone, several on a desktop, light and dark.
 
-Colours are Okabe and Ito's blue and vermilion (distinct for every kind of colour vision, "Color
-Universal Design", 2008), lighter on a dark page; whatever a colour says, a shape says too.
+Colours are Okabe and Ito's blue and vermilion (distinguishable with every kind of colour vision,
+"Color Universal Design", 2008), lighter on a dark page; everything shown by colour is also shown by
+shape.
 """
 
 STYLE = """

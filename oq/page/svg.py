@@ -1,7 +1,7 @@
-"""A small chart kit: marks as strings, scales as values, axes from both.
+"""SVG elements as strings, linear scales, and axes.
 
-All drawings are :data:`WIDTH` units wide, which is a phone's width in CSS pixels, so that text
-keeps its size there and grows a little on a desk.  Colours are classes of the page's style sheet.
+All charts are :data:`WIDTH` units wide, the width of a phone in CSS pixels, so that text keeps its
+size there and is slightly larger on a desktop.  Colours are classes of the page's style sheet.
 """
 
 import html
@@ -17,8 +17,8 @@ Points = Iterable[tuple[float, float]]
 
 
 def escape(text: object) -> str:
-    """``text`` for HTML and XML, in content and in quoted attributes; characters that neither may
-    hold become U+FFFD."""
+    """``text`` escaped for HTML and XML, in content and in quoted attributes; characters that
+    neither allows become U+FFFD."""
     return html.escape(_FORBIDDEN.sub("\ufffd", str(text)), quote=True)
 
 
@@ -88,13 +88,13 @@ def cut(text: str, most: int) -> str:
 
 
 def at(value: float) -> str:
-    """A coordinate: a tenth of a unit is fine enough."""
+    """A coordinate with one decimal."""
     text = f"{value:.1f}"
     return text.removesuffix(".0") if text != "-0.0" else "0"
 
 
 def drawing(height: float, label: str, *parts: str) -> str:
-    """A picture with its description for those who do not see it."""
+    """An SVG image with its accessible description."""
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {at(height)}" role="img" '
         f'xmlns="http://www.w3.org/2000/svg" aria-label="{escape(label)}">{"".join(parts)}</svg>'
@@ -121,30 +121,30 @@ def box(x: float, y: float, width: float, height: float, kind: str, round_by: fl
 
 
 def dot(x: float, y: float, radius: float, kind: str, words: str = "") -> str:
-    """A disc; ``words`` are shown by a pointer that rests on it."""
+    """A disc; ``words`` is its tooltip."""
     inside = f"<title>{escape(words)}</title>" if words else ""
     return f'<circle cx="{at(x)}" cy="{at(y)}" r="{at(radius)}"{of_kind(kind)}>{inside}</circle>'
 
 
 def path(points: Points, kind: str, closed: bool = False) -> str:
-    """Straight lines from point to point; nothing for no points."""
+    """Straight lines from point to point; "" if there are no points."""
     where = " ".join(f"{at(x)} {at(y)}" for x, y in points)
     end = "Z" if closed else ""
     return f'<path d="M{where}{end}"{of_kind(kind)}/>' if where else ""
 
 
 def group(words: str, *parts: str) -> str:
-    """``parts`` that belong together, with a sentence for a pointer that rests on them."""
+    """A group of ``parts`` with the tooltip ``words``."""
     return f"<g><title>{escape(words)}</title>{''.join(parts)}</g>"
 
 
 def link(target: str, *parts: str) -> str:
-    """``parts`` that lead to ``target`` on the same page."""
+    """``parts`` as a link to ``target`` on the same page."""
     return f'<a href="#{escape(target)}">{"".join(parts)}</a>'
 
 
 def blocks(corners: Iterable[tuple[float, float, float, float]], kind: str) -> str:
-    """Rectangles (left, top, right, bottom) as one path, which is shorter than many elements."""
+    """Rectangles (left, top, right, bottom) as one path, which is smaller than many elements."""
     where = "".join(
         f"M{at(left)} {at(top)}H{at(right)}V{at(bottom)}H{at(left)}Z"
         for left, top, right, bottom in corners
@@ -153,7 +153,7 @@ def blocks(corners: Iterable[tuple[float, float, float, float]], kind: str) -> s
 
 
 def x_axis(scale: Scale, y: float, most: int = 5) -> str:
-    """A line with ticks and their numbers below; numbers at the ends stay inside the picture."""
+    """A line with ticks and their numbers below."""
     parts = [line(scale.start, y, scale.end, y, "axis")]
     for value in ticks(scale.lo, scale.hi, most):
         x = scale(value)
@@ -162,7 +162,7 @@ def x_axis(scale: Scale, y: float, most: int = 5) -> str:
 
 
 def y_axis(scale: Scale, left: float, right: float, most: int = 5) -> str:
-    """Faint lines across, with their numbers at the left."""
+    """Horizontal grid lines with their numbers on the left."""
     parts = []
     for value in ticks(scale.lo, scale.hi, most):
         y = scale(value)

@@ -1,4 +1,4 @@
-"""Weights -> what a page shows of them: extremes per output channel against the grid's reach."""
+"""Weights -> the data of their charts: extremes per output channel, and the quantized range."""
 
 from collections.abc import Iterable, Iterator
 
@@ -13,7 +13,7 @@ from oq.page.places import Place
 
 
 def weights(places: Iterable[Place], view: GraphView) -> Iterator[Weight]:
-    """The weights of ``places``, each once; ``view`` says which axis their channels are on."""
+    """The weights of ``places``, each once; ``view`` gives the axis of their output channels."""
     done: set[str] = set()
     for place in places:
         if place.role != "weight" or place.values is None or place.tensor in done:

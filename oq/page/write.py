@@ -1,4 +1,4 @@
-"""A page that was asked for: checked before the work, written after it."""
+"""A requested report page: validated before the run, written after it."""
 
 import json
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ ENDINGS = (".html", ".json")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Where a page goes, and the ranking that belongs on it."""
+class PageRequest:
+    """The path of a page, and the ranking to include."""
 
     path: Path
     ranking: Ranking | None = None
 
     def write(self, story: Story) -> None:
-        """The page, or with ``.json`` what is on it."""
+        """Write the page as HTML, or its data as ``.json``."""
         if self.path.suffix.lower() == ".html":
             write_text(self.path, write_page(story))
         else:
@@ -34,17 +34,17 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A page that waits for the last words of its run: where the output lies, what comes next."""
+    """A page that lacks only the path of the output and the next step."""
 
-    wanted: Wanted
+    wanted: PageRequest
     evidence: Evidence
 
     def write(self, report: Report) -> None:
-        """The page of ``report``."""
+        """Write the page of ``report``."""
         self.wanted.write(run_story(report, self.evidence, self.wanted.ranking))
 
 
-def want_page(path: str | Path | None, ranking: str | Path | None) -> Wanted | None:
+def want_page(path: str | Path | None, ranking: str | Path | None) -> PageRequest | None:
     """The page at ``path``, with the ranking in the file ``ranking`` (``oq sensitivity -o``).
 
     Raises:
@@ -59,4 +59,4 @@ def want_page(path: str | Path | None, ranking: str | Path | None) -> Wanted | N
     if path.suffix.lower() not in ENDINGS:
         raise OptionError(f"--report {str(path)!r}: expected {' or '.join(ENDINGS)}")
     check_writable(path)
-    return Wanted(path, None if ranking is None else read_ranking(Path(ranking)))
+    return PageRequest(path, None if ranking is None else read_ranking(Path(ranking)))

@@ -1,7 +1,6 @@
-"""Where grids go, and why: a target's rows matched to a graph give a
-:class:`~oq.planning.spec.Plan`.
+"""Q/DQ placement: the rules of a target matched to a graph give a :class:`~oq.planning.spec.Plan`.
 
-Pure: no data, no session, no calibrator is run. ``target`` has the types a target is made of,
-``predicates``, ``speed`` and ``tensorrt`` the refusals that targets share; ``setup`` prepares and
-plans a model in one call.  May import ``prepare``, ``model`` and ``numerics``.
+Pure: no data, no session, no calibrator is run. ``target`` has the types that define a target,
+``predicates``, ``speed`` and ``tensorrt`` the reasons not to quantize that targets share; ``setup``
+prepares and plans a model in one call.  May import ``prepare``, ``model`` and ``numerics``.
 """

@@ -1,4 +1,4 @@
-"""What a target holds a finished file to: one row per check, and what it finds."""
+"""The types of legality checks: a row of the table of checks, and a finding."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from oq.model.view import GraphView
 Severity = Literal["error", "warning"]
 
 Found = tuple[str, str]
-"""A node's name and what is wrong there."""
+"""The name of a node and the problem there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing wrong: where, what, and what to do.  An error stops the target from loading the
-    file or makes its numbers wrong; a warning makes it run in float or slower."""
+    """A problem: where, what, and how to fix it.  An error stops the target from loading the file
+    or makes its results wrong; a warning makes it run in float or slower."""
 
     check: str
     severity: Severity
@@ -26,7 +26,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One row: ``find`` yields every violation."""
+    """A check by name: ``find`` yields every violation."""
 
     name: str
     severity: Severity

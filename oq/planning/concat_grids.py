@@ -1,9 +1,9 @@
-"""One grid for tensors that meet in a Concat whose inputs and output must share one.
+"""Shared scales for the inputs and output of a Concat, where the target requires them.
 
-Tensors that such Concats join, directly or through one another, form a class.  The last Concat's
-output, or the first input with a grid where that has none, keeps a grid of its own, wide enough for
-all of the class; the others share it.  (NVIDIA's Concat elimination and Apple's concat groups do
-the same: TensorRT pulls the QuantizeLinear through the Concat, where equal scales cancel and
+Tensors that such Concats join, directly or through one another, form a class.  The output of the
+last Concat, or else the first input that is quantized, keeps a grid of its own, wide enough for all
+tensors of the class; the others share it.  (NVIDIA's Concat elimination and Apple's concat groups
+do the same: TensorRT moves the QuantizeLinear across the Concat, where equal scales cancel and
 different ones cost a kernel.)
 """
 
@@ -20,8 +20,8 @@ from oq.planning.target import Match
 
 @dataclass(frozen=True, slots=True)
 class _Join:
-    """A Concat: what it reads and writes that has a grid, and the tensors those grids belong to,
-    both in the order of its inputs."""
+    """A Concat: its quantized inputs and output, and the tensors whose grids these have, both in
+    the order of its inputs."""
 
     members: tuple[str, ...]
     roots: tuple[str, ...]
@@ -33,8 +33,7 @@ def share_concat_grids(
 ) -> list[Site]:
     """``sites`` with one grid per class of tensors that ``concats`` join.
 
-    ``mixed``: the grid of a class whose members would have had different ones (one that is never
-    negative beside one that may be).
+    ``mixed``: the type for a class that mixes non-negative tensors with others.
     """
     by_tensor = {s.tensor: s for s in sites}
     specs: dict[str, Own | Share] = {}

@@ -1,4 +1,4 @@
-"""A plan in words: all of it, or why one tensor or node is treated as it is."""
+"""A plan as text: all of it, or the reasons for one tensor or node."""
 
 import difflib
 import textwrap
@@ -9,11 +9,11 @@ from oq.errors import OptionError
 from oq.model.ops import has_weight, only_moves
 from oq.model.view import GraphView
 from oq.planning.spec import Fixed, Own, Plan, Product, QuantSpec, Scaled, Share, Site, Skip
-from oq.wording import WIDTH, counted, general, item
+from oq.wording import WIDTH, counted, generalize, item
 
 
 def plan_lines(plan: Plan) -> Iterable[str]:
-    """Kernels, sites and what is left in float."""
+    """Kernels, quantized tensors and float nodes."""
     done, total = weighted_layers(plan)
     yield (
         f"target {plan.target}: {done} of {total} weighted layers quantized, "
@@ -23,13 +23,13 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     yield "kernels"
     for group in plan.groups:
         if not all(map(only_moves, group.ops)):
-            yield from hang(group.rule, ", ".join(group.nodes))
+            yield from hanging(group.rule, ", ".join(group.nodes))
     moves = [g for g in plan.groups if all(map(only_moves, g.ops))]
     if moves:
         yield ""
-        yield "moved without a kernel, on the grid of their input"
+        yield "data movement, with the scale and zero point of the input"
     for op in dict.fromkeys(g.rule for g in moves):
-        yield from hang(op, ", ".join(n for g in moves if g.rule == op for n in g.nodes))
+        yield from hanging(op, ", ".join(n for g in moves if g.rule == op for n in g.nodes))
     yield ""
     yield "sites"
     for site in plan.sites:
@@ -37,8 +37,8 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     yield from skip_lines(plan.skips)
 
 
-def hang(label: str, text: str) -> Iterable[str]:
-    """``label`` in a column of 16, ``text`` behind it, wrapped below itself."""
+def hanging(label: str, text: str) -> Iterable[str]:
+    """``label`` in a column of 16 characters, then ``text``, wrapped with a hanging indent."""
     first = f"  {label:<16} "
     yield from textwrap.wrap(
         text, WIDTH, initial_indent=first, subsequent_indent=" " * 19, break_long_words=False
@@ -46,7 +46,7 @@ def hang(label: str, text: str) -> Iterable[str]:
 
 
 def why_lines(plan: Plan, name: str, view: GraphView | None = None) -> Iterable[str]:
-    """Everything the plan knows of the tensor or node ``name``; ``view`` is the planned graph.
+    """Everything the plan says about the tensor or node ``name``; ``view`` is the planned graph.
 
     Raises:
         OptionError: there is no such tensor or node; the message names those that look like it.
@@ -78,7 +78,7 @@ def _about_rest(plan: Plan, view: GraphView, name: str) -> Iterable[str]:
     """What has no site and no kernel: tensors inside a kernel or in float, nodes about shapes."""
     node = next((n for n in view.nodes if n.name == name), None)
     if node is not None:
-        yield f"node {name} ({node.op}) computes shapes or integers: there is nothing to quantize"
+        yield f"node {name} ({node.op}) computes shapes or integers: nothing to quantize"
         return
     readers, maker = view.consumers(name), view.producer(name)
     if name not in view.tensors and not readers:
@@ -86,18 +86,18 @@ def _about_rest(plan: Plan, view: GraphView, name: str) -> Iterable[str]:
     if view.is_constant(name):
         yield f"tensor {name} is a constant and stays in float"
     elif not view.is_float(name):
-        yield f"tensor {name} holds no real values: there is nothing to quantize"
+        yield f"tensor {name} is not a float tensor: nothing to quantize"
     else:
         inside = [g for g in plan.groups if maker is not None and maker.name in g.nodes]
         within = [g for g in inside if readers and all(r.name in g.nodes for r in readers)]
         if within:
-            yield f"tensor {name} lives inside one kernel, {within[0].rule} of {plan.target}"
+            yield f"tensor {name} is internal to a fused kernel, {within[0].rule} of {plan.target}"
             return
-        yield f"tensor {name} stays in float: none of its readers takes it in integers"
+        yield f"tensor {name} stays in float: no quantized layer reads it"
     skipped = {s.node: s for s in plan.skips}
     for reader in readers:
         skip = skipped.get(reader.name)
-        why = "reads it as it is" if skip is None else f"stays in float: {skip.reason}"
+        why = "is not quantized" if skip is None else f"stays in float: {skip.reason}"
         yield f"  read by {reader.name} ({reader.op}), which {why}"
 
 
@@ -115,7 +115,7 @@ def _about_node(plan: Plan, name: str) -> Iterable[str]:
             yield f"node {name} ({skip.op}) stays in float: {skip.reason}"
     for refusal in plan.refusals:
         if refusal.node == name:
-            yield f"  rule {refusal.rule} declined: {refusal.reason}"
+            yield f"  rule {refusal.rule} does not apply: {refusal.reason}"
 
 
 def _about_tensor(plan: Plan, name: str) -> Iterable[str]:
@@ -123,7 +123,7 @@ def _about_tensor(plan: Plan, name: str) -> Iterable[str]:
         if site.tensor == name:
             yield f"tensor {name} is quantized: {describe(site.spec)}"
             yield f"  {_readers(site)}"
-            yield f"  asked for by rule {site.rule} of target {plan.target}"
+            yield f"  requested by rule {site.rule} of target {plan.target}"
 
 
 def describe(spec: QuantSpec) -> str:
@@ -131,13 +131,13 @@ def describe(spec: QuantSpec) -> str:
     match spec:
         case Own(qtype, axis):
             grain = "per tensor" if axis is None else f"per channel of axis {axis}"
-            carried = ", its zero point in biases" if spec.carried else ""
-            whole = ", never clipped: the model answers with it" if spec.whole else ""
+            carried = ", zero point folded into biases" if spec.carried else ""
+            whole = ", not clipped: a model output or logits" if spec.whole else ""
             return f"{qtype} {grain}{carried}{whole}"
         case Share(source):
-            return f"the grid of {source}"
+            return f"scale and zero point of {source}"
         case Scaled(source, factor):
-            return f"the grid of {source}, its scale times {factor:g}"
+            return f"scale of {source} times {factor:g}"
         case Fixed(qtype, scale, zero):
             return f"{qtype} with scale {scale:g} and zero point {zero}"
         case Product(qtype, data, weight):
@@ -147,11 +147,11 @@ def describe(spec: QuantSpec) -> str:
 
 
 def _readers(site: Site) -> str:
-    return f"read by {', '.join(site.consumers)}" if site.consumers else "read so by everything"
+    return f"read by {', '.join(site.consumers)}" if site.consumers else "for all readers"
 
 
 def weighted_layers(plan: Plan) -> tuple[int, int]:
-    """(quantized, all) nodes with weights: what a reader means by layers."""
+    """(quantized, all) nodes with weights, which users call layers."""
 
     inside = sum(has_weight(op) for group in plan.groups for op in group.ops)
     outside = sum(has_weight(skip.op) for skip in plan.skips)
@@ -159,10 +159,10 @@ def weighted_layers(plan: Plan) -> tuple[int, int]:
 
 
 def skip_lines(skips: Iterable[Skip]) -> Iterable[str]:
-    """What stays in float, grouped by op and reason."""
+    """The float nodes, grouped by op and reason."""
     groups: dict[tuple[str, str], list[Skip]] = {}
     for skip in skips:
-        groups.setdefault((skip.op, general(skip.reason, skip.node)), []).append(skip)
+        groups.setdefault((skip.op, generalize(skip.reason, skip.node)), []).append(skip)
     if groups:
         yield ""
         yield "left in float"

@@ -1,4 +1,4 @@
-"""The layers that refinement works on: quantized weights, with their bias and their output."""
+"""Quantized layers: a node with a quantized weight, its bias and its output."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,10 +18,11 @@ NO_BIAS = "it has no bias"
 class Layer:
     """A node with a quantized weight.
 
-    ``last`` is the node behind which the bias is in: the node itself, or the Add of a constant
-    that follows a MatMul.  ``bias`` is None where there is no constant that may be changed, and
-    ``why`` then says so; ``bias_site`` is the bias's own grid where it has one.  ``axis`` is the
-    channel axis of the output, negative from the end, ``weight_axis`` that of the weight.
+    ``last`` is the node whose output includes the bias: the node itself, or the Add of a constant
+    after a MatMul.  ``bias`` is None if there is no constant that may be changed; ``why`` then
+    gives the reason.  ``bias_site`` is the site of the bias if it is quantized with its own scale.
+    ``axis`` is the channel axis of the output, negative from the end, ``weight_axis`` that of the
+    weight.
     """
 
     node: str
@@ -38,13 +39,13 @@ class Layer:
 
     @property
     def may_get_bias(self) -> bool:
-        """Whether there is no bias yet, but could be one: the weight of a grouped ConvTranspose
-        does not say how many channels leave it."""
+        """Whether a bias can be added.  (The weight of a grouped ConvTranspose does not determine
+        the number of output channels.)"""
         return self.why == NO_BIAS and (self.group == 1 or self.weight_axis == 0)
 
     @property
     def group(self) -> int:
-        """Into how many parts a convolution divides its channels."""
+        """The number of groups of a convolution."""
         return int(str(self.attributes.get("group", 1)))
 
 

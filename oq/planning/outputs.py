@@ -1,9 +1,9 @@
-"""What a model answers with: the tensors that tell right from wrong, and their ranges.
+"""Model outputs and logits: their ranges are not clipped.
 
-A calibrator that clips weighs a few large values against a finer step for all.  In front of the
-answer that is the wrong bargain: the largest score *is* the answer, and where scores beyond the
-range become equal, it is lost; the step is small next to the errors of all layers before.  So the
-grid of an answer holds everything that was seen, unless the user names a calibrator.
+A calibrator that clips trades the error of a few large values for a smaller scale.  For logits this
+is a bad trade: the largest score is the prediction, and scores beyond the range become equal, while
+the smaller scale hardly matters next to the errors of all layers upstream.  So the range of model
+outputs and logits covers everything seen in calibration, unless the user chooses a calibrator.
 """
 
 from dataclasses import replace
@@ -14,7 +14,8 @@ from oq.planning.spec import Own, Plan, Share, Site, measured_at
 
 
 def find_logits(view: GraphView) -> tuple[str, ...]:
-    """The float outputs of the graph; of one that a Softmax or Sigmoid makes, what that reads."""
+    """The float outputs of the graph; for an output of a Softmax or Sigmoid, the input of that
+    op."""
     found = []
     for output in view.outputs:
         maker = view.producer(output)
@@ -26,7 +27,8 @@ def find_logits(view: GraphView) -> tuple[str, ...]:
 
 
 def never_clip_logits(plan: Plan, view: GraphView) -> Plan:
-    """``plan`` where the grid that an answer has, or one it is moved or shared from, is whole."""
+    """``plan`` with ``whole`` set for model outputs and logits, and for the tensors they share a
+    scale with."""
     answers = set()
     for tensor in find_logits(view):
         answers |= _origins(plan, view, tensor)

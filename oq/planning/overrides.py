@@ -1,7 +1,7 @@
-"""The user's say over single layers: which stay in float, and which get another grid.
+"""User overrides for single layers: which stay in float, and which get other settings.
 
-A glob is held against a tensor's name, and the names and ops of the nodes of the kernel that
-computes it; for a weight, against its own name and the names and ops of the layers that read it.
+A glob is matched against the name of a tensor and the names and op types of the kernel that
+computes it; for a weight, against its name and the names and op types of the layers that read it.
 """
 
 import fnmatch
@@ -18,19 +18,19 @@ Choice = tuple[str, str]
 """(glob, calibrator name)."""
 
 Mode = Literal["naive", "hybrid", "selective"]
-"""``naive``: all that the target can run.  ``hybrid``: all but what is kept in float or would run
-slower.  ``selective``: the layers that are listed, no others."""
+"""``naive``: everything the target can run in int8.  ``hybrid``: the same without layers that would
+be slower.  ``selective``: only the layers that are listed."""
 
 MODES: tuple[Mode, ...] = ("naive", "hybrid", "selective")
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What is wished for the layers that ``glob`` matches; None leaves the target's choice.
+    """Settings for the layers that ``glob`` matches; None keeps the target's choice.
 
     ``dtype``: of the activations they write ("float" keeps them in float).  ``symmetric``: zero
-    point 0.  ``weights``: dtype of their weights.  ``per_channel``: one scale per output channel
-    of a weight, or one for all.  ``calibrator``: of the activations.
+    point 0.  ``weights``: dtype of their weights.  ``per_channel``: per-channel or per-tensor
+    weights. ``calibrator``: of the activations.
     """
 
     glob: str
@@ -42,14 +42,14 @@ class Layer:
 
     @property
     def keeps_float(self) -> bool:
-        """Whether the layer is not to be quantized."""
+        """Whether the layer stays in float."""
         return self.dtype == "float"
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """All of it.  ``calibrators`` is short for layers that name only their calibrator;
-    ``calibrator`` is the one for all the others, if any is named."""
+class Overrides:
+    """All overrides of a run.  ``calibrators`` is short for layers that set only a calibrator;
+    ``calibrator`` is the one for all other tensors, if the user chose one."""
 
     keep_float: tuple[str, ...] = ()
     calibrators: tuple[Choice, ...] = ()
@@ -76,15 +76,15 @@ class Wishes:
         return (*short, *(w for w in self.layers if not w.keeps_float))
 
 
-def make_wishes(
+def make_overrides(
     keep_float: Iterable[str] = (),
     calibrator_for: Iterable[Choice] = (),
     layers: Iterable[Layer] = (),
     mode: Mode = "hybrid",
     calibrator: str | None = None,
-) -> Wishes:
-    """:class:`Wishes` from the keywords of :func:`oq.quantize`."""
-    return Wishes(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode, calibrator)
+) -> Overrides:
+    """:class:`Overrides` from the keywords of :func:`oq.quantize`."""
+    return Overrides(tuple(keep_float), tuple(calibrator_for), tuple(layers), mode, calibrator)
 
 
 def parse_layer(text: str) -> Layer:
@@ -100,7 +100,7 @@ def parse_layer(text: str) -> Layer:
     return make_layer(glob, pairs)
 
 
-def make_layer(glob: str, wishes: Mapping[str, object]) -> Layer:
+def make_layer(glob: str, overrides: Mapping[str, object]) -> Layer:
     """A :class:`Layer` from its keys; "true" and "false" are taken as words too.
 
     Raises:
@@ -109,7 +109,7 @@ def make_layer(glob: str, wishes: Mapping[str, object]) -> Layer:
     known = ("dtype", "symmetric", "weights", "per_channel", "calibrator")
     switches = {"true": True, "false": False}
     made = Layer(glob)
-    for name, value in wishes.items():
+    for name, value in overrides.items():
         if name not in known:
             raise OptionError(f"layer {glob!r}: no key {name!r}; expected {', '.join(known)}")
         if name in {"symmetric", "per_channel"}:
@@ -121,7 +121,7 @@ def make_layer(glob: str, wishes: Mapping[str, object]) -> Layer:
 
 
 def apply_layers(plan: Plan, view: GraphView, target: Target, layers: Sequence[Layer]) -> Plan:
-    """``plan`` with every layer's wishes; the first that speaks of a thing wins.
+    """``plan`` with the overrides of ``layers``; the first that matches wins.
 
     Raises:
         OptionError: a glob matches nothing that could heed it, or the target has no such grid.
@@ -149,7 +149,7 @@ def _apply(
     layers: Sequence[Layer],
     used: set[str],
 ) -> Site:
-    """``site`` as ``layers`` wish it; a derived grid that is spoken of becomes one of its own."""
+    """``site`` with the settings of ``layers``; an overridden derived grid becomes an own one."""
     if not isinstance(site.spec, Own | Scaled) or site.role == "bias":
         return site
     spec, own = site.spec, site.spec if isinstance(site.spec, Own) else Own(target.activations)
@@ -195,12 +195,13 @@ def _weight(spec: Own, target: Target, layer: Layer) -> Own:
 
 
 def least_opset(target: Target, layers: Iterable[Layer]) -> int:
-    """The lowest opset that holds every dtype wished for (ONNX operator QuantizeLinear)."""
+    """The lowest opset that supports the dtypes of ``layers`` (ONNX operator QuantizeLinear)."""
     return max([target.min_opset, *(OPSETS.get(str(w.dtype), 0) for w in layers)])
 
 
 OPSETS = {"float8_e4m3fn": 19, "int16": 21, "uint16": 21}
-"""dtype -> the first opset whose QuantizeLinear writes it; the others are older than any target."""
+"""dtype -> the first opset whose QuantizeLinear supports it; other types are supported by all
+opsets in use."""
 
 
 def _names(site: Site, view: GraphView, kernels: Mapping[str, Group]) -> tuple[str, ...]:

@@ -1,15 +1,17 @@
-"""(graph, target, overrides) -> Plan: decides where grids go, without data and without a session.
+"""(graph, target, overrides) -> Plan: decides the Q/DQ placement, without data and without a
+session.
 
 Three steps, each its own function:
 
-1. **claim**: rows are matched to the graph, longest chains first; a node belongs to one group.
-2. **request**: every group asks for a grid on the inputs it reads.
-3. **settle**: requests on a tensor become one site, with the spec its producer's row implies.
+1. **match_rules**: rules are matched to the graph, longest chains first; a node belongs to one
+   group.
+2. **request**: every group requests quantization of the inputs it reads.
+3. **settle**: requests on a tensor become one site, with the spec given by the producer's rule.
 
-Worked example, target ort, ``x -> Conv -> Relu -> y -> MaxPool -> z -> Conv``.  Claim: groups
-{Conv, Relu}, {MaxPool}, {Conv}.  Request: x, y (by MaxPool, because z is wanted), z.  Settle: x has
-no producing group, so its site is for its readers only; y is the output of a row with OWN, so its
-site is for everybody; z is the output of a row with SAME, so it shares the grid of y.
+Worked example, target ort, ``x -> Conv -> Relu -> y -> MaxPool -> z -> Conv``.  Match: groups
+{Conv, Relu}, {MaxPool}, {Conv}.  Request: x, y (by MaxPool, because z is requested), z.  Settle: x
+has no producing group, so its site is for its readers only; y is the output of a rule with OWN, so
+its site is for all readers; z is the output of a rule with SAME, so it shares the grid of y.
 """
 
 import fnmatch
@@ -40,10 +42,10 @@ from oq.planning.spec import (
     Site,
     Skip,
 )
-from oq.planning.target import Broken, Match, Output, Target, find
+from oq.planning.target import BrokenChain, Match, Output, Target, find
 
 KEPT = "kept in float by --keep-float {pattern!r}"
-NOT_CHOSEN = "not named by any layer of the selection (--mode selective)"
+NOT_CHOSEN = "not selected by any --layer (--mode selective)"
 
 
 def plan(
@@ -63,7 +65,7 @@ def plan(
         OptionError: a glob of ``keep_float`` matches no node.
     """
     kept = _unchosen(view, only) | _kept(view, tuple(keep_float))
-    matches, refusals = claim(view, target, kept, naive)
+    matches, refusals = match_rules(view, target, kept, naive)
     owner = {n.name: m for m in matches for n in m.members}
     requests = requests_of(view, in_graph_order(view, matches))
     sites = _settle(view, target, owner, requests)
@@ -82,7 +84,7 @@ def plan(
 
 
 def _before_padding(view: GraphView, site: Site) -> Site:
-    """``site``, if a float Pad makes its tensor, measured in front of it: zeros are on every grid,
+    """``site``, calibrated before a float Pad that computes its tensor: zero is always exact,
     and users know the tensor that they feed by its name."""
     pad, spec = view.producer(site.tensor), site.spec
     if pad is None or not isinstance(spec, Own) or spec.over or not pads_zeros(view, pad):
@@ -121,13 +123,13 @@ def _unchosen(view: GraphView, only: Iterable[str] | None) -> dict[str, str]:
     return {n.name: NOT_CHOSEN for n in view.nodes if n.name not in chosen}
 
 
-def claim(
+def match_rules(
     view: GraphView, target: Target, kept: dict[str, str], naive: bool
 ) -> tuple[list[Match], list[Refusal]]:
-    """The places where rows of ``target`` hold, each node in one of them, and what was refused.
+    """The matches of the rules of ``target``, each node in at most one of them, and the refusals.
 
-    ``kept`` maps a node that must stay in float to the reason; ``naive`` asks no row whether it
-    would run slower.
+    ``kept`` maps a node that must stay in float to the reason; with ``naive``, rules for ops that
+    would run slower apply too.
     """
     owner: dict[str, Match] = {}
     matches: list[Match] = []
@@ -135,7 +137,7 @@ def claim(
     for found in find(view, target.rules):
         if found.anchor.name in owner:
             continue
-        if isinstance(found, Broken):
+        if isinstance(found, BrokenChain):
             for node in (found.anchor, *found.stopped):
                 refusals.append(Refusal(node.name, found.name, found.reason))
             continue
@@ -153,7 +155,7 @@ def _along(view: GraphView, match: Match, kept: dict[str, str], naive: bool) -> 
     """Refusals of what a kernel takes along that could run in integers and is to stay in float."""
     slower = () if naive else match.rule.slower
     if match.anchor.name in kept or any(p(view, match) for p in slower):
-        reason = f"it joins its layer {match.anchor.name!r}, which stays in float"
+        reason = f"its layer {match.anchor.name!r} stays in float"
         for node in match.members[1:]:
             yield Refusal(node.name, match.name, kept.get(node.name, reason))
 
@@ -352,15 +354,17 @@ def _skips(
 
 
 def skip_reason(target: Target, node: NodeView, said: Mapping[str, str]) -> str:
-    """Why ``node`` stays in float: what was ``said`` of it, or what the target says of its op."""
+    """Why ``node`` stays in float: the refusal in ``said``, or what the target says about its
+    op."""
     reasons = target.reasons if target.reasons is not None else {}
-    plain = f"target {target.name} has no row for {node.op}"
+    plain = f"target {target.name} does not support {node.op} in int8"
     if node.op in BODIES:
-        plain = "it holds graphs of its own, and oq quantizes the main graph only"
+        plain = "it contains subgraphs, and oq quantizes only the main graph"
     return said.get(node.name, reasons.get(node.op, plain))
 
 
 def holds_floats(view: GraphView, node: NodeView) -> bool:
-    """Whether any output carries real values (an unknown type counts: silence would hide it)."""
+    """Whether any output is a float tensor (an unknown type counts as float, so that it is
+    reported)."""
     known = [view.tensors[t].dtype for t in node.outputs if t in view.tensors]
     return any(d is None or view.is_float(t) for d, t in zip(known, node.outputs, strict=False))

@@ -1,6 +1,6 @@
-"""Reasons to decline: each predicate looks at one match and returns None or a sentence.
+"""Predicates of rules: each looks at one match and returns None, or the reason not to quantize it.
 
-Shared by the targets; a predicate that only one target needs lives in that target's file.
+These are shared by the targets; a predicate that only one target needs is in that target's file.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from oq.planning.target import Match
 
 
 def data_is_not_float(view: GraphView, match: Match) -> str | None:
-    """Grids are for real values; integer tensors carry shapes and indices."""
+    """Only float tensors are quantized; integer tensors are shapes and indices."""
     for tensor in data_inputs(match.anchor):
         if not view.is_float(tensor):
             info = view.tensors.get(tensor)
@@ -26,20 +26,21 @@ def data_is_not_float(view: GraphView, match: Match) -> str | None:
 
 
 def weight_is_not_constant(view: GraphView, match: Match) -> str | None:
-    """Per-channel int8 weights are made here, so their values must be in the file."""
+    """int8 weights are computed offline, so the weight must be an initializer."""
     weight = weight_input(match.anchor)
     if weight is None or view.is_constant(weight):
         return None
-    return f"weight {weight!r} is computed at run time, so it has no int8 form in the file"
+    return f"weight {weight!r} is computed at run time, so it cannot be stored as int8"
 
 
 def bias_is_not_constant(view: GraphView, match: Match) -> str | None:
-    """An int32 bias is made here, so its values must be in the file, one per output channel."""
+    """An int32 bias is computed offline, so it must be an initializer, with one value per output
+    channel."""
     bias, weight = bias_input(match.anchor), weight_input(match.anchor)
     if bias is None:
         return None
     if not view.is_constant(bias):
-        return f"bias {bias!r} is computed at run time, so it has no int32 form in the file"
+        return f"bias {bias!r} is computed at run time, so it cannot be stored as int32"
     if weight is None or not view.is_constant(weight):
         return None
     shape, of = view.constants[bias].shape, view.constants[weight].shape
@@ -50,7 +51,7 @@ def bias_is_not_constant(view: GraphView, match: Match) -> str | None:
 
 
 def constant_is_not_finite(view: GraphView, match: Match) -> str | None:
-    """No grid holds infinity or NaN (an attention mask of -inf, a damaged weight)."""
+    """Infinity and NaN cannot be quantized (an attention mask of -inf, a damaged weight)."""
     for node in match.members:
         for tensor in (*data_inputs(node), weight_input(node), bias_input(node)):
             if tensor is None or not view.is_constant(tensor):
@@ -69,32 +70,32 @@ def gemm_is_scaled(_view: GraphView, match: Match) -> str | None:
 
 
 def both_operands_vary(view: GraphView, match: Match) -> str | None:
-    """Attention products: neither operand is a weight."""
+    """Products of two activations (attention): neither operand is a weight."""
     if any(view.is_constant(t) for t in match.anchor.inputs[:2]):
         return None
     return (
-        "product of two activations (attention): its int8 form costs accuracy in the softmax "
-        "and wins little"
+        "product of two activations (attention): int8 costs accuracy in the softmax "
+        "and saves little time"
     )
 
 
 def scales_attention(view: GraphView, match: Match) -> str | None:
-    """Where attention products are float, so is their division by ``sqrt(d)``."""
+    """If attention products are float, so is their division by ``sqrt(d)``."""
     for tensor in data_inputs(match.anchor):
         node = view.producer(tensor)
         if node is not None and node.op == "MatMul" and not any(map(view.is_constant, node.inputs)):
-            return f"it scales {tensor!r}, a product of two activations, which is float"
+            return f"it scales {tensor!r}, a product of two activations that stays in float"
     return None
 
 
 def first_operand_is_constant(view: GraphView, match: Match) -> str | None:
-    """Weights are the second operand of the kernels."""
+    """The kernels take the weight as second operand."""
     tensor = match.anchor.inputs[0]
     return f"its first operand {tensor!r} is a constant" if view.is_constant(tensor) else None
 
 
 def operand_is_constant(view: GraphView, match: Match) -> str | None:
-    """For rows about two computed tensors (residual Add)."""
+    """For rules about two computed tensors (residual Add)."""
     for node in match.links:
         if len(node.inputs) == 2 and node.op in {"Add", "Mul", "Sub"}:
             for tensor in node.inputs:
@@ -104,7 +105,7 @@ def operand_is_constant(view: GraphView, match: Match) -> str | None:
 
 
 def operand_varies(view: GraphView, match: Match) -> str | None:
-    """For rows about a bias written as an Add: its other operand must be constant."""
+    """For rules about a bias written as an Add: its other operand must be constant."""
     other = other_operand(match, 1)
     if other is None or not view.is_constant(other):
         return f"operand {other!r} of {match.links[1].name!r} is not a constant bias"
@@ -112,11 +113,14 @@ def operand_varies(view: GraphView, match: Match) -> str | None:
 
 
 def pad_is_not_zero(view: GraphView, match: Match) -> str | None:
-    """Only a zero pad lies on every grid."""
+    """Zero is representable with any scale and zero point; other pad values are not."""
     node = match.anchor
     if node.attributes.get("mode", "constant") != "constant" or pads_zeros(view, node):
         return None
-    return f"{node.name!r} pads with a value other than 0, which its input's grid may not hold"
+    return (
+        f"{node.name!r} pads with a value other than 0, which the range of its input may "
+        "not contain"
+    )
 
 
 def resize_is_not_nearest(_view: GraphView, match: Match) -> str | None:
@@ -149,7 +153,7 @@ def is_shorter_branch(view: GraphView, match: Match) -> str | None:
         return None  # it cannot take the Add itself
     return (
         f"{match.anchor.name!r} is the shorter branch into {add.name!r}; the longer one, "
-        f"{rival.name!r}, takes the Add into its kernel"
+        f"{rival.name!r}, fuses the Add"
     )
 
 

@@ -1,6 +1,6 @@
 """Name -> the object in ``targets/<name>.py`` or ``calibrators/<name>.py``.
 
-There is nothing to register: a file in the folder is found, and so are the entry points
+Registration is automatic: files in these folders are found, and so are the entry points
 ``oq.targets`` and ``oq.calibrators`` of installed packages.  A single file is loaded by
 :func:`load_plugin` (``oq --plugin FILE.py``), what a running program defines by :func:`register`.
 """
@@ -24,7 +24,7 @@ Plugin = TypeVar("Plugin")
 _ATTRIBUTES = {"targets": "TARGET", "calibrators": "CALIBRATOR"}
 
 _added: dict[str, dict[str, Any]] = {kind: {} for kind in _ATTRIBUTES}
-"""What plugins and decorators brought, by kind and name."""
+"""Objects added by plugins and decorators, by kind and name."""
 
 
 def register(name: str) -> Callable[[Plugin], Plugin]:
@@ -45,7 +45,8 @@ def register(name: str) -> Callable[[Plugin], Plugin]:
 
 
 def load_plugin(path: Path) -> None:
-    """Run the Python file at ``path`` and take its ``TARGET`` or ``CALIBRATOR`` under its stem.
+    """Run the Python file at ``path`` and register its ``TARGET`` or ``CALIBRATOR`` under the
+    file's stem.
 
     Raises:
         OptionError: there is no such file, it defines neither, or its name is taken.

@@ -1,9 +1,9 @@
-"""Which tensors the groups of a plan want on a grid, and for which of their readers.
+"""Which tensors the kernels of a plan need quantized, and for which readers.
 
-A kernel asks for its data inputs.  An op that only moves values asks for its input where its own
-output is asked for; a Pad then hands the wish on, since the pair is to stand in front of it.  The
-skip branch of a residual Add asks only where its values come out of an integer kernel, or are
-quantized for another layer anyway: a QuantizeLinear for the Add alone would be one kernel more.
+A kernel requests its data inputs.  An op that only moves values requests its input if its output is
+requested; for a Pad the request is passed on upstream, since the pair belongs before the Pad.  The
+skip connection of a residual Add is requested only if an integer kernel computes it, or if it is
+quantized for another layer anyway: a QuantizeLinear for the Add alone would cost a kernel.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,19 +16,19 @@ from oq.planning.target import Match, Output
 
 @dataclass(slots=True)
 class Request:
-    """Who wants a grid on a tensor, and which rows made them ask."""
+    """The readers that need a tensor quantized, and the rules they belong to."""
 
     rules: set[str] = field(default_factory=set)
     readers: list[str] = field(default_factory=list)
 
     @property
     def rule(self) -> str:
-        """The rows that asked, in an order that no renaming of tensors changes."""
+        """The requesting rules, in an order independent of tensor names."""
         return ", ".join(sorted(self.rules))
 
 
 def requests_of(view: GraphView, matches: Sequence[Match]) -> dict[str, Request]:
-    """Tensor -> who wants a grid on it.  ``matches`` are in the order of the graph."""
+    """Tensor -> the request on it.  ``matches`` are in graph order."""
     requests: dict[str, Request] = {}
     owner = {n.name: m for m in matches for n in m.members}
     kernels = [m for m in matches if not _asks_for_its_readers(m)]
@@ -103,6 +103,6 @@ def _wants(view: GraphView, match: Match) -> list[tuple[str, NodeView]]:
 
 
 def in_graph_order(view: GraphView, matches: Iterable[Match]) -> list[Match]:
-    """``matches`` by their first nodes."""
+    """``matches`` sorted by their first nodes."""
     position = {n.name: i for i, n in enumerate(view.nodes)}
     return sorted(matches, key=lambda m: position[m.anchor.name])

@@ -1,4 +1,5 @@
-"""Everything that is settled before a sample is run: model, plan, calibrators, samples."""
+"""Everything that is determined before calibration: target, calibrators, prepared model and
+plan."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from oq.numerics.calibrator import Methods
 from oq.numerics.statistics import Need
 from oq.planning import registry
 from oq.planning.outputs import never_clip_logits
-from oq.planning.overrides import Wishes, apply_layers, least_opset
+from oq.planning.overrides import Overrides, apply_layers, least_opset
 from oq.planning.plan import plan as make_plan
 from oq.planning.spec import Own, Plan, measured_at
 from oq.planning.target import Target, with_options
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def choose_target(name: str, settings: Mapping[str, Any]) -> tuple[Target, dict[str, Any]]:
-    """The target called ``name`` with its own settings applied, and the settings left over, which
-    are the calibrators'.
+    """The target called ``name`` with its own settings applied, and the remaining settings, which
+    belong to the calibrators.
 
     Raises:
         OptionError: there is no such target, or a setting has no such value.
@@ -38,7 +39,7 @@ def choose_target(name: str, settings: Mapping[str, Any]) -> tuple[Target, dict[
 
 
 def own_target(name: str, settings: Mapping[str, Any] | None) -> Target:
-    """The target called ``name`` with ``settings``, all of which are its own.
+    """The target called ``name`` with ``settings``, all of which must be target options.
 
     Raises:
         OptionError: there is no such target, option or value.
@@ -50,13 +51,13 @@ def own_target(name: str, settings: Mapping[str, Any] | None) -> Target:
     return target
 
 
-def make_methods(default: str, settings: Mapping[str, Any], wishes: Wishes) -> Methods:
+def make_methods(default: str, settings: Mapping[str, Any], overrides: Overrides) -> Methods:
     """The calibrators of a run, with their settings.
 
     Raises:
         OptionError: no such calibrator or setting, or a setting of one that is not used.
     """
-    named = (w.calibrator for w in wishes.all_layers if w.calibrator is not None)
+    named = (w.calibrator for w in overrides.all_layers if w.calibrator is not None)
     used = dict.fromkeys((default, *named))
     own: dict[str, dict[str, Any]] = {name: {} for name in used}
     for key, value in settings.items():
@@ -73,41 +74,42 @@ def make_methods(default: str, settings: Mapping[str, Any], wishes: Wishes) -> M
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """Everything before data: the prepared graph, its float model and picture, and the plan, with
-    what the user wished of it."""
+    """The prepared graph, its float model and view, the plan, and the overrides it was made
+    with."""
 
     target: Target
     graph: Graph
     model: onnx.ModelProto
     view: GraphView
     plan: Plan
-    wishes: Wishes
+    overrides: Overrides
 
 
-def plan_model(model: onnx.ModelProto, profile: Target, wishes: Wishes) -> Planned:
-    """Everything of ``model`` that is settled before data."""
-    least = least_opset(profile, wishes.all_layers)
-    return plan_graph(prepare(model, least, profile.passes).graph, profile, wishes)
+def plan_model(model: onnx.ModelProto, profile: Target, overrides: Overrides) -> Planned:
+    """``model`` prepared and planned for the target ``profile``."""
+    least = least_opset(profile, overrides.all_layers)
+    return plan_graph(prepare(model, least, profile.passes).graph, profile, overrides)
 
 
-def plan_graph(graph: Graph, profile: Target, wishes: Wishes) -> Planned:
+def plan_graph(graph: Graph, profile: Target, overrides: Overrides) -> Planned:
     """A prepared ``graph`` with its plan for the target ``profile``."""
     view = graph.view()
-    plan = apply_layers(decide(view, profile, wishes), view, profile, wishes.all_layers)
-    return Planned(profile, graph, graph.to_model(), view, plan, wishes)
+    plan = apply_layers(decide(view, profile, overrides), view, profile, overrides.all_layers)
+    return Planned(profile, graph, graph.to_model(), view, plan, overrides)
 
 
-def decide(view: GraphView, profile: Target, wishes: Wishes) -> Plan:
-    """The plan of ``view`` within ``wishes``, before single layers get other grids."""
-    naive = wishes.mode == "naive"
-    plan = make_plan(view, profile, wishes.kept, only=wishes.only, naive=naive)
-    if wishes.calibrator is None:
+def decide(view: GraphView, profile: Target, overrides: Overrides) -> Plan:
+    """The plan of ``view`` with ``overrides``, except those that change the settings of single
+    layers."""
+    naive = overrides.mode == "naive"
+    plan = make_plan(view, profile, overrides.kept, only=overrides.only, naive=naive)
+    if overrides.calibrator is None:
         plan = never_clip_logits(plan, view)
     return assign_zero_points(plan, view) if profile.carries_zero_points else plan
 
 
-def watched(planned: Planned) -> tuple[str, ...]:
-    """Tensors whose extremes decide whether float16 holds them: all that float nodes compute."""
+def float16_tensors(planned: Planned) -> tuple[str, ...]:
+    """The outputs of float nodes, whose extremes decide whether they fit in float16."""
     if planned.target.high_precision != "float16":
         return ()
     view = planned.view
@@ -116,9 +118,9 @@ def watched(planned: Planned) -> tuple[str, ...]:
 
 
 def needs_of(planned: Planned, methods: Methods, watch: bool = False) -> dict[str, frozenset[Need]]:
-    """Per tensor to calibrate, what its calibrator reads beyond counts and extremes; with ``watch``
-    the tensors too whose extremes alone are of use (:func:`watched`)."""
-    needs: dict[str, frozenset[Need]] = {t: frozenset() for t in watched(planned) if watch}
+    """Per tensor to calibrate, the statistics its calibrator needs beyond counts and extremes; with
+    ``watch`` also the tensors of :func:`float16_tensors`, of which only the extremes are needed."""
+    needs: dict[str, frozenset[Need]] = {t: frozenset() for t in float16_tensors(planned) if watch}
     for site in planned.plan.sites:
         if isinstance(site.spec, Own) and not planned.view.is_constant(site.tensor):
             wanted = methods.of(site.spec.calibrator).needs - {Need.READERS}
@@ -128,6 +130,6 @@ def needs_of(planned: Planned, methods: Methods, watch: bool = False) -> dict[st
 
 
 def tensors_to_calibrate(plan: Plan, view: GraphView) -> tuple[str, ...]:
-    """The tensors whose range must be measured: own grids on values that are not constants."""
+    """The tensors whose range must be measured: activations with a grid of their own."""
     wanted = [t for s in plan.sites for t in measured_at(s)]
     return tuple(dict.fromkeys(t for t in wanted if not view.is_constant(t)))

@@ -1,7 +1,7 @@
 """The values of a plan: sites, the five kinds of grid, kernels, and what stays in float.
 
-A **site** puts a grid on a tensor for some of its readers.  A **plan** is all sites and everything
-left in float, each with the sentence that says why.
+A **site** is a quantized tensor, for some or all of its readers; its **grid** is its scale and zero
+point.  A **plan** is all sites, and everything left in float with the reason.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,14 @@ Role = Literal["activation", "weight", "bias"]
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A grid of the tensor's own; ``axis`` None is per-tensor, else per slice of that axis.
+    """A grid of its own; ``axis`` None is per-tensor, else per slice along that axis.
 
-    ``calibrator`` None means the run's default.  ``over`` names the tensors whose values the grid
-    must hold, when they are others than the tensor itself: the outputs of the Concats that put
-    several tensors on one grid.  ``block`` is for constants: that many neighbours along ``axis``
-    share a scale, and every slice of the other axes has scales of its own.  ``carried``: biases are
-    to carry the zero point, and the file gets a symmetric grid (:mod:`oq.planning.zero_points`).
-    ``whole``: it holds all that was seen where the run's own calibrator would clip
-    (:mod:`oq.planning.outputs`).
+    ``calibrator`` None means the run's default.  ``over`` names the tensors whose values the range
+    must cover, if they differ from the tensor itself: the outputs of Concats whose inputs share one
+    grid. ``block`` is for constants: so many neighbours along ``axis`` share a scale, and every
+    slice along the other axes has its own scales.  ``carried``: the zero point is folded into
+    biases, and the file has a symmetric grid (:mod:`oq.planning.zero_points`).  ``whole``: the
+    range covers everything seen, even if the default calibrator clips (:mod:`oq.planning.outputs`).
     """
 
     qtype: QType
@@ -43,8 +42,9 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """The grid of tensor ``source`` with its scale times ``factor`` > 0, the zero point unchanged:
-    what a multiplication by a constant leaves of it.  The codes stay, so nothing is rounded."""
+    """The grid of tensor ``source`` with its scale times ``factor`` > 0 and the same zero point:
+    the result of a multiplication by a constant.  The integer values do not change, so nothing is
+    rounded."""
 
     source: str
     factor: float
@@ -52,7 +52,7 @@ class Scaled:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """A grid known before any data is seen (Softmax: scale 1/256, zero point 0)."""
+    """Scale and zero point known without data (Softmax: scale 1/256, zero point 0)."""
 
     qtype: QType
     scale: float
@@ -69,15 +69,16 @@ class Product:
 
 
 QuantSpec = Own | Share | Scaled | Fixed | Product
-"""Closed: ``match`` over it with ``assert_never`` makes a sixth kind a type error everywhere."""
+"""A closed union: ``match`` over it ends in ``assert_never``, so that a new kind is a type error
+wherever it is not handled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
     """One quantized copy of ``tensor``.
 
-    ``consumers`` are the nodes that read the copy; empty means every reader, graph outputs
-    included.  ``rule`` is the row that asked for it, kept for ``oq plan --why``.
+    ``consumers`` are the nodes that read the copy; empty means all readers, graph outputs included.
+    ``rule`` is the rule that requested it, for ``oq plan --why``.
     """
 
     tensor: str
@@ -88,16 +89,17 @@ class Site:
 
 
 SiteKey = tuple[str, tuple[str, ...]]
-"""What identifies a site: its tensor and its consumers."""
+"""The key of a site: its tensor and its consumers."""
 
 
 def key(site: Site) -> SiteKey:
-    """The identity of ``site`` in a table of solved grids."""
+    """The key of ``site`` in a table of grids."""
     return (site.tensor, site.consumers)
 
 
 def measured_at(site: Site) -> tuple[str, ...]:
-    """The tensors whose values decide the grid of ``site``: none where it has none of its own."""
+    """The tensors whose values determine the range of ``site``; none if it has no grid of its
+    own."""
     if not isinstance(site.spec, Own):
         return ()
     return site.spec.over or (site.tensor,)
@@ -105,7 +107,7 @@ def measured_at(site: Site) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Nodes that the target runs as one quantized kernel, and the rule that says so."""
+    """Nodes that the target runs as one quantized kernel, and the rule they match."""
 
     nodes: tuple[str, ...]
     ops: tuple[str, ...]
@@ -123,7 +125,7 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A rule that was tried at a node and declined, with its sentence."""
+    """A rule that was tried at a node but does not apply, with the reason."""
 
     node: str
     rule: str
@@ -132,7 +134,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything decided, nothing measured."""
+    """The Q/DQ placement, before calibration."""
 
     target: str
     sites: tuple[Site, ...]

@@ -1,7 +1,7 @@
-"""Reasons of speed: what onnxruntime's CPU kernels would run slower in integers than in float.
+"""Predicates about speed: layers that onnxruntime's CPU kernels run slower in int8 than in float.
 
 Measured with onnxruntime 1.31 on x86 with AVX512-VNNI and AMX, one and two threads.  Each predicate
-looks at shapes and neighbours alone, never at a model's names.
+looks only at shapes and neighbouring nodes, never at names.
 """
 
 from oq.model.first_layer import FUSED, MOVES, SUMS, channels_of, stays_float
@@ -12,36 +12,37 @@ from oq.planning.target import Match
 WRITES_CODES = frozenset(
     {"AveragePool", "Concat", "Conv", "GlobalAveragePool", "LeakyRelu", "Resize", "Sigmoid"}
 )
-"""Ops whose integer kernels write codes and never floats."""
+"""Ops whose integer kernels always write integers, never floats."""
 
 
 def window_of_few_channels(view: GraphView, match: Match) -> str | None:
-    """A first layer whose window reads few channels, as long as its data is float anyway."""
+    """A first convolution over few channels, if its input is float."""
     if not stays_float(view, match.anchor):
         return None
     weight = view.constants[weight_input(match.anchor) or ""]
     window = " x ".join(map(str, weight.shape[2:]))
     return (
-        f"in int8 it is slower: its {window} window reads {weight.shape[1]} of "
-        f"{channels_of(view, match.anchor)} channels, and its data is float still"
+        f"slower in int8: its {window} kernel reads {weight.shape[1]} of "
+        f"{channels_of(view, match.anchor)} channels, and its input is float"
     )
 
 
-def average_of_a_part(view: GraphView, match: Match) -> str | None:
-    """An AveragePool whose window is smaller than the image: one gather per value, in float."""
+def averages_windows(view: GraphView, match: Match) -> str | None:
+    """An AveragePool whose window is smaller than the image: its integer kernel gathers every
+    value."""
     window = match.anchor.attributes.get("kernel_shape")
     image = (view.shape(match.anchor.inputs[0]) or ())[2:]
     if window is None or list(image) == list(window):
         return None
-    return f"in int8 it is slower: it averages windows of {' x '.join(map(str, window))}"
+    return f"slower in int8: it averages windows of {' x '.join(map(str, window))}"
 
 
-def both_come_in_float(view: GraphView, match: Match) -> str | None:
-    """An elementwise op of tensors that their kernels write as floats at no cost."""
+def inputs_are_float(view: GraphView, match: Match) -> str | None:
+    """An elementwise op whose inputs are written as floats by integer kernels at no cost."""
     varying = [t for t in data_inputs(match.anchor) if not view.is_constant(t)]
     if not varying or any(_is_written_as_codes(view, t) for t in varying):
         return None
-    return "in int8 it is slower: what it reads is float still, and would be rounded for it alone"
+    return "slower in int8: its inputs are float and would need an extra quantize step"
 
 
 def _is_written_as_codes(view: GraphView, tensor: str) -> bool:

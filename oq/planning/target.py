@@ -1,8 +1,9 @@
-"""What a target is: a table of rows, and how rows are matched to a graph.
+"""What a target is: a table of rules, and how rules are matched to a graph.
 
-A row names a chain of ops that the target runs as one kernel, e.g. ``("Conv", "Add", "Relu")``,
-and where the kernel wants grids.  Longest chains win; the first row whose predicates all return
-None wins; every refusal is kept with its sentence, and becomes the reason a node stays in float.
+A rule names a chain of ops that the target runs as one kernel, e.g. ``("Conv", "Add", "Relu")``,
+and which tensors of the kernel are quantized.  The longest chain wins, then the first rule whose
+predicates all return None.  Every refusal is kept with its reason, which becomes the reason why a
+node stays in float.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,46 +20,48 @@ from oq.planning.check import Check
 from oq.planning.spec import Fixed, Plan, SiteKey
 
 Element = str | tuple[str, ...]
-"""One link of a chain: an op, or any one of several."""
+"""One element of a chain: an op, or any one of several."""
 
 
 class Output(Enum):
-    """The grid of a kernel's output."""
+    """How the output of a kernel is quantized."""
 
     FLOAT = "float"
-    """None: the kernel's readers decide."""
+    """Not by the kernel: its readers decide."""
     OWN = "own"
-    """Its own: the kernel runs in integers only when a QuantizeLinear follows."""
+    """With its own grid: the kernel runs in integers only if a QuantizeLinear follows."""
     WANTED = "wanted"
-    """Its own when a reader wants one, else the kernel writes float at no cost."""
+    """With its own grid if a reader needs it quantized; else the kernel writes float at no cost."""
     SAME = "same"
-    """That of its input: the op only moves values, and Q/DQ pairs move across it."""
+    """With the grid of its input: the op only moves values, and Q/DQ pairs move across it."""
     ALIGNED = "aligned"
-    """That of its input, for a kernel that wants its input on a grid (pooling).  Where the target
-    is not exclusive, only its readers that want one get it."""
+    """With the grid of its input, for a kernel that needs a quantized input (pooling).  If the
+    target is not exclusive, only the readers that need it get the quantized copy."""
     PASSED = "passed"
-    """None: the Q/DQ that all its readers want stands in front of it (Pad, which merges into the
-    layer behind it when no pair stands between them)."""
+    """Not at all: the Q/DQ that all its readers need goes before it (Pad, which fuses into the next
+    layer if no pair lies between them)."""
     SCALED = "scaled"
-    """That of its input times the positive constant that the kernel multiplies by; its own where
-    there is no such constant, or where the product is no scale of the target's kind."""
+    """With the grid of its input times the positive constant that the kernel multiplies by; with
+    its own grid if there is no such constant, or if the product is not a valid scale of the
+    target."""
     UNITED = "united"
-    """One grid for its output and all its inputs (Concat), those that have one where the row does
-    not ask for any (``inputs=False``)."""
+    """With one grid for its output and all its inputs (Concat), or only those inputs that are
+    quantized anyway if the rule requests none (``inputs=False``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpRule:
-    """One row of a target.
+    """A rule of a target.
 
-    ``inputs``: whether the data inputs are quantized.  ``output``: see :class:`Output`, or a grid
-    known beforehand.  ``bias``: "int32" for a DequantizeLinear of scale(data) * scale(weight),
-    "own" for a grid of its own, as a weight has.  ``constants``: whether constant data operands get
-    a grid too.  ``per_channel``: False where the weight has one scale, whatever the target.
-    ``skip_follows``: an operand that joins behind the first node (the skip branch of a residual
-    Add) has a grid only where a kernel that reads integers computes it, or a quantized layer reads
-    it too.  ``unless``: predicates; each returns None or the sentence that refuses the match.
-    ``slower``: the same, for what the target could run but should not; ``--mode naive`` skips them.
+    ``inputs``: whether the data inputs are quantized.  ``output``: see :class:`Output`, or a fixed
+    grid. ``bias``: "int32" for a DequantizeLinear with scale(data) * scale(weight), "own" for a
+    scale of its own, as a weight has.  ``constants``: whether constant data operands are quantized
+    too. ``per_channel``: False if the weight is quantized per tensor, whatever the target says.
+    ``skip_follows``: an operand that joins after the first node (the skip connection of a residual
+    Add) is quantized only if an integer kernel computes it, or if a quantized layer reads it too.
+    ``unless``: predicates; each returns None or the reason not to quantize the match.  ``slower``:
+    the same, for matches that the target could run in int8 but that would be slower; ``--mode
+    naive`` ignores them.
     """
 
     ops: tuple[Element, ...]
@@ -74,7 +77,8 @@ class OpRule:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A row's chain found in a graph: one node per link, and the members of composites too."""
+    """A rule's chain found in a graph: one node per element, and the members of composite ops
+    too."""
 
     rule: OpRule
     links: tuple[NodeView, ...]
@@ -82,7 +86,7 @@ class Match:
 
     @property
     def name(self) -> str:
-        """``Conv+Add+Relu``: how reports call the row, with the ops that are there."""
+        """``Conv+Add+Relu``: the name of the match in reports, with the actual ops."""
         return "+".join(n.op for n in self.links)
 
     @property
@@ -92,12 +96,12 @@ class Match:
 
     @property
     def output(self) -> str:
-        """The tensor the chain ends in."""
+        """The output tensor of the chain."""
         return self.links[-1].outputs[0]
 
 
 Predicate = Callable[[GraphView, Match], str | None]
-"""Returns None, or the reason the match is refused, naming the tensor or node."""
+"""Returns None, or the reason not to quantize the match, naming the tensor or node."""
 
 Grids = Mapping[SiteKey, Grid]
 """The solved grid of every site."""
@@ -105,21 +109,21 @@ Grids = Mapping[SiteKey, Grid]
 
 @dataclass(frozen=True, slots=True)
 class Legalized:
-    """Grids that obey a target's constraints, and remarks on what had to move."""
+    """Grids that satisfy a target's constraints, and notes on what had to change."""
 
     grids: Grids
     notes: tuple[str, ...] = ()
 
 
 Legalizer = Callable[[Plan, GraphView, Grids], Legalized]
-"""A pure step on the solved grids.  It runs before any weight is quantized, so a weight's grid
-may move too: its codes are made from the float weight afterwards."""
+"""A pure step on the solved grids.  It runs before any weight is quantized, so the scale of a
+weight may change too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A match in a Q/DQ graph: the DequantizeLinear nodes its data come from and the
-    QuantizeLinear nodes its output goes to, both across ops that the runtime moves them over."""
+    """A match in a Q/DQ graph: the DequantizeLinear nodes of its data inputs and the QuantizeLinear
+    nodes of its output, both across ops that the runtime moves them over."""
 
     view: GraphView
     match: Match
@@ -128,16 +132,18 @@ class Place:
 
 
 Obstacle = Callable[[Place], str | None]
-"""None, or the reason why the match runs in float although it is quantized on both sides."""
+"""Returns None, or the reason why the match runs in float although its inputs and output are
+quantized."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What runs the files: how it treats a Q/DQ graph of any tool, for :mod:`oq.checks.forecast`.
+    """How the runtime of a target treats Q/DQ graphs from any tool, for :mod:`oq.checks.forecast`.
 
-    ``codes``: integer types its kernels read.  ``rules``: rows that it runs in integers and that
-    this target does not ask for.  ``moves``: ops across which it moves a Q or DQ by itself (None:
-    those of all rows with SAME).  ``rounds``: ops whose float weights it quantizes by itself.
+    ``codes``: integer types its kernels read.  ``rules``: additional chains that it runs in
+    integers and that this target does not quantize.  ``moves``: ops across which it moves a Q or DQ
+    by itself (None: those of all rules with SAME).  ``rounds``: ops whose float weights it
+    quantizes by itself.
     """
 
     codes: tuple[str, ...] = ("int8", "uint8")
@@ -149,31 +155,26 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A deployment profile.
+    """A deployment target.
 
-    ``exclusive``: a quantized tensor is read only through its Q/DQ pair (onnxruntime fuses a
-    kernel only when the QuantizeLinear is the sole reader of its output); else each reader that
-    wants integers gets the pair and the others keep the float tensor (TensorRT).
-    ``float_outputs``: a graph output is the float tensor, never what a pair leaves of it.
-    ``positive``: the grid of tensors that are never negative, where it differs.
-    ``dtypes``: the grids an activation may be given by the user, the target's own first.
-    ``calibrator``, ``weight_range``: what serves it best when the user names none.
-    ``legalize``: steps on the solved grids, in order.
-    ``refine``: the steps of :mod:`oq.refine` that serve it when the user names none.
-    ``adds_bias``: ops without a slot for a bias whose kernel takes in an Add of a constant behind,
-    so that refinement may put one there at no cost.
-    ``carries_zero_points``: its grids are symmetric, and its biases, in float32, can carry the zero
-    points that some tensors have then (:mod:`oq.planning.zero_points`).
-    ``options``: ``--set key=value`` -> what it makes of the target; the first value of a key is
-    the default and changes nothing.
-    ``reasons``: why an op without a row stays in float, where there is more to say than that.
-    ``block``: that many inputs of a layer share a scale of its weight (None: all of them).
-    ``high_precision``: the type of all that is not quantized.
-    ``checks``: what holds a file of this target: names of rows of :mod:`oq.checks.legal`, and rows
-    of its own.
-    ``verified_in``: the engine (:mod:`oq.engines.engine`) that computes as the target does.
-    ``passes``: names of the prepare passes (:mod:`oq.prepare.order`) that only some targets want.
-    ``guarded``: its runtime rewrites float layers that lie between Q/DQ pairs, which
+    ``exclusive``: a quantized tensor is read only through its Q/DQ pair (onnxruntime fuses a kernel
+    only if the QuantizeLinear is the sole reader of its output); else only the readers that run in
+    integers read the pair and the others the float tensor (TensorRT). ``float_outputs``: graph
+    outputs are not quantized. ``positive``: the type of tensors that are never negative, if it
+    differs. ``dtypes``: the activation types that the user may choose, the default first.
+    ``calibrator``, ``weight_range``: the defaults. ``legalize``: steps on the solved grids, in
+    order. ``refine``: the default steps of :mod:`oq.refine`. ``adds_bias``: ops without a bias
+    input whose kernel fuses a following Add of a constant, so that refinement may add one at no
+    cost. ``carries_zero_points``: its grids are symmetric and its biases are float32, so that zero
+    points can be folded into biases (:mod:`oq.planning.zero_points`). ``options``: ``--set
+    key=value`` -> a function from the target to a variant of it; the first value of a key is the
+    default and changes nothing. ``reasons``: op -> why it stays in float, if there is more to say
+    than that no rule exists. ``block``: the number of inputs of a layer that share a weight scale
+    (None: all of them). ``high_precision``: the type of everything that is not quantized.
+    ``checks``: the checks for files of this target: names of rows of :mod:`oq.checks.legal`, and
+    its own. ``verified_in``: the engine (:mod:`oq.engines.engine`) that computes as the target
+    does. ``passes``: names of the prepare passes (:mod:`oq.prepare.order`) that only some targets
+    use. ``guarded``: its runtime quantizes float layers between Q/DQ pairs by itself, which
     :mod:`oq.emission.keep_float` prevents.
     """
 
@@ -207,12 +208,12 @@ class Target:
 
 
 def as_is(target: Target) -> Target:
-    """The first value of every option."""
+    """The identity, for the default value of an option."""
     return target
 
 
 def with_options(target: Target, chosen: Mapping[str, str]) -> Target:
-    """``target`` as ``--set key=value`` wants it.
+    """``target`` with the options of ``--set key=value``.
 
     Raises:
         OptionError: a key has no such value.
@@ -228,8 +229,8 @@ def with_options(target: Target, chosen: Mapping[str, str]) -> Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """A chain whose ops follow each other, but that cannot be one kernel, and why."""
+class BrokenChain:
+    """A chain whose ops follow each other but cannot be fused, with the reason."""
 
     name: str
     anchor: NodeView
@@ -237,10 +238,10 @@ class Broken:
     reason: str
 
 
-def find(view: GraphView, rules: Iterable[OpRule]) -> Iterable[Match | Broken]:
-    """Every place where a row's chain stands in ``view``, longest rows first.
+def find(view: GraphView, rules: Iterable[OpRule]) -> Iterable[Match | BrokenChain]:
+    """Every match of a rule's chain in ``view``, longest chains first.
 
-    Rows of equal length keep the order of the table, places the order of the graph.
+    Rules of equal length keep the order of the table, matches the order of the graph.
     """
     for rule in sorted(rules, key=lambda r: -len(r.ops)):
         for node in view.nodes:
@@ -250,7 +251,7 @@ def find(view: GraphView, rules: Iterable[OpRule]) -> Iterable[Match | Broken]:
                     yield found
 
 
-def _follow(view: GraphView, rule: OpRule, anchor: NodeView) -> Match | Broken | None:
+def _follow(view: GraphView, rule: OpRule, anchor: NodeView) -> Match | BrokenChain | None:
     links, members = [anchor], [anchor]
     for element in rule.ops[1:]:
         tensor = links[-1].outputs[0]
@@ -267,7 +268,7 @@ def _follow(view: GraphView, rule: OpRule, anchor: NodeView) -> Match | Broken |
             last = min(n.op for n in fitting)
             name = "+".join([*(n.op for n in links), last])
             reason = f"{tensor!r} is {whom}, so {last} cannot be fused"
-            return Broken(name, anchor, fitting, reason)
+            return BrokenChain(name, anchor, fitting, reason)
         links.append(step[-1])
         members.extend(step)
     return Match(rule, tuple(links), tuple(members))

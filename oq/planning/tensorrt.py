@@ -1,7 +1,8 @@
-"""What TensorRT's kernels take and what slows them down: predicates of the ``trt`` target's rows.
+"""What TensorRT's kernels support and what slows them down: predicates of the ``trt`` target's
+rules.
 
-The numbers are those of NVIDIA's own tool, ModelOpt (``onnx/quantization/graph_utils.py``), where
-no other source is named.  Those about speed are heuristics: ``--mode naive`` passes over them.
+The thresholds are those of NVIDIA's ModelOpt (``onnx/quantization/graph_utils.py``), unless another
+source is named.  Those about speed are heuristics, which ``--mode naive`` ignores.
 """
 
 import math
@@ -14,24 +15,23 @@ from oq.numerics.values import Shape
 from oq.planning.target import Match
 
 CHANNELS = 16
-"""Channels of one step of an int8 tensor core kernel, and the least sides of a product's weight."""
+"""Channels per step of an int8 tensor core kernel, and the minimum sides of a product's weight."""
 
 SMALL = 2**20
-"""Multiply-accumulates per sample below which a layer takes as long as starting a kernel, in any
-precision (1 us is 10**7 of them on the slowest GPU).  Such a layer is left where its neighbours
-are: a reformat beside it would be one kernel more."""
+"""Multiply-accumulates per sample below which a layer takes as long as launching a kernel, in any
+precision (1 us is 10**7 of them on the slowest GPU).  Such a layer is not kept in float on its own,
+which would cost a reformat kernel."""
 
 SEQUENCE = 512
-"""Longest attention that is faster in int8."""
+"""Longest sequence for which int8 attention is faster."""
 
 FP8_VOLUME = 32
 """Largest kernel (height times width) of the FP8 convolutions."""
 
 
 def convolution_is_thin(view: GraphView, match: Match) -> str | None:
-    """Int8 convolutions need 16 channels on both sides; those of 8 that have kernels of their own
-    are square ones with 16 on the other side or at the graph's input, and depthwise ones of 3x3
-    and more."""
+    """Int8 convolutions need 16 channels on both sides; exceptions with 8 are square kernels with
+    16 on the other side or at the graph's input, and depthwise ones of 3x3 and larger."""
     node = match.anchor
     shape = _sizes(view, weight_input(node))
     if shape is None:
@@ -71,8 +71,8 @@ def convolution_is_not_for_fp8(view: GraphView, match: Match) -> str | None:
 
 
 def product_is_thin(view: GraphView, match: Match) -> str | None:
-    """A matrix-vector product is bound by memory, and thin matrices leave the tiles of an int8
-    kernel mostly empty.  A batch whose size is not known is not taken for 1."""
+    """A matrix-vector product is memory-bound, and thin matrices leave the tiles of an int8 kernel
+    mostly empty.  A batch of unknown size is not assumed to be 1."""
     node = match.anchor
     weight = weight_input(node)
     shape = _shape(view, node.outputs[0])
@@ -94,19 +94,20 @@ def product_is_thin(view: GraphView, match: Match) -> str | None:
 
 
 _VECTOR = (
-    "{name!r} is a product with a vector (output {shape}): it waits for memory, so float is as fast"
+    "{name!r} is a matrix-vector product (output {shape}): it is memory-bound, so float is as fast"
 )
 
 
 BLOCK = 128
-"""Inputs that share a scale of a 4-bit weight (ModelOpt's block, and that of its AWQ)."""
+"""Inputs that share a scale of a 4-bit weight (ModelOpt's block size, and that of its AWQ)."""
 
 
 def does_not_split_into_blocks(view: GraphView, match: Match) -> str | None:
-    """TensorRT's 4-bit weights come in whole blocks, and two of a row in a byte."""
+    """TensorRT's 4-bit weights need complete blocks, and an even row length, since a byte holds
+    two."""
     sizes = _sizes(view, weight_input(match.anchor))
     if sizes is None or len(sizes) < 2:
-        return "its weight is a vector, which has no blocks"
+        return "its weight is a vector and has no blocks"
     depth = sizes[-1] if match.anchor.attributes.get("transB") else sizes[-2]
     if depth % BLOCK or sizes[-1] % 2:
         return f"its {_spell(sizes)} weight does not divide into blocks of {BLOCK} inputs"
@@ -128,7 +129,8 @@ def is_not_fp8_attention(view: GraphView, match: Match) -> str | None:
     first = _attention(view, node)
     if first is None:
         return (
-            f"{node.name!r} is no part of MatMul-Softmax-MatMul as TensorRT's FP8 attention has it"
+            f"{node.name!r} is not part of a MatMul-Softmax-MatMul pattern, which "
+            "TensorRT's FP8 attention needs"
         )
     head = next(iter(_shape(view, first.inputs[0])[-1:]), None)
     if isinstance(head, int) and 8 < head <= 256:
@@ -137,7 +139,7 @@ def is_not_fp8_attention(view: GraphView, match: Match) -> str | None:
 
 
 def is_not_behind_a_convolution(view: GraphView, match: Match) -> str | None:
-    """An int8 input pays where the kernel of a convolution can write it."""
+    """An int8 input is only faster if the kernel of a convolution can write it."""
     tensor = match.anchor.inputs[0]
     producer = view.producer(tensor)
     while producer is not None and _joins_a_kernel(view, producer):
@@ -147,25 +149,25 @@ def is_not_behind_a_convolution(view: GraphView, match: Match) -> str | None:
     stored = weight is not None and view.is_constant(weight)
     if producer is not None and producer.op in {"Conv", "ConvTranspose"} and stored:
         return None
-    return "an int8 input pays right behind a convolution only, whose kernel can write it"
+    return "an int8 input is only faster directly after a convolution, whose kernel can write it"
 
 
 def ends_the_graph(view: GraphView, match: Match) -> str | None:
-    """What makes a graph output is quantized only where it has weights."""
+    """A layer that computes a graph output is quantized only if it has weights."""
     if any(t in view.outputs for t in _moved(view, match.output)):
-        return f"it makes a graph output ({match.output!r}), which stays as exact as it is"
+        return f"it computes a graph output ({match.output!r}), which stays in float"
     return None
 
 
 def feeds_no_quantized_layer(view: GraphView, match: Match) -> str | None:
-    """Pooling that reads int8 writes int8 (NVIDIA, Working with Quantized Types, recommendation
-    5), so somebody must want that."""
+    """Pooling that reads int8 also writes int8 (NVIDIA, Working with Quantized Types,
+    recommendation 5), so a quantized layer must read its output."""
     for tensor in _moved(view, match.output):
         for reader in view.consumers(tensor):
             weight = weight_input(reader)
             if weight is not None and view.is_constant(weight):
                 return None
-    return f"no quantized layer reads {match.output!r}, so an int8 pooling would end in a reformat"
+    return f"no quantized layer reads {match.output!r}, so int8 pooling would need a reformat"
 
 
 def _moved(view: GraphView, tensor: str) -> list[str]:

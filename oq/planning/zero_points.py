@@ -1,14 +1,15 @@
-"""Which tensors may have a zero point on a target that has none, since biases can carry it.
+"""Asymmetric activations on a symmetric target, with zero points folded into biases.
 
-A symmetric grid keeps half of its codes for values that a ReLU never lets pass.  An affine one,
-``x = scale (q - z)``, has twice as many steps.  Where only layers that pad nothing read x, the
-target need not know z: the bias in front makes ``scale q`` of x, and
+After a ReLU, a symmetric grid wastes half of its integer values.  An affine one, ``x = scale (q -
+z)``, has twice as many levels.  If only layers without padding read x, the target need not know z:
+the bias of the upstream layer adds ``scale z`` to x, and
 
     W x + b = W (scale q) + (b - scale z sum W)
 
-lets the biases behind take that back (:mod:`oq.emission.fold_zero_points`).  It takes a layer, a
-ReLU or a Clip at 0, and layers that alone read what they make.  The zeros that a convolution pads
-would have to be ``scale z``, which no bias can tell it.
+shows that the biases of the downstream layers can compensate it
+(:mod:`oq.emission.fold_zero_points`).  It requires a layer, a ReLU or a Clip at 0, and layers that
+are the only readers.  The zeros of a padded convolution would have to be ``scale z``, which no bias
+can provide.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,13 +22,14 @@ from oq.planning.layers import Layer, find_layers
 from oq.planning.spec import Own, Plan, Site
 
 READERS = frozenset({"Conv", "Gemm", "MatMul"})
-"""Layers whose every output is a sum over all weights of its channel: a ConvTranspose's are not."""
+"""Layers in which every output is a sum over all weights of its channel, which is not so for
+ConvTranspose."""
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
-    """A ``site`` between the layer in ``front`` with its ``activation``, which lets nothing beyond
-    ``bound`` pass, and the layers ``behind``."""
+class FoldableZeroPoint:
+    """A ``site`` between the layer ``front`` with its ``activation``, which clips at ``bound``, and
+    the layers ``behind``."""
 
     site: Site
     front: Layer
@@ -37,13 +39,14 @@ class Carried:
 
 
 def assign_zero_points(plan: Plan, view: GraphView) -> Plan:
-    """``plan`` with affine grids in place of symmetric ones, wherever biases can carry them."""
-    found = {id(c.site) for c in find_carried(plan, view)}
+    """``plan`` with affine grids in place of symmetric ones, where zero points can be folded into
+    biases."""
+    found = {id(c.site) for c in find_foldable_zero_points(plan, view)}
     return replace(plan, sites=tuple(_affine(s) if id(s) in found else s for s in plan.sites))
 
 
-def find_carried(plan: Plan, view: GraphView) -> Iterator[Carried]:
-    """Every tensor in int8 that lies so, in the order of the plan's sites."""
+def find_foldable_zero_points(plan: Plan, view: GraphView) -> Iterator[FoldableZeroPoint]:
+    """Every int8 tensor whose zero point can be folded, in the order of the plan's sites."""
     layers = {layer.node: layer for layer in find_layers(view, plan)}
     fused = {n: g.nodes[0] for g in plan.groups for n in g.nodes}
     made = {view.node(layer.last).outputs[0]: layer for layer in layers.values()}
@@ -61,11 +64,11 @@ def find_carried(plan: Plan, view: GraphView) -> Iterator[Carried]:
         alone = view.edges(producer.inputs[0]) == 1 and view.edges(site.tensor) == len(readers)
         quantized = not site.consumers or {n.name for n in readers} == set(site.consumers)
         if behind and len(behind) == len(readers) and alone and quantized:
-            yield Carried(site, front, producer.name, bound, behind)
+            yield FoldableZeroPoint(site, front, producer.name, bound, behind)
 
 
-def is_carried(site: Site) -> bool:
-    """Whether biases are to carry the zero point of ``site``."""
+def has_folded_zero_point(site: Site) -> bool:
+    """Whether the zero point of ``site`` is folded into biases."""
     return isinstance(site.spec, Own) and site.spec.carried
 
 

@@ -1,10 +1,10 @@
-"""``MatMul(x, W) + b``, b (out,) -> the same with b (1, out): a bias that onnxruntime leaves alone.
+"""``MatMul(x, W) + b``, b (out,) -> the same with b (1, out), which onnxruntime does not rewrite.
 
-Where all axes of x (more than two) have fixed sizes, onnxruntime joins the two nodes to Reshape,
-Gemm, Reshape, whichever type they run in (``MatMulAddFusion``, before it looks for quantized
-nodes).  The Gemm reads a float bias, so it has no integer kernel and the layer runs in float: 6.5
-times as long on a block of two layers.  A bias with two axes does not fit that rewrite (probed with
-onnxruntime 1.31), and MatMul keeps its integer kernel.
+If x has more than two axes, all of fixed size, onnxruntime fuses the two nodes into Reshape, Gemm,
+Reshape, in float as in int8 (``MatMulAddFusion``, before it looks for quantized nodes).  The Gemm
+reads a float bias, so it has no integer kernel and the layer runs in float: 6.5 times as long on a
+block of two layers.  A bias with two axes does not match that rewrite (probed with onnxruntime
+1.31), and MatMul keeps its integer kernel.
 """
 
 from oq.model.graph import Graph
@@ -13,7 +13,7 @@ from oq.prepare.outcome import Outcome
 
 
 def bias_as_matrix(graph: Graph) -> Outcome:
-    """Give the bias of every such layer a first axis of 1."""
+    """Prepend an axis of length 1 to the bias of every such layer."""
     changed = 0
     for node in graph.view().nodes:
         found = added_row(graph.view(), node)

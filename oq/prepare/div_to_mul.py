@@ -1,8 +1,9 @@
-"""``Div(x, c)`` by a constant -> ``Mul(x, 1 / c)``: integer kernels multiply, none divides.
+"""``Div(x, c)`` by a constant -> ``Mul(x, 1 / c)``: there are integer kernels for Mul, but none for
+Div.
 
-Equal where c is a power of two, else to the last bit of float32.  Exporters write ``scores /
-sqrt(d)`` in attention and ``x * relu6(x + 3) / 6`` for HardSwish so.
-One that reads a graph input stays: it prepares the data, in float.
+Exact if c is a power of two, else up to the last bit of float32.  Exporters write ``scores /
+sqrt(d)`` in attention and ``x * relu6(x + 3) / 6`` for HardSwish this way. A Div of a graph input
+is kept: it preprocesses the data, in float.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ from oq.prepare.outcome import Outcome
 
 
 def div_to_mul(graph: Graph) -> Outcome:
-    """Rewrite every Div of float32 values by constants whose reciprocals float32 holds."""
+    """Rewrite every Div of float32 values by constants with finite reciprocals."""
     view = graph.view()
     changed = 0
     for node in view.nodes:

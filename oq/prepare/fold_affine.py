@@ -14,7 +14,8 @@ from oq.prepare.outcome import Outcome
 
 
 def fold_affine(graph: Graph) -> Outcome:
-    """Fold each Mul and Add by a constant per channel that alone reads a BatchNormalization."""
+    """Fold each Mul and Add by a per-channel constant that is the only reader of a
+    BatchNormalization."""
     changed = 0
     while True:  # once per node in a row behind one BatchNormalization
         view = graph.view()

@@ -5,8 +5,8 @@ With ``k = gamma / sqrt(variance + epsilon)`` per output channel:
     W' = W * k        b' = (b - mean) * k + beta
 
 (Jacob et al. 2018, section 3.2).  A ConvTranspose stores (in, out / group, kh, kw), so its k is
-laid out per group.  Folding comes before quantization because a scale per output channel must be
-taken from the weights that really multiply.
+arranged per group.  Folding comes before quantization because the per-channel scales must be those
+of the folded weights.
 """
 
 import numpy as np

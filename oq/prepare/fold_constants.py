@@ -1,9 +1,9 @@
-"""What depends on constants only becomes a constant, and an If whose condition is known its branch.
+"""Evaluates nodes that depend only on constants, and inlines each If whose condition is known.
 
-Every node is evaluated by onnxruntime, which knows the operator at its opset.  Shape is one more
-source of constants: ``Shape(x)[start:end]`` where those axes of x have fixed sizes, and a Gather or
-Slice of it that asks for such axes alone.  Ops that are random, and nodes with bodies, are never
-evaluated; nor is what would be large although it is made of little (:data:`LARGEST`).
+Every node is evaluated by onnxruntime, which implements the operator at its opset.  Shape is a
+source of constants too: ``Shape(x)[start:end]`` where those axes of x have fixed sizes, and a
+Gather or Slice of it that reads only such axes.  Random ops, and nodes with bodies, are never
+evaluated; nor is a large tensor made of small ones (:data:`LARGEST`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

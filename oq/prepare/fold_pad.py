@@ -13,7 +13,7 @@ from oq.prepare.outcome import Outcome
 
 
 def fold_pad(graph: Graph) -> Outcome:
-    """Fold each constant zero Pad whose every reader is a Conv with explicit padding."""
+    """Fold each constant zero Pad whose readers are all Convs with explicit padding."""
     view = graph.view()
     changed, refusals = 0, []
     for pad in view.nodes:

@@ -1,7 +1,7 @@
-"""``Sigmoid(x)`` -> ``HardSigmoid(x, alpha = 1/6, beta = 1/2)``, which the DPU has.
+"""``Sigmoid(x)`` -> ``HardSigmoid(x, alpha = 1/6, beta = 1/2)``, which the DPU supports.
 
-Another function: it differs from the sigmoid by up to 0.075, and a SiLU becomes a HardSwish.  Only
-on request; a model that was not trained with it loses accuracy.
+This changes the function, by up to 0.075, and a SiLU becomes a HardSwish.  Only on request: a model
+that was not trained with it loses accuracy.
 """
 
 from oq.model.graph import Graph

@@ -1,6 +1,6 @@
-"""Dtype and rank of every tensor: by ONNX shape inference, and by onnxruntime where that fails.
+"""Infers dtype and rank of every tensor: by ONNX shape inference, and by onnxruntime if that fails.
 
-A tensor without a known type cannot be planned for, and leaving it out would be a silent skip.
+A tensor of unknown type cannot be planned, and ignoring it would silently leave it in float.
 """
 
 import onnx
@@ -12,7 +12,7 @@ from oq.numerics.values import TensorInfo
 from oq.prepare.outcome import Outcome
 
 SMALL = 1024
-"""Bytes of a constant whose values may say something about a shape."""
+"""Maximum size in bytes of constants whose values are used in shape inference."""
 
 
 def infer_types(graph: Graph) -> Outcome:
@@ -29,7 +29,7 @@ def infer_types(graph: Graph) -> Outcome:
 
 
 def infer_with_onnx(graph: Graph) -> Outcome:
-    """Annotate what ONNX alone can infer: for files that onnxruntime may refuse to load."""
+    """Annotate what ONNX's inference finds: for files that onnxruntime may refuse to load."""
     types = _by_onnx(graph)
     graph.set_types(types)
     return Outcome(len(types))

@@ -1,19 +1,19 @@
 """``Conv -> Clip`` with uneven channels -> ``Conv -> depthwise 1x1 Conv -> Clip``.
 
-Where weights have one scale per tensor, a channel with small weights gets few codes, or none.
-Behind a ReLU such sizes can be traded with the next layer (:mod:`oq.refine.equalize`); behind a
-Clip they cannot, since its bound is one for all channels.  A depthwise convolution of its own in
-between takes them back:
+With per-tensor weights, a channel with small weights gets few quantization levels, or none.  Before
+a ReLU, channels can be rescaled with the next layer (:mod:`oq.refine.equalize`); before a Clip they
+cannot, since its bound is the same for all channels.  An inserted depthwise convolution reverses
+the scaling instead:
 
     w'[c] = w[c] / s[c],   b' = 0;    s[c], b[c]        k = floor(log2(R / r[c])), s[c] = ODD[k]
 
-with r[c] the largest magnitude in channel c and R that of the tensor.  ``s`` is exact on an int8
-grid, so this is a scale per channel for hardware that has none; its price is 1 multiply-accumulate
-per value.  The bias has its place behind the products it would have to be scaled with.
-:mod:`oq.refine.rescale` chooses s from data later.
+with r[c] the largest magnitude in channel c and R that of the tensor.  ``s`` is exactly
+representable in int8, so this provides per-channel scales on hardware that has none, at the cost of
+1 multiply-accumulate per value.  The bias is moved to the inserted convolution.
+:mod:`oq.refine.rescale` later chooses s from data.
 
-:data:`ODD` are multiples of 1/64 beside powers of two: a power of two would often leave exactly
-half a step to be rounded, which the DPU always rounds up.
+:data:`ODD` are multiples of 1/64 close to powers of two: exact powers of two would often leave
+exactly half a step to be rounded, which the DPU always rounds up.
 """
 
 import numpy as np
@@ -29,17 +29,19 @@ ODD = np.asarray([63, 31, 15, 7, 3, 3, 1]) / 64
 """A scale for each k = 0 .. 6, about 2**-k."""
 
 SMALL = 1 / 4
-"""A channel that reaches no more of the tensor's largest weight has lost two of seven bits."""
+"""A channel whose largest weight is below this fraction of the tensor's has lost two of seven
+bits."""
 
 SHARE = 0.25
-"""Of small channels that make a layer worth a kernel of its own."""
+"""Minimum fraction of small channels for which a layer gets an additional kernel."""
 
 DEAD = 1e-6
-"""What a BatchNorm folded into a dead channel leaves, against the largest weight."""
+"""Fraction of the largest weight below which a channel counts as dead (BatchNorm folding leaves
+such channels)."""
 
 
 def insert_rescale(graph: Graph) -> Outcome:
-    """Put a depthwise convolution behind every uneven Conv in front of a Clip."""
+    """Insert a depthwise convolution after every uneven Conv that precedes a Clip."""
     view = graph.view()
     changed = 0
     for conv in view.nodes:
@@ -52,7 +54,7 @@ def insert_rescale(graph: Graph) -> Outcome:
 
 
 def uneven(weight: Array) -> bool:
-    """Whether a share of the channels (axis 0) that live uses a small part of the one grid."""
+    """Whether enough of the live channels (axis 0) use only a small part of the common range."""
     reach = channel_reach(weight, 0)
     live = reach > DEAD * reach.max(initial=0.0)
     return bool(live.any() and np.mean(reach[live] < SMALL * reach.max()) >= SHARE)

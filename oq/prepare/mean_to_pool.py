@@ -1,7 +1,7 @@
 """``ReduceMean(x, axes = all spatial, keepdims = 1)`` -> ``GlobalAveragePool(x)``.
 
-torch's AdaptiveAvgPool2d(1) and ``x.mean((2, 3))`` arrive as ReduceMean, for which no target has an
-integer kernel; with keepdims = 0 a Flatten follows, since (N, C, 1, 1) -> (N, C).
+torch's AdaptiveAvgPool2d(1) and ``x.mean((2, 3))`` are exported as ReduceMean, for which no target
+has an integer kernel; with keepdims = 0 a Flatten follows, since (N, C, 1, 1) -> (N, C).
 """
 
 from oq.model.graph import Graph

@@ -1,12 +1,13 @@
-"""``BatchNormalization(x)`` that no layer absorbs -> depthwise 1x1 ``Conv(x)``.
+"""``BatchNormalization(x)`` that cannot be folded -> depthwise 1x1 ``Conv(x)``.
 
     w[c, 0, 0, 0] = k = gamma / sqrt(variance + epsilon)        b[c] = beta - mean * k
 
 Pre-activation networks (He et al. 2016, "Identity Mappings in Deep Residual Networks"; Huang et al.
-2017, DenseNet) normalize behind an Add or a Concat, where there are no weights to fold into.  A
-device without BatchNormalization leaves each of them, and the activation behind, to its CPU; AMD's
-quantizer makes convolutions of them too.  On onnxruntime's CPU (x86 with VNNI, DenseNet-121's
-structure) they take the model from 0.48 to 0.31 of float's time in one thread, 0.56 to 0.35 in two.
+2017, DenseNet) normalize after an Add or a Concat, where there are no weights to fold into.  A
+device without BatchNormalization runs each of them, and the following activation, on its CPU; AMD's
+quantizer also converts them to convolutions.  On onnxruntime's CPU (x86 with VNNI, DenseNet-121's
+structure) this takes the model from 0.48 to 0.31 of the float time on one thread, 0.56 to 0.35 on
+two.
 """
 
 import numpy as np
@@ -22,7 +23,7 @@ def norm_to_conv(graph: Graph) -> Outcome:
 
 
 def inner_norm_to_conv(graph: Graph) -> Outcome:
-    """The same, but for one that reads a graph input: there float values are at hand."""
+    """The same, except for one that reads a graph input, which is float."""
     return _to_conv(graph, inner=True)
 
 

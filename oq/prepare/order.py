@@ -1,8 +1,8 @@
-"""The passes in the order they run, because order is a decision someone must see.
+"""The passes, in the order they run.
 
-Constants come first, since every other pass asks what is constant; then no-ops, since an Identity
-may stand between any two nodes; types for the graph as it then is, and behind them what asks for
-ranks; what folds into a BatchNormalization before that is folded into its layer.
+Constant folding comes first, since all other passes depend on what is constant; then no-ops, since
+an Identity may be between any two nodes; then type inference, and after it the passes that need
+ranks; Mul and Add are folded into a BatchNormalization before that is folded into its layer.
 """
 
 from collections.abc import Callable, Mapping
@@ -63,7 +63,7 @@ BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
     "shortcut_to_conv": shortcut_to_conv,
     "widen_input": widen_input,
 }
-"""Passes that pay on some targets only, which name them in ``Target.passes``; they run last."""
+"""Passes that only some targets need, which name them in ``Target.passes``; they run last."""
 
 QUANTIZED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"}
@@ -72,14 +72,14 @@ QUANTIZED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The graph ready for planning, and what each pass did."""
+    """The prepared graph, and the outcome of each pass."""
 
     graph: Graph
     outcomes: dict[str, Outcome]
 
 
 def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] = ()) -> Prepared:
-    """Run every pass, and the ``requested`` ones; ``model`` itself is left alone.
+    """Run every pass, and the ``requested`` ones; ``model`` itself is not changed.
 
     Raises:
         ModelError: the model is quantized already, or its opset cannot be raised.
@@ -94,7 +94,7 @@ def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] =
 
 
 def refuse_quantized(model: onnx.ModelProto) -> None:
-    """Quantizing twice would stack two roundings.
+    """Refuse models that are already quantized.
 
     Raises:
         ModelError: the graph holds Q/DQ or integer kernels already.

@@ -1,11 +1,11 @@
-"""Linear layers in the one form that integer Gemm kernels take.
+"""Linear layers in the form that integer Gemm kernels support.
 
 * ``Add(MatMul(x, W), b)`` of a matrix x (rows, in) -> ``Gemm(x, W, b)``.
 * ``Gemm(x, W, b, alpha, beta) = alpha x W + beta b`` -> ``Gemm(x, alpha W, beta b)``.
 * A bias of shape (1, out), (1,) or () -> (out,), since it is broadcast over the rows.
 
-W and b must be constants.  Runtimes make the first rewrite themselves, but then the bias they find
-is float, and the layer that ends a graph or feeds a Gelu runs in float.
+W and b must be constants.  Runtimes perform the first rewrite themselves, but then the bias is
+float, and a layer that ends the graph or feeds a Gelu runs in float.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """``LeakyRelu(alpha)`` -> ``LeakyRelu(k / 256)``: the slope that the DPU multiplies by.
 
-Changes the model by less than its int8 codes do: 0.1 becomes 0.1015625.  Written here, ahead of
-calibration, so that every range is measured with the slope that will run.
+This changes the model by less than int8 quantization does: 0.1 becomes 0.1015625.  It is done
+before calibration, so that every range is measured with the actual slope.
 """
 
 from collections.abc import Callable
@@ -10,16 +10,16 @@ from oq.model.graph import Graph
 from oq.prepare.outcome import Outcome
 
 EDGE = 26
-"""256ths: the only slope of the edge DPU."""
+"""In 256ths: the only slope of the edge DPU."""
 
 
 def round_edge_slope(graph: Graph) -> Outcome:
-    """Write 26/256 where that is the nearest 256th."""
+    """Change slopes to 26/256 if that is the nearest 256th."""
     return _round(graph, lambda k: k == EDGE)
 
 
 def round_slopes(graph: Graph) -> Outcome:
-    """Write every slope as k/256."""
+    """Change every slope to k/256."""
     return _round(graph, lambda k: k != 0)
 
 

@@ -1,13 +1,13 @@
-"""``Pad(x[:, :, ::s, ::t])`` with zero channels in front of an Add -> 1x1 Conv, strides (s, t).
+"""``Pad(x[:, :, ::s, ::t])`` with zero channels before an Add -> 1x1 Conv, strides (s, t).
 
 The parameter-free shortcut of He et al. 2016 ("Deep Residual Learning", option A) takes every
-second pixel and appends zero channels.  No target pads channels in integers: the codes would become
-floats, be padded, and be rounded again.  A convolution with one-hot weights,
+second pixel and appends zero channels.  No target pads channels in integers: the tensor would be
+dequantized, padded and quantized again.  A convolution with one-hot weights,
 
-    w[p + c, c, 0, 0] = 1        (p zero channels in front)
+    w[p + c, c, 0, 0] = 1        (p zero channels at the front)
 
 gives the same values (finite ones: 0 * inf is NaN) in one integer kernel.  Its cost grows with the
-channels and the detour's does not, so wide shortcuts are left alone.
+number of channels, unlike that of requantization, so wide shortcuts are not rewritten.
 """
 
 import numpy as np
@@ -18,11 +18,11 @@ from oq.numerics.values import Array
 from oq.prepare.outcome import Outcome
 
 MOST_CHANNELS = 128
-"""Of x.  Measured on x86 with VNNI: an int8 1x1 convolution takes about C / 150 ns per value, and
-DequantizeLinear, Pad and QuantizeLinear together 1.2 ns."""
+"""Maximum number of channels of x.  Measured on x86 with VNNI: an int8 1x1 convolution takes about
+C / 150 ns per value, and DequantizeLinear, Pad and QuantizeLinear together 1.2 ns."""
 
 FAR = 2**31 - 1
-"""What exporters write for "to the end": this or more."""
+"""Exporters write this or more for "to the end"."""
 
 
 def shortcut_to_conv(graph: Graph) -> Outcome:

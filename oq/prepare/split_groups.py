@@ -2,9 +2,9 @@
 
     y = Concat(Conv(x[:, 0:c], w[0:m]), Conv(x[:, c:2c], w[m:2m]), ...)
 
-with c input and m output channels per group.  AMD's DPU takes one group or depthwise and leaves all
-others to the CPU (UG1414: split it into g convolutions and a Concat).  An activation that alone
-reads y goes into every branch, so that each stays one kernel.
+with c input and m output channels per group.  AMD's DPU supports one group or depthwise and leaves
+other convolutions to the CPU (UG1414: split it into g convolutions and a Concat).  An activation
+that is the only reader of y moves into every branch, so that each branch is one kernel.
 """
 
 import numpy as np
@@ -14,14 +14,14 @@ from oq.model.view import GraphView, NodeView
 from oq.prepare.outcome import Outcome
 
 FUSED = frozenset({"Clip", "LeakyRelu", "Relu"})
-"""What the branches take along."""
+"""Activations that move into the branches."""
 
 CHANNELS = 1
-"""The axis of x and y."""
+"""The channel axis of x and y."""
 
 
 def split_groups(graph: Graph) -> Outcome:
-    """Split every grouped Conv of images that is not depthwise, its weights being constants."""
+    """Split every grouped, not depthwise, 2-D Conv with constant weights."""
     view = graph.view()
     changed, refusals = 0, []
     for conv in view.nodes:

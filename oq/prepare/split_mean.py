@@ -1,8 +1,9 @@
 """``GlobalAveragePool(x)`` over more than 512 values -> ``GlobalAveragePool(AveragePool(x))``.
 
-A mean of means over windows of one size that tile the image is the mean of all.  AMD's DPU averages
-512 values at most in one pass (Quark splits at the same number).  The first window is the smallest
-square one that leaves 512 or fewer: the rounding behind it is averaged out by the second pool.
+A mean of means over windows of equal size that tile the image equals the mean.  AMD's DPU averages
+at most 512 values in one pass (Quark splits at the same number).  The first window is the smallest
+square one that leaves 512 values or fewer, since the rounding after it is averaged out by the
+second pool.
 """
 
 from oq.model.graph import Graph
@@ -10,11 +11,11 @@ from oq.model.view import GraphView, NodeView
 from oq.prepare.outcome import Outcome
 
 LARGEST = 512
-"""Values of a window."""
+"""Maximum number of values in a window."""
 
 
 def split_mean(graph: Graph) -> Outcome:
-    """Put an AveragePool in front of every GlobalAveragePool over more than 512 values."""
+    """Insert an AveragePool before every GlobalAveragePool over more than 512 values."""
     view = graph.view()
     changed, refusals = 0, []
     for pool in view.nodes:
@@ -42,8 +43,8 @@ def split_mean(graph: Graph) -> Outcome:
 
 
 def first_window(height: int, width: int) -> int | None:
-    """The side of the smallest square that tiles the image and leaves at most 512 tiles, and that
-    holds at most 512 values itself; None without one.
+    """The side of the smallest square window that tiles the image into at most 512 windows, with at
+    most 512 values each; None if there is none.
 
     >>> first_window(32, 32), first_window(48, 96), first_window(23, 23)
     (2, 3, None)

@@ -1,6 +1,6 @@
 """``Sum(a, b, c)`` -> ``Add(Add(a, b), c)``: old exporters write residual additions as Sum.
 
-Targets have kernels for Add, and none for Sum.
+Targets have kernels for Add, but none for Sum.
 """
 
 from oq.model.graph import Graph

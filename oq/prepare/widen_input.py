@@ -1,15 +1,15 @@
 """``Conv(x, w)``, x of 1 to 3 channels -> ``Conv(Pad(x), w')`` of 4, the new ones zero.
 
 onnxruntime's int8 convolution copies its window row by row, ``channels x width`` bytes at a time,
-and short copies of odd lengths are slow.  With a channel of zeros more, 3 x 3 over 3 channels takes
-0.53 to 0.87 of the time and 5 x 5 0.85 to 0.87, Pad included; 7 x 7 takes as long and 11 x 11 1.3
-to 1.5 times as long (onnxruntime 1.31, x86 with AVX512-VNNI, one and two threads, 8 to 224 pixels).
-The sums are the same.
+and short copies of odd lengths are slow.  With an additional zero channel, 3 x 3 over 3 channels
+takes 0.53 to 0.87 of the time and 5 x 5 0.85 to 0.87, Pad included; 7 x 7 takes as long and 11 x 11
+1.3 to 1.5 times as long (onnxruntime 1.31, x86 with AVX512-VNNI, one and two threads, 8 to 224
+pixels). The results are the same.
 """
 
 import numpy as np
 
-from oq.model.first_layer import comes_in_float, stays_float
+from oq.model.first_layer import is_computed_in_float, stays_float
 from oq.model.graph import Graph
 from oq.model.operands import weight_input
 from oq.model.view import GraphView, NodeView
@@ -17,12 +17,12 @@ from oq.prepare.outcome import Outcome
 
 CHANNELS = 4
 WIDEST = {1: 3, 2: 3, 3: 5}
-"""Channels -> the widest window that gains: a wider one loses more to the further channels (5 x 5
-over 1 channel takes 0.73 to 1.12 of its time)."""
+"""Channels -> the largest kernel size that gains: for larger ones the additional channels cost more
+(5 x 5 over 1 channel takes 0.73 to 1.12 of its time)."""
 
 
 def widen_input(graph: Graph) -> Outcome:
-    """Widen every such Conv that reads what the graph is fed with, unless float is faster."""
+    """Widen every such Conv that reads a graph input, unless float is faster."""
     view = graph.view()
     found = [node for node in view.nodes if _gains(view, node)]
     for conv in found:
@@ -44,7 +44,7 @@ def _gains(view: GraphView, node: NodeView) -> bool:
         and node.attributes.get("group", 1) == 1
         and info is not None
         and info.dtype == view.constants[weight].dtype.name == "float32"
-        and comes_in_float(view, node.inputs[0])
+        and is_computed_in_float(view, node.inputs[0])
         and not stays_float(view, node)
     )
 

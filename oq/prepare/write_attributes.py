@@ -1,7 +1,8 @@
-"""Write default attributes out: ``Conv(x, w)`` -> ``Conv(x, w, group=1, strides=[1, 1], ...)``.
+"""Makes default attributes explicit: ``Conv(x, w)`` -> ``Conv(x, w, group=1, strides=[1, 1],
+...)``.
 
-ONNX fills them in; importers of AMD's compilers read some of them without asking whether they are
-there.  A node with ``auto_pad`` keeps it, and gets no pads.
+ONNX defines defaults, but importers of AMD's compilers require some of these attributes.  A node
+with ``auto_pad`` keeps it, and gets no pads.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from oq.model.view import GraphView, NodeView
 from oq.prepare.outcome import Outcome
 
 Default = Callable[[int], Any]
-"""Number of spatial axes -> the value ONNX assumes."""
+"""Number of spatial axes -> the default value in ONNX."""
 
 
 def _ones(rank: int) -> list[int]:
@@ -52,7 +53,7 @@ DEFAULTS: Mapping[str, Mapping[str, Default]] = {
 
 
 def write_attributes(graph: Graph) -> Outcome:
-    """Give every node of :data:`DEFAULTS` the attributes it lacks."""
+    """Add missing attributes to every node of :data:`DEFAULTS`."""
     view = graph.view()
     changed = 0
     for node in view.nodes:

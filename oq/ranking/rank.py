@@ -1,14 +1,14 @@
-"""Which layers cost accuracy: each quantized alone, and all but each, from a single calibration.
+"""Ranks layers by sensitivity: each quantized alone, and all but each, from a single calibration.
 
-A **layer** is a kernel of the plan: a weighted op with what is fused into it, an Add, a pooling.
-Its sites are its constants (the weight side) and the grids of what it reads (the activation side);
-a grid that no kernel reads belongs to the kernel that computes it.  :mod:`oq.ranking.variants` says
-what the error of a part of the plan is.  All but one layer means the file that ``--keep-float`` for
-that layer would give.
+A **layer** is a kernel of the plan: a weighted op with the ops fused into it, an Add, a pooling.
+Its sites are its constants (the weight side) and its quantized inputs (the activation side); a site
+that no kernel reads belongs to the kernel that computes it.  The error of a part of the plan is
+defined in :mod:`oq.ranking.variants`.  *All but one layer* is the file of ``--keep-float`` for that
+layer.
 
-The list of layers to keep in float grows greedily from the head of the ranking until it takes away
-:data:`ENOUGH` of the whole model's error; every step of it is measured, since errors do not simply
-add up.
+The list of layers to keep in float grows greedily from the top of the ranking until it removes
+:data:`ENOUGH` of the whole model's error; every step is measured, since errors do not simply add
+up.
 """
 
 import math
@@ -26,7 +26,7 @@ from oq.model.ops import anchor, only_moves
 from oq.model.session import Settings
 from oq.model.view import GraphView
 from oq.parallel import cores
-from oq.planning.overrides import Choice, Layer, Mode, Wishes, make_wishes
+from oq.planning.overrides import Choice, Layer, Mode, Overrides, make_overrides
 from oq.planning.setup import choose_target, decide, make_methods, needs_of, plan_model
 from oq.planning.spec import Group, Plan, Site, SiteKey, key
 from oq.planning.target import Target
@@ -37,15 +37,15 @@ from oq.refine.recalibrate import Recalibration
 SAMPLES = 64
 
 ENOUGH = 0.5
-"""Share of the output error (a power) that the layers to keep in float must take away: 3 dB."""
+"""Fraction of the output error (power) that the layers to keep in float must remove: 3 dB."""
 
 WINDOW = 4
-"""Layers of the ranking that are tried at a time."""
+"""Number of layers of the ranking that are tried at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A kernel, called after its node with weights, else its first; ``output`` is what it makes."""
+    """A kernel, named after its node with weights, else its first; ``output`` is its output."""
 
     node: str
     nodes: tuple[str, ...]
@@ -57,13 +57,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """One layer.  All in decibels (inf: no error, None: it has no such sites) but ``share``.
+    """One layer.  All in decibels (inf: no error, None: it has no such sites) except ``share``.
 
-    ``sqnr_db``: of the outputs when only this layer is quantized; ``weights_db``,
-    ``activations_db``: when only its constants, only what it reads is.  ``local_db``: of the
-    layer's own output then.  ``without_db``: of the outputs when all but this layer is quantized.
-    ``share``: its error in percent of the sum over layers.  ``agreement``: percent of samples that
-    keep the float model's top-1 when only this layer is quantized.
+    ``sqnr_db``: of the outputs with only this layer quantized; ``weights_db``, ``activations_db``:
+    with only its constants, only its inputs quantized.  ``local_db``: of the layer's own output
+    then. ``without_db``: of the outputs with all layers but this one quantized.  ``share``: its
+    error in percent of the sum over layers.  ``agreement``: percentage of samples with the float
+    model's top-1 when only this layer is quantized.
     """
 
     rank: int
@@ -89,7 +89,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """All layers, the worst first, and those worth keeping in float (``keep``: the nodes of
+    """All layers, worst first, and those worth keeping in float (``keep``: the nodes of
     :attr:`kept`, for ``--keep-float``)."""
 
     model: str
@@ -128,22 +128,24 @@ def sensitivity(
 ) -> Ranking:
     """Rank the layers of ``model`` by the error that quantizing each for ``target`` causes.
 
-    Options as for :func:`oq.quantize`; the same ``samples`` serve for calibration and comparison.
-    ``jobs`` processes share the work (0: one per core), and the result does not depend on it; with
-    more than one a script needs ``if __name__ == "__main__":``, since they are spawned.
+    Options as for :func:`oq.quantize`; the same ``samples`` are used for calibration and
+    comparison. ``jobs`` is the number of processes (0: one per core), which does not change the
+    result; with more than one, a script needs ``if __name__ == "__main__":``, since they are
+    spawned.
 
     Raises:
         OqError: the model, the data or an option cannot be used.
         ModelError: the target quantizes nothing in the model.
     """
     profile, rest = choose_target(target, settings if settings is not None else {})
-    wishes = make_wishes(keep_float, calibrator_for, layers, mode, calibrator)
-    methods = make_methods(profile.calibrator if calibrator is None else calibrator, rest, wishes)
+    overrides = make_overrides(keep_float, calibrator_for, layers, mode, calibrator)
+    default = profile.calibrator if calibrator is None else calibrator
+    methods = make_methods(default, rest, overrides)
     loaded = load(model)
     source = open_samples(loaded, data, preprocess, None, seed)
     if samples is not None and (source.count is None or source.count > samples):
         source = open_samples(loaded, data, preprocess, samples, seed)
-    planned = plan_model(loaded, profile, wishes)
+    planned = plan_model(loaded, profile, overrides)
     kernels = find_candidates(planned.plan, planned.view)
     if not kernels:
         raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
@@ -152,7 +154,7 @@ def sensitivity(
     recalibration = Recalibration(planned, methods, job, {}, how, calibrator is not None)
     measured = recalibration.measure(source, None)
     solution = recalibration.solve(measured.statistics)
-    layout = Layout(planned.view, profile, planned.plan, wishes)
+    layout = Layout(planned.view, profile, planned.plan, overrides)
     processes = jobs if jobs > 0 else cores()
     batches = source.batches(batch_size)
     with open_bench(planned.model, planned.plan, solution, batches, processes) as bench:
@@ -165,7 +167,7 @@ def sensitivity(
 def find_candidates(plan: Plan, view: GraphView) -> tuple[Candidate, ...]:
     """The kernels of ``plan`` that have sites of their own, in graph order.
 
-    Kernels that only move values have none: their grids are those of the layers behind them.
+    Kernels that only move values have none: their grids belong to the layers downstream.
     """
     groups = [g for g in plan.groups if not all(map(only_moves, g.ops))]
     claimed = {n for g in groups for n in g.nodes}
@@ -204,24 +206,22 @@ def _readers(site: Site, view: GraphView) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the parts of a plan are made from: the graph, the target, the whole plan, and the
-    user's wishes, which hold for every part."""
+    """The common inputs of all variants: the graph, the target, the complete plan, and the user's
+    overrides."""
 
     view: GraphView
     target: Target
     plan: Plan
-    wishes: Wishes = field(default_factory=Wishes)
+    overrides: Overrides = field(default_factory=Overrides)
 
     def without(self, layers: Iterable[Candidate]) -> tuple[Part, ...]:
-        """The sites that ``--keep-float`` for every one of ``layers`` leaves, on the whole plan's
-        grids.
+        """The sites of ``--keep-float`` for all of ``layers``, with the grids of the complete plan.
 
-        A site that only such a plan has (the grid behind an op that moved another's before) is left
-        out, since nothing was measured for it.
+        A site that only such a plan has is left out, since no range was measured for it.
         """
-        kept = (*self.wishes.keep_float, *(escape(layer.node) for layer in layers))
-        wishes = replace(self.wishes, keep_float=kept)
-        sites = decide(self.view, self.target, wishes).sites
+        kept = (*self.overrides.keep_float, *(escape(layer.node) for layer in layers))
+        overrides = replace(self.overrides, keep_float=kept)
+        sites = decide(self.view, self.target, overrides).sites
         found = ((site, self._origin(site)) for site in sites)
         return tuple(Part(site, origin) for site, origin in found if origin is not None)
 
@@ -235,7 +235,7 @@ class Layout:
 def rank(
     bench: Bench, layout: Layout, layers: Sequence[Candidate], watch: Watch | None = None
 ) -> tuple[Effect, tuple[Sensitivity, ...], tuple[Kept, ...]]:
-    """(the whole plan's effect, the layers with the worst first, those to keep in float)."""
+    """(the effect of the complete plan, the layers worst first, those to keep in float)."""
     variants = [Variant(layout.without(()))]
     slots = []
     for layer in layers:

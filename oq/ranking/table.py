@@ -1,4 +1,4 @@
-"""A ranking of layers in words, and as a table in CSV or JSON."""
+"""A sensitivity ranking as text, CSV or JSON."""
 
 import csv
 import dataclasses
@@ -21,8 +21,8 @@ NAME = 30
 
 
 def ranking_lines(found: Ranking, flags: Sequence[str] = ()) -> Iterable[str]:
-    """The worst layers, the list to keep in float with what it brings, and the command for it, with
-    the further ``flags`` of the run."""
+    """The worst layers, the list to keep in float with its gain, and the command for it, with the
+    additional ``flags``."""
     whole = db(found.sqnr_db)
     agree = "" if found.agreement is None else f", top-1 agrees on {found.agreement:.1f} %"
     yield f"sensitivity of {found.model} for {found.target}, {found.samples:,} samples"
@@ -62,7 +62,7 @@ def _keep_lines(found: Ranking, flags: Sequence[str]) -> Iterable[str]:
 
 
 def command(found: Ranking, flags: Sequence[str] = ()) -> str:
-    """The ``oq quantize`` that keeps the list in float, for a shell."""
+    """The ``oq quantize`` command that keeps the listed layers in float."""
     words = ["oq", "quantize", found.model, "--target", found.target, "--data", found.data]
     words += flags
     for name in found.keep:
@@ -71,7 +71,7 @@ def command(found: Ranking, flags: Sequence[str] = ()) -> str:
 
 
 def write_table(found: Ranking, path: Path) -> None:
-    """The whole ranking as ``.json``, or its rows as ``.csv``.
+    """The complete ranking as ``.json``, or its rows as ``.csv``.
 
     An SQNR without error is written as ``inf`` in CSV and as null in JSON.
     """
@@ -100,7 +100,7 @@ def read_ranking(path: Path) -> Ranking:
 
 
 def as_ranking(held: Mapping[str, Any]) -> Ranking:
-    """The ranking that ``held`` is as JSON; KeyError and TypeError where it is none."""
+    """The ranking from its JSON form; KeyError or TypeError if it is not one."""
     rows = [{**r, "ops": tuple(r["ops"])} for r in held["layers"]]
     whole: dict[str, Any] = {
         **_full(held),

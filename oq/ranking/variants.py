@@ -1,13 +1,13 @@
-"""Parts of a plan, tried out: what each does to the outputs, shared among processes.
+"""Evaluates variants of a plan, in several processes.
 
-A **variant** is the float model with some of the plan's sites.  Grids are solved once, for the
-whole plan; a variant only leaves sites out.  Its error is the mean over the outputs of
+A **variant** is the float model with some of the plan's sites.  Scales are computed once, for the
+complete plan; a variant only leaves sites out.  Its error is the mean over the outputs of
 
     sum (x - y)^2 / sum x^2
 
-with x the float model's output and y the variant's, in the literal reading; as -10 log10 it is an
-SQNR in decibels.  Sessions run on one thread and sums go batch after batch, so the numbers do not
-depend on how many processes share the work.
+with x the float model's output and y the variant's, in the literal mode; as -10 log10 it is an SQNR
+in decibels.  Sessions run on one thread and sums are accumulated batch by batch, so the results do
+not depend on the number of processes.
 """
 
 import tempfile
@@ -32,21 +32,21 @@ from oq.model.session import SERIAL, Session, custom_ops, expose, use_custom_ops
 from oq.numerics.grid import Grid, fit
 from oq.numerics.values import Array, Batch, Range
 from oq.planning.spec import Own, Plan, Site, SiteKey, key
-from oq.planning.zero_points import is_carried
+from oq.planning.zero_points import has_folded_zero_point
 
 TASK_VARIANTS = 8
-"""Variants evaluated side by side, which share the float model's runs."""
+"""Variants per task, which share the runs of the float model."""
 
 TASK_BYTES = 256 * 10**6
-"""Of the models of one task."""
+"""Maximum size of the models of one task."""
 
-Done = Callable[[int], None]
+OnProgress = Callable[[int], None]
 """Called with the number of variants done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A site, perhaps for fewer readers than in the plan, and the plan's own key for its grid."""
+    """A site, perhaps for fewer readers than in the plan, and the plan's key of its grid."""
 
     site: Site
     origin: SiteKey
@@ -54,7 +54,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Some of a plan's sites; ``local`` is a tensor to compare besides the outputs."""
+    """Some of a plan's sites; ``local`` is a tensor to compare in addition to the outputs."""
 
     parts: tuple[Part, ...]
     local: str | None = None
@@ -62,9 +62,9 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a variant does: ``error`` at the outputs, as the module says; ``local``, the same of its
-    local tensor; ``agreement``, percent of samples with the float model's top-1 (None: no classes).
-    """
+    """The result of a variant: ``error`` at the outputs, as defined above; ``local``, the same for
+    its local tensor; ``agreement``, percentage of samples with the float model's top-1 (None: no
+    classes)."""
 
     error: float
     local: float | None = None
@@ -73,13 +73,13 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where variants are evaluated: ``pool`` None means in this process."""
+    """Evaluates variants; ``pool`` None means in this process."""
 
     worker: "_Worker"
     pool: Executor | None
 
-    def run(self, variants: Sequence[Variant], done: Done | None = None) -> list[Effect]:
-        """The effect of each variant, in their order.
+    def run(self, variants: Sequence[Variant], done: OnProgress | None = None) -> list[Effect]:
+        """The effect of each variant, in order.
 
         Raises:
             DataError: the model fails on a batch.
@@ -103,10 +103,10 @@ def open_bench(
     batches: Iterable[Batch],
     jobs: int = 1,
 ) -> Iterator[Bench]:
-    """A place to evaluate variants of ``model`` (the prepared float model that ``plan`` is for).
+    """A :class:`Bench` for variants of ``model`` (the prepared float model of ``plan``).
 
-    The model and the batches lie on disk meanwhile.  With ``jobs`` above 1 that many processes are
-    started afresh (spawned), so a script that asks for them needs ``if __name__ == "__main__":``.
+    The model and the batches are on disk meanwhile.  With ``jobs`` above 1 that many processes are
+    spawned, so the calling script needs ``if __name__ == "__main__":``.
 
     Raises:
         DataError: there are no samples.
@@ -131,7 +131,7 @@ def open_bench(
 
 
 _here: list["_Worker"] = []
-"""In a process of the pool: its worker."""
+"""The worker of this process, if it belongs to the pool."""
 
 
 def _start(
@@ -158,7 +158,7 @@ class _Worker:
     carried: frozenset[SiteKey] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.carried = frozenset(key(s) for s in self.plan.sites if is_carried(s))
+        self.carried = frozenset(key(s) for s in self.plan.sites if has_folded_zero_point(s))
         self.model = load_model(self.folder / "model.onnx")
         self.bytes = model_bytes(self.model)
 
@@ -201,7 +201,11 @@ class _Worker:
         """The grid of ``part``: symmetric again where biases cannot carry its zero point any more,
         since the layer in front of it or one behind it stays in float."""
         grid, spec = self.solution.grids[part.origin], part.site.spec
-        if part.origin in self.carried and isinstance(spec, Own) and not is_carried(part.site):
+        if (
+            part.origin in self.carried
+            and isinstance(spec, Own)
+            and not has_folded_zero_point(part.site)
+        ):
             return fit(Range(grid.lowest, grid.highest), spec.qtype)
         return grid
 

@@ -1,16 +1,16 @@
-"""Learned rounding: each weight takes the one of its two neighbouring codes that serves best.
+"""AdaRound: learns for each weight whether to round up or down.
 
-A weight between codes n and n + 1 (refitted, :mod:`oq.refine.gptaq`) becomes ``(n + h(v)) * scale``
-with ``h(v) = clip(1.2 sigmoid(v) - 0.1, 0, 1)``; gradient descent on v minimizes, per output
-channel,
+A weight between the integers n and n + 1 (refitted, :mod:`oq.refine.gptaq`) becomes ``(n + h(v)) *
+scale`` with ``h(v) = clip(1.2 sigmoid(v) - 0.1, 0, 1)``; gradient descent on v minimizes, per
+output channel,
 
     d^T H d + strength * sum (1 - |2 h - 1|^beta),     d = quantized - float
 
 with ``H = E[(x - E x)(x - E x)^T]`` over the windows x that the layer reads from the rounded layers
-before it; beta falls from 20 to 2 and drives every h to 0 or 1.  (Nagel et al. 2020, "Up or Down?
-Adaptive Rounding for Post-Training Quantization", arXiv:2004.10568, equations 20 to 25; with H in
-place of drawn batches the loss is exact and an iteration costs no data.)  Needs torch; runs on a
-GPU where there is one.  No labels, no random numbers.
+upstream; beta decreases from 20 to 2 and drives every h to 0 or 1.  (Nagel et al. 2020, "Up or
+Down? Adaptive Rounding for Post-Training Quantization", arXiv:2004.10568, equations 20 to 25; with
+H in place of sampled batches the loss is exact and an iteration needs no data.)  Needs torch; uses
+a GPU if available.  No labels, no random numbers.
 """
 
 from typing import Any
@@ -25,15 +25,15 @@ from oq.refine.subject import Change, Subject
 ITERATIONS = 1000
 RATE = 0.02
 STRENGTH = 0.02
-"""Of the second term, against a first term of mean 1 for rounding to the nearest."""
+"""Weight of the second term, relative to a first term with mean 1 for rounding to nearest."""
 
 BETA_FROM, BETA_TO = 20.0, 2.0
 WARM_UP = 0.2
-"""Share of the iterations before the second term counts."""
+"""Fraction of the iterations before the second term is used."""
 
 
 def learn_rounding(subject: Subject) -> Change:
-    """New weights, on one of their two neighbouring codes each, and the biases with them.
+    """New weights, each rounded up or down, and the corrected biases.
 
     Raises:
         MissingExtra: torch is not installed.

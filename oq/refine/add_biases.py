@@ -1,15 +1,16 @@
-"""Layers that have no bias get one of zeros, so that there is something to correct.
+"""Adds zero biases to layers without a bias, so that bias correction applies to them.
 
-A layer made without a bias, or whose BatchNormalization cannot be folded, has no constant that
-could take its mean error back (:mod:`oq.refine.bias`).  A bias of zeros changes nothing by itself:
+A layer without a bias, or whose BatchNormalization cannot be folded, has no constant that could
+correct its mean error (:mod:`oq.refine.bias`).  A zero bias does not change the function:
 
     Conv(x, W) -> Conv(x, W, 0),   Gemm(x, W) -> Gemm(x, W, 0),   MatMul(x, W) -> MatMul(x, W) + 0
 
-The last one only where the target's kernel takes the Add in (``Target.adds_bias``).  The plan is
-made anew with the biases in, and every grid that it had must stay where it was.
+The last only if the target's kernel fuses the Add (``Target.adds_bias``).  The plan is made again
+with the biases, and every grid it had before must stay.
 
-Left without are layers whose bias the target gives a grid of its own, which would be that of
-zeros (the DPU), and a grouped ConvTranspose, whose weight does not say how many channels leave it.
+No bias is added where the target quantizes biases with a scale of their own, which would be that of
+zeros (the DPU), nor to a grouped ConvTranspose, whose weight does not determine the number of
+output channels.
 """
 
 from collections.abc import Iterator
@@ -26,9 +27,9 @@ from oq.planning.spec import Own, Plan, QuantSpec, SiteKey, key
 from oq.refine.subject import Change, Subject
 
 
-def give_biases(planned: Planned) -> tuple[Planned, frozenset[str]]:
-    """``ready`` with a bias of zeros (channels,) for every layer that the target lets have one, and
-    the names of these constants; ``ready`` itself where there are none."""
+def add_zero_biases(planned: Planned) -> tuple[Planned, frozenset[str]]:
+    """``planned`` with a zero bias (channels,) for every layer that may get one, and the names of
+    these constants; ``planned`` itself if there are none."""
     bare = list(_bare(planned))
     for chosen in (bare, [b for b in bare if b[1] is not None]):
         found = _given(planned, chosen)
@@ -37,9 +38,9 @@ def give_biases(planned: Planned) -> tuple[Planned, frozenset[str]]:
     return planned, frozenset()
 
 
-def drop_biases(plain: Subject, subject: Subject, given: frozenset[str]) -> Subject | None:
-    """What ``subject`` has become, done to ``plain``, which has no ``given`` biases; None where one
-    of them is used."""
+def drop_unused_biases(plain: Subject, subject: Subject, given: frozenset[str]) -> Subject | None:
+    """The changes of ``subject`` applied to ``plain``, which lacks the ``given`` biases; None if
+    one of them is used."""
     if any(np.any(values) for name, values in subject.constants.items() if name in given):
         return None
     early = {n: v for n, v in subject.early.items() if n not in given}
@@ -72,7 +73,7 @@ def _given(
         if behind is not None:
             adds.add(behind)
     try:
-        made = plan_graph(graph, planned.target, planned.wishes)
+        made = plan_graph(graph, planned.target, planned.overrides)
     except OptionError:  # the user speaks of layers that would not be there any more
         return None
     inside = {n for g in made.plan.groups for n in g.nodes[1:]}

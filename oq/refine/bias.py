@@ -1,13 +1,13 @@
-"""Bias correction: the mean error of every layer's output is taken back in its bias.
+"""Bias correction: the mean error of every layer's output is subtracted from its bias.
 
-Rounding the weights of a layer, and the errors that reach it from the layers before it, shift the
-mean of its output; over many layers such shifts add up where random errors average out.  Layer
-after layer, in the order they run,
+Rounding the weights of a layer, and the errors from the layers upstream, shift the mean of its
+output.  Random errors average out over many layers, but such shifts add up.  Layer by layer, in
+execution order,
 
     bias[c] += E[float output[c]] - E[quantized output[c]]
 
-with means over samples and positions, each layer fed with what the corrected layers before it
-give.  (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
+with means over samples and positions, each layer reading the output of the corrected layers
+upstream. (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
 Correction", arXiv:1906.04721, section 4.2, the empirical form of appendix D.)
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from oq.numerics.grid import Grid, fake_quantize, fit
 from oq.numerics.values import Array
 from oq.numerics.weights import channel_range
-from oq.parallel import spread
+from oq.parallel import parallel_map
 from oq.planning.layers import Layer, along, find_layers
 from oq.planning.spec import SiteKey
 from oq.refine.channel_statistics import channel_sums, float_means
@@ -56,7 +56,7 @@ def correct_bias(subject: Subject) -> Change:
 def output_error(layer: Layer, wanted: Array, rounded: Walk) -> Array:
     """``wanted - E[quantized]`` per output channel of ``layer``, float64.
 
-    Leaves ``rounded`` with that mean put right, so that later layers see the corrected output.
+    Adds this error to the outputs in ``rounded``, so that later layers read the corrected output.
     """
     tensor = rounded.output(layer.last)
     found = rounded.at(tensor)
@@ -67,15 +67,15 @@ def output_error(layer: Layer, wanted: Array, rounded: Walk) -> Array:
 
 
 def coarse_grid(subject: Subject, layer: Layer) -> Grid | None:
-    """The grid of the bias where its steps are no finer than a weight's: int8 on the DPU."""
+    """The grid of the bias if its scale is no smaller than that of a weight: int8 on the DPU."""
     grid = None if layer.bias_site is None else subject.solution.grids[layer.bias_site]
     return None if grid is None or grid.qtype.dtype == "int32" else grid
 
 
 @dataclass(frozen=True, slots=True)
 class Rounded:
-    """A bias on the ``grid`` of its ``site``: its ``values``, and the mean error (channels,) that
-    is ``left``."""
+    """A bias quantized with the ``grid`` of its ``site``: its ``values``, and the remaining mean
+    error (channels,), ``left``."""
 
     site: SiteKey
     grid: Grid
@@ -84,24 +84,26 @@ class Rounded:
 
 
 def round_bias(layer: Layer, wanted: Array, rounded: Walk, bias: Array, grid: Grid) -> Rounded:
-    """``bias`` corrected as above, and on its grid.
+    """``bias`` corrected as above and quantized.
 
-    Layers behind see what the rounded bias leaves: what it could not take back is theirs to mend.
+    Downstream layers read outputs with the remaining error of the quantized bias, so that they can
+    compensate it.
     """
     if layer.bias is None:
         raise ValueError(f"{layer.node} has no bias")
     rounded.set_constant(layer.bias, bias)
     tensor = rounded.output(layer.last)
     values = rounded.at(tensor)
-    settled = settle_bias(layer, bias, wanted - mean(values, layer.axis), grid)
+    settled = fit_bias(layer, bias, wanted - mean(values, layer.axis), grid)
     rounded.set_constant(layer.bias, settled.values)
     by = (settled.values.astype(np.float64) - bias).reshape(-1)
     rounded.put(tensor, _add(values, by, layer.axis))
     return settled
 
 
-def settle_bias(layer: Layer, bias: Array, error: Array, grid: Grid) -> Rounded:
-    """``bias`` plus ``error`` (channels,) on its ``grid``, or on one that holds it."""
+def fit_bias(layer: Layer, bias: Array, error: Array, grid: Grid) -> Rounded:
+    """``bias`` plus ``error`` (channels,), quantized with ``grid``, or with a larger one if it does
+    not fit."""
     if layer.bias_site is None:
         raise ValueError(f"{layer.node} has no bias with a grid")
     best = shifted(bias, np.where(np.isfinite(error), error, 0.0))
@@ -114,9 +116,9 @@ def settle_bias(layer: Layer, bias: Array, error: Array, grid: Grid) -> Rounded:
 
 
 def mean(values: Values, axis: int) -> Array:
-    """The mean per channel of ``axis`` over all batches, each value counting once."""
+    """The mean per channel of ``axis`` over all batches, each value with equal weight."""
     with np.errstate(invalid="ignore"):
-        total = np.sum(spread(lambda v: channel_sums(v, axis), values), axis=0)
+        total = np.sum(parallel_map(lambda v: channel_sums(v, axis), values), axis=0)
         return np.asarray(total * total.size / sum(v.size for v in values))
 
 
@@ -126,4 +128,4 @@ def shifted(bias: Array, by: Array) -> Array:
 
 
 def _add(values: Values, by: Array, axis: int) -> Values:
-    return tuple(spread(lambda v: v + along(by, axis, v.ndim).astype(v.dtype), values))
+    return tuple(parallel_map(lambda v: v + along(by, axis, v.ndim).astype(v.dtype), values))

@@ -1,4 +1,4 @@
-"""What the float model's tensors hold, channel by channel: extremes and means over samples."""
+"""Per-channel statistics of the float model's tensors: extremes and means over samples."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import prod
@@ -9,7 +9,7 @@ import onnx
 
 from oq.model.session import Session, Settings, expose
 from oq.numerics.values import Array
-from oq.parallel import spread
+from oq.parallel import parallel_map
 from oq.planning.layers import find_layers
 from oq.refine.subject import Feeds, Subject
 
@@ -22,7 +22,7 @@ Part = TypeVar("Part")
 def channel_extremes(
     model: onnx.ModelProto, axes: Mapping[str, int], samples: Iterable[Feeds]
 ) -> dict[str, tuple[Array, Array]]:
-    """(lowest, highest), both (channels,), of each tensor of ``axes`` along its channel axis."""
+    """(min, max), both (channels,), of each tensor of ``axes`` along its channel axis."""
     return {
         name: (np.min([lo for lo, _ in parts], axis=0), np.max([hi for _, hi in parts], axis=0))
         for name, parts in _parts(model, axes, samples, _ends).items()
@@ -31,7 +31,7 @@ def channel_extremes(
 
 def float_means(subject: Subject) -> dict[str, Array]:
     """``E[output[c]]``, float64 (channels,), of every quantized layer of the float model, by node:
-    over the samples to learn from and all positions.  Taken once per float model."""
+    over the samples of the step and all positions.  Computed once per float model."""
     if subject.means:
         return dict(subject.means)
     layers = list(find_layers(subject.view, subject.plan))
@@ -48,14 +48,14 @@ def float_means(subject: Subject) -> dict[str, Array]:
 def channel_sums(values: Array, axis: int) -> Array:
     """The sum of ``values`` over all axes but ``axis``: (channels,), float64.
 
-    Rows behind the axis are summed pairwise in float32, which is twice as fast.
+    Trailing axes are summed pairwise in float32, which is twice as fast.
     """
     rows = between(values, axis).sum(axis=2, dtype=np.result_type(values.dtype, np.float32))
     return np.asarray(rows.sum(axis=0, dtype=np.float64))
 
 
 def between(values: Array, axis: int) -> Array:
-    """``values`` with axes (in front of ``axis``, channel, behind it).
+    """``values`` reshaped to (axes before ``axis``, channel, axes after it).
 
     NumPy reduces its last axis much faster than several at once.
     """
@@ -82,7 +82,7 @@ def _parts(
 
     found: dict[str, list[Part]] = {name: [] for name in names}
     for group in _groups(samples):
-        for parts in spread(work, group):
+        for parts in parallel_map(work, group):
             for name, part in zip(names, parts, strict=True):
                 found[name].append(part)
     return found

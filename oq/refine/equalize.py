@@ -1,20 +1,20 @@
-"""Cross-layer equalization: channels of a tensor are brought to one size.
+"""Cross-layer equalization: the channels of a tensor are scaled to similar ranges.
 
-A tensor has one scale, so a channel whose values stay small gets few of the codes.  Where two
-layers follow each other, sizes can be traded between the weights on both sides at no cost to the
-float function (:mod:`oq.refine.layer_pairs`).  Channel c is scaled up by
+A tensor has a single scale, so a channel with small values uses few of the integer levels.  Between
+two consecutive layers, channels can be scaled in the weights of both without changing the float
+function (:mod:`oq.refine.layer_pairs`).  Channel c is scaled up by
 
     t[c] = (max over channels of m / m[c]) ** share
 
-with m[c] the largest magnitude of the channel over the calibration samples; never past what a Clip
-lets through.  Where the layer behind is depthwise and the weights have a scale per output channel,
-both sides cost nothing and ``share`` is 1; else the weights behind pay for it and ``share`` is 1/2,
-which leaves activations and weights an equal part of the spread.
+with m[c] the largest magnitude of the channel over the calibration samples, but not beyond the
+bound of a Clip.  If the second layer is depthwise and the weights are quantized per channel,
+scaling costs nothing in either and ``share`` is 1; else the second layer's weights get a wider
+range and ``share`` is 1/2, which splits the spread equally between activations and weights.
 
-For weights with one scale per tensor the sizes of the weights are made equal instead:
-``t[c] = sqrt(r2[c] / r1[c])`` with r1, r2 the ranges of channel c in the weights in front and
-behind.  (Nagel et al. 2019, arXiv:1906.04721, section 4.1; sizes of activations: Meller et al.
-2019, "Same, Same But Different", arXiv:1902.01917; the exponent: Xiao et al. 2023, SmoothQuant,
+For per-tensor weights, the ranges of the weights are equalized instead: ``t[c] = sqrt(r2[c] /
+r1[c])`` with r1, r2 the ranges of channel c in the weights of the first and the second layer.
+(Nagel et al. 2019, arXiv:1906.04721, section 4.1; ranges of activations: Meller et al. 2019, "Same,
+Same But Different", arXiv:1902.01917; the exponent: Xiao et al. 2023, SmoothQuant,
 arXiv:2211.10438, equation 4.)
 """
 
@@ -27,20 +27,27 @@ from oq.numerics.values import Array
 from oq.numerics.weights import channel_reach
 from oq.planning.spec import Own
 from oq.refine.channel_statistics import channel_extremes
-from oq.refine.layer_pairs import Chain, find_chains, input_reach, scale_first, scale_second
+from oq.refine.layer_pairs import (
+    LayerPair,
+    find_layer_pairs,
+    input_reach,
+    scale_first,
+    scale_second,
+)
 from oq.refine.subject import Change, Feeds, Subject
 
 SHARE = 0.5
 LARGEST = 64.0
-"""More than six bits: such a channel is all but dead, and its weights would dwarf the others'."""
+"""Largest scaling factor (six bits): a channel that would need more is almost dead, and its weights
+would dominate the others."""
 
 
 def equalize(subject: Subject) -> Change:
-    """New weights and biases for every chain that gains."""
-    found = find_chains(subject.view, subject.plan)
+    """New weights and biases for every layer pair that gains."""
+    found = find_layer_pairs(subject.view, subject.plan)
     chains = tuple(c for c in found if c.tensor not in subject.sized)  # by an earlier step
     if not chains:
-        return Change({}, "no two layers with constants of their own follow each other alone")
+        return Change({}, "no two consecutive layers with unshared constants")
     axes = {c.tensor: c.first.axis for c in chains}
     ends = channel_extremes(subject.model, axes, all_samples(subject))
     changed: dict[str, Array] = {}
@@ -61,9 +68,10 @@ def equalize(subject: Subject) -> Change:
 
 
 def factors(
-    subject: Subject, chain: Chain, changed: dict[str, Array], lo: Array, hi: Array
+    subject: Subject, chain: LayerPair, changed: dict[str, Array], lo: Array, hi: Array
 ) -> Array:
-    """``t`` (channels,) of ``chain``, whose channels lie between ``lo`` and ``hi``."""
+    """``t`` (channels,) of the layer pair ``chain``, whose channels lie between ``lo`` and
+    ``hi``."""
     reach = np.maximum(np.abs(lo), np.abs(hi)).astype(np.float64)
     front, behind = (
         subject.constant(w, changed) for w in (chain.first.weight, chain.second.weight)
@@ -88,13 +96,13 @@ def factors(
 
 
 def all_samples(subject: Subject) -> Iterator[Feeds]:
-    """Every calibration sample, or those to learn from where there is no stream."""
+    """All calibration samples, or those of the step if there is no stream."""
     if subject.source is None:
         yield from subject.samples
     else:
         yield from (b.feeds for b in subject.source.batches(BATCH))
 
 
-def _per_channel(subject: Subject, chain: Chain) -> bool:
+def _per_channel(subject: Subject, chain: LayerPair) -> bool:
     spec = next(s.spec for s in subject.plan.sites if s.tensor == chain.first.weight)
     return isinstance(spec, Own) and spec.axis is not None

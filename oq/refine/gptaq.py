@@ -1,16 +1,17 @@
-"""Weights that make up for what their input has lost in a regular way.
+"""Refits weights to the quantized input of their layer (GPTAQ).
 
-The layers before a layer have changed its input x to z: partly at random, as rounding does, partly
-in a regular way, as a clipped range or a channel too small for its grid does.  The regular part,
-the best linear guess of ``z - x`` from x, can be undone by the weights w of each output channel,
-with means left to the bias:
+Quantizing the layers upstream changes the input x of a layer to z: partly at random, as rounding
+does, partly systematically, as a clipped range or a channel with too small a range does.  The
+systematic part, the linear regression of ``z - x`` on x, can be compensated by the weights w of
+each output channel, while means are left to the bias:
 
     w += w E[(x - z) x^T] inverse(E[x x^T] + ridge)
 
-(The idea, with z in place of the last two x: Li et al. 2025, "GPTAQ", arXiv:2504.02692.  Regressed
-on z, weights shrink by the random part too, one layer after the other, and the output with them.)
-What few samples say of directions in which x hardly varies does not hold for others, hence a ridge
-of several mean variances: what is mended is what carries most of the input.
+(The idea, with z in place of the last two x: Li et al. 2025, "GPTAQ", arXiv:2504.02692.  A
+regression on z also shrinks weights by the random part, layer after layer, and the output with
+them.)  In directions in which x hardly varies, an estimate from few samples does not generalize.
+Hence the ridge of several mean variances: only the directions that carry most of the input are
+corrected.
 """
 
 import numpy as np
@@ -18,16 +19,17 @@ import numpy as np
 from oq.numerics.values import Array
 
 RIDGE = 10.0
-"""In mean variances.  Of 0.01 to 80, tried on held-back samples of two real models, 3 to 20 serve
-both: less loses on ResNet-20, more on MobileNet."""
+"""In mean variances.  Of 0.01 to 80, tried on held-out samples of two real models, 3 to 20 work for
+both: less hurts on ResNet-20, more on MobileNet."""
 
 ENOUGH = 10
-"""Windows per weight of an output channel, or nothing is mended."""
+"""Minimum number of windows per weight of an output channel; with fewer, weights are not
+refitted."""
 
 
 def refit(rows: Array, exact: Array, given: Array) -> Array:
     """``rows`` (group, channel, weight) for windows ``given`` in place of ``exact`` ones, both
-    (group, row, weight) less their means."""
+    (group, row, weight) with their means subtracted."""
     count, width = exact.shape[1:]
     if count < ENOUGH * width:
         return rows

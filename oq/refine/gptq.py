@@ -1,16 +1,16 @@
-"""Rounding with feedback: the error of each weight is made up for by those not yet rounded.
+"""GPTQ: the rounding error of each weight is compensated by the weights not yet rounded.
 
-Rounding to the nearest code makes the least error in the weights, not in what the layer computes.
-With ``H = E[(x - E x)(x - E x)^T]`` over the windows x that the layer reads, the error of an output
-channel is ``d^T H d`` for the error d of its weights.  Weights are rounded one after the other,
-those of the largest inputs first; the error of weight j moves the weights behind it by
+Rounding to nearest minimizes the error of the weights, not that of the layer's output.  With ``H =
+E[(x - E x)(x - E x)^T]`` over the windows x that the layer reads, the error of an output channel is
+``d^T H d`` for the error d of its weights.  Weights are rounded one after the other, those of the
+largest inputs first; the error of weight j changes the remaining weights by
 
     w[k] -= (w[j] - code[j] * scale) * U[j, k] / U[j, j],     inverse(H + damping) = U^T U
 
 (Frantar et al. 2022, "GPTQ", arXiv:2210.17323, equations 2 and 3; Hassibi & Stork 1993, "Optimal
-Brain Surgeon".)  No torch, no labels; a code may move past the two nearest.  Before that, weights
-make up for what the layers before theirs have lost (:mod:`oq.refine.gptaq`).  Means are left to
-the bias, which is corrected layer after layer in the same walk (:mod:`oq.refine.bias`).
+Brain Surgeon".)  No torch, no labels; a weight may be rounded further than to its two neighbours.
+Before that, weights are refitted to the quantized input (:mod:`oq.refine.gptaq`).  Means are left
+to the bias, which is corrected layer by layer in the same pass (:mod:`oq.refine.bias`).
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from oq.numerics.grid import Grid, fake_quantize
 from oq.numerics.values import Array
 from oq.planning.layers import Layer, find_layers
 from oq.planning.spec import SiteKey
-from oq.refine.bias import coarse_grid, output_error, round_bias, settle_bias, shifted
+from oq.refine.bias import coarse_grid, fit_bias, output_error, round_bias, shifted
 from oq.refine.channel_statistics import float_means
 from oq.refine.gptaq import refit
 from oq.refine.layer_inputs import center, draw_windows, finite, rows_of, weight_of, why_not
@@ -30,26 +30,26 @@ from oq.refine.layerwise import Walk
 from oq.refine.subject import Change, Subject
 
 DAMPING = 0.01
-"""Share of the mean second moment that is added to each, so that H has an inverse."""
+"""Fraction of the mean second moment that is added to the diagonal, so that H is invertible."""
 
 BLOCK = 32
-"""Weights that are rounded before the others hear of it, in one product (GPTQ, section 3.3)."""
+"""Weights that are rounded before the others are updated, in one product (GPTQ, section 3.3)."""
 
 
 Method = Callable[[Array, Array, Array, int, int], Array]
-"""(rows, moments, scale, lowest, highest) -> rows on the grid, as :func:`feedback`."""
+"""(rows, moments, scale, lowest, highest) -> rounded rows, as :func:`feedback`."""
 
 
 def round_with_feedback(subject: Subject) -> Change:
-    """New weights, on their grids, and the biases that belong to them."""
+    """New weights, rounded, and the corrected biases."""
     return round_layers(subject, feedback)
 
 
 def round_layers(subject: Subject, method: Method) -> Change:
-    """Layer after layer: weights refitted, rounded by ``method``, then the mean error taken back in
+    """Layer by layer: refit the weights, round them by ``method``, then correct the mean error in
     the bias.
 
-    Starts from the float weights and biases, whatever earlier steps made of them.
+    Starts from the float weights and biases, regardless of earlier steps.
     """
     means, exact = float_means(subject), Walk(subject.exact(), subject.samples)
     rounded = Walk(subject.simulated(), subject.samples)
@@ -63,7 +63,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
         coarse, mean = coarse_grid(subject, layer), means[layer.node]
         reason = why_not(layer, weight)
         if not grid.qtype.uniform or grid.block is not None:
-            reason = "its weight has float codes, or scales of blocks"
+            reason = "its weight is float8 or has blockwise scales"
         if reason is not None and layer.weight not in changed:
             nearest.append(f"{layer.node!r}: {reason}")
             weight = fake_quantize(weight, grid)
@@ -71,7 +71,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
             seen = _look(layer, weight, exact, rounded)
             missing = None
             if bias is not None and coarse is not None:
-                settled = settle_bias(layer, bias, seen.error, coarse)
+                settled = fit_bias(layer, bias, seen.error, coarse)
                 bias, missing, coarse = settled.values, settled.left, settled.grid
             weight = _round_layer(layer, weight, grid, seen, method, missing)
             changed[layer.weight] = weight
@@ -85,7 +85,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
             changed[layer.bias], grids[settled.site] = settled.values, settled.grid
     note = f"{len(changed)} constants"
     if nearest:
-        note += f"; {len(nearest)} layers to the nearest ({nearest[0]})"
+        note += f"; {len(nearest)} layers rounded to nearest ({nearest[0]})"
     return Change(changed, note, grids)
 
 
@@ -119,16 +119,17 @@ def _round_layer(
     moments = (windows.transpose(0, 2, 1) @ windows).astype(np.float64) / max(windows.shape[1], 1)
     if missing is not None:
         moments += seen.means[:, :, None] * seen.means[:, None, :]
-        rows = rows + make_up(moments, seen.means, missing, rows.shape[:2])
+        rows = rows + compensate(moments, seen.means, missing, rows.shape[:2])
     scale = np.broadcast_to(grid.scale, weight.shape[layer.weight_axis]).astype(np.float64)
     found = method(rows, moments, scale.reshape(rows.shape[:2]), grid.qtype.qmin, grid.qtype.qmax)
     return weight_of(layer, found, weight)
 
 
-def make_up(moments: Array, means: Array, missing: Array, channels: tuple[int, int]) -> Array:
-    """The change of the weights that adds ``missing`` to each output at the least error.
+def compensate(moments: Array, means: Array, missing: Array, channels: tuple[int, int]) -> Array:
+    """The change of the weights that adds ``missing`` to the mean of each output at the least
+    error.
 
-    A bias is the weight of an input that is always 1; rounded first, its error e moves the others
+    A bias is the weight of an input that is always 1; rounded first, its error e changes the others
     by ``-e H^-1 E[x]``, the minimum of ``d^T H d + 2 e d^T E[x]``.
     """
     direction = np.linalg.solve(_damped(moments), means[:, :, None])[:, None, :, 0]
@@ -143,7 +144,7 @@ def _damped(moments: Array) -> Array:
 
 
 def feedback(rows: Array, moments: Array, scale: Array, lowest: int, highest: int) -> Array:
-    """``rows`` (group, channel, weight) on multiples of ``scale`` (group, channel).
+    """``rows`` (group, channel, weight) rounded to multiples of ``scale`` (group, channel).
 
     ``moments`` (group, weight, weight): H of each group, positive semidefinite.
     """

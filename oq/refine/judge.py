@@ -1,9 +1,9 @@
-"""How far a quantized model is from the float one on samples that no step has learned from.
+"""The output SQNR of a quantized model on held-out samples, by which steps are kept or dropped.
 
-The figure is the SQNR of the outputs in dB, ``10 log10(sum x^2 / sum (x - y)^2)``, averaged over
-the float outputs; of a model that ends in a Softmax or Sigmoid, the SQNR in front of it, since a
-few dozen samples with probabilities near 0 and 1 say little.  Both models run as the ONNX
-specification reads (:mod:`oq.model.session`: literal).
+The SQNR of the outputs in dB, ``10 log10(sum x^2 / sum (x - y)^2)``, averaged over the float
+outputs; for a model that ends in a Softmax or Sigmoid, the SQNR of its input (the logits), since a
+few dozen samples with probabilities near 0 and 1 say little.  Both models run as ONNX defines them,
+without graph optimizations (:mod:`oq.model.session`: literal).
 """
 
 from dataclasses import dataclass, field
@@ -19,12 +19,12 @@ from oq.planning.outputs import find_logits
 from oq.refine.subject import Feeds
 
 HIGHEST_DB = 150.0
-"""What equality counts as in an average."""
+"""Used for equal outputs in an average."""
 
 
 @dataclass(slots=True)
 class Judge:
-    """Compares models with ``model`` on ``samples``; runs ``model`` itself once."""
+    """Compares models with ``model`` on ``samples``; ``model`` runs only once."""
 
     model: onnx.ModelProto
     view: GraphView
@@ -37,8 +37,8 @@ class Judge:
         self._exact = self._run(self.model)
 
     def sqnr_db(self, quantized: onnx.ModelProto) -> float:
-        """The mean SQNR of the judged tensors in dB; values that are not finite in the float
-        model count for nothing, those only ``quantized`` has for infinite noise."""
+        """The mean SQNR of the judged tensors in dB.  Values that are not finite in the float model
+        are ignored; values that are not finite only in ``quantized`` count as infinite noise."""
         found = self._run(quantized)
         figures = []
         for slot, _ in enumerate(self.tensors):

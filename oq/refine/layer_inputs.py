@@ -1,7 +1,7 @@
-"""The rows that a layer's weights are multiplied with: drawn positions of its input, unfolded.
+"""The inputs that a layer's weights are multiplied with: sampled positions, unfolded (im2col).
 
-A convolution at one position is a dot product of each output channel's weights with a window of
-the input; a linear layer's windows are its input vectors.
+A convolution at one position is a dot product of each output channel's weights with a window of the
+input; the windows of a linear layer are its input vectors.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from oq.model.operands import pads_by_size
 from oq.numerics.values import Array
-from oq.parallel import spread
+from oq.parallel import parallel_map
 from oq.planning.layers import Layer
 from oq.refine.layerwise import Values
 
@@ -25,7 +25,7 @@ WIDEST = 1024
 
 
 def why_not(layer: Layer, weight: Array) -> str | None:
-    """None, or why no windows of ``layer`` can be drawn."""
+    """None, or why no windows of ``layer`` can be sampled."""
     if weight.ndim > 2 and layer.weight_axis != 0:
         return "its windows overlap in the output"
     if pads_by_size(layer.attributes):
@@ -52,7 +52,7 @@ def weight_of(layer: Layer, rows: Array, like: Array) -> Array:
 
 
 def draw_windows(layer: Layer, values: Values, weight: Array, seed: int = 0) -> Array:
-    """Up to :data:`ROWS` windows with axes (group, row, weight), drawn by ``seed``."""
+    """Up to :data:`ROWS` windows with axes (group, row, weight), sampled with ``seed``."""
     random = np.random.default_rng(seed)
     rows = min(ROWS, ROWS_PER_WEIGHT * rows_of(layer, weight).shape[2])
     share = max(1, rows // len(values))
@@ -60,18 +60,21 @@ def draw_windows(layer: Layer, values: Values, weight: Array, seed: int = 0) -> 
         flat = [v.reshape(-1, v.shape[-1]) for v in values]
         return np.concatenate([v[_draw(random, len(v), share)] for v in flat])[None]
     seeds = random.spawn(len(values))
-    parts = spread(lambda i: _unfold(layer, values[i], weight, seeds[i], share), range(len(values)))
+    parts = parallel_map(
+        lambda i: _unfold(layer, values[i], weight, seeds[i], share), range(len(values))
+    )
     return np.concatenate(parts, axis=1)
 
 
 def finite(*windows: Array) -> tuple[Array, ...]:
-    """The rows of ``windows`` (group, row, weight), drawn alike, that are finite in all of them."""
+    """The rows of ``windows`` (group, row, weight), sampled at the same positions, that are finite
+    in all of them."""
     held = np.logical_and.reduce([np.isfinite(w).all(axis=(0, 2)) for w in windows])
     return windows if held.all() else tuple(w[:, held] for w in windows)
 
 
 def center(windows: Array) -> Array:
-    """Take their means (group, weight), float64, from ``windows`` (group, row, weight)."""
+    """Subtract their means (group, weight), float64, from ``windows`` (group, row, weight)."""
     count = windows.shape[1]
     means = np.full(count, 1 / max(count, 1), windows.dtype) @ windows
     windows -= means[:, None, :]

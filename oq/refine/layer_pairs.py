@@ -1,13 +1,13 @@
-"""Pairs of layers that may trade the sizes of the channels between them.
+"""Pairs of consecutive layers whose common channels can be rescaled.
 
-A chain is a layer, at most one activation, pooling and reshaping that keep channels apart, and the
+A pair is a layer, at most one activation, pooling and reshaping that keep channels apart, and the
 layer that reads them; no tensor between has another reader.  Scaling channel c by ``t[c] > 0``,
 
     W1[c] *= t[c],   b1[c] *= t[c],   W2[.., c] /= t[c]
 
-then changes nothing, since the activation is positively homogeneous (Relu, LeakyRelu), or clips at
-bounds that the scaled channel does not reach (:class:`Chain`, ``bound``).  A layer without a bias
-has no ``b1`` to scale.
+does not change the function, since the activation is positively homogeneous (Relu, LeakyRelu), or
+clips at bounds that the scaled channel does not reach (:class:`LayerPair`, ``bound``).  A layer
+without a bias has no ``b1`` to scale.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,13 +25,13 @@ from oq.planning.spec import Plan
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
-    """``first`` feeds ``second`` and nothing else.
+class LayerPair:
+    """``first`` feeds only ``second``.
 
-    ``tensor`` holds the channels behind the activation.  ``bound`` is the largest value it lets
-    pass (inf without one), ``floor`` whether it cuts at 0.  ``padded``: zeros are added to the
-    channels before ``second`` reads them.  ``path`` are all tensors from the one layer to the
-    other: those that change when channels are scaled.
+    ``tensor`` has the channels after the activation.  ``bound`` is the upper bound of the
+    activation (inf without one), ``floor`` whether it clips at 0.  ``padded``: zeros are added to
+    the channels before ``second`` reads them.  ``path`` are all tensors between the layers: those
+    that change when channels are scaled.
     """
 
     first: Layer
@@ -43,8 +43,8 @@ class Chain:
     path: tuple[str, ...]
 
 
-def find_chains(view: GraphView, plan: Plan) -> Iterator[Chain]:
-    """Every chain between two quantized layers, in the order they run."""
+def find_layer_pairs(view: GraphView, plan: Plan) -> Iterator[LayerPair]:
+    """Every pair of quantized layers, in execution order."""
     layers = {layer.node: layer for layer in find_layers(view, plan)}
     for layer in layers.values():
         if (layer.bias is None and layer.why != NO_BIAS) or not _own(view, layer):
@@ -54,25 +54,25 @@ def find_chains(view: GraphView, plan: Plan) -> Iterator[Chain]:
             yield found
 
 
-def scale_first(chain: Chain, weight: Array, by: Array) -> Array:
+def scale_first(chain: LayerPair, weight: Array, by: Array) -> Array:
     """The weight of the first layer with output channel c times ``by[c]`` (channels,)."""
     scaled = weight * along(by, chain.first.weight_axis, weight.ndim)
     return np.asarray(scaled.astype(weight.dtype))
 
 
-def scale_second(chain: Chain, weight: Array, by: Array) -> Array:
+def scale_second(chain: LayerPair, weight: Array, by: Array) -> Array:
     """The weight of the second layer with input channel c times ``by[c]`` (channels,)."""
     return np.asarray((weight * _to_inputs(chain.second, weight, by)).astype(weight.dtype))
 
 
-def input_sums(chain: Chain, weight: Array, shift: Array) -> Array:
-    """What adding ``shift[c]`` to every value of input channel c adds to each output channel."""
+def input_sums(chain: LayerPair, weight: Array, shift: Array) -> Array:
+    """What each output channel gains if ``shift[c]`` is added to every value of input channel c."""
     layer = chain.second
     product = (weight * _to_inputs(layer, weight, shift)).astype(np.float64)
     return np.asarray(product.sum(axis=other_axes(weight, layer.weight_axis)))
 
 
-def input_reach(chain: Chain, weight: Array, channels: int) -> Array:
+def input_reach(chain: LayerPair, weight: Array, channels: int) -> Array:
     """``max |w|`` over the weights that read each of ``channels`` input channels."""
     found = np.zeros(channels)
     sizes = np.abs(weight).astype(np.float64).reshape(-1)
@@ -80,13 +80,13 @@ def input_reach(chain: Chain, weight: Array, channels: int) -> Array:
     return found
 
 
-def input_squares(chain: Chain, weight: Array, channels: int) -> Array:
+def input_squares(chain: LayerPair, weight: Array, channels: int) -> Array:
     """``sum w**2`` over the weights that read each of ``channels`` input channels."""
     squares = weight.astype(np.float64).reshape(-1) ** 2
     return np.bincount(_readers(chain, weight, channels), squares, minlength=channels)
 
 
-def _readers(chain: Chain, weight: Array, channels: int) -> Array:
+def _readers(chain: LayerPair, weight: Array, channels: int) -> Array:
     """The input channel that each weight, in C order, reads."""
     numbers = _to_inputs(chain.second, weight, np.arange(channels, dtype=np.float64))
     return np.broadcast_to(numbers, weight.shape).astype(np.int64).reshape(-1)
@@ -108,7 +108,7 @@ def _own(view: GraphView, layer: Layer) -> bool:
     return view.edges(layer.weight) == 1 and view.constants[layer.weight].dtype == np.float32
 
 
-def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain | None:
+def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> LayerPair | None:
     tensor = view.node(layer.last).outputs[0]
     acted, bound, floor, padded, flat = False, float("inf"), False, False, False
     channels = tensor
@@ -121,7 +121,9 @@ def _follow(view: GraphView, layer: Layer, layers: Mapping[str, Layer]) -> Chain
             if not _fits(view, layer, channels, second, tensor) or tensor != node.inputs[0]:
                 return None
             padded = padded or is_padded(second.attributes)
-            return Chain(layer, second, channels, bound, floor, padded, tuple(dict.fromkeys(path)))
+            return LayerPair(
+                layer, second, channels, bound, floor, padded, tuple(dict.fromkeys(path))
+            )
         if not acted and node.op in HOMOGENEOUS and channels == tensor:
             acted, floor = True, HOMOGENEOUS[node.op]
             channels = node.outputs[0]

@@ -1,9 +1,9 @@
-"""Run a model piece by piece: from one tensor to the next, each node once.
+"""Runs a model from one tensor to the next, each node once.
 
-A step that goes through the layers in order needs the input of each layer as the layers before it
-are by then.  Running the model from the start for every layer would cost the square of its depth;
-a walk keeps what later nodes still read, runs the nodes up to the tensor that is asked for, and
-drops what nothing reads any more.  The batches are spread over the cores, as in calibration.
+A step that processes the layers in order needs the input of each layer as computed by the layers
+already changed.  Running the model from the start for every layer would have quadratic cost; a walk
+keeps what later nodes still read, runs the nodes up to the requested tensor, and drops what is no
+longer needed.  The batches are distributed over the cores, as in calibration.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,17 +46,17 @@ class Walk:
         return str(self._nodes[self._find(node)].input[slot])
 
     def at(self, tensor: str) -> Values:
-        """The values of ``tensor``; runs what is needed and was not run before."""
+        """The values of ``tensor``; runs the nodes that are needed and have not run."""
         if tensor not in self._here:
             self._run(tensor)
         return self._here[tensor]
 
     def put(self, tensor: str, values: Values) -> None:
-        """Let whoever reads ``tensor`` from now on find ``values``."""
+        """Replace ``tensor`` by ``values`` for the nodes that have not run."""
         self._here[tensor] = values
 
     def set_constant(self, tensor: str, values: Array) -> None:
-        """Give a constant other values, for the nodes that were not run yet."""
+        """Replace the values of a constant for the nodes that have not run."""
         self._constants[tensor] = numpy_helper.from_array(np.ascontiguousarray(values), tensor)
 
     def _find(self, name: str) -> int:

@@ -1,4 +1,4 @@
-"""What became of a step, for the report."""
+"""The result of a refinement step, for the report."""
 
 from dataclasses import dataclass
 from math import isnan
@@ -6,7 +6,8 @@ from math import isnan
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a step: whether it was kept, the output SQNR without and with it in dB."""
+    """The result of a step: whether it was kept, and the output SQNR before and after in dB (NaN if
+    it was not tried)."""
 
     step: str
     kept: bool

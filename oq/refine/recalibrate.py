@@ -1,4 +1,4 @@
-"""Calibrate and solve: once for the run itself, and again for float models that steps make."""
+"""Calibrate and solve: for the prepared model, and again for the float models of early steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,9 +18,9 @@ from oq.refine.subject import Subject
 
 @dataclass(frozen=True, slots=True)
 class Recalibration:
-    """From a float model to its grids, with all that the user chose.
+    """From a float model to its grids, with the settings of the run.
 
-    ``known`` are ranges from a file, ``weights`` how constants get theirs.
+    ``known`` are ranges from a file, ``weights`` is the method for the ranges of constants.
     """
 
     planned: Planned
@@ -29,19 +29,19 @@ class Recalibration:
     known: Mapping[str, Range]
     weights: str
     calibrated: bool
-    """Whether the user named a calibrator: then no step takes another."""
+    """Whether the user chose a calibrator, so that no step may use another."""
 
     def measure(self, source: Fitted | None, cache: Path | Shared | None) -> Measured:
-        """The statistics of the run itself."""
+        """The statistics of the prepared model."""
         return measure(self.job, source, cache)
 
     def solve(self, statistics: Mapping[str, Statistics]) -> Solution:
-        """The grids of the run itself."""
+        """The grids of the prepared model."""
         return self._solve(self.planned.view, self.methods, statistics, self.known)
 
-    def again(self, subject: Subject, source: Fitted, calibrator: str | None) -> Subject:
-        """``subject``, whose plan is that of the run, with its grids, by ``calibrator`` if named,
-        and the statistics behind them: those it lacks are measured."""
+    def recalibrate(self, subject: Subject, source: Fitted, calibrator: str | None) -> Subject:
+        """``subject`` with its grids computed again, by ``calibrator`` if given; missing statistics
+        are measured."""
         methods = self.methods
         if calibrator is not None:
             methods = replace(methods, default=registry.calibrator(calibrator))

@@ -1,37 +1,38 @@
-"""Sizes of channels traded between a convolution and the depthwise 1x1 convolution behind it.
+"""Per-channel scaling between a convolution and the depthwise 1x1 convolution inserted after it.
 
-Where hardware has one scale per tensor, ``Conv -> depthwise 1x1 Conv`` gives its channels scales of
-their own (:mod:`oq.prepare.insert_rescale`): with any s[c],
+On hardware with per-tensor scales, ``Conv -> depthwise 1x1 Conv`` provides scales per channel
+(:mod:`oq.prepare.insert_rescale`): for any s[c],
 
     w1[c] = w[c] / s[c],   z = w1 * x,   y = s z + b
 
-is the same function.  Rounding the weights and rounding z leave in channel c of y the error
+is the same function.  Rounding the weights and z causes in channel c of y the error power
 
     s[c]**2 * (step(w1)**2 * E|x - E x|**2 + step(z)**2) / 12
 
-less its mean, which the bias takes back; both steps follow from the largest channel: small s[c]
-serve channel c at the cost of all.  With W the reach of w1 and T that of z, each channel takes
-s = 2**-k with the largest k that stays within both,
+apart from its mean, which the bias corrects; both steps follow from the largest channel, so a small
+s[c] helps channel c at the cost of all others.  With W the range of w1 and T that of z, each
+channel gets s = 2**-k with the largest k that stays within both,
 
     k[c] = floor(min(log2(W / max|w[c]|), log2(T / need[c])))
 
-and the ratio T / W is searched for the least error in what the next layer makes of y: each channel
-counts by the squares of the weights that read it, or, where that layer is depthwise or unknown, by
-the inverse of its variance.  z needs to reach only as far as a Clip behind lets pass, so its range
-is not measured but given.
+and the ratio T / W is searched for the least error in the output of the next layer: each channel is
+weighted by the squares of the weights that read it, or, if that layer is depthwise or unknown, by
+the inverse of its variance.  z needs to cover only the range that a following Clip lets through, so
+its range is given, not calibrated.
 
-Where z is coarser than y, ``s z`` lies on y's steps and is not rounded a second time.  Where it is
-finer, s is the odd multiple of 1/64 beside 2**-k: half steps, which the DPU always rounds up, would
-else be common.  For the same reason b lies on y's steps.  (Measured on MobileNet: 10.4 dB in the
-simulated device; 4.6 dB with plain powers of two and a finer b.)
+If the scale of z is larger than that of y, ``s z`` is a multiple of y's scale and is not rounded a
+second time.  If it is smaller, s is the odd multiple of 1/64 closest to 2**-k; otherwise exact half
+steps, which the DPU always rounds up, would be frequent.  For the same reason b is a multiple of
+y's scale.  (Measured on MobileNet: 10.4 dB in the simulated device; 4.6 dB with plain powers of two
+and a finer b.)
 
-So the bias is divided too, ``b = s b1 + b2``: b1 of the first convolution moves z halfway towards
-the middle of what the Clip lets pass, so that it reaches less far, in steps of its coarse grid; b2
-makes up for those, and what its own grid leaves comes back in b1.  (Halfway, since a larger b1 has
-coarser steps: held-back samples of MobileNet, 14.4 dB with b1 = 0, 15.7 dB, 14.5 dB all the way.)
+The bias is split as well, ``b = s b1 + b2``: b1 of the first convolution shifts z halfway towards
+the middle of the Clip's range, so that z needs a smaller range, in steps of its coarse scale; b2
+corrects for those, and its own rounding error is corrected in b1.  (Halfway, since a larger b1 has
+coarser steps: held-out samples of MobileNet, 14.4 dB with b1 = 0, 15.7 dB, 14.5 dB all the way.)
 
-Where the next layer is depthwise and reads nothing else, channels are first scaled up to what the
-Clip lets pass, and its weights down, as in :mod:`oq.refine.equalize`.
+If the next layer is depthwise and the only reader, channels are first scaled up to the range of the
+Clip, and its weights down, as in :mod:`oq.refine.equalize`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,34 +46,34 @@ from oq.model.view import GraphView
 from oq.numerics.grid import Grid, fake_quantize, fit
 from oq.numerics.values import Array, QType, Range
 from oq.numerics.weights import channel_range, channel_reach, other_axes
-from oq.parallel import spread
+from oq.parallel import parallel_map
 from oq.planning.layers import Layer, along, find_layers
 from oq.planning.spec import key
 from oq.prepare.insert_rescale import ODD
 from oq.refine.channel_statistics import channel_sums
-from oq.refine.layer_pairs import Chain, find_chains, input_squares, scale_second
+from oq.refine.layer_pairs import LayerPair, find_layer_pairs, input_squares, scale_second
 from oq.refine.layerwise import Values, Walk
 from oq.refine.subject import Change, Subject
 
 MOST = len(ODD) - 1
-"""Largest k, and largest growth of a channel in octaves."""
+"""Maximum k, and maximum upscaling of a channel in octaves."""
 
 DEAD = 1e-6
-"""Channels whose weights or outputs stay below this: any scale serves them."""
+"""Channels whose weights or outputs stay below this may have any scale."""
 
 INWARD = 0.5
-"""How far the bias of the first convolution moves z's middle towards that of the Clip."""
+"""How far the bias of the first convolution shifts z's middle towards that of the Clip's range."""
 
 RATIOS = np.arange(-16.0, 16.0, 0.5)
-"""log2(T / W) that are tried."""
+"""Candidates for log2(T / W)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """``first`` feeds only ``second``, which scales its channels one by one.
 
-    ``between`` is the tensor z; ``lo`` and ``hi`` are what a Clip behind lets pass; ``chain`` leads
-    on to the layer that alone reads y.
+    ``between`` is the tensor z; ``lo`` and ``hi`` are the bounds of a following Clip; ``chain``
+    leads to the layer that is the only reader of y.
     """
 
     first: Layer
@@ -80,32 +81,32 @@ class Pair:
     between: str
     lo: float
     hi: float
-    chain: Chain | None
+    chain: LayerPair | None
 
     @property
-    def grows(self) -> Chain | None:
-        """The chain, where the next layer can undo any scaling of y."""
+    def grows(self) -> LayerPair | None:
+        """The layer pair, if the next layer can compensate any scaling of y."""
         fits = self.chain is not None and np.isfinite(self.chain.bound)
         return self.chain if fits and self.chain and _is_depthwise(self.chain.second) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """What a pair computes, ``y = clip(w * x + b)``: w as the weight of ``first``, b (channels,)"""
+    """The function of a pair, ``y = clip(w * x + b)``: w as the weight of ``first``, b
+    (channels,)"""
 
     weight: Array
     bias: Array
 
     def grown(self, by: Array) -> "Function":
-        """With every channel ``by`` (channels,) times as large."""
+        """With every channel scaled ``by`` (channels,)."""
         return Function(self.weight * along(by, 0, self.weight.ndim), self.bias * by)
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Of each channel (channels,): largest weight, how far z must reach, E|x - E x|**2 over the
-    windows that the weights meet, the variance of what leaves the Clip, and how much its error
-    counts."""
+    """Per channel (channels,): largest weight, required range of z, E|x - E x|**2 over the windows
+    that the weights read, variance of the clipped output, and the weight of its error."""
 
     weight: Array
     need: Array
@@ -115,15 +116,15 @@ class Sizes:
 
     @property
     def live(self) -> Array:
-        """Which channels ever change."""
+        """The channels that are not constant."""
         return (self.weight > DEAD) & (self.variance > DEAD**2) & (self.need > DEAD)
 
 
 def rescale(subject: Subject) -> Change:
-    """New weights, scales and biases of every pair, and the ranges between them."""
+    """New weights, scales and biases of every pair, and the range between its convolutions."""
     pairs = tuple(find_pairs(subject))
     if not pairs:
-        return Change({}, "no layer with one scale is followed by a depthwise 1x1 convolution")
+        return Change({}, "no per-tensor layer is followed by a depthwise 1x1 convolution")
     grids = {s.tensor: subject.solution.grids[key(s)] for s in subject.plan.sites}
     walk = Walk(subject.model, subject.samples)
     now: dict[str, Array] = {}
@@ -164,10 +165,10 @@ def rescale(subject: Subject) -> Change:
 
 
 def find_pairs(subject: Subject) -> Iterator[Pair]:
-    """Every pair whose weights have one scale per tensor, in the order they run."""
+    """Every pair with per-tensor weights, in execution order."""
     view = subject.view
     layers = {layer.node: layer for layer in find_layers(view, subject.plan)}
-    chains = {c.first.node: c for c in find_chains(view, subject.plan)}
+    chains = {c.first.node: c for c in find_layer_pairs(view, subject.plan)}
     for first in layers.values():
         between = view.node(first.node).outputs[0]
         readers = view.consumers(between)
@@ -187,7 +188,7 @@ def find_pairs(subject: Subject) -> Iterator[Pair]:
 
 
 def choose(sizes: Sizes, weights: QType, values: QType) -> tuple[Array, float]:
-    """(k, shape (channels,); the reach of z) with the least error."""
+    """(k, shape (channels,); the range of z) with the least error."""
     live = sizes.live
     best = np.zeros(len(live), np.int64), float(sizes.need.max(initial=DEAD))
     least = np.inf
@@ -256,7 +257,7 @@ def _does(
             (z - along(old, axis, z.ndim)) * along(scale.astype(z.dtype), axis, z.ndim)
         )
 
-    return does, tuple(spread(products, between))
+    return does, tuple(parallel_map(products, between))
 
 
 def _seen(pair: Pair, does: Function, products: Values) -> tuple[Array, Array, Array]:
@@ -270,7 +271,7 @@ def _seen(pair: Pair, does: Function, products: Values) -> tuple[Array, Array, A
         reach = np.maximum(product.max(axis=over), -product.min(axis=over))
         return reach, made.max(axis=over), _sums(made, axis)
 
-    reach, highest, sums = zip(*spread(look, products), strict=True)
+    reach, highest, sums = zip(*parallel_map(look, products), strict=True)
     count = sum(p.size for p in products) / len(bias.reshape(-1))
     return (
         np.max(reach, axis=0),
@@ -329,7 +330,7 @@ def _divided(
 def _windows(subject: Subject, layer: Layer, values: Values) -> Array:
     """E|x - E x|**2 over the windows that each output channel of ``layer`` meets; (channels,)."""
     weight = subject.constant(layer.weight)
-    sums = np.sum(spread(lambda v: _sums(v, 1), values), axis=0)
+    sums = np.sum(parallel_map(lambda v: _sums(v, 1), values), axis=0)
     count = sum(v.size for v in values) / values[0].shape[1]
     each = _variance(sums, count).reshape(layer.group, -1)
     per_group = each.sum(axis=1) * np.prod(weight.shape[2:])

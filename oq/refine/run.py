@@ -1,10 +1,10 @@
-"""Try the steps one after the other; keep those that bring the outputs nearer to the float model.
+"""Tries the steps one after the other; keeps those that raise the output SQNR.
 
-A step learns from calibration samples and is judged on samples that were held back, so it cannot
-make the model worse by fitting what it saw (:mod:`oq.refine.judge`).
+A step is fitted on calibration samples and judged on held-out samples, so that overfitting does not
+pass (:mod:`oq.refine.judge`).
 
-An early step makes another float model.  Its ranges are measured anew, and the later steps that
-were kept are done again on it, so that what is compared are two finished models.
+An early step changes the float model.  Its ranges are measured again, and the later steps that were
+kept are repeated on it, so that two finished models are compared.
 """
 
 import time
@@ -20,7 +20,7 @@ from oq.errors import DataError
 from oq.model.view import GraphView
 from oq.numerics.statistics import Statistics
 from oq.planning.setup import Planned
-from oq.refine.add_biases import drop_biases, give_biases
+from oq.refine.add_biases import add_zero_biases, drop_unused_biases
 from oq.refine.channel_statistics import float_means
 from oq.refine.judge import Judge
 from oq.refine.order import STEPS
@@ -33,24 +33,25 @@ SAMPLES_FROM, SAMPLES_TO = 16, 128
 """Samples to learn from: means and second moments need no more."""
 
 MEMORY = 52 * 10**6
-"""Bytes that the largest tensor of these samples may take: the work of a step grows with it."""
+"""Maximum size in bytes of the largest tensor for these samples: the cost of a step grows with
+it."""
 
 BLIND_DB = 10.0
-"""SQNR below which the noise of all else hides what an early step does: on MobileNet for ``dpu``,
-``rescale`` is worth 5 dB once the mean errors are gone, and anything from -0.02 to 1.4 before."""
+"""SQNR below which the effect of an early step is hidden by other errors: on MobileNet for ``dpu``,
+``rescale`` gains 5 dB once the mean errors are corrected, and anything from -0.02 to 1.4 before."""
 
-Again = Callable[[Subject, str | None], Subject]
-"""A subject whose float model is new, with grids; by a calibrator if one is named."""
+Recalibrate = Callable[[Subject, str | None], Subject]
+"""(subject with a new float model, calibrator or None) -> the subject with grids."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """The subject with what was kept, and the story of every step."""
+    """The subject with the steps that were kept, and the outcome of every step."""
 
     subject: Subject
     outcomes: tuple[Outcome, ...] = ()
     planned: Planned | None = None
-    """What is written in place of what the run was planned on: its layers have biases."""
+    """Replaces the original plan when the model is written: its layers have biases."""
 
 
 def improve(
@@ -62,12 +63,11 @@ def improve(
     calibrated: Fitted | None,
     seed: int,
 ) -> Refined:
-    """The stage: ``solution``, refined on samples of ``source`` and judged on those that
-    verification holds back.  Ranges are measured anew on what was ``calibrated`` on; ``seen`` are
-    the statistics of the run.
+    """Refine ``solution`` on samples of ``source``, judged on the held-out samples.  Ranges are
+    measured again on the samples ``calibrated``; ``seen`` are the statistics of the run.
 
-    Layers without a bias have one while steps are tried (:mod:`oq.refine.add_biases`), and keep it
-    only where a step that was kept has used it.
+    Layers without a bias have a zero bias while steps are tried (:mod:`oq.refine.add_biases`), and
+    keep it only if a step that was kept changed it.
     """
     planned = recalibration.planned
     subject = Subject(planned.model, planned.view, planned.plan, solution, ())
@@ -83,13 +83,13 @@ def improve(
     refused = ((name, _why_not(STEPS[name], recalibration, calibrated)) for name in names)
     denied = {name: why for name, why in refused if why is not None}
 
-    planned, given = give_biases(recalibration.planned)
+    planned, given = add_zero_biases(recalibration.planned)
     if given:
         recalibration = replace(recalibration, planned=planned)
         solution = recalibration.solve(seen)
 
-    def again(changed: Subject, calibrator: str | None) -> Subject:
-        return recalibration.again(changed, calibrated, calibrator)
+    def recalibrate(changed: Subject, calibrator: str | None) -> Subject:
+        return recalibration.recalibrate(changed, calibrated, calibrator)
 
     legalize = planned.target.legalize
     begun = Subject(
@@ -98,7 +98,7 @@ def improve(
         legalize=legalize,
     )
     allowed = [n for n in names if n not in denied]
-    refined = refine(allowed, begun, unseen, again)
+    refined = refine(allowed, begun, unseen, recalibrate)
     told = (*refined.outcomes, *(_undone(n, why) for n, why in denied.items()))
     kept = _settled(refined.subject, begun, subject, given)
     outcomes = tuple(sorted(told, key=lambda o: list(STEPS).index(o.step)))
@@ -108,12 +108,12 @@ def improve(
 def _why_not(step: Step, recalibration: Recalibration, calibrated: Fitted) -> str | None:
     """None, or why ``step`` is not for this run."""
     if step.early and recalibration.known:
-        return "the ranges are given"
+        return "the ranges were given"
     if step.calibrator and recalibration.calibrated:
-        return "the calibrator is given"
+        return "a calibrator was given"
     count = calibrated.count
     if count is not None and count < step.fewest:
-        return f"{count} samples say too little of rare values, {step.fewest} do"
+        return f"{count} samples are too few to estimate rare values; {step.fewest} are needed"
     return None
 
 
@@ -122,14 +122,17 @@ def _settled(found: Subject, begun: Subject, plain: Subject, given: frozenset[st
     ``plain``, which never had them, where nothing was kept at all."""
     if found is begun:
         return plain
-    dropped = drop_biases(plain, found, given) if given else None
+    dropped = drop_unused_biases(plain, found, given) if given else None
     return replace(dropped or found, samples=(), source=None)
 
 
-def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds], again: Again) -> Refined:
-    """``subject`` after the steps called ``names``, each kept only if ``held`` samples gain.
+def refine(
+    names: Sequence[str], subject: Subject, held: Sequence[Feeds], recalibrate: Recalibrate
+) -> Refined:
+    """``subject`` after the steps ``names``, each kept only if it raises the SQNR on the ``held``
+    samples.
 
-    An early step that is refused below :data:`BLIND_DB` is tried once more behind the next late one
+    An early step that is dropped below :data:`BLIND_DB` is tried once more after the next late step
     that is kept.
     """
     judge = Judge(subject.model, subject.view, tuple(held))
@@ -144,7 +147,7 @@ def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds], again:
         name = waiting.popleft()
         start, step = time.perf_counter(), STEPS[name]
         chosen = step.calibrator or calibrator
-        tried, note = _try(step, subject, late, again, chosen)
+        tried, note = _try(step, subject, late, recalibrate, chosen)
         if tried is subject:
             outcomes[name] = _undone(name, note)
             continue
@@ -164,7 +167,11 @@ def refine(names: Sequence[str], subject: Subject, held: Sequence[Feeds], again:
 
 
 def _try(
-    step: Step, subject: Subject, late: Sequence[str], again: Again, calibrator: str | None
+    step: Step,
+    subject: Subject,
+    late: Sequence[str],
+    recalibrate: Recalibrate,
+    calibrator: str | None,
 ) -> tuple[Subject, str]:
     """``subject`` with ``step`` (``subject`` itself if it has nothing to do), and its remark."""
     if not step.early:
@@ -173,7 +180,7 @@ def _try(
     change = step.apply(plain)
     if not change.constants and step.calibrator is None:
         return subject, change.note
-    tried = again(plain.remade(change), calibrator)
+    tried = recalibrate(plain.remade(change), calibrator)
     for name in late:
         tried, _ = _done(STEPS[name], tried)
     return tried, change.note
@@ -187,7 +194,7 @@ def _done(step: Step, subject: Subject) -> tuple[Subject, str]:
 
 
 def draw_samples(source: Fitted, view: GraphView, seed: int) -> tuple[Feeds, ...]:
-    """Batches to learn from: as many samples as :data:`MEMORY` holds of the largest tensor."""
+    """Batches for the steps: as many samples as :data:`MEMORY` allows for the largest tensor."""
     largest = max((_bytes(view, t) for t in view.tensors), default=0)
     fitting = MEMORY // max(largest, 1)
     count = int(min(SAMPLES_TO, max(fitting, SAMPLES_FROM)))

@@ -1,14 +1,14 @@
-"""SmoothQuant: outliers of a channel move into the weights of the layers that read it.
+"""SmoothQuant: channel outliers move into the weights of the layers that read them.
 
 A tensor X (.., channel) that only linear layers read is scaled down per channel, and their weights
 W (channel, ..) up,
 
     X[.., j] /= s[j],   W[j] *= s[j],      s[j] = max|X[.., j]|^a / max|W[j]|^(1 - a),   a = 1/2
 
-which changes nothing, since the layers sum the products over j.  Several readers (query, key,
-value) share one s: ``max|W[j]|`` is over all of them.  What X is scaled by goes into the constants
-that make it: scale and bias of a LayerNormalization, a factor that is multiplied in (RMSNorm,
-LayerNormalization written out), or weight and bias of another layer, through an activation that is
+which does not change the function, since the layers sum the products over j.  Several readers
+(query, key, value) share one s: ``max|W[j]|`` is over all of them.  The scaling of X is applied to
+the constants that produce it: scale and bias of a LayerNormalization, a constant factor (RMSNorm,
+decomposed LayerNormalization), or weight and bias of another layer, through an activation that is
 positively homogeneous.  (Xiao et al. 2023, "SmoothQuant", arXiv:2211.10438, equations 3 and 4, a
 from section 5.1; maxima over the calibration samples.)
 """
@@ -28,11 +28,11 @@ from oq.refine.equalize import all_samples
 from oq.refine.subject import Change, Subject
 
 SHARE = 0.5
-"""``a``: which part of the spread the weights take over."""
+"""``a``: the share of the spread that is moved into the weights."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fan:
+class SmoothingGroup:
     """``tensor`` (.., channel) and its ``readers``; ``makers`` are the constants that scale it,
     with their channel axes."""
 
@@ -42,15 +42,15 @@ class Fan:
 
 
 def smooth(subject: Subject) -> Change:
-    """New constants for every tensor in front of linear layers that can be scaled."""
+    """New constants for every input of linear layers that can be scaled."""
     view = subject.view
     layers = {layer.node: layer for layer in find_layers(view, subject.plan)}
-    found = [found_at(view, node, layers) for node in view.nodes]
-    fans = [fan for fan in found if isinstance(fan, Fan)]
+    found = [smoothing_group(view, node, layers) for node in view.nodes]
+    fans = [fan for fan in found if isinstance(fan, SmoothingGroup)]
     refused = [why for why in found if isinstance(why, str)]
     others = f"{len(refused)} cannot be scaled ({refused[0]})" if refused else ""
     if not fans:
-        return Change({}, others or "no normalization or linear layer feeds linear layers alone")
+        return Change({}, others or "no normalization or linear layer feeds only linear layers")
     ends = channel_extremes(subject.model, {f.tensor: -1 for f in fans}, all_samples(subject))
     changed: dict[str, Array] = {}
     for fan in fans:
@@ -66,10 +66,10 @@ def smooth(subject: Subject) -> Change:
 
 
 def factors(
-    subject: Subject, fan: Fan, changed: Mapping[str, Array], lo: Array, hi: Array
+    subject: Subject, fan: SmoothingGroup, changed: Mapping[str, Array], lo: Array, hi: Array
 ) -> Array:
-    """``s`` (channels,) of ``fan``, whose channels lie between ``lo`` and ``hi``; 1 where a channel
-    or all that reads it is 0."""
+    """``s`` (channels,) of the group ``fan``, whose channels lie between ``lo`` and ``hi``; 1 where
+    a channel or all its weights are 0."""
     reach = np.maximum(np.abs(lo), np.abs(hi)).astype(np.float64)
     sizes = []
     for reader in fan.readers:
@@ -81,9 +81,11 @@ def factors(
     return np.where(live, reach**SHARE / weights ** (1 - SHARE), 1.0)
 
 
-def found_at(view: GraphView, node: NodeView, layers: Mapping[str, Layer]) -> Fan | str | None:
-    """The fan that starts at ``node``; the reason where its readers or constants forbid it, None
-    where ``node`` makes none."""
+def smoothing_group(
+    view: GraphView, node: NodeView, layers: Mapping[str, Layer]
+) -> SmoothingGroup | str | None:
+    """The group that starts at ``node``; the reason if its readers or constants prevent it; None if
+    ``node`` starts none."""
     started = _start(view, node, layers)
     if started is None:
         return None
@@ -98,7 +100,7 @@ def found_at(view: GraphView, node: NodeView, layers: Mapping[str, Layer]) -> Fa
     if not linear:
         return None
     if others:
-        return f"{tensor!r} is also read by {others[0]}, which is no quantized linear layer"
+        return f"{tensor!r} is also read by {others[0]}, which is not a quantized linear layer"
     for name in (*(m for m, _ in makers), *(layer.weight for layer in linear)):
         if view.edges(name) != 1 or view.constants[name].dtype != np.float32:
             return f"{tensor!r}: constant {name!r} has another reader or is not float32"
@@ -106,7 +108,7 @@ def found_at(view: GraphView, node: NodeView, layers: Mapping[str, Layer]) -> Fa
     channels = {shape[1 - axis] if len(shape) == 2 else 0 for shape, axis in shapes}
     if any(channels != {view.constants[m].shape[axis]} for m, axis in makers):
         return f"{tensor!r}: {makers[0][0]!r} is not one value per row of a weight matrix"
-    return Fan(tensor, makers, tuple(linear))
+    return SmoothingGroup(tensor, makers, tuple(linear))
 
 
 def _start(

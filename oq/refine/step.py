@@ -1,4 +1,4 @@
-"""What a refinement step is: a pure function from a subject to constants that replace its own."""
+"""The type of refinement steps: a pure function from a subject to replaced constants."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from oq.refine.subject import Change, Subject
 class Step:
     """A row of the table of steps.
 
-    An ``early`` step leaves the float function as it is and comes before calibration: ranges are
-    measured anew behind it.  The others are given the grids.  ``calibrator`` is one that an early
-    step measures with instead of the run's.  ``instead`` names steps whose work this one does too.
-    ``fewest`` is how many calibration samples it takes to learn from them.
+    An ``early`` step does not change the float function and comes before calibration: ranges are
+    measured again after it.  Late steps use the grids.  ``calibrator`` is used by an early step in
+    place of the run's.  ``instead`` names steps whose work this one includes.  ``fewest`` is the
+    minimum number of calibration samples.
     """
 
     summary: str

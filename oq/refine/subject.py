@@ -1,4 +1,4 @@
-"""What a refinement step works on: a float model, its plan and grids, and some samples."""
+"""The input of a refinement step: a float model, its plan and grids, and some samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,11 +23,11 @@ Feeds = Mapping[str, Array]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """New values for constants of the float model, by name, and a remark for the report.
+    """New values for constants of the float model, by name, and a note for the report.
 
-    ``grids`` are those of biases that may have outgrown theirs.  Of an early step: ``ranges`` are
-    those it knows better than any calibrator, ``sized`` the tensors whose channels it has settled,
-    ``moved`` those whose values are others now (None: any may be).
+    ``grids`` are new grids of biases that no longer fit theirs.  Of an early step: ``ranges`` are
+    those it knows exactly, ``sized`` the tensors whose channels it has scaled, ``moved`` those
+    whose values have changed (None: any may have).
     """
 
     constants: Mapping[str, Array]
@@ -42,13 +42,13 @@ class Change:
 class Subject:
     """A model between solve and emit.
 
-    ``model`` is the float model and ``view`` its picture.  ``early`` are the constants in which
-    it differs from the prepared model: the function is the same.  ``constants`` are all that steps
-    have replaced so far, those included.  ``samples`` are the batches a step may learn from,
-    ``source`` all that were calibrated on.  ``seen`` are statistics of the float model's tensors,
-    ``means`` those of its layers' outputs (node -> (channels,)), as far as they have been taken.
-    Early steps have ``sized`` the channels of some tensors, and ranges that follow are ``known``.
-    ``legalize`` are the target's steps on solved grids.
+    ``model`` is the float model and ``view`` its view.  ``early`` are the constants in which it
+    differs from the prepared model; the function is the same.  ``constants`` are all constants that
+    steps have replaced so far, including those.  ``samples`` are the batches for the steps,
+    ``source`` all calibration samples.  ``seen`` are the statistics of the float model's tensors,
+    ``means`` those of its layers' outputs (node -> (channels,)), as far as they have been measured.
+    Early steps have ``sized`` the channels of some tensors; ranges that follow from that are
+    ``known``.  ``legalize`` are the target's steps on solved grids.
     """
 
     model: onnx.ModelProto
@@ -66,7 +66,7 @@ class Subject:
     legalize: Sequence[Legalizer] = ()
 
     def constant(self, tensor: str, changed: Mapping[str, Array] | None = None) -> Array:
-        """The values of a constant as they are now, or as a step has ``changed`` them so far."""
+        """The current values of a constant, or those in ``changed``."""
         for values in (changed or {}, self.constants, self.view.constants):
             if tensor in values:
                 return values[tensor]
@@ -75,8 +75,8 @@ class Subject:
     def put(
         self, constants: Mapping[str, Array], grids: Mapping[SiteKey, Grid] | None = None
     ) -> "Subject":
-        """With ``constants`` and ``grids`` in place of those of the same names; where a grid is
-        another, what the target demands of grids beside each other is settled anew."""
+        """With ``constants`` and ``grids`` replaced; if a grid changed, the target's constraints
+        between grids are applied again."""
         solution, put = self.solution, grids or {}
         if any(grid is not solution.grids[site] for site, grid in put.items()):
             grids_now = {**solution.grids, **put}
@@ -85,8 +85,8 @@ class Subject:
         return replace(self, constants={**self.constants, **constants}, solution=solution)
 
     def remade(self, change: Change) -> "Subject":
-        """With the float model of an early ``change``; what later steps did is forgotten, and what
-        was taken of tensors that may have moved."""
+        """With the float model of an early ``change``, without the changes of later steps and the
+        statistics of tensors that may have changed."""
         if not change.constants:
             return replace(self, constants=self.early)
         graph = Graph(self.model)
@@ -107,8 +107,8 @@ class Subject:
         )
 
     def exact(self) -> onnx.ModelProto:
-        """The float model, cut off where ``known`` ranges are: they hold all that counts, and what
-        lies beyond is no error to make up for."""
+        """The float model, clipped at ``known`` ranges: values beyond do not matter, so clipping
+        them is not an error to compensate."""
         if not self.known:
             return self.model
         graph = Graph(self.model)

@@ -1,4 +1,4 @@
-"""A run in words: the report, notes and warnings, and the provenance written into the file.
+"""A run as text: the report, notes and warnings, and the metadata written into the file.
 
-May import ``refine``, ``comparison``, ``checks`` and what stands below.
+May import ``refine``, ``comparison``, ``checks`` and everything below.
 """

@@ -1,4 +1,4 @@
-"""Short remarks on a run: what calibrated it, what to try next."""
+"""Notes and warnings about a run, and the command to try after a collapse."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from oq.planning.spec import Plan, Skip
 def remedy(
     model: Model, target: str | None, data: object, preprocess: str | Path | None = None
 ) -> str:
-    """The command that finds the layers to blame."""
+    """The ``oq sensitivity`` command that finds the layers that cost accuracy."""
     target = "TARGET" if target is None else target
     given = str(model) if isinstance(model, str | Path) else "MODEL.onnx"
     samples = str(data) if isinstance(data, str | Path) else "DATA"
@@ -23,29 +23,27 @@ def remedy(
 
 
 def describe_data(source: Fitted | None, cache: object, ranges: object) -> str:
-    """What calibrated a run, in a word."""
+    """The source of the ranges: data, cache or range file."""
     given = (None if source is None else source.name, cache, ranges)
     return next((str(g) for g in given if g is not None), "none")
 
 
 def random_data_warning(source: Fitted | None) -> tuple[str, ...]:
-    """What must be said of random data."""
+    """The warning about random calibration data."""
     if source is None or source.name != RANDOM_NAME:
         return ()
     return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
 
 
-EXPECTED = (KEPT.partition("{")[0], NOT_CHOSEN, "in int8 it is slower", "too thin for")
-"""Words of the reasons for which a layer in float is no surprise (oq.planning.speed,
+EXPECTED = (KEPT.partition("{")[0], NOT_CHOSEN, "slower in int8", "too thin for")
+"""Parts of reasons for which a float layer is expected (oq.planning.speed,
 oq.planning.tensorrt)."""
 
 
 def run_warnings(plan: Plan, found: Verification | None) -> tuple[str, ...]:
-    """What should be known of a run before its file is trusted, in sentences: layers in float that
-    usually are not, and accuracy that nobody has looked at.
+    """Warnings about a run: float layers that are usually quantized, and unmeasured accuracy.
 
-    What was asked for, and what the target could run but should not since it is slower, is no
-    surprise and is not warned of.
+    Layers that the user keeps in float, or that would be slower in int8, are not reported.
     """
     said = []
     left = [s.node for s in plan.skips if _is_layer(s.op) and not _expected(s)]
@@ -53,11 +51,11 @@ def run_warnings(plan: Plan, found: Verification | None) -> tuple[str, ...]:
         names = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
         said.append(f"{len(left)} layers in float that are usually quantized: {names}")
     if found is None:
-        said.append("not verified: try oq verify with samples that were not calibrated on")
+        said.append("not verified: run oq verify on samples that were not used for calibration")
     elif any(c.top1 is None for c in found.literal.classes):
         said.append(
-            "accuracy was not measured, since the data have no labels; only how far the outputs "
-            "moved was"
+            "the data has no labels, so accuracy is unknown; the figures below compare outputs "
+            "with the float model"
         )
     return tuple(said)
 

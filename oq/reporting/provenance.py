@@ -1,4 +1,4 @@
-"""What a quantized file says of itself, in its ``metadata_props``: made by whom, from what."""
+"""The ``metadata_props`` of a quantized file: version, target, and what it was made from."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from oq.planning.setup import Planned
 def provenance(
     planned: Planned, methods: Methods, measured: Measured, found: Verification | None
 ) -> dict[str, str]:
-    """The entries for a run; none of them depends on time, place or machine."""
+    """The entries for a run; none depends on time, path or machine."""
     entries = {
         "oq.version": oq.__version__,
         "oq.target": planned.target.name,
@@ -31,7 +31,7 @@ def provenance(
 
 
 def stamp(model: onnx.ModelProto, entries: Mapping[str, str]) -> None:
-    """Write ``entries`` into ``model``, in place of an earlier run's."""
+    """Write ``entries`` into ``model``, replacing those of an earlier run."""
     kept = [p for p in model.metadata_props if not p.key.startswith("oq.")]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
@@ -40,6 +40,6 @@ def stamp(model: onnx.ModelProto, entries: Mapping[str, str]) -> None:
 
 
 def target_of(path: Path) -> str | None:
-    """The target that the file at ``path`` says it was made for; None when oq did not make it."""
+    """The target in the metadata of the file at ``path``; None if oq did not write it."""
     found = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
     return found.get("oq.target")

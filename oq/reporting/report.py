@@ -1,4 +1,5 @@
-"""What was quantized, what was not and why, and how well: as text of 80 columns and as JSON."""
+"""The report of a run as text of 80 columns: what was quantized, what stays in float and why,
+errors."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,23 +14,23 @@ from oq.planning.check import Finding
 from oq.planning.explain import skip_lines, weighted_layers
 from oq.planning.spec import Plan
 from oq.refine.outcome import Outcome
-from oq.reporting.search import Searched
+from oq.reporting.search import Searched, describe_drop
 from oq.wording import LABEL, counted, cut, db, item, row
 
 BLAMED = 3
-"""Layers that a collapse is blamed on."""
+"""Maximum number of layers named as the cause of a collapse."""
 
 NAMED = 8
-"""Layers kept in float that are named; the config and JSON have all."""
+"""Maximum number of float layers named; the config and JSON list all."""
 
 LISTED = 15
-"""Rows of the table of layers."""
+"""Maximum number of rows in the table of layers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole story of one run.  ``seconds`` maps a stage to its wall time; ``remedy`` is the
-    command to try when the quantized model has collapsed; ``options`` are the run's, as
+    """The result of a run.  ``seconds`` maps a stage to its wall time; ``remedy`` is the command to
+    try if the quantized model has collapsed; ``options`` are those of the run, as
     :mod:`oq.options.config` writes them."""
 
     version: str
@@ -92,8 +93,8 @@ def _lines(report: Report) -> Iterable[str]:
         if report.verification.latency is not None and not _runs_there(report):
             yield from row(
                 "",
-                f"(kernels and latency in {report.verification.engine} say nothing of "
-                f"{report.target}, whose own runtime executes the file)",
+                f"(kernels and latency are measured in {report.verification.engine} and do not "
+                f"apply to {report.target}, which has its own runtime)",
             )
     if report.next_step:
         yield ""
@@ -123,15 +124,15 @@ def _search_lines(found: Searched) -> Iterable[str]:
     verdict = "met" if found.met else "MISSED"
     yield from row(
         "budget",
-        f"{verdict}: {found.drop:.2f} of {found.max_drop:g} points lost; "
-        f"everything in int8 loses {found.plain_drop:.2f}",
+        f"{verdict}: {describe_drop(found.drop)}, limit {found.max_drop:g}; "
+        f"with everything in int8 {describe_drop(found.plain_drop)}",
     )
     yield from row("", f"points: {found.judged}")
     kept, many = found.kept, len(found.kept)
     named = ", ".join(kept[:NAMED]) + (f", and {many - NAMED} more" if many > NAMED else "")
     yield from row("kept float", f"{counted(many, 'layer')}: {named}" if kept else "none")
     share = f"{found.int8_share:.1f} % of multiply-accumulates"
-    more = f"; everything in int8 has {found.plain_share:.1f} %" if kept else ""
+    more = f"; with everything in int8 {found.plain_share:.1f} %" if kept else ""
     yield from row("int8 share", share + more)
     before = f", {found.resumed} of them by an earlier run" if found.resumed else ""
     stopped = f"; stopped early: {found.stopped}" if found.stopped else ""
@@ -140,23 +141,24 @@ def _search_lines(found: Searched) -> Iterable[str]:
 
 
 def missed_budget(found: Searched) -> str:
-    """One line for a search whose best file is beyond the budget."""
-    early = f" ({found.stopped}: run it again to go on)" if found.stopped else ""
+    """One line for a search whose best file exceeds the budget."""
+    early = f" ({found.stopped}: run it again to resume)" if found.stopped else ""
     return (
-        f"no file found within --max-drop {found.max_drop:g}: the best, which is written, loses "
+        f"no file meets --max-drop {found.max_drop:g}: the best one, which was written, loses "
         f"{found.drop:.2f} points{early}"
     )
 
 
 def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
-    """The verdict per output and reading, then kernels and latency.
+    """The errors per output and mode, then kernels and latency.
 
-    A collapse comes first, with the layers to blame and the command to try (``remedy``).
+    A collapse comes first, with the layers that cause most of the error and the command to try
+    (``remedy``).
     """
     yield from _collapse_lines(found, remedy)
     yield f"verified on {found.samples:,} samples against the float model"
     columns = f"{'SQNR dB':>7} {'max err':>9} {'mean err':>9} {'cosine':>8}"
-    yield f"  {'output':<22} {'reading':<9} {columns}"
+    yield f"  {'output':<22} {'mode':<9} {columns}"
     readings = (_reading(found), found.deployed), ("literal", found.literal)
     for i, _ in enumerate(found.deployed.outputs):
         for name, reading in readings:
@@ -171,19 +173,20 @@ def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
         yield from item(f"{score.reading}: {score.metric} {exact}{score.value:.4g}")
     if found.readings_differ and found.simulated:
         yield from item(
-            f"{found.engine} rounds otherwise than onnxruntime; its rows are what the device gives"
+            f"{found.engine} rounds halves up, onnxruntime to even; rows {found.engine!r} "
+            "simulate the device"
         )
     elif found.readings_differ:
         worst = min(found.gap, key=lambda g: g.sqnr_db)
         yield from item(
-            f"the two readings differ: {worst.name!r} by {db(worst.sqnr_db)} dB, as much as "
-            f"quantization itself; what {found.engine} runs is not what the Q/DQ say"
+            f"deployed and literal differ: {worst.name!r} by {db(worst.sqnr_db)} dB, as much "
+            f"as the quantization error; {found.engine} does not compute what the Q/DQ define"
         )
     for gap in found.codes:
         share = 100 * gap.differing / gap.values if gap.values else 0.0
         yield from item(
-            f"{gap.name!r}: {share:.1f} % of codes differ between {found.engine} and literal, by "
-            f"{gap.largest} steps at most"
+            f"{gap.name!r}: {share:.1f} % of integer values differ between {found.engine} and "
+            f"literal, by {gap.largest} steps at most"
         )
     kernels = found.kernels
     total = kernels.integer + kernels.floating
@@ -211,7 +214,7 @@ def _reading(found: Verification) -> str:
 def _collapse_lines(found: Verification, remedy: str) -> Iterable[str]:
     if not found.collapse:
         return
-    yield "COLLAPSED: the quantized model no longer does what the float model does"
+    yield "COLLAPSED: the outputs of the quantized model no longer resemble the float model's"
     for text in found.collapse:
         yield from item(text)
     guilty = [r for r in found.layers if r.share is not None and r.share > 0][:BLAMED]
@@ -224,12 +227,12 @@ def _collapse_lines(found: Verification, remedy: str) -> Iterable[str]:
 
 
 def layer_lines(rows: Sequence[LayerError]) -> Iterable[str]:
-    """A table of the tensors that both models share, the worst first."""
-    yield "where the error is made, tensor by tensor"
-    yield "  share: of the output error; added: by this tensor's layer alone"
+    """A table of the tensors that both models share, worst first."""
+    yield "error by tensor"
+    yield "  share: of the output error; added: error of this tensor's layer alone"
     yield "  share %  SQNR dB  added dB   cosine  clipped %    lowest   highest"
     for tensor in rows[:LISTED]:
-        share = f"{tensor.share:.1f}" if tensor.share is not None else "unlike"
+        share = f"{tensor.share:.1f}" if tensor.share is not None else "n/a"
         clipped = f"{tensor.clipped:.2f}" if tensor.clipped is not None else ""
         yield (
             f"  {share:>7} {db(tensor.sqnr_db):>8} {db(tensor.added_db):>9} {tensor.cosine:>8.5f} "
@@ -240,8 +243,8 @@ def layer_lines(rows: Sequence[LayerError]) -> Iterable[str]:
         yield f"  and {len(rows) - LISTED} more (--json lists all)"
     if any(not tensor.alike for tensor in rows):
         yield from item(
-            "unlike: the values differ by a scale and a shift per channel that a later layer takes "
-            "back, as after equalization or folding, so they are not compared"
+            "n/a: the values differ by a scale and a shift per channel that a later layer "
+            "compensates, as after equalization or folding, so they are not compared"
         )
 
 

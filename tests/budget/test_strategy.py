@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from oq.budget.strategy import Keep, Ranked, orders, propose
-from oq.budget.trial import Trial, best_of
+from oq.budget.trial import Trial, best_trial
 
 LAYERS = tuple(Ranked(f"n{i}", error, 100) for i, error in enumerate((1.0, 8.0, 2.0, 6.0, 0.5)))
 
@@ -27,7 +27,7 @@ def explore(
             wish = proposals.send(trials[-1])
         except StopIteration:
             break
-    return tried, best_of(trials, max_drop)
+    return tried, best_trial(trials, max_drop)
 
 
 def remaining(keep: Keep) -> float:
@@ -98,7 +98,7 @@ def test_nothing_to_choose_from(layers: tuple[Ranked, ...]) -> None:
 
 def test_which_of_two_is_better() -> None:
     plain, small, large = Trial((), 9.0, 100.0), Trial(("a",), 1.0, 90.0), Trial(("b",), 0.1, 50.0)
-    assert best_of([plain, small, large], 1.0) is small
-    assert best_of([plain, small, large], 0.5) is large
-    assert best_of([plain, small], 0.5) is small, "none meets it: the least drop"
+    assert best_trial([plain, small, large], 1.0) is small
+    assert best_trial([plain, small, large], 0.5) is large
+    assert best_trial([plain, small], 0.5) is small, "none meets it: the least drop"
     assert Trial((), 59.25 - 58.15, 0.0).meets(1.1)

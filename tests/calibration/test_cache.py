@@ -145,13 +145,13 @@ def test_a_stale_cache_is_refused_with_the_reason() -> None:
 
 def test_needs_that_are_not_met_are_named() -> None:
     check_needs(cache(), {"x": frozenset({Need.BATCHES}), "y": frozenset()}, "c")
-    with pytest.raises(DataError, match="lacks what is needed of tensor 'y'"):
+    with pytest.raises(DataError, match="lacks statistics of tensor 'y'"):
         check_needs(cache(), {"x": ALL, "y": ALL}, "c")
-    with pytest.raises(DataError, match="lacks what is needed of tensor 'z'"):
+    with pytest.raises(DataError, match="lacks statistics of tensor 'z'"):
         check_needs(cache(), {"z": frozenset()}, "c")
     begun = cache(complete=False)
     check_needs(begun, NEEDS, "c")
-    with pytest.raises(DataError, match="is unfinished and was begun for another target"):
+    with pytest.raises(DataError, match="is unfinished and was started for another target"):
         check_needs(begun, {"x": ALL}, "c")
 
 
@@ -189,7 +189,7 @@ def test_shards_that_do_not_belong_together(tmp_path: Path) -> None:
         (again, "holds the same samples as another shard"),
         (begun, "is unfinished; run its calibration to the end"),
         (other, "made with another model"),
-        (fewer, "lacks what is needed of tensor 'y'"),
+        (fewer, "lacks statistics of tensor 'y'"),
     ):
         with pytest.raises(DataError, match=message) as caught:
             merge_caches([good, second])

@@ -28,7 +28,7 @@ def words(values: Array, samples: int = 100, info: TensorInfo = IMAGE) -> str:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (PIXELS, "looks like raw pixels: was the division by 255 (or 127.5) forgotten?"),
+        (PIXELS, "looks like raw pixels: is the division by 255 (or 127.5) missing?"),
         (PIXELS / 65025, "looks like pixels divided by 255 twice"),
         (np.full((4, 3, 8, 8), 0.5), "holds values 0.5..0.5: every calibration value is the same"),
         (np.zeros((4, 3, 8, 8)), "every calibration value is the same"),
@@ -69,7 +69,7 @@ def test_only_float_images_are_judged(info: TensorInfo) -> None:
 
 
 def test_few_samples() -> None:
-    assert words(PIXELS / 255, 31) == "only 31 samples were calibrated on; 32 or more are advised"
+    assert words(PIXELS / 255, 31) == "only 31 calibration samples; 32 or more are recommended"
     assert words(PIXELS / 255, 32) == ""
 
 
@@ -95,7 +95,7 @@ def test_random_data_is_said_loudly_and_only_on_request() -> None:
     report = oq.quantize(model, "ort", "random").report
     assert report.notes[0].startswith("CALIBRATED ON RANDOM NUMBERS")
     assert "CALIBRATED ON RANDOM NUMBERS" in str(report)
-    with pytest.raises(oq.OqError, match="there is no data to calibrate"):
+    with pytest.raises(oq.OqError, match="no data to calibrate"):
         oq.quantize(model, "ort")
 
 
@@ -103,7 +103,7 @@ def skipped(*skips: Skip) -> str:
     return " | ".join(run_warnings(Plan("ort", (), (), skips), None))
 
 
-UNCHECKED = "not verified: try oq verify with samples that were not calibrated on"
+UNCHECKED = "not verified: run oq verify on samples that were not used for calibration"
 
 
 def test_layers_that_usually_are_quantized_are_named() -> None:
@@ -118,10 +118,10 @@ def test_layers_that_usually_are_quantized_are_named() -> None:
     "skip",
     [
         Skip("c", "Conv", KEPT.format(pattern="c")),
-        Skip("c", "Conv", "in int8 it is slower: its 3 x 3 window reads 3 of 3 channels"),
+        Skip("c", "Conv", "slower in int8: its 3 x 3 kernel reads 3 of 3 channels"),
         Skip("c", "Conv", "3 input channels per group are too thin for int8 kernels"),
         Skip("m", "MatMul", "product of two activations"),
-        Skip("s", "Softmax", "target ort has no row for Softmax"),
+        Skip("s", "Softmax", "target ort does not support Softmax in int8"),
     ],
     ids=lambda s: s.reason[:20],
 )
@@ -141,5 +141,5 @@ def test_accuracy_that_nobody_measured_is_said() -> None:
         return " ".join(made.report.notes)
 
     assert notes(labelled, True) == ""
-    assert "accuracy was not measured, since the data have no labels" in notes(bare, True)
+    assert "the data has no labels, so accuracy is unknown" in notes(bare, True)
     assert notes(labelled, False) == UNCHECKED

@@ -144,7 +144,7 @@ def test_bytes_of_a_tensor(shape: tuple[int | str, ...], size: int) -> None:
 
 
 def test_no_data_and_no_cache(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no data to calibrate 6 tensors on, 'x' first: give"):
+    with pytest.raises(DataError, match=r"no data to calibrate 6 tensors, 'x' first: give"):
         measure(job(), None)
     with pytest.raises(DataError, match="is not finished: give --data as well"):
         measure(job(), None, tmp_path / "missing")
@@ -245,7 +245,7 @@ def test_an_unfinished_cache_of_other_needs_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c"
     measure(job(), source(), path)
     save_cache(replace(load_cache(path), complete=False, needs={"x": EVERYTHING}), path)
-    with pytest.raises(DataError, match="unfinished and was begun for another target"):
+    with pytest.raises(DataError, match="unfinished and was started for another target"):
         measure(job(), source(), path)
 
 

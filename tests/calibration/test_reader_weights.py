@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 import pytest
 
-from oq.calibration.reader_weights import weigh_readers
+from oq.calibration.reader_weights import error_gains
 from oq.model.graph import Graph
-from oq.numerics.calibrator import Readers
+from oq.numerics.calibrator import ErrorGains
 from oq.numerics.values import INT8, Array
 from oq.planning.spec import Own, Site
 from tests.small import normal, reference, small
@@ -47,14 +47,14 @@ def site(consumers: tuple[str, ...] = ()) -> Site:
     return Site("x", Own(INT8), "activation", "r", consumers)
 
 
-def simulate(model: onnx.ModelProto, shape: tuple[int, ...]) -> Readers:
+def simulate(model: onnx.ModelProto, shape: tuple[int, ...]) -> ErrorGains:
     """Independent errors of known variance and mean, fed to the (linear) layer by themselves."""
     random = np.random.default_rng(0)
     errors = (random.standard_normal(shape) * SPREAD + SHIFT).astype(np.float32)
     out = reference(model, {"x": errors})["y"].astype(np.float64)
     channel = 1 if out.ndim == 4 else out.ndim - 1
     others = tuple(a for a in range(out.ndim) if a != channel)
-    return Readers(
+    return ErrorGains(
         float(out.var(axis=others).mean()) / SPREAD**2,
         float((out.mean(axis=others) ** 2).mean()) / SHIFT**2,
     )
@@ -65,7 +65,7 @@ def test_noise_and_bias_are_what_arrives(name: str) -> None:
     """Within 5 %, what this many errors tell."""
     text, constants, shape = LAYERS[name]
     model = small(text, constants)
-    found, expected = weigh_readers(Graph(model).view(), site()), simulate(model, shape)
+    found, expected = error_gains(Graph(model).view(), site()), simulate(model, shape)
     assert found.noise == pytest.approx(expected.noise, rel=0.05)
     assert found.bias == pytest.approx(expected.bias, rel=0.05, abs=0.05)
 
@@ -76,7 +76,7 @@ def test_layers_without_constant_weights_pass_errors_on() -> None:
         "net (float[4,4] x, float[4,4] w) => (float[4,4] y) { y = MatMul(x, w) }",
         "net (float[n,4] x) => (float[n,4] y) { y = com.example.Mystery(x) }",
     ):
-        assert weigh_readers(Graph(small(text)).view(), site()) == Readers(1.0, 1.0)
+        assert error_gains(Graph(small(text)).view(), site()) == ErrorGains(1.0, 1.0)
 
 
 def test_readers_add_up_and_only_those_of_the_site_count() -> None:
@@ -93,13 +93,13 @@ def test_readers_add_up_and_only_those_of_the_site_count() -> None:
     ).view()
     names = {n.outputs[0]: n.name for n in view.consumers("x")}
     noise = {"y": (a.astype(float) ** 2).sum(0).mean(), "z": (b.astype(float) ** 2).sum(0).mean()}
-    assert weigh_readers(view, site()).noise == pytest.approx(noise["y"] + noise["z"] + 1)
-    assert weigh_readers(view, site((names["z"],))).noise == pytest.approx(noise["z"])
-    assert weigh_readers(view, site((names["z"],))).bias == pytest.approx(
+    assert error_gains(view, site()).noise == pytest.approx(noise["y"] + noise["z"] + 1)
+    assert error_gains(view, site((names["z"],))).noise == pytest.approx(noise["z"])
+    assert error_gains(view, site((names["z"],))).bias == pytest.approx(
         (b.astype(float).sum(0) ** 2).mean()
     )
 
 
 def test_nobody_reads_an_output() -> None:
     view = Graph(small("net (float[n,4] x) => (float[n,4] y) { y = Relu(x) }")).view()
-    assert weigh_readers(view, Site("y", Own(INT8), "activation", "r")) == Readers(1.0, 1.0)
+    assert error_gains(view, Site("y", Own(INT8), "activation", "r")) == ErrorGains(1.0, 1.0)

@@ -5,7 +5,7 @@ import pytest
 
 from oq.calibrators.auto import CALIBRATOR, CANDIDATES, Auto
 from oq.calibrators.minmax import MinMax
-from oq.numerics.calibrator import Readers
+from oq.numerics.calibrator import ErrorGains
 from oq.numerics.statistics import EMPTY, Need, observe
 from oq.numerics.values import INT8, UINT8, Array, QType, Range
 from tests import brute
@@ -15,17 +15,19 @@ HISTOGRAM = frozenset({Need.HISTOGRAM})
 INT4 = QType("int8", -7, 7, symmetric=True)
 
 
-def score(x: Array, found: Range, qtype: QType, readers: Readers) -> float:
+def score(x: Array, found: Range, qtype: QType, readers: ErrorGains) -> float:
     if found.lo == found.hi:
         return 0.0
     errors = brute.error(x, *brute.numbers(float(found.lo), float(found.hi), qtype), qtype)
     return readers.noise * float(errors.var()) + readers.bias * float(errors.mean()) ** 2
 
 
-@pytest.mark.parametrize("readers", [Readers(), Readers(1.0, 0.0), Readers(0.01, 100.0)], ids=str)
+@pytest.mark.parametrize(
+    "readers", [ErrorGains(), ErrorGains(1.0, 0.0), ErrorGains(0.01, 100.0)], ids=str
+)
 @pytest.mark.parametrize("qtype", [INT8, UINT8, INT4], ids=lambda q: f"{q}{q.qmax}")
 @pytest.mark.parametrize("name", brute.DISTRIBUTIONS)
-def test_no_candidate_scores_better(name: str, qtype: QType, readers: Readers) -> None:
+def test_no_candidate_scores_better(name: str, qtype: QType, readers: ErrorGains) -> None:
     """Within 3 %, and a hundredth of a step in the mean: it sees buckets, the reference values."""
     x = brute.draw(name)
     seen = observe(x, HISTOGRAM)
@@ -42,8 +44,8 @@ def test_readers_decide_between_clipping_and_covering() -> None:
     x = np.random.default_rng(0).uniform(-1, 1, 200_000).astype(np.float32)
     x[:100] = 10.0
     seen = observe(x, HISTOGRAM)
-    forgiving = Auto().range(seen, INT4, Readers(noise=1.0, bias=0.0))
-    strict = Auto().range(seen, INT4, Readers(noise=1.0, bias=1e6))
+    forgiving = Auto().range(seen, INT4, ErrorGains(noise=1.0, bias=0.0))
+    strict = Auto().range(seen, INT4, ErrorGains(noise=1.0, bias=1e6))
     assert float(forgiving.hi) < 3.0
     assert float(strict.hi) == 10.0
 

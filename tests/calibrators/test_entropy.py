@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from oq.calibrators.entropy import CALIBRATOR, Entropy, best_threshold, divergence, in_equal_bins
-from oq.numerics.histogram import tally
+from oq.numerics.histogram import to_histogram
 from oq.numerics.statistics import EMPTY, Need, observe
 from oq.numerics.values import INT8, UINT8, Array
 from tests import brute
@@ -89,8 +89,8 @@ def test_both_signs_count_alike() -> None:
     """The bins of x and -x together are twice those of |x|."""
     x = np.abs(brute.draw("gaussian"))
     reach = float(x.max())
-    one = in_equal_bins(tally(observe(x, HISTOGRAM)), 2048, reach)
-    both = in_equal_bins(tally(observe(np.concatenate([x, -x]), HISTOGRAM)), 2048, reach)
+    one = in_equal_bins(to_histogram(observe(x, HISTOGRAM)), 2048, reach)
+    both = in_equal_bins(to_histogram(observe(np.concatenate([x, -x]), HISTOGRAM)), 2048, reach)
     np.testing.assert_allclose(both, 2 * one, rtol=1e-6, atol=1e-6)
     assert both.sum() == pytest.approx(2 * x.size)
 
@@ -100,7 +100,7 @@ def test_equal_bins_are_a_histogram(name: str) -> None:
     """64 bins, each several buckets wide or cut across one: within 1 % of all values."""
     x = brute.draw(name)
     reach = float(np.abs(x).max())
-    found = in_equal_bins(tally(observe(x, HISTOGRAM)), 64, reach)
+    found = in_equal_bins(to_histogram(observe(x, HISTOGRAM)), 64, reach)
     expected = np.histogram(np.abs(x), 64, (0, reach))[0]
     np.testing.assert_allclose(found, expected, atol=0.01 * x.size)
     assert found.sum() == pytest.approx(x.size)

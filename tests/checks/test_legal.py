@@ -159,7 +159,7 @@ VIOLATIONS: list[tuple[str, str, Layer, str, str]] = [
         "w_scale",
     ),
     ("axis", "trt", replace(TRT, weight_scale=WEIGHT_SCALE[:3]), "n_wd", "3 scales along axis 0"),
-    ("ends", "trt", replace(TRT, dangling=True), "n_lq", "nothing reads its codes"),
+    ("ends", "trt", replace(TRT, dangling=True), "n_lq", "its output is not read"),
     ("zero-point-present", "trt", replace(TRT, zero=MISSING), "n_xq", "no zero point"),
     (
         "pair",
@@ -170,7 +170,7 @@ VIOLATIONS: list[tuple[str, str, Layer, str, str]] = [
     ),
     ("pair", "ort", replace(ORT, read_zero=np.uint8(127)), "n_xd", "its zero point differs"),
     ("zero-point-is-zero", "trt", replace(TRT, zero=np.int8(5)), "n_xq", "zero point 5"),
-    ("no-uint8", "trt", replace(TRT, zero=U8), "n_xq", "its codes are uint8"),
+    ("no-uint8", "trt", replace(TRT, zero=U8), "n_xq", "it is uint8"),
     ("float8-kind", "trt", replace(TRT, zero=np.zeros((), "float8_e5m2")), "n_xq", "float8_e5m2"),
     ("no-int32-bias", "trt", replace(TRT, bias=True), "n_bd", "int32 tensor 'b'"),
     (
@@ -207,8 +207,8 @@ VIOLATIONS: list[tuple[str, str, Layer, str, str]] = [
     ("fusion-is-whole", "trt", replace(TRT, between=True), "n_a", "between Conv 'n_c' and it"),
     ("one-reader", "ort", replace(ORT, relu=False, extra=True), "n_c", "'c' is read by a Quant"),
     ("one-reader", "ort", replace(ORT, extra=True), "n_a", "'a' is read by a QuantizeLinear"),
-    ("relu-grid", "ort", replace(ORT, zero=S8, output=S8), "n_a", "zero point 0 can hold values"),
-    ("relu-grid", "ort", replace(ORT, output=np.uint8(1)), "n_a", "zero point 1 can hold values"),
+    ("relu-grid", "ort", replace(ORT, zero=S8, output=S8), "n_a", "zero point 0 leaves room for"),
+    ("relu-grid", "ort", replace(ORT, output=np.uint8(1)), "n_a", "zero point 1 leaves room for"),
     (
         "bias-scale",
         "ort",

@@ -38,10 +38,10 @@ def test_a_residual_add_has_its_pair_on_the_skip() -> None:
     assert found("residual", residual(layer=False, skip=True)) == []
     assert found("residual", residual(layer=False, skip=False)) == []
     assert found("residual", residual(layer=True, skip=True)) == [
-        ("n_s", "both operands are quantized, so 'n_c' cannot take it in")
+        ("n_s", "both operands are quantized, so it cannot fuse into 'n_c'")
     ]
     assert found("residual", residual(layer=True, skip=False)) == [
-        ("n_s", "the pair stands on the side of 'n_c', and the skip is float")
+        ("n_s", "the pair is on the branch of 'n_c', and the skip connection is float")
     ]
 
 
@@ -64,7 +64,7 @@ def test_one_grid_around_a_concat(scales: tuple[float, float, float]) -> None:
     made = net.node("Concat", sides, "c", axis=1)
     said = found("concat", net.model(pair(net, made, "c", "int8", scales[2])))
     other = "n_d_b" if scales[1] != scales[0] else "n_q_c"
-    expected = [("n_c", f"the grids of 'n_d_a' and {other!r} around it differ")]
+    expected = [("n_c", f"scale or zero point of 'n_d_a' and {other!r} around it differ")]
     assert said == ([] if len(set(scales)) == 1 else expected)
 
 
@@ -75,7 +75,7 @@ def test_a_zero_pad_stands_next_to_its_convolution(mode: str, value: float) -> N
     padded = net.node("Pad", [net.input("x"), amounts, net.constant("v", value)], "p", mode=mode)
     said = found("pad", net.model(conv(net, pair(net, padded, "p", "int8"), "c")))
     wrong = mode == "constant" and value == 0
-    assert said == ([("n_c", "a Q/DQ pair stands between Pad 'n_p' and it")] if wrong else [])
+    assert said == ([("n_c", "there is a Q/DQ pair between Pad 'n_p' and it")] if wrong else [])
 
 
 def test_a_layer_is_quantized_whole() -> None:
@@ -85,7 +85,7 @@ def test_a_layer_is_quantized_whole() -> None:
     net.conv(data, "b")
     net.conv("x", "c")
     assert found("half", net.model("a", "b", "c")) == [
-        ("n_b", "its data are quantized and its weight 'w_b' is float")
+        ("n_b", "its data is quantized and its weight 'w_b' is float")
     ]
 
 
@@ -99,7 +99,7 @@ def doubled(second: float = 0.1, *, read: bool = False) -> onnx.ModelProto:
 
 def test_a_doubled_pair() -> None:
     assert found("double-pair", doubled()) == [
-        ("n_q_again", "it requantizes what 'n_q_x' has quantized, and nothing else does")
+        ("n_q_again", "it only requantizes the output of 'n_q_x'")
     ]
     assert found("double-pair", doubled(second=0.05)) == []
     assert found("double-pair", doubled(read=True)) == []
@@ -122,7 +122,7 @@ def test_integer_weights_under_float_data() -> None:
     net.node("MatMul", [pair(net, x, "x"), stored(net, "v", 8, 8)], "b")
     net.node("MatMul", [x, net.weight("f", 8, 8)], "c")
     model = net.model("a", "b", "c")
-    assert found("weight-only", model) == [("n_a", "its weight is integer and its data are float")]
+    assert found("weight-only", model) == [("n_a", "its weight is integer and its data is float")]
     alone = Net()
     data = alone.input("x", ("n", 8))
     alone.node("MatMul", [data, stored(alone, "w", 8, 16)], "a")
@@ -135,7 +135,7 @@ def test_int8_with_several_readers(grid: str) -> None:
     data = pair(net, net.input("x"), "x", grid)
     outputs = [pair(net, conv(net, data, n), n, grid) for n in "ab"]
     model = net.model(*outputs)
-    expected = [("n_q_x", "the int8 codes of 'x' have several readers")]
+    expected = [("n_q_x", "the int8 tensor 'x' has several readers")]
     assert found("shared-int8", model) == (expected if grid == "int8" else [])
     assert optimized_ops(model)["QLinearConv"] == (0 if grid == "int8" else 2)
 
@@ -156,7 +156,7 @@ def test_int8_across_a_move_does_not_load(grid: str, opset: int) -> None:
     pool = net.node("MaxPool", [pair(net, net.input("x"), "x", grid)], "m", kernel_shape=[2, 2])
     model = net.model(pair(net, conv(net, pool, "c"), "c", grid), opset=opset)
     wrong = grid == "int8" and opset == 21
-    expected = [("n_m", "it stands between an int8 DequantizeLinear and a layer")]
+    expected = [("n_m", "it is between an int8 DequantizeLinear and a layer")]
     assert found("loads", model) == (expected if wrong else [])
     if wrong:
         with pytest.raises(ModelError, match="does not match y_zero_point type"):

@@ -102,8 +102,8 @@ def test_scales_are_single_powers_of_two() -> None:
     net.constants["x_scale"] = np.asarray(0.03, np.float32)
     found = findings(net.model(end))
     assert found == [
-        ("power-of-two", "n_x_q", "scale 0.03 is no power of two"),
-        ("power-of-two", "n_x_dq", "scale 0.03 is no power of two"),
+        ("power-of-two", "n_x_q", "scale 0.03 is not a power of two"),
+        ("power-of-two", "n_x_dq", "scale 0.03 is not a power of two"),
     ]
 
 
@@ -118,16 +118,16 @@ def test_weights_have_one_scale() -> None:
             tensor.CopyFrom(onnx.numpy_helper.from_array(np.zeros(4, np.int8), "w_zero"))
     node = next(n for n in model.graph.node if n.name == "n_w")
     node.attribute.append(onnx.helper.make_attribute("axis", 0))
-    assert findings(model) == [("one-scale", "n_w", "4 scales where the DPU takes one")]
+    assert findings(model) == [("one-scale", "n_w", "4 scales where the DPU supports one")]
 
 
 @pytest.mark.parametrize(
     ("dtype", "zero", "message"),
     [
         (np.uint8, 128, None),  # Quark's legacy form
-        (np.uint8, 0, "uint8 codes around 0, not 128"),
-        (np.int8, 3, "int8 codes around 3, not 0"),
-        (np.int16, 0, "its codes are int16"),
+        (np.uint8, 0, "uint8 with zero point 0, not 128"),
+        (np.int8, 3, "int8 with zero point 3, not 0"),
+        (np.int16, 0, "its quantized type is int16"),
     ],
 )
 def test_codes(dtype: Any, zero: int, message: str | None) -> None:
@@ -149,5 +149,5 @@ def test_no_pair_before_what_is_fused(act: str, attributes: dict[str, float], fu
     middle = net.pair(net.node("Conv", names, "c"), 4)
     end = net.node(act, [middle], "a", **attributes)
     found = findings(net.model(net.pair(end, 4)))
-    wanted = [("kernel-is-whole", "n_a", "a Q/DQ pair stands between Conv 'n_c' and it")]
+    wanted = [("kernel-is-whole", "n_a", "there is a Q/DQ pair between Conv 'n_c' and it")]
     assert found == (wanted if fused else [])

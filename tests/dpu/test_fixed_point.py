@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from oq.dpu.fixed_point import DPU, NPU, Exact, floored, hold, rounded, scaled
+from oq.dpu.fixed_point import DPU, NPU, FixedPoint, floored, hold, rounded, scaled
 
 
-def exact(*numerators: float, position: int = 0, capped: bool = False) -> Exact:
+def exact(*numerators: float, position: int = 0, capped: bool = False) -> FixedPoint:
     values = np.asarray(numerators, np.float64)
-    return Exact(values, position, float(np.abs(values).max()), capped=capped)
+    return FixedPoint(values, position, float(np.abs(values).max()), capped=capped)
 
 
 def test_ties_go_up_on_the_dpu_and_to_even_in_onnx() -> None:
@@ -55,7 +55,7 @@ def test_integers_are_held_exactly_or_refused() -> None:
 
 
 def test_scaling_widens_the_type_when_it_must() -> None:
-    x = Exact(np.asarray([127], np.float32), 0, 127.0)
+    x = FixedPoint(np.asarray([127], np.float32), 0, 127.0)
     assert scaled(x, 4)[0].dtype == np.float32
     values, reach = scaled(x, 20)
     assert values.dtype == np.float64 and values.tolist() == [127 * 2**20] == [reach]

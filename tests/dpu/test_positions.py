@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oq.dpu.legalize import settle
+from oq.dpu.legalize import solve_positions
 from oq.dpu.places import Place
-from oq.dpu.positions import ROWS, breaches
+from oq.dpu.positions import ROWS, violations
 from oq.errors import ModelError
 
 ONE = Place("", "n", ("x",), None, None, "y", sloped=False, relu6=False)
@@ -77,22 +77,25 @@ CASES: list[tuple[str, Place, dict[str, int], dict[str, int]]] = [
 
 @pytest.mark.parametrize(("op", "place", "at", "moves"), CASES)
 def test_bounds(op: str, place: Place, at: dict[str, int], moves: dict[str, int]) -> None:
-    found = breaches(replace(place, op=op), at)
+    found = violations(replace(place, op=op), at)
     assert [b.moves for _, b in found] == ([moves] if moves else [])
     if moves:
-        assert not breaches(replace(place, op=op), {**at, **moves})
+        assert not violations(replace(place, op=op), {**at, **moves})
 
 
 def test_every_row_is_in_a_case() -> None:
-    named = {name for op, p, at, m in CASES for name, _ in breaches(replace(p, op=op), at)}
+    named = {name for op, p, at, m in CASES for name, _ in violations(replace(p, op=op), at)}
     assert named == {row.name for row in ROWS}
 
 
 def test_words() -> None:
-    ((name, breach),) = breaches(replace(LAYER, op="Conv"), {"x": 5, "w": 15, "b": 7, "y": 3})
-    assert (name, breach.message) == ("shift_cut", "shift_cut = 15 + 5 - 3 = 17 is outside 0..16")
-    ((_, breach),) = breaches(replace(TWO, op="Add", relu6=True), {"x": 4, "z": 4, "y": 2})
-    assert breach.message == "a ReLU6 at position 2: the DPU cuts it off at 24, not at 6"
+    ((name, violation),) = violations(replace(LAYER, op="Conv"), {"x": 5, "w": 15, "b": 7, "y": 3})
+    assert (name, violation.message) == (
+        "shift_cut",
+        "shift_cut = 15 + 5 - 3 = 17 is outside 0..16",
+    )
+    ((_, violation),) = violations(replace(TWO, op="Add", relu6=True), {"x": 4, "z": 4, "y": 2})
+    assert violation.message == "a ReLU6 at position 2: the DPU cuts it off at 24, not at 6"
 
 
 def test_what_alignment_ties_moves_together() -> None:
@@ -102,7 +105,7 @@ def test_what_alignment_ties_moves_together() -> None:
         Place("MaxPool", "p", ("c",), None, None, "d", sloped=False, relu6=False),
         Place("Concat", "k", ("d", "e"), None, None, "f", sloped=False, relu6=False),
     )
-    at, moved = settle(places, {"x": 5, "w": 7, "b": 7, "c": 6, "d": 5, "e": 4, "f": 3})
+    at, moved = solve_positions(places, {"x": 5, "w": 7, "b": 7, "c": 6, "d": 5, "e": 4, "f": 3})
     assert {g: at[g] for g in "cdef"} == dict.fromkeys("cdef", 3)
     assert set(moved) == {"c", "d", "e"} and set(moved.values()) == {"align"}
     assert (at["x"], at["w"], at["b"]) == (5, 7, 7)
@@ -114,7 +117,7 @@ def test_a_least_position_pushes_what_lies_beside_it() -> None:
         Place("Relu", "r", ("x",), None, None, "z", sloped=False, relu6=True),
         Place("Add", "a", ("z", "s"), None, None, "y", sloped=False, relu6=False),
     )
-    at, moved = settle(places, {"x": 4, "z": 4, "s": -5, "y": -5})
+    at, moved = solve_positions(places, {"x": 4, "z": 4, "s": -5, "y": -5})
     assert at == {"x": 4, "z": 4, "s": -3, "y": -5} and moved == {"s": "shift_read"}
 
 
@@ -124,8 +127,10 @@ def test_demands_without_end_are_an_error_with_words() -> None:
         Place("Mul", "m", ("x", "x"), None, None, "y", sloped=False, relu6=False),
         Place("Add", "a", ("y", "x"), None, None, "z", sloped=False, relu6=False),
     )
-    with pytest.raises(ModelError, match=r"no positions suit the DPU: .* keep one of these layers"):
-        settle(places, {"x": -8, "y": -8, "z": -8})
+    with pytest.raises(
+        ModelError, match=r"no positions satisfy the DPU's constraints: .* keep one of these layers"
+    ):
+        solve_positions(places, {"x": -8, "y": -8, "z": -8})
 
 
 OPS = ("Conv", "Gemm", "Add", "Sub", "Mul", "Concat", "MaxPool", "AveragePool", "HardSwish")
@@ -164,11 +169,11 @@ def test_repairs_end_legal_and_only_make_grids_coarser(
     """But for the input of a HardSwish, which is clamped to 0 or finer."""
     places, before = case
     try:
-        after, moved = settle(places, before)
+        after, moved = solve_positions(places, before)
     except ModelError:  # values beyond 127 that are multiplied and fed back have no end
         assert min(before.values()) < 0 or any(p.op == "HardSwish" for p in places)
         return
-    assert not [b for p in places for b in breaches(p, after)]
+    assert not [b for p in places for b in violations(p, after)]
     assert set(moved) >= {g for g in before if before[g] != after[g]}
     pinned = any(p.op == "HardSwish" for p in places)
     assert pinned or all(after[g] <= before[g] for g in before)
@@ -178,7 +183,7 @@ def test_repairs_end_legal_and_only_make_grids_coarser(
 def test_legal_positions_stay(case: tuple[tuple[Place, ...], dict[str, int]]) -> None:
     places, before = case
     try:
-        after, _ = settle(places, before)
+        after, _ = solve_positions(places, before)
     except ModelError:
         return
-    assert settle(places, after) == (after, {})
+    assert solve_positions(places, after) == (after, {})

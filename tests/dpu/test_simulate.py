@@ -184,5 +184,5 @@ def test_scales_that_are_no_power_of_two_are_refused() -> None:
     net = ShiftNet()
     net.pair(net.input("x", SHAPE), 4)
     net.constants["x_scale"] = np.asarray(0.03, np.float32)
-    with pytest.raises(ModelError, match=r"'n_x_q' is 0\.03; the DPU shifts"):
+    with pytest.raises(ModelError, match=r"'n_x_q' is 0\.03; the DPU requantizes by shifts"):
         Simulator(net.model("x_dq"))

@@ -151,10 +151,10 @@ def test_duplicate_and_missing_node_names_become_unique() -> None:
 
 
 @given(st.lists(st.sampled_from(["x", "y", "r", "deep", "inner", "u", "w", "r_2", "new"])))
-def test_fresh_names_are_used_by_nothing(wishes: list[str]) -> None:
+def test_fresh_names_are_used_by_nothing(overrides: list[str]) -> None:
     graph = Graph(small(CAPTURE, {"w": normal(3)}))
     taken = {"x", "y", "r", "c", "deep", "inner", "u", "v", "w"}
-    for wish in wishes:
+    for wish in overrides:
         name = graph.fresh(wish)
         assert name not in taken
         assert name == wish or name.startswith(wish + "_")

@@ -17,8 +17,8 @@ from oq.model.session import (
     expose,
     infer,
     optimized_ops,
-    quietly,
     run,
+    silence_onnxruntime,
     use_custom_ops,
     version,
 )
@@ -212,7 +212,7 @@ def test_quietly_holds_onnxruntimes_log_back(capfd: pytest.CaptureFixture[str]) 
     """The model has an initializer that nothing reads, which onnxruntime warns of by default."""
     model = small("net (float[n] x) => (float[n] y) { y = Relu(x) }", {"unused": np.ones(3)})
     content = model.SerializeToString()
-    with quietly():
+    with silence_onnxruntime():
         ort.InferenceSession(content)
     assert capfd.readouterr().err == ""
     ort.InferenceSession(content)

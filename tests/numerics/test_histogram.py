@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from oq.numerics.grid import Grid, fit
-from oq.numerics.histogram import Tally, coarsen, magnitudes, quantization_error, tally
+from oq.numerics.histogram import (
+    Histogram,
+    magnitudes,
+    merge_small_buckets,
+    quantization_error,
+    to_histogram,
+)
 from oq.numerics.statistics import EMPTY, Need, observe
 from oq.numerics.values import INT8, INT8_AFFINE, INT8_NARROW, UINT8, Array, QType, Range
 from tests import brute
@@ -34,7 +40,7 @@ def test_errors_are_those_of_the_values(name: str, qtype: QType, share: float) -
     values = brute.draw(name)
     grid = grid_of(values, qtype, share)
     errors = brute.error(values, float(grid.scale), int(grid.zero_point), qtype)
-    found = quantization_error(tally(histogram(values)), grid)
+    found = quantization_error(to_histogram(histogram(values)), grid)
     floor = (1e-9 * float(grid.scale)) ** 2
     assert found.square == pytest.approx((errors**2).mean(), rel=0.02, abs=floor)
     assert found.mean == pytest.approx(
@@ -46,7 +52,7 @@ def test_errors_are_those_of_the_values(name: str, qtype: QType, share: float) -
 def test_uniform_data_has_the_textbook_error() -> None:
     """step^2 / 12 and no mean, when nothing is clipped."""
     low = np.arange(-64.0, 64.0)
-    values = Tally(low, low + 1, np.ones(128))
+    values = Histogram(low, low + 1, np.ones(128))
     found = quantization_error(
         values, Grid(INT8, np.asarray(4.0, np.float32), np.asarray(0, np.int8))
     )
@@ -56,16 +62,16 @@ def test_uniform_data_has_the_textbook_error() -> None:
 
 def test_no_values_have_no_error() -> None:
     grid = fit(Range(np.asarray(-1.0), np.asarray(1.0)), INT8)
-    nothing = Tally(np.zeros(0), np.zeros(0), np.zeros(0))
+    nothing = Histogram(np.zeros(0), np.zeros(0), np.zeros(0))
     assert quantization_error(nothing, grid).square == 0.0
-    assert quantization_error(coarsen(nothing, 0.1), grid).square == 0.0
+    assert quantization_error(merge_small_buckets(nothing, 0.1), grid).square == 0.0
     with pytest.raises(ValueError, match="without a histogram"):
-        tally(EMPTY)
+        to_histogram(EMPTY)
 
 
 @given(arrays.arrays(np.float32, st.integers(1, 40), elements=st.floats(-1e6, 1e6, width=32)))
 def test_buckets_hold_all_values_in_order_and_end_at_the_extremes(values: Array) -> None:
-    found = tally(histogram(values))
+    found = to_histogram(histogram(values))
     assert found.counts.sum() == values.size and (found.counts > 0).all()
     assert (found.low <= found.high).all()
     assert (np.diff(found.low) >= 0).all() and (found.low[1:] >= found.high[:-1]).all()
@@ -76,16 +82,16 @@ def test_buckets_hold_all_values_in_order_and_end_at_the_extremes(values: Array)
 
 def test_a_pile_at_an_end_is_a_bucket_of_no_width() -> None:
     values = np.concatenate([np.full(900, 6.0), np.linspace(0, 5.9, 100)]).astype(np.float32)
-    found = tally(histogram(values))
+    found = to_histogram(histogram(values))
     assert (found.low[-1], found.high[-1], found.counts[-1]) == (6.0, 6.0, 900)
 
 
 @pytest.mark.parametrize("name", brute.DISTRIBUTIONS)
 def test_coarsening_keeps_counts_and_nearly_keeps_errors(name: str) -> None:
     values = brute.draw(name)
-    fine = tally(histogram(values))
+    fine = to_histogram(histogram(values))
     reach = float(np.abs(values).max())
-    joined = coarsen(fine, reach * 2.0**-12)
+    joined = merge_small_buckets(fine, reach * 2.0**-12)
     assert joined.counts.sum() == fine.counts.sum()
     assert len(joined.counts) <= len(fine.counts)
     assert joined.low.min() == fine.low.min() and joined.high.max() == fine.high.max()
@@ -102,7 +108,7 @@ def test_coarsening_keeps_counts_and_nearly_keeps_errors(name: str) -> None:
 
 def test_magnitudes_fold_the_negative_side() -> None:
     found = magnitudes(
-        Tally(
+        Histogram(
             np.asarray([-4.0, -1.0, 0.5]), np.asarray([-2.0, 0.0, 3.0]), np.asarray([1.0, 2.0, 3.0])
         )
     )
@@ -113,12 +119,15 @@ def test_magnitudes_fold_the_negative_side() -> None:
 
 @given(arrays.arrays(np.float32, st.integers(1, 40), elements=st.floats(-1e6, 1e6, width=32)))
 def test_magnitudes_are_the_tally_of_absolute_values(values: Array) -> None:
-    found, expected = magnitudes(tally(histogram(values))), tally(histogram(np.abs(values)))
+    found, expected = (
+        magnitudes(to_histogram(histogram(values))),
+        to_histogram(histogram(np.abs(values))),
+    )
     assert found.low.min() >= 0 and found.high.max() == expected.high[-1]
     assert by_bucket(found) == by_bucket(expected)
 
 
-def by_bucket(values: Tally) -> dict[int, float]:
+def by_bucket(values: Histogram) -> dict[int, float]:
     """Counts by the top 16 bits of each bucket's middle."""
     counts: dict[int, float] = {}
     middle = np.abs((values.low + values.high) / 2).astype(np.float32)
@@ -130,7 +139,7 @@ def by_bucket(values: Tally) -> dict[int, float]:
 def test_one_value_is_exact() -> None:
     grid = fit(Range(np.asarray(0.0), np.asarray(10.0)), UINT8)
     values = floats(3.3)
-    found = quantization_error(tally(histogram(values)), grid)
+    found = quantization_error(to_histogram(histogram(values)), grid)
     expected = brute.error(values, float(grid.scale), int(grid.zero_point), UINT8)
     assert found.mean == pytest.approx(expected[0])
     assert found.variance == pytest.approx(0, abs=1e-15)

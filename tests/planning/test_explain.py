@@ -26,7 +26,7 @@ def residual_plan() -> Plan:
     [
         (Own(UINT8), "uint8 affine per tensor"),
         (Own(INT8_NARROW, 1), "int8 symmetric per channel of axis 1"),
-        (Share("x"), "the grid of x"),
+        (Share("x"), "scale and zero point of x"),
         (Fixed(UINT8, 0.00390625, 0), "uint8 affine with scale 0.00390625 and zero point 0"),
         (Product(INT32, "x", "w"), "int32 with scale(x) * scale(w)"),
         (Own(INT8), "int8 symmetric per tensor"),
@@ -52,7 +52,7 @@ def test_why_a_tensor(residual_plan: Plan) -> None:
     assert list(why_lines(residual_plan, "r")) == [
         "tensor r is quantized: int8 symmetric per tensor",
         "  read by n_a, n_d",
-        "  asked for by rule Conv+Add+Relu, Conv+Relu of target trt",
+        "  requested by rule Conv+Add+Relu, Conv+Relu of target trt",
     ]
 
 
@@ -82,7 +82,10 @@ def test_why_not_fused() -> None:
     found = plan(Graph(net.model("r", "c")).view(), registry.target("trt"))
     said = list(why_lines(found, "n_c"))
     assert said[0] == "node n_c is quantized: rule Conv of target trt"
-    assert "  rule Conv+Relu declined: 'c' is also a graph output, so Relu cannot be fused" in said
+    assert (
+        "  rule Conv+Relu does not apply: 'c' is also a graph output, so Relu cannot be fused"
+        in said
+    )
 
 
 def test_why_something_else(residual_plan: Plan) -> None:
@@ -98,7 +101,7 @@ def test_why_a_tensor_inside_a_kernel() -> None:
     net = Net()
     net.node("Relu", [net.conv(net.input("x"), "c")], "r")
     assert explain(net.model("r"), "trt", "c") == (
-        "tensor c lives inside one kernel, Conv+Relu of trt",
+        "tensor c is internal to a fused kernel, Conv+Relu of trt",
     )
 
 
@@ -106,7 +109,7 @@ def test_why_a_float_tensor_names_its_readers() -> None:
     net = Net()
     net.node("Softmax", [net.node("Erf", [net.input("x")], "e")], "s")
     assert explain(net.model("s"), "trt", "e") == (
-        "tensor e stays in float: none of its readers takes it in integers",
+        "tensor e stays in float: no quantized layer reads it",
         "  read by n_s (Softmax), which stays in float: TensorRT keeps softmax in float",
     )
 
@@ -117,9 +120,9 @@ def test_why_a_float_constant_and_a_shape() -> None:
     net.node("Reshape", [net.conv("x", "c"), shape], "r")
     model = net.model("r")
     assert explain(model, "trt", "b_c")[0] == "tensor b_c is a constant and stays in float"
-    words = "holds no real values: there is nothing to quantize"
+    words = "is not a float tensor: nothing to quantize"
     assert explain(model, "trt", "size")[0] == f"tensor size {words}"
-    assert "there is nothing to quantize" in explain(model, "trt", "n_size")[0]
+    assert "nothing to quantize" in explain(model, "trt", "n_size")[0]
 
 
 def test_why_every_name_of_the_graph_has_an_answer() -> None:
@@ -144,7 +147,7 @@ def test_moves_are_no_kernels() -> None:
     found = plan(Graph(net.model(net.conv(pool, "d"))).view(), registry.target("ort"))
     lines = list(plan_lines(found))
     kernels = lines[lines.index("kernels") : lines.index("sites")]
-    moved = kernels.index("moved without a kernel, on the grid of their input")
+    moved = kernels.index("data movement, with the scale and zero point of the input")
     assert any("n_c" in line for line in kernels[:moved])
     assert kernels[moved + 1].split() == ["MaxPool", "n_m"]
     assert not any("n_m" in line for line in kernels[:moved])

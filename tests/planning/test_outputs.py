@@ -7,7 +7,7 @@ import oq
 from oq.model.session import run
 from oq.planning import registry
 from oq.planning.outputs import find_logits, never_clip_logits
-from oq.planning.overrides import Choice, make_wishes
+from oq.planning.overrides import Choice, make_overrides
 from oq.planning.setup import plan_model
 from oq.planning.spec import Own
 from tests.graphs import Net
@@ -28,9 +28,9 @@ def classifier(*, softmax: bool = True, reshape: bool = True) -> Net:
     return net
 
 
-def whole(net: Net, output: str, target: str, **wishes: object) -> set[str]:
+def whole(net: Net, output: str, target: str, **overrides: object) -> set[str]:
     """The tensors whose grids are whole."""
-    chosen = make_wishes(**wishes)  # type: ignore[arg-type]
+    chosen = make_overrides(**overrides)  # type: ignore[arg-type]
     planned = plan_model(net.model(output), registry.target(target), chosen)
     return {s.tensor for s in planned.plan.sites if isinstance(s.spec, Own) and s.spec.whole}
 

@@ -11,7 +11,7 @@ from oq.model.graph import Graph
 from oq.numerics.values import INT8_AFFINE, INT8_NARROW, UINT8, Array
 from oq.pipeline import make_plan
 from oq.planning import registry
-from oq.planning.overrides import Choice, Layer, Wishes, apply_layers, parse_layer
+from oq.planning.overrides import Choice, Layer, Overrides, apply_layers, parse_layer
 from oq.planning.setup import make_methods
 from oq.planning.spec import Own, Plan, QuantSpec
 from tests.graphs import Net
@@ -30,7 +30,7 @@ def network() -> onnx.ModelProto:
 def named(*choices: Choice) -> dict[str, str]:
     """tensor -> the calibrator its site names, where it names one."""
     view = Graph(network()).view()
-    layers = Wishes(calibrators=choices).all_layers
+    layers = Overrides(calibrators=choices).all_layers
     plan = apply_layers(make_plan(network(), "ort"), view, registry.target("ort"), layers)
     return {
         s.tensor: s.spec.calibrator
@@ -94,7 +94,7 @@ def test_settings_go_to_whom_they_name() -> None:
     methods = make_methods(
         "percentile",
         {"percentile": 99.0, "moving_average.averaging_constant": 0.5},
-        Wishes(calibrators=(("x", "moving_average"), ("r", "minmax"))),
+        Overrides(calibrators=(("x", "moving_average"), ("r", "minmax"))),
     )
     assert repr(methods.default) == repr(methods.of("percentile"))
     assert "99.0" in repr(methods.of(None))
@@ -189,9 +189,7 @@ def test_float_is_a_dtype() -> None:
 def test_selective_quantizes_what_is_listed_and_nothing_else() -> None:
     plan = make_plan(network(), "ort", layers=[Layer("n_d", per_channel=True)], mode="selective")
     assert [g.nodes for g in plan.groups] == [("n_d",)]
-    assert {s.reason for s in plan.skips} == {
-        "not named by any layer of the selection (--mode selective)"
-    }
+    assert {s.reason for s in plan.skips} == {"not selected by any --layer (--mode selective)"}
 
 
 def test_a_layer_from_the_command_line() -> None:

@@ -86,7 +86,7 @@ def test_a_kept_layer_leaves_its_inputs_alone() -> None:
     found = keep("trt", "n_d")
     assert floats(found) == {
         "d": "kept in float by --keep-float 'n_d'",
-        "e": "it joins its layer 'n_d', which stays in float",
+        "e": "its layer 'n_d' stays in float",
     }
     assert activations(found) == {"x > c": "int8", "r > a": "int8", "e > f": "int8"}
 

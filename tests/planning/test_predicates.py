@@ -107,8 +107,8 @@ def resize(mode: str | None) -> Case:
 
 
 ATTENTION = (
-    "product of two activations (attention): its int8 form costs accuracy in the softmax and "
-    "wins little"
+    "product of two activations (attention): int8 costs accuracy in the softmax and "
+    "saves little time"
 )
 
 CASES: list[tuple[str, Case, str | None]] = [
@@ -118,13 +118,13 @@ CASES: list[tuple[str, Case, str | None]] = [
     (
         "weight_is_not_constant",
         conv(weight=False),
-        "weight 'w' is computed at run time, so it has no int8 form in the file",
+        "weight 'w' is computed at run time, so it cannot be stored as int8",
     ),
     ("bias_is_not_constant", conv(), None),
     (
         "bias_is_not_constant",
         conv(bias=False),
-        "bias 'b' is computed at run time, so it has no int32 form in the file",
+        "bias 'b' is computed at run time, so it cannot be stored as int32",
     ),
     ("gemm_is_scaled", gemm(), None),
     ("gemm_is_scaled", gemm(alpha=1.0, beta=1.0, transB=1, transA=0), None),
@@ -146,12 +146,12 @@ CASES: list[tuple[str, Case, str | None]] = [
     (
         "pad_is_not_zero",
         pad(value=1.0),
-        "'n_p' pads with a value other than 0, which its input's grid may not hold",
+        "'n_p' pads with a value other than 0, which the range of its input may not contain",
     ),
     (
         "pad_is_not_zero",
         pad(known=False),
-        "'n_p' pads with a value other than 0, which its input's grid may not hold",
+        "'n_p' pads with a value other than 0, which the range of its input may not contain",
     ),
     ("resize_is_not_nearest", resize(None), None),
     ("resize_is_not_nearest", resize("nearest"), None),
@@ -197,10 +197,7 @@ def refusals(view: GraphView) -> dict[str, str | None]:
 
 
 def shorter(mine: str, rival: str) -> str:
-    return (
-        f"{mine!r} is the shorter branch into 'n_y'; the longer one, {rival!r}, takes the Add "
-        "into its kernel"
-    )
+    return f"{mine!r} is the shorter branch into 'n_y'; the longer one, {rival!r}, fuses the Add"
 
 
 @pytest.mark.parametrize("swapped", [False, True])

@@ -10,7 +10,7 @@ import pytest
 
 from oq.calibrators.minmax import MinMax
 from oq.errors import OptionError
-from oq.numerics.calibrator import Readers
+from oq.numerics.calibrator import ErrorGains
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import UINT8, QType, Range
 from oq.planning import registry
@@ -47,7 +47,7 @@ class Half:
 
     needs: ClassVar[frozenset[Need]] = frozenset()
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers) -> Range:
+    def range(self, statistics: Statistics, qtype: QType, readers: ErrorGains) -> Range:
         return MinMax().range(statistics, qtype, readers)
 
 
@@ -99,14 +99,14 @@ def test_an_entry_point_that_is_no_target_is_the_plugins_bug() -> None:
 
 def test_summaries() -> None:
     assert registry.summary("targets", "trt") == registry.target("trt").summary
-    assert registry.summary("calibrators", "minmax").startswith("The widest range seen")
+    assert registry.summary("calibrators", "minmax").startswith("Minimum and maximum: exact")
 
 
 PLUGIN = """
 from dataclasses import dataclass
 from typing import ClassVar
 
-from oq.numerics.calibrator import Readers, covering
+from oq.numerics.calibrator import ErrorGains, covering
 from oq.numerics.values import UINT8, QType, Range
 from oq.numerics.statistics import Need, Statistics
 
@@ -118,7 +118,7 @@ class Times:
     factor: float = 1.0
     needs: ClassVar[frozenset[Need]] = frozenset()
 
-    def range(self, statistics: Statistics, qtype: QType, readers: Readers) -> Range:
+    def range(self, statistics: Statistics, qtype: QType, readers: ErrorGains) -> Range:
         return covering(self.factor * statistics.lo, self.factor * statistics.hi)
 
 
@@ -137,7 +137,7 @@ def test_a_plugin_file_is_a_calibrator_with_settings(tmp_path: Path) -> None:
     registry.load_plugin(tmp_path / "times.py")
     found = registry.calibrator("times", {"factor": 0.5})
     seen = Statistics(2, 0, -4.0, 2.0)
-    assert float(found.range(seen, UINT8, Readers()).lo) == -2.0
+    assert float(found.range(seen, UINT8, ErrorGains()).lo) == -2.0
     assert "times" in registry.names("calibrators")
     assert registry.summary("calibrators", "times").startswith("The widest range, times")
 

@@ -5,7 +5,7 @@ import pytest
 
 from oq.model.graph import Graph
 from oq.planning import registry
-from oq.planning.plan import claim
+from oq.planning.plan import match_rules
 from oq.planning.requests import in_graph_order, requests_of
 from tests.graphs import Net
 
@@ -13,7 +13,7 @@ from tests.graphs import Net
 def asked(model: onnx.ModelProto) -> dict[str, set[str]]:
     """tensor -> the nodes that ask for it in codes."""
     view = Graph(model).view()
-    matches, _ = claim(view, registry.target("trt"), {}, naive=True)
+    matches, _ = match_rules(view, registry.target("trt"), {}, naive=True)
     found = requests_of(view, in_graph_order(view, matches))
     return {t: {n.removeprefix("n_") for n in r.readers} for t, r in found.items()}
 

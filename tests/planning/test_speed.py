@@ -8,7 +8,7 @@ from oq.planning.plan import plan
 from tests.golden import floats
 from tests.graphs import Net
 
-SLOWER = "in int8 it is slower"
+SLOWER = "slower in int8"
 
 
 def first_layer(
@@ -41,7 +41,7 @@ def reason(net: Net, target: str = "ort", *outputs: str) -> str:
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_a_window_over_few_channels_stays_in_float(channels: int) -> None:
     found = reason(first_layer(channels))
-    assert found.startswith(f"{SLOWER}: its 3 x 3 window reads {channels} of {channels} channels")
+    assert found.startswith(f"{SLOWER}: its 3 x 3 kernel reads {channels} of {channels} channels")
 
 
 @pytest.mark.parametrize(

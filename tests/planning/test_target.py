@@ -4,7 +4,7 @@ from onnx import TensorProto, helper
 
 from oq.model.graph import Graph
 from oq.model.view import GraphView
-from oq.planning.target import Broken, Match, OpRule, find
+from oq.planning.target import BrokenChain, Match, OpRule, find
 from tests.graphs import Net
 
 
@@ -52,7 +52,7 @@ def test_a_chain_needs_the_only_reader() -> None:
     broken = "'c' is read by MaxPool, Relu, so Relu cannot be fused"
     assert found(view, chain("Conv", "Relu")) == [("Conv+Relu", broken)]
     (only,) = find(view, [chain("Conv", "Relu")])
-    assert isinstance(only, Broken) and only.anchor == view.node("n_c")
+    assert isinstance(only, BrokenChain) and only.anchor == view.node("n_c")
 
 
 def test_a_graph_output_is_a_reader() -> None:

@@ -19,10 +19,10 @@ from oq.numerics.grid import Grid, fit
 from oq.numerics.values import INT8, INT8_AFFINE, Array, Batch, Range
 from oq.planning import registry
 from oq.planning.explain import plan_lines
-from oq.planning.overrides import Layer, Wishes, make_wishes
+from oq.planning.overrides import Layer, Overrides, make_overrides
 from oq.planning.setup import Planned, plan_model, tensors_to_calibrate
 from oq.planning.spec import Own
-from oq.planning.zero_points import find_carried
+from oq.planning.zero_points import find_foldable_zero_points
 from tests.graphs import CHANNELS, Net
 
 DATA = np.random.default_rng(5).normal(0.3, 1, (16, CHANNELS, 8, 8)).astype(np.float32)
@@ -63,7 +63,7 @@ def linear() -> onnx.ModelProto:
 
 
 def solved(model: onnx.ModelProto, data: Array) -> tuple[Planned, Solution]:
-    planned = plan_model(model, registry.target("trt"), Wishes())
+    planned = plan_model(model, registry.target("trt"), Overrides())
     wanted = tensors_to_calibrate(planned.plan, planned.view)
     statistics = collect(planned.model, wanted, [Batch({"x": data})])
     return planned, solve(planned.plan, planned.view, statistics, MinMax())
@@ -173,15 +173,15 @@ def test_elsewhere_grids_stay_symmetric(tail: Callable[[Net], None]) -> None:
     net = Net()
     net.conv(net.input("x"), "a")
     tail(net)
-    planned = plan_model(net.model("y"), registry.target("trt"), Wishes())
-    assert not list(find_carried(planned.plan, planned.view))
+    planned = plan_model(net.model("y"), registry.target("trt"), Overrides())
+    assert not list(find_foldable_zero_points(planned.plan, planned.view))
     specs = [s.spec for s in planned.plan.sites if s.role == "activation"]
     assert specs and all(isinstance(s, Own) and s.qtype.symmetric for s in specs)
 
 
 def test_a_reader_in_float_needs_the_tensor_as_it_is() -> None:
-    planned = plan_model(separable(), registry.target("trt"), make_wishes(["n_b"]))
-    assert not list(find_carried(planned.plan, planned.view))
+    planned = plan_model(separable(), registry.target("trt"), make_overrides(["n_b"]))
+    assert not list(find_foldable_zero_points(planned.plan, planned.view))
 
 
 @pytest.mark.parametrize("option", [{"zero_points": "none"}, {"high_precision": "fp16"}])
@@ -206,9 +206,9 @@ def test_ranges_from_elsewhere_are_cut_where_the_activation_cuts() -> None:
 def test_the_report_says_so() -> None:
     result = oq.quantize(separable(), "trt", DATA, verify=False)
     assert any(
-        n.startswith("2 tensors behind a ReLU with all 256 codes") for n in result.report.notes
+        n.startswith("2 tensors after a ReLU use all 256 int8 levels") for n in result.report.notes
     )
-    assert any("its zero point in biases" in line for line in plan_lines(result.report.plan))
+    assert any("zero point folded into biases" in line for line in plan_lines(result.report.plan))
     specs = {s.tensor: s.spec for s in result.report.plan.sites}
     assert specs["x"] == Own(INT8) and specs["rb"] == Own(INT8_AFFINE, carried=True)
 

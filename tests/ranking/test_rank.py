@@ -9,7 +9,7 @@ import pytest
 import oq
 from oq.errors import DataError, ModelError
 from oq.planning import registry
-from oq.planning.overrides import Wishes
+from oq.planning.overrides import Overrides
 from oq.planning.setup import plan_model
 from oq.ranking.rank import Layout, Ranking, Sensitivity, decibels, find_candidates, sensitivity
 from tests.damaged import X, damaged, sqnr
@@ -102,7 +102,7 @@ def test_progress_is_told_in_variants() -> None:
 
 def test_every_site_belongs_to_a_layer() -> None:
     for target in TARGETS:
-        planned = plan_model(damaged(), registry.target(target), Wishes())
+        planned = plan_model(damaged(), registry.target(target), Overrides())
         layers = find_candidates(planned.plan, planned.view)
         owned = {p.origin for layer in layers for p in (*layer.parameters, *layer.activations)}
         assert owned == {(s.tensor, s.consumers) for s in planned.plan.sites}
@@ -115,7 +115,7 @@ def test_a_tensor_with_two_readers_is_quantized_for_one_of_them() -> None:
     net = Net()
     x = net.input("x")
     net.node("Add", [net.conv(x, "a"), net.conv(x, "b")], "y")
-    planned = plan_model(net.model("y"), registry.target("ort"), Wishes())
+    planned = plan_model(net.model("y"), registry.target("ort"), Overrides())
     layers = {layer.node: layer for layer in find_candidates(planned.plan, planned.view)}
     (part,) = layers["n_a"].activations
     assert (part.site.tensor, part.site.consumers) == ("x", ("n_a",))

@@ -12,7 +12,7 @@ from oq.errors import DataError
 from oq.numerics.statistics import observe
 from oq.numerics.values import Array, Batch
 from oq.planning import registry
-from oq.planning.overrides import Wishes
+from oq.planning.overrides import Overrides
 from oq.planning.setup import plan_model
 from oq.planning.spec import Plan, key
 from oq.ranking.variants import Bench, Effect, Part, Variant, open_bench
@@ -27,7 +27,7 @@ def product() -> tuple[onnx.ModelProto, Plan, Solution, Array]:
     net = Net()
     weight = net.weight("w", 4, 3)
     model = net.model(net.node("MatMul", [net.input("x", ("n", 4)), weight], "y"))
-    planned = plan_model(model, registry.target("trt"), Wishes())
+    planned = plan_model(model, registry.target("trt"), Overrides())
     solution = solve(planned.plan, planned.view, {"x": observe(X)}, CALIBRATOR())
     return planned.model, planned.plan, solution, net.constants["w"]
 
@@ -84,7 +84,7 @@ def test_an_error_that_is_not_finite_is_infinite() -> None:
     net = Net()
     net.constant("w", [[1000.0], [0.001]])
     net.node("Log", [net.node("MatMul", [net.input("x", ("n", 2)), "w"], "m")], "y")
-    planned = plan_model(net.model("y"), registry.target("trt"), Wishes())
+    planned = plan_model(net.model("y"), registry.target("trt"), Overrides())
     x = np.asarray([[0.0, 2.0], [0.0, 1.0]], np.float32)
     solution = solve(planned.plan, planned.view, {"x": observe(x)}, CALIBRATOR())
     parts = tuple(Part(s, key(s)) for s in planned.plan.sites)

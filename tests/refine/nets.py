@@ -10,10 +10,10 @@ from oq.calibrators.minmax import MinMax
 from oq.emission.solve import solve
 from oq.numerics.values import Array, Batch
 from oq.planning import registry
-from oq.planning.overrides import Wishes
+from oq.planning.overrides import Overrides
 from oq.planning.setup import plan_model, tensors_to_calibrate
 from oq.planning.target import Target
-from oq.refine.add_biases import give_biases
+from oq.refine.add_biases import add_zero_biases
 from oq.refine.subject import Subject
 from tests.graphs import CHANNELS, Net
 
@@ -79,9 +79,9 @@ def subject(
     """``model`` between solve and emit, with min-max ranges of its samples (default: batches);
     with ``biases`` every layer has one that can."""
     profile = registry.target(target) if isinstance(target, str) else target
-    planned = plan_model(model, profile, Wishes())
+    planned = plan_model(model, profile, Overrides())
     if biases:
-        planned, _ = give_biases(planned)
+        planned, _ = add_zero_biases(planned)
     samples = batches(count) if samples is None else samples
     wanted = tensors_to_calibrate(planned.plan, planned.view)
     statistics = collect(planned.model, wanted, [Batch(s) for s in samples])

@@ -8,10 +8,10 @@ import oq
 from oq.numerics.values import Array
 from oq.planning import registry
 from oq.planning.layers import find_layers
-from oq.planning.overrides import Layer, Wishes
+from oq.planning.overrides import Layer, Overrides
 from oq.planning.setup import Planned, plan_model
 from oq.planning.spec import Product
-from oq.refine.add_biases import give_biases
+from oq.refine.add_biases import add_zero_biases
 from oq.refine.bias import correct_bias
 from tests.graphs import CHANNELS, Net
 from tests.refine.nets import batches, subject
@@ -34,8 +34,8 @@ def bare() -> onnx.ModelProto:
     return net.model("y", opset=17)
 
 
-def planned(model: onnx.ModelProto, target: str, wishes: Wishes | None = None) -> Planned:
-    return plan_model(model, registry.target(target), wishes or Wishes(mode="naive"))
+def planned(model: onnx.ModelProto, target: str, overrides: Overrides | None = None) -> Planned:
+    return plan_model(model, registry.target(target), overrides or Overrides(mode="naive"))
 
 
 def inputs(model: onnx.ModelProto) -> dict[str, list[str]]:
@@ -54,7 +54,7 @@ def inputs(model: onnx.ModelProto) -> dict[str, list[str]]:
 )
 def test_biases_of_zeros_change_neither_function_nor_grids(target: str, expected: set[str]) -> None:
     before = planned(bare(), target)
-    after, given = give_biases(before)
+    after, given = add_zero_biases(before)
     assert given == expected
     grids = {(s.tensor, s.consumers) for s in after.plan.sites if s.tensor not in given}
     assert grids == {(s.tensor, s.consumers) for s in before.plan.sites}
@@ -69,11 +69,11 @@ def test_biases_of_zeros_change_neither_function_nor_grids(target: str, expected
 
 
 def test_a_matmul_gets_an_add_only_inside_its_kernel() -> None:
-    after, _ = give_biases(planned(bare(), "trt"))
+    after, _ = add_zero_biases(planned(bare(), "trt"))
     assert ("n_m", "n_m_Add", "n_rm") in [g.nodes for g in after.plan.groups]
     layers = tuple(Layer(glob, per_channel=True) for glob in ("n_m", "n_a"))
-    chosen = Wishes(layers=layers, mode="selective")
-    after, given = give_biases(planned(bare(), "trt", chosen))
+    chosen = Overrides(layers=layers, mode="selective")
+    after, given = add_zero_biases(planned(bare(), "trt", chosen))
     assert given == {"n_a_bias"}
 
 
@@ -81,7 +81,7 @@ def test_a_model_with_all_its_biases_stays_the_same_object() -> None:
     net = Net()
     net.conv(net.node("Relu", [net.conv(net.input("x"), "a")], "r"), "y")
     before = planned(net.model("y"), "ort")
-    assert give_biases(before) == (before, frozenset())
+    assert add_zero_biases(before) == (before, frozenset())
 
 
 def test_a_grouped_transposed_convolution_stays_without() -> None:
@@ -89,7 +89,7 @@ def test_a_grouped_transposed_convolution_stays_without() -> None:
         net = Net()
         weight = net.weight("w", CHANNELS, 6 // group, 2, 2)
         net.node("ConvTranspose", [net.input("x"), weight], "y", strides=[2, 2], group=group)
-        return give_biases(planned(net.model("y"), "coreml"))[1]
+        return add_zero_biases(planned(net.model("y"), "coreml"))[1]
 
     assert upscale(1) == {"n_y_bias"} and upscale(2) == frozenset()
 

@@ -9,7 +9,7 @@ from oq.numerics.values import Array
 from oq.refine.absorb import absorb
 from oq.refine.channel_statistics import channel_extremes
 from oq.refine.equalize import equalize
-from oq.refine.layer_pairs import find_chains, input_reach, input_sums, scale_second
+from oq.refine.layer_pairs import find_layer_pairs, input_reach, input_sums, scale_second
 from oq.refine.subject import Change, Subject
 from tests.graphs import CHANNELS, Net
 from tests.refine.nets import NETS, batches, subject
@@ -46,7 +46,7 @@ def relu_chain() -> onnx.ModelProto:
 @pytest.mark.parametrize("target", ["ort", "trt"])
 def test_relu_chains_keep_the_function_on_any_data(target: str) -> None:
     before = subject(relu_chain(), target)
-    chains = list(find_chains(before.view, before.plan))
+    chains = list(find_layer_pairs(before.view, before.plan))
     assert [c.second.node for c in chains] == ["n_b", "n_c", "n_g", "n_y"]
     after = before.remade(equalize(before))
     unseen = batches(4, shift=-1, seed=99)
@@ -115,7 +115,7 @@ def test_absorption_leaves_padded_layers_alone() -> None:
 
 def test_tensors_with_two_readers_are_no_chain() -> None:
     found = subject(NETS["residual"]())
-    assert [c.first.node for c in find_chains(found.view, found.plan)] == ["n_b"]
+    assert [c.first.node for c in find_layer_pairs(found.view, found.plan)] == ["n_b"]
 
 
 def test_layers_without_a_bias_are_scaled_too() -> None:
@@ -125,7 +125,7 @@ def test_layers_without_a_bias_are_scaled_too() -> None:
     del nodes["n_b"].input[2]
     nodes["n_c"].input[2] = "b_a"
     before = subject(model)
-    found = [c.first.node for c in find_chains(before.view, before.plan)]
+    found = [c.first.node for c in find_layer_pairs(before.view, before.plan)]
     assert found == ["n_b", "n_g"]  # n_a and n_c share a bias
     after = before.remade(equalize(before))
     assert np.abs(after.constant("w_b") / before.constant("w_b") - 1).max() > 0.5
@@ -137,7 +137,7 @@ def test_layers_without_a_bias_are_scaled_too() -> None:
 def test_input_channels_of_grouped_weights() -> None:
     """Against loops over the definition of a grouped convolution."""
     found: Subject = subject(relu_chain())
-    chain = next(c for c in find_chains(found.view, found.plan) if c.second.node == "n_c")
+    chain = next(c for c in find_layer_pairs(found.view, found.plan) if c.second.node == "n_c")
     weight = found.constant("w_c")  # (4, 2, 3, 3), two groups
     by = np.asarray([2.0, 3.0, 5.0, 7.0])
     wanted, sums, reach = weight.astype(np.float64).copy(), np.zeros(4), np.zeros(4)
@@ -166,7 +166,7 @@ def test_per_tensor_weights_are_made_equal() -> None:
     )  # fmt: skip
     found = replace(found, plan=replace(found.plan, sites=sites))
     change: Change = equalize(found)
-    chain = next(c for c in find_chains(found.view, found.plan) if c.second.node == "n_y")
+    chain = next(c for c in find_layer_pairs(found.view, found.plan) if c.second.node == "n_y")
     front = np.abs(change.constants["w_g"]).max(axis=1)
     behind = input_reach(chain, change.constants["w_h"], 3)
     np.testing.assert_allclose(front, behind, rtol=1e-5)
@@ -183,7 +183,7 @@ def test_channels_and_columns_are_told_apart() -> None:
     net.node("MatMul", [net.node("Relu", ["c"], "rc"), net.weight("w_o", CHANNELS, 8)], "o")
     net.node("MatMul", [net.node("Relu", ["o"], "ro"), net.weight("w_y", 8, 3)], "y")
     before = subject(net.model("y"), "trt")
-    found = [(c.first.node, c.second.node) for c in find_chains(before.view, before.plan)]
+    found = [(c.first.node, c.second.node) for c in find_layer_pairs(before.view, before.plan)]
     assert found == [("n_o", "n_y")]
     after = before.remade(equalize(before))
     assert far(run(after.model, batches(seed=5)), run(before.model, batches(seed=5))) < 1e-5

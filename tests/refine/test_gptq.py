@@ -10,7 +10,7 @@ from oq.model.session import Session, Settings, expose
 from oq.numerics.grid import fake_quantize
 from oq.numerics.values import Array
 from oq.planning.layers import find_layers
-from oq.refine.gptq import DAMPING, feedback, make_up, round_with_feedback
+from oq.refine.gptq import DAMPING, compensate, feedback, round_with_feedback
 from oq.refine.layer_inputs import center, draw_windows, finite, rows_of, weight_of, why_not
 from tests.refine.nets import NETS, subject
 from tests.refine.test_equalize import relu_chain
@@ -96,7 +96,7 @@ def test_what_a_bias_leaves_is_made_up_at_the_least_error() -> None:
     x = random.normal(0.7, 1, (400, 5)) @ random.normal(size=(5, 5))
     missing = np.asarray([0.4, -0.2])
     moments, means = (x.T @ x / 400)[None], x.mean(axis=0)[None]
-    found = make_up(moments, means, missing, (1, 2))
+    found = compensate(moments, means, missing, (1, 2))
     ridge = np.sqrt(400 * DAMPING * np.trace(moments[0]) / 5) * np.eye(5)
     for row, left in zip(found[0], missing, strict=True):
         target = np.concatenate([np.full(400, left), np.zeros(5)])

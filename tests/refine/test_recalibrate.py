@@ -15,7 +15,7 @@ from oq.model.session import Session, Settings, expose
 from oq.numerics.calibrator import Methods
 from oq.numerics.statistics import EMPTY
 from oq.planning import registry
-from oq.planning.overrides import Wishes
+from oq.planning.overrides import Overrides
 from oq.planning.setup import needs_of, plan_model
 from oq.refine.absorb import absorb
 from oq.refine.equalize import equalize
@@ -68,7 +68,7 @@ def test_steps_name_every_tensor_that_moves(
 def recalibration(target: str) -> tuple[Recalibration, Subject, Fitted]:
     """Of the equalized net of three layers, with the statistics of the float model."""
     model = relu_chain()
-    planned = plan_model(model, registry.target(target), Wishes())
+    planned = plan_model(model, registry.target(target), Overrides())
     data = {"x": np.concatenate([b["x"] for b in batches(8)])}
     source = open_source(data, inputs_of(model))
     methods = Methods(MinMax(), {})
@@ -86,23 +86,23 @@ def test_what_has_not_moved_is_not_measured_again() -> None:
     *_, last = before.seen
     change = replace(equalize(before), moved=frozenset({last}))
     marked = replace(before, seen={t: replace(EMPTY, count=1, lo=-2, hi=3) for t in before.seen})
-    after = made.again(marked.remade(change), source, None)
+    after = made.recalibrate(marked.remade(change), source, None)
     assert {t for t in after.seen if after.seen[t] is not marked.seen[t]} == {last}
 
 
 @pytest.mark.parametrize("calibrator", [None, "mse"])
 def test_the_grids_are_those_of_all_measured_again(calibrator: str | None) -> None:
     made, before, source = recalibration("trt")
-    partly = made.again(before.remade(equalize(before)), source, calibrator)
-    wholly = made.again(replace(before.remade(equalize(before)), seen={}), source, calibrator)
+    partly = made.recalibrate(before.remade(equalize(before)), source, calibrator)
+    wholly = made.recalibrate(replace(before.remade(equalize(before)), seen={}), source, calibrator)
     for site, grid in wholly.solution.grids.items():
         np.testing.assert_allclose(partly.solution.grids[site].scale, grid.scale, rtol=1e-5)
 
 
 def test_known_ranges_are_not_measured() -> None:
     made, before, source = recalibration("trt")
-    whole = made.again(replace(before, seen={}), source, None)
+    whole = made.recalibrate(replace(before, seen={}), source, None)
     known = {"rc": whole.solution.ranges["rc"]}
-    found = made.again(replace(before, seen={}, known=known), source, None)
+    found = made.recalibrate(replace(before, seen={}, known=known), source, None)
     assert set(whole.seen) - set(found.seen) == {"rc"}
     assert found.solution.grids == whole.solution.grids

@@ -17,7 +17,7 @@ from oq.refine.bias import correct_bias
 from oq.refine.equalize import equalize
 from oq.refine.layerwise import Walk
 from oq.refine.rescale import MOST, Sizes, choose, find_pairs, rescale
-from oq.refine.run import Again, refine
+from oq.refine.run import Recalibrate, refine
 from oq.refine.subject import Subject
 from tests.graphs import CHANNELS, Net
 from tests.refine.nets import batches, subject
@@ -135,7 +135,7 @@ def test_it_saves_the_channels_beside_one_that_dwarfs_them() -> None:
     found = {}
     for target, steps in ((profile, ["bias", "rescale"]), (without, ["bias"])):
         before = subject(model, target, count=8)
-        refined = refine(steps, before, held, solved_again(target, before))
+        refined = refine(steps, before, held, resolved(target, before))
         found[steps[-1]] = worst_channel_db(before.model, refined.subject.quantized(), held)
     assert found["bias"] < 12 and found["rescale"] > 20
 
@@ -150,7 +150,7 @@ def worst_channel_db(exact: onnx.ModelProto, rounded: onnx.ModelProto, held: Sam
     return float(10 * np.log10(wanted.var(axis=over) / (wanted - got).var(axis=over)).min())
 
 
-def solved_again(profile: Target, like: Subject) -> Again:
+def resolved(profile: Target, like: Subject) -> Recalibrate:
     from oq.calibration.collect import collect
     from oq.calibrators.minmax import MinMax
     from oq.emission.solve import solve
@@ -172,7 +172,7 @@ def solved_again(profile: Target, like: Subject) -> Again:
 
 def test_targets_with_a_scale_per_channel_need_none() -> None:
     change = rescale(subject(clipped(), "ort"))
-    assert not change.constants and "one scale" in change.note
+    assert not change.constants and "per-tensor" in change.note
 
 
 def test_equalization_leaves_the_sizes_between_a_pair_alone() -> None:
@@ -193,7 +193,7 @@ def test_means_beyond_the_known_range_are_no_error() -> None:
     net.conv("ca", "y")
     before = subject(net.model("y"), "dpu", count=6)
     change = rescale(before)
-    again = solved_again(registry.target("dpu"), before)
+    again = resolved(registry.target("dpu"), before)
     after = again(before.remade(change), None)
     pair = next(find_pairs(after))
     between = Walk(after.model, after.samples).at(pair.between)

@@ -87,7 +87,7 @@ def test_no_range_is_clipped_on_a_few_samples(count: int) -> None:
     x = np.random.default_rng(0).normal(size=(count, *DATA["x"].shape[1:])).astype(np.float32)
     found = oq.quantize(NETS["separable"](), "ort", {"x": x}, refine="ranges", verify=False)
     (outcome,) = found.report.refinement
-    few = "63 samples say too little of rare values, 64 do"
+    few = "63 samples are too few to estimate rare values; 64 are needed"
     assert (outcome.note == few) == (count < 64)
     assert outcome.kept <= (count >= 64)
 

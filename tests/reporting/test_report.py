@@ -112,10 +112,10 @@ def test_the_first_screen_says_what_happened() -> None:
 
 
 def test_readings_that_differ_are_said_to() -> None:
-    assert "readings differ" not in " ".join(verification_lines(FOUND))
+    assert "deployed and literal differ" not in " ".join(verification_lines(FOUND))
     differing = replace(FOUND, literal=reading(30), gap=reading(28).outputs)
     said = re.sub(r"\s+", " ", " ".join(verification_lines(differing)))
-    assert "the two readings differ: 'logits' by 28.0 dB" in said
+    assert "deployed and literal differ: 'logits' by 28.0 dB" in said
 
 
 def test_what_another_engine_left_in_float_is_named() -> None:
@@ -126,7 +126,7 @@ def test_what_another_engine_left_in_float_is_named() -> None:
     assert all(f"in float: {name}" in said for name in left)
     assert "0.49 of float in openvino" in said and "onnxruntime" not in said
     differing = replace(found, literal=reading(30), gap=reading(28).outputs)
-    assert "what openvino runs is not what" in re.sub(
+    assert "openvino does not compute what" in re.sub(
         r"\s+", " ", " ".join(verification_lines(differing))
     )
 

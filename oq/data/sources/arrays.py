@@ -13,12 +13,12 @@ from oq.errors import DataError, one_line
 from oq.numerics.values import Array, Batch
 
 LABELS = "labels"
-"""The key of the labels, unless the model has an input of that name."""
+"""The key of the labels, unless the model has an input with that name."""
 
 _BLOCK = 1 << 20
 
 BROKEN_NPY = (EOFError, OSError, SyntaxError, TokenError, ValueError)
-"""What NumPy raises on a damaged ``.npy``: its header is parsed as a Python literal."""
+"""Exceptions of NumPy for a damaged ``.npy``: its header is parsed as a Python literal."""
 
 
 def hash_file(path: Path) -> str:
@@ -52,7 +52,7 @@ def hash_arrays(arrays: Mapping[str, Array]) -> str:
 
 
 def check_rows(name: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """The number of samples that all arrays of ``name`` agree on.
+    """The common number of samples of all arrays of ``name``.
 
     Raises:
         DataError: no arrays, an array without axes, counts that differ, or no samples.
@@ -102,7 +102,7 @@ class ArrayTable:
 
 
 def make_table(name: str, arrays: Mapping[str, Array], inputs: Iterable[str]) -> ArrayTable:
-    """A table of arrays in memory, the labels set apart.
+    """A table of arrays in memory, with the labels separated.
 
     Raises:
         DataError: see `check_rows`; or an array of Python objects.
@@ -117,7 +117,7 @@ def make_table(name: str, arrays: Mapping[str, Array], inputs: Iterable[str]) ->
 
 
 def open_npy(path: Path, name: str, feed: str) -> ArrayTable:
-    """The rows of an ``.npy``, mapped into memory and read as they are needed.
+    """The rows of an ``.npy``, memory-mapped and read on demand.
 
     Raises:
         DataError: not an ``.npy``, truncated, of Python objects, or without samples.

@@ -1,4 +1,4 @@
-"""Cutting and joining batches along the sample axis."""
+"""Splitting and concatenating batches along the sample axis."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
@@ -9,7 +9,7 @@ from oq.numerics.values import Array, Batch
 
 
 def samples(batch: Batch) -> int | None:
-    """The length of the first axis all feeds share; None where they differ or one has no axes.
+    """The common length of the first axis of all feeds; None if they differ or one has no axes.
 
     >>> samples(Batch({"a": np.zeros((4, 3)), "b": np.zeros((4,))}))
     4
@@ -30,7 +30,7 @@ def chunk(rows: Iterable[int], size: int) -> Iterator[Sequence[int]]:
 
 
 def find_runs(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ascending ``rows`` as (first, length) of each stretch of neighbours.
+    """Ascending ``rows`` as (first, length) of each run of consecutive rows.
 
     >>> list(find_runs([2, 3, 4, 9]))
     [(2, 3), (9, 1)]
@@ -43,7 +43,7 @@ def find_runs(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def pick_rows(array: Array, rows: Sequence[int]) -> Array:
-    """``array[rows]`` for ascending ``rows``: a view where they are neighbours, else a copy."""
+    """``array[rows]`` for ascending ``rows``: a view if they are consecutive, else a copy."""
     if rows[-1] - rows[0] + 1 == len(rows):
         return array[rows[0] : rows[-1] + 1]
     return array[list(rows)]
@@ -73,11 +73,11 @@ def _kind(batch: Batch) -> object:
 
 
 def regroup(parts: Iterable[Batch], size: int, exact: bool) -> Generator[Batch, None, int]:
-    """``parts`` cut and joined to ``size`` samples each; returns the number of samples left out.
+    """``parts`` regrouped into batches of ``size`` samples; returns the number of samples left out.
 
-    Where the sample shape changes, and at the end, fewer than ``size`` samples may be left:
-    ``exact`` leaves them out, otherwise they make a smaller batch.  A batch whose feeds do not
-    share a first axis cannot be cut and passes as it is.
+    At the end, and where the sample shape changes, fewer than ``size`` samples may remain:
+    ``exact`` leaves them out, else they become a smaller batch.  A batch whose feeds have no common
+    first axis cannot be split and is passed on unchanged.
     """
     pending: list[Batch] = []
     total = dropped = 0

@@ -1,8 +1,9 @@
-"""Does a batch fit the model?  Names, rank, sizes, type, finite values, one message for each.
+"""Checks that a batch fits the model: names, rank, sizes, type, finite values, one message for
+each.
 
-Numbers are converted only within their kind and only where every value fits: float64 to float32,
-int32 to int64.  uint8 to float32 is refused: it nearly always means pixels that nobody divided
-by 255, and a calibration on such data looks like any other.
+Types are converted only within their kind and only if every value fits: float64 to float32, int32
+to int64.  uint8 to float32 is refused: it nearly always means pixels that were not divided by 255,
+which calibration would not notice.
 """
 
 import logging
@@ -28,10 +29,10 @@ def _is_size(axis: int | str | None) -> bool:
 
 
 def fixed_batch(inputs: Iterable[TensorInfo]) -> int | None:
-    """The batch size the model demands: the first axis its inputs fix.
+    """The fixed batch size of the model: the first axis of its inputs.
 
-    None when every first axis is dynamic, or when the inputs fix different ones and so have no
-    batch axis in common.
+    None if every first axis is dynamic, or if the inputs have different fixed ones and so no common
+    batch axis.
 
     >>> fixed_batch([TensorInfo("x", "float32", (1, 3, 8, 8)), TensorInfo("n", "int64", ("n",))])
     1
@@ -43,7 +44,8 @@ def fixed_batch(inputs: Iterable[TensorInfo]) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a batch came from: the data, the number of its first sample, words for a sample."""
+    """The origin of a batch, for messages: the data, the number of its first sample, the word for a
+    sample."""
 
     name: str
     first: int
@@ -53,8 +55,8 @@ class Place:
 def fit_batch(batch: Batch, inputs: Sequence[TensorInfo], place: Place, regrouped: bool) -> Batch:
     """``batch`` with the feeds in the model's order and types.
 
-    ``regrouped`` says that the batch will be cut to the model's fixed size, so its own number of
-    samples is not held against it.
+    ``regrouped``: the batch will be regrouped to the model's fixed size, so its own number of
+    samples does not matter.
 
     Raises:
         DataError: the batch does not fit; see the module.
@@ -151,7 +153,7 @@ _ADVICE = {
     ("f", "u"): "convert it yourself, rounded as the model was trained with",
     ("f", "i"): "convert it yourself, rounded as the model was trained with",
 }
-"""What to do by the kind of number found and the kind expected."""
+"""What to do, by the kind of number found and the kind expected."""
 
 
 def _fit_dtype(array: Array, key: str, wanted: str, place: Place) -> Array:

@@ -1,4 +1,4 @@
-"""A source of batches that fit a model: the value every stage that needs data is given."""
+"""A source of batches that fit a model: the type of data passed to all stages."""
 
 import hashlib
 import logging
@@ -18,15 +18,16 @@ _log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
-    """What the stages need: a name for messages, a count for progress, and batches."""
+    """The interface that the stages need: a name for messages, a count for progress, and
+    batches."""
 
     @property
     def name(self) -> str:
-        """What the user gave."""
+        """The data as given by the user."""
 
     @property
     def count(self) -> int | None:
-        """Number of samples, None when not known beforehand."""
+        """Number of samples, None if not known beforehand."""
 
     def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Samples ``start..stop-1``; see `Fitted.batches`."""
@@ -36,7 +37,7 @@ class Source(Protocol):
 class Fitted:
     """The samples of ``stream``, every batch checked against the model's inputs.
 
-    ``preprocess`` is applied to feeds that hold uint8 images.
+    ``preprocess`` is applied to feeds of uint8 images.
     """
 
     stream: Rows | Items | Chosen
@@ -45,24 +46,24 @@ class Fitted:
 
     @property
     def name(self) -> str:
-        """What the user gave, for messages."""
+        """The data as given by the user, for messages."""
         return self.stream.name
 
     @property
     def count(self) -> int | None:
-        """Number of samples, `dropped` ones included; None when not known beforehand."""
+        """Number of samples, `dropped` ones included; None if not known beforehand."""
         return self.stream.count
 
     @property
     def fixed(self) -> int | None:
-        """The batch size the model demands, None when it takes any."""
+        """The fixed batch size of the model, None if it is dynamic."""
         return fixed_batch(self.inputs)
 
     @property
     def dropped(self) -> int | None:
-        """How many samples at the end do not fill a batch of the model's fixed size.
+        """The number of samples at the end that do not fill a batch of the model's fixed size.
 
-        None when not known beforehand; the log says it when the end is reached.
+        None if not known beforehand; it is logged when the end is reached.
         """
         if self.fixed is None:
             return 0
@@ -71,12 +72,13 @@ class Fitted:
     def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Samples ``start..stop-1`` in order, ``size`` at a time.
 
-        * A model with a fixed batch gets batches of exactly that size, whatever ``size`` says;
-          what is left over at the end is dropped, and a warning is logged.
+        * A model with a fixed batch size gets batches of exactly that size, whatever ``size`` is;
+          the remainder at the end is dropped, and a warning is logged.
         * Otherwise rows (files, arrays, images) come in batches of ``size``, fewer at the end and
           where the sample shape changes.
-        * Otherwise complete feeds (iterables, readers, test data sets) come as they are, whatever
-          ``size`` says, and are never cut: each belongs to the slice its first sample is in.
+        * Otherwise complete feeds (iterables, readers, test data sets) are passed on unchanged,
+          whatever ``size`` is, and never split: each belongs to the slice that contains its first
+          sample.
 
         Raises:
             DataError: a batch does not fit the model, or there are no samples at all.
@@ -147,9 +149,9 @@ class Fitted:
 
 
 def fingerprint(source: Fitted) -> str:
-    """SHA-256 of what the samples are, in hexadecimal: the bytes of files, the values of arrays.
+    """SHA-256 of the samples, in hexadecimal: the bytes of files, the values of arrays.
 
-    ``"unknown"`` for data that only Python code can give (generators, loaders, callables).
+    ``"unknown"`` for data from Python code (generators, loaders, callables).
     """
     digest = source.stream.digest()
     if digest is None:

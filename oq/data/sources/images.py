@@ -1,4 +1,4 @@
-"""A folder of images as rows, decoded when they are read, and their labels from a CSV."""
+"""A folder of images as rows, decoded on demand, and their labels from a CSV."""
 
 import csv
 import hashlib
@@ -78,7 +78,7 @@ class ImageTable:
 def read_labels(path: Path, files: Iterable[str]) -> Array:
     """The class index of each file, from a CSV with the header ``file,label``; axes (file,).
 
-    Rows for files that are not asked for are allowed: one CSV may serve several folders.
+    Rows for other files are ignored: one CSV may serve several folders.
 
     Raises:
         DataError: another header, a label that is no integer, or a file without a label.

@@ -21,7 +21,7 @@ REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\
 
 
 def to_array(value: Any, name: str) -> Array:
-    """``value`` as an array; a torch tensor is recognized by its methods, torch is not imported.
+    """``value`` as an array; a torch tensor is recognized by its methods, without importing torch.
 
     Raises:
         DataError: not something NumPy makes numbers of.
@@ -40,9 +40,9 @@ def to_array(value: Any, name: str) -> Array:
 def convert_item(item: Any, name: str, inputs: Sequence[str]) -> Batch:
     """One item as a batch: a dict, an array, or a tuple ``(input, ..., labels)``.
 
-    A dict has the input names as keys and optionally ``labels``.  A tuple or list has the inputs
-    in the model's order, with or without labels at the end; ``(dict, labels)`` is taken too.  An
-    array alone feeds a model with one input.
+    A dict has the input names as keys and optionally ``labels``.  A tuple or list has the inputs in
+    the model's order, with or without labels at the end; ``(dict, labels)`` is accepted too.  A
+    single array feeds a model with one input.
 
     Raises:
         DataError: any other item, or labels that do not go with the feeds.
@@ -82,7 +82,7 @@ def _name_tuple(
 
 
 def name_input(name: str, inputs: Sequence[str]) -> str:
-    """The name for an array that comes without one.
+    """The input name for an array without a name.
 
     Raises:
         DataError: the model has several inputs.
@@ -172,7 +172,7 @@ def _hash_items(data: Sequence[Any], convert: Callable[[Any], Batch]) -> str:
 
 
 def stream_callable(make: Callable[[], Any], name: str, inputs: Sequence[str]) -> Items:
-    """What ``make()`` gives, called anew whenever the data is read."""
+    """The items of ``make()``, which is called again every time the data is read."""
 
     def open_anew() -> Iterator[Any]:
         # The function is the user's, so what it raises is for the user to act on.
@@ -187,7 +187,7 @@ def stream_callable(make: Callable[[], Any], name: str, inputs: Sequence[str]) -
 
 
 def import_callable(reference: str) -> Callable[[], Any]:
-    """The object ``package.module:callable`` names; the module may lie in the current folder.
+    """The object ``package.module:callable``; the module may be in the current folder.
 
     Raises:
         DataError: the module cannot be imported, or has no such callable.

@@ -1,7 +1,7 @@
-"""``.npz`` files read through the zip in row blocks: no array is ever loaded whole.
+"""``.npz`` files decompressed in blocks of rows: no array is ever loaded as a whole.
 
-An ``.npz`` is a zip of ``.npy`` members, and an ``.npy`` in C order has its samples one after the
-other, so a member can be decompressed and cut into batches in a single pass.
+An ``.npz`` is a zip of ``.npy`` members, and an ``.npy`` in C order stores its samples one after
+the other, so a member can be decompressed and split into batches in a single pass.
 """
 
 import zipfile
@@ -23,7 +23,7 @@ from oq.errors import DataError, one_line
 from oq.numerics.values import Array, Batch
 
 _BLOCK = 1 << 18
-"""Bytes read at once: large enough for zlib, small beside any batch."""
+"""Bytes read at once: large enough for zlib, small compared with a batch."""
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -163,7 +163,7 @@ def open_npz(path: Path, name: str, inputs: Iterable[str]) -> NpzTable:
 class FolderTable:
     """The rows of several ``.npz`` files, one file after the other.
 
-    A batch runs over the end of a file when the next file's samples have the same shape.
+    A batch may span two files if their samples have the same shape.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Decoding, resizing and cropping images, and the equation of `preprocess` applied to them."""
+"""Decodes, resizes and crops images, and applies the equation of `preprocess`."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from oq.errors import DataError, MissingExtra, one_line
 from oq.numerics.values import Array
 
 _MODES = frozenset({"1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr"})
-"""Pillow's 8-bit modes; it would clip 16-bit and float images to white without a word."""
+"""Pillow's 8-bit modes; it would silently clip 16-bit and float images to white."""
 
 
 def decode(path: Path, options: Preprocess, where: str) -> Array:
@@ -97,7 +97,7 @@ def _crop(pixels: Array, options: Preprocess, where: str) -> Array:
 def transform_batch(images: Array, options: Preprocess, where: str) -> Array:
     """`transform` for each of (n, h, w, c) or (n, c, h, w) uint8 images.
 
-    The axis with 3 entries, or with 1, is the channels; the last one where both could be.
+    The axis of length 3, or else 1, is the channel axis; the last one if both are possible.
     """
     if images.shape[3] not in (1, 3) and images.shape[1] in (1, 3):
         images = images.transpose(0, 2, 3, 1)

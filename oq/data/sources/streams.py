@@ -1,4 +1,4 @@
-"""Streams of numbered batches: a table's rows, whole items, or a choice of them."""
+"""Streams of numbered batches: the rows of a table, complete items, or a selection of them."""
 
 import hashlib
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -10,11 +10,11 @@ from oq.numerics.values import Batch
 
 
 class Table(Protocol):
-    """Samples in rows: how many is known, and each can be reached."""
+    """Samples in rows, with known count and access by row number."""
 
     @property
     def name(self) -> str:
-        """What the user gave, for messages."""
+        """The data as given by the user, for messages."""
 
     @property
     def count(self) -> int:
@@ -27,10 +27,10 @@ class Table(Protocol):
         """
 
     def locate(self, row: int) -> str:
-        """Words that let the user find the row: ``sample 3`` or a file."""
+        """The location of a row for messages: ``sample 3`` or a file."""
 
     def digest(self) -> str | None:
-        """SHA-256 of what the samples are, in hexadecimal; None when it cannot be told."""
+        """SHA-256 of the samples, in hexadecimal; None if it cannot be computed."""
 
 
 class Stream(Protocol):
@@ -38,23 +38,23 @@ class Stream(Protocol):
 
     @property
     def name(self) -> str:
-        """What the user gave, for messages."""
+        """The data as given by the user, for messages."""
 
     @property
     def count(self) -> int | None:
-        """Number of samples, None when not known beforehand."""
+        """Number of samples, None if not known beforehand."""
 
     def read(self, size: int, start: int, stop: int | None) -> Iterator[tuple[int, Batch]]:
         """(number of its first sample, batch) for samples ``start..stop-1``."""
 
     def locate(self, index: int) -> str:
-        """Words that let the user find a sample."""
+        """The location of a sample for messages."""
 
     def digest(self) -> str | None:
-        """SHA-256 of what the samples are, in hexadecimal; None when it cannot be told."""
+        """SHA-256 of the samples, in hexadecimal; None if it cannot be computed."""
 
 
-class Picks(Protocol):
+class RowSelection(Protocol):
     """Ascending row numbers; a range, a tuple, or computed."""
 
     def __len__(self) -> int: ...
@@ -70,7 +70,7 @@ class Rows:
     """
 
     table: Table
-    picks: Picks | None = None
+    picks: RowSelection | None = None
 
     @property
     def name(self) -> str:
@@ -80,7 +80,7 @@ class Rows:
     def count(self) -> int:
         return self.table.count if self.picks is None else len(self.picks)
 
-    def _rows(self) -> Picks:
+    def _rows(self) -> RowSelection:
         return range(self.table.count) if self.picks is None else self.picks
 
     def read(self, size: int, start: int, stop: int | None) -> Iterator[tuple[int, Batch]]:
@@ -100,14 +100,14 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """Complete feeds, passed on one by one as they come: ``size`` does not apply.
+    """Complete feeds, passed on one by one: ``size`` does not apply.
 
-    An item counts as many samples as the first axis its feeds share, as 1 where they share none.
-    ``start`` and ``stop`` count these samples, and an item is never cut: it belongs to the slice
-    that holds its first sample, so neighbouring slices never share or lose one.
+    An item counts as many samples as the common length of the first axis of its feeds, or 1 if
+    there is none.  ``start`` and ``stop`` count these samples, and an item is never split: it
+    belongs to the slice that contains its first sample, so adjacent slices never share or lose one.
 
-    ``open`` gives a fresh iterator over the user's items, ``convert`` makes one into a batch,
-    ``sizes`` has the number of samples in each item where that is known beforehand.
+    ``open`` returns a fresh iterator over the user's items, ``convert`` turns one into a batch,
+    ``sizes`` has the number of samples in each item if known beforehand.
     """
 
     name: str
@@ -143,7 +143,7 @@ class Items:
 class Chosen:
     """Some items of a stream of items: those whose number is in ``keep``.
 
-    Reading ends once ``limit`` samples have been given.
+    Reading ends after ``limit`` samples.
     """
 
     inner: "Items | Chosen"

@@ -21,7 +21,7 @@ def _number(path: Path) -> int:
 
 
 def find_sets(root: Path) -> list[Path]:
-    """The folders of ``root``, itself included, that are test data sets; empty where none is."""
+    """The test data sets in ``root``, itself included; empty if there are none."""
     if _inputs_of(root):
         return [root]
     folders = [path for path in root.glob("test_data_set_*") if path.is_dir()]
@@ -54,7 +54,7 @@ def _read_tensor(path: Path, name: str) -> tuple[str, Array]:
 
 
 def read_set(folder: Path, name: str, inputs: Sequence[str]) -> Batch:
-    """The feed in ``folder``: each file is for the input its tensor names, else for input i.
+    """The feed in ``folder``: each file is for the input that its tensor names, else for input i.
 
     Raises:
         DataError: no such files, a file that is no tensor, more files than inputs, or two files
