@@ -13,10 +13,13 @@ demo: $(VENV)/.core
 	$(BIN)/oq demo -o out/demo
 
 test: $(VENV)/.dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	OQ_REAL=$(abspath $(REAL)) $(BIN)/python -m pytest -q
+	@echo "1 of 3: style (ruff)"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo "2 of 3: types (mypy --strict)"
+	@$(BIN)/mypy
+	@echo "3 of 3: tests, one worker per core$(if $(REAL),, (those on real models are skipped: no REAL folder))"
+	@OQ_REAL=$(abspath $(REAL)) $(BIN)/python -m pytest -q -n auto --dist loadgroup
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt
@@ -35,11 +38,13 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: $(VENV)/bin/python pyproject.toml
+	@echo "installing oq into $(VENV)"
 	$(BIN)/python -m pip install --quiet -e .
 	touch $@
 
 # torch first and pinned: a looser requirement may pull gigabytes of GPU libraries.
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
+	@echo "installing oq with every extra into $(VENV): some minutes, once"
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet -e '.[all,dev]'
 	touch $(VENV)/.core $@

@@ -1,7 +1,36 @@
-"""What pytest collects: the two mapped folders through ``oq/`` only.
+"""What pytest collects, and how its workers (``pytest -n``) share the tests.
 
-``oq/calibrators`` and ``oq/targets`` are links to the folders beside this file.  Collected here as
-well (``pytest .``), they would be imported a second time, under names that are not theirs.
+The two mapped folders are collected through ``oq/`` only.  ``oq/calibrators`` and ``oq/targets``
+are links to the folders beside this file.  Collected here as well (``pytest .``), they would be
+imported a second time, under names that are not theirs.
 """
 
+from collections import Counter
+
+import pytest
+
+from tests.cores import WORKER, pin
+
 collect_ignore = ["calibrators", "targets"]
+
+
+def pytest_configure() -> None:
+    pin()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A worker takes a file, or a group that is named across files, as a whole: what its tests
+    share is made once.  Groups with slow tests come first, so that no worker ends with one."""
+    if not WORKER:
+        return
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    slow = Counter(_group(item) for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[_group(item)])
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    return "" if marker is None else str(marker.args[0])

@@ -65,4 +65,4 @@ def demo_lines(rows: Iterable[DemoRow]) -> Iterable[str]:
         )
     yield ""
     yield "integer, latency: share of integer kernels, and time relative to float, in"
-    yield "onnxruntime on this machine; files for other targets are meant for other runtimes."
+    yield "onnxruntime on this machine; other targets' files are meant for other runtimes."

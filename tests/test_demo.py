@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from oq.demo import demo_lines, run_demo
+from oq.demo import demo_lines
 from oq.planning import registry
 from oq.wording import to_json
+from tests.shown import GROUP, Demo
+
+pytestmark = [pytest.mark.slow, GROUP]
 
 
-@pytest.mark.slow
-def test_the_whole_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oq.comparison.compare.LATENCY_SECONDS", 0.05)
-    told: list[str] = []
-    rows = list(run_demo(tmp_path / "new" / "folder", told.append))
+def test_the_whole_demo(demo: Demo) -> None:
+    rows = demo.rows
     models = ("residual", "separable", "transformer")
     wanted = [(m, t) for m in models for t in registry.names("targets")]
     assert [(r.model, r.target) for r in rows] == wanted
-    assert told == [f"{m} for {t}" for m, t in wanted]
+    assert list(demo.told) == [f"{m} for {t}" for m, t in wanted]
     for row in rows:
         assert Path(row.output).stat().st_size == pytest.approx(row.bytes_after, rel=0.05)
         assert row.bytes_after < row.bytes_before

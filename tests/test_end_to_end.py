@@ -1,7 +1,6 @@
 """Whole runs on trained models: accuracy, the laws, and what each target's file must look like."""
 
 from collections import Counter
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,34 +9,18 @@ import pytest
 from onnx import numpy_helper
 
 import oq
-from oq.comparison.compare import Verification
 from oq.model.session import optimized_ops
 from oq.numerics.values import Array
 from oq.planning import registry
-from oq.planning.explain import weighted_layers
-from tests.real import CIFAR, IMAGENET, needs_real
+from tests.cores import ALL, on
+from tests.shown import BUNDLED, GROUP, Demo, quantized
 
-BUNDLED = Path(__file__).parents[1] / "models" / "bundled"
 MODELS = sorted(p.stem for p in BUNDLED.glob("*.onnx"))
 TARGETS = registry.names("targets")
+pytestmark = GROUP
 every = pytest.mark.parametrize(
     ("name", "target"), [(name, target) for name in MODELS for target in TARGETS]
 )
-
-
-@cache
-def quantized(name: str, target: str) -> oq.Result:
-    return oq.quantize(BUNDLED / f"{name}.onnx", target, BUNDLED / "digits_calib.npz", verify=False)
-
-
-@cache
-def verified(name: str, target: str) -> Verification:
-    return oq.verify(
-        BUNDLED / f"{name}.onnx",
-        quantized(name, target).model,
-        BUNDLED / "digits_eval.npz",
-        latency=False,
-    )
 
 
 def constants(model: onnx.ModelProto) -> dict[str, Array]:
@@ -49,8 +32,8 @@ def nodes(model: onnx.ModelProto, op: str) -> list[onnx.NodeProto]:
 
 
 @every
-def test_accuracy_stays_within_a_point(name: str, target: str) -> None:
-    found = verified(name, target)
+def test_accuracy_stays_within_a_point(demo: Demo, name: str, target: str) -> None:
+    found = demo.row(name, target).verification
     for reading in (found.deployed, found.literal):
         (votes,) = reading.classes
         assert votes.top1 is not None and votes.top1_float is not None
@@ -62,14 +45,22 @@ def test_accuracy_stays_within_a_point(name: str, target: str) -> None:
 
 
 @every
-def test_two_runs_write_the_same_bytes(name: str, target: str, tmp_path: Path) -> None:
-    files = [tmp_path / "a.onnx", tmp_path / "b.onnx"]
-    quantized(name, target).save(files[0])
-    again = oq.quantize(
-        BUNDLED / f"{name}.onnx", target, BUNDLED / "digits_calib.npz", verify=False
-    )
-    again.save(files[1])
-    assert files[0].read_bytes() == files[1].read_bytes()
+def test_two_runs_write_the_same_bytes(demo: Demo, name: str, target: str, tmp_path: Path) -> None:
+    quantized(name, target).save(tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == Path(
+        demo.row(name, target).output
+    ).read_bytes()
+
+
+@pytest.mark.skipif(len(ALL) < 2, reason="needs two cores")
+@pytest.mark.parametrize("name", MODELS)
+def test_the_number_of_cores_changes_nothing(name: str) -> None:
+    """The dpu has the most steps of refinement, and they and calibration use all cores."""
+    with on({min(ALL)}):
+        one = quantized.__wrapped__(name, "dpu").model
+    with on(ALL):
+        many = quantized.__wrapped__(name, "dpu").model
+    assert one.SerializeToString(deterministic=True) == many.SerializeToString(deterministic=True)
 
 
 @every
@@ -119,8 +110,8 @@ def test_trt_files_hold_what_tensorrt_imports(name: str) -> None:
     assert not quantized_outputs & {o.name for o in model.graph.output}
 
 
-def test_ort_runs_the_residual_network_in_integers() -> None:
-    ops = verified("residual", "ort").kernels.ops
+def test_ort_runs_the_residual_network_in_integers(demo: Demo) -> None:
+    ops = demo.row("residual", "ort").verification.kernels.ops
     assert ops["QLinearConv"] == 8 and ops["QLinearAdd"] == 3 and ops["QGemm"] == 1
     assert not set(ops) & {"Conv", "FusedConv", "Gemm", "FusedGemm", "Add", "Relu"}
     model = quantized("residual", "ort").model
@@ -137,86 +128,3 @@ def test_names_stay_unique(name: str, target: str) -> None:
     counts = Counter(t for n in model.graph.node for t in n.output)
     assert max(counts.values()) == 1
     assert len({n.name for n in model.graph.node}) == len(model.graph.node)
-
-
-# ---- real models
-
-
-@needs_real
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("file", "target"),
-    [
-        *(("resnet20.onnx", target) for target in TARGETS),
-        ("resnet20_torchscript_opset13.onnx", "ort"),  # the same numbers, as the next test shows
-    ],
-)
-def test_resnet20(file: str, target: str) -> None:
-    model, calib = CIFAR / file, CIFAR / "calib.npz"
-    result = oq.quantize(model, target, calib, verify=False)
-    layers = {"ort": 22}.get(target, 20)  # there the two padded shortcuts are convolutions
-    assert weighted_layers(result.report.plan) == (layers, layers)
-    assert oq.check(result.model, target) == ()
-    onnx.checker.check_model(result.model, full_check=True)
-    on_calib = oq.verify(model, result.model, calib, samples=128, latency=False)
-    assert on_calib.literal.outputs[0].sqnr_db >= {"dpu": 20}.get(target, 25)
-    found = oq.verify(model, result.model, CIFAR / "eval.npz", samples=200, latency=False)
-    (votes,) = found.literal.classes
-    assert votes.top1_float is not None and votes.top1 is not None
-    assert votes.top1 >= votes.top1_float - 3.0  # six images of 200
-    if target == "ort":
-        assert found.kernels.share >= 95
-        assert not found.readings_differ
-
-
-@needs_real
-def test_both_exports_of_resnet20_become_the_same_numbers() -> None:
-    """The exporters write different graphs; their kernels and scales must be the same."""
-    calib = CIFAR / "calib.npz"
-    found = []
-    for file in ("resnet20.onnx", "resnet20_torchscript_opset13.onnx"):
-        result = oq.quantize(CIFAR / file, "ort", calib, samples=64, verify=False)
-        values = constants(result.model)
-        weights = [v for v in values.values() if v.dtype == np.int8 and v.ndim >= 2]
-        found.append(
-            (
-                Counter(g.ops for g in result.report.plan.groups if g.ops[0] != "Slice"),
-                sorted(hash(w.tobytes()) for w in weights),
-            )
-        )
-    assert found[0][1] == found[1][1]
-    assert found[0][0]["Conv", "Relu"] == found[1][0]["Conv", "Relu"]
-
-
-@needs_real
-@pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
-def test_mobilenet(target: str) -> None:
-    model = IMAGENET / "mobilenetv1_025.onnx"
-    result = oq.quantize(
-        model,
-        target,
-        IMAGENET / "calib",
-        preprocess="imagenet-tf",
-        samples=64,
-        verify=False,
-    )
-    done, total = weighted_layers(result.report.plan)
-    # Two first layers see 3 and 8 channels; 22 uneven ones get a convolution that scales them.
-    assert (done, total) == {"ort": (26, 28), "dpu": (50, 50)}.get(target, (28, 28))
-    assert oq.check(result.model, target) == ()
-    onnx.checker.check_model(result.model, full_check=True)
-    found = oq.verify(
-        model,
-        result.model,
-        IMAGENET / "eval",
-        preprocess="imagenet-tf",
-        labels=IMAGENET / "eval_labels.csv",
-        samples=64,
-        latency=False,
-    )
-    (votes,) = found.literal.classes
-    # Unrefined, 76 to 78 agree, and 31 on the dpu: one power of two per tensor, int8 biases.
-    # (Top-1 of 64 photographs says less: three of them are five points.)
-    assert votes.agreement >= (70 if target == "dpu" else 83)
-    assert found.literal.outputs[0].nonfinite == 0

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from oq.parallel import cores, parallel_map
+from oq.parallel import parallel_map
+from tests.cores import ALL
 
 
 def test_results_are_in_the_order_of_the_items() -> None:
@@ -12,7 +13,8 @@ def test_results_are_in_the_order_of_the_items() -> None:
     assert parallel_map(str, []) == []
 
 
-@pytest.mark.skipif(cores() < 2, reason="needs two cores")
+@pytest.mark.skipif(len(ALL) < 2, reason="needs two cores")
+@pytest.mark.usefixtures("all_cores")
 def test_two_items_are_worked_on_at_once() -> None:
     """Each waits for the other: one thread alone would never get past the barrier."""
     barrier = threading.Barrier(2, timeout=30)

@@ -11,7 +11,6 @@ from oq.planning.plan import plan
 from tests import golden_images, golden_layers
 from tests.golden import EXAMPLES, Golden, floats, kernels, sites
 from tests.graphs import Net
-from tests.real import REAL, needs_real
 
 assert golden_images and golden_layers  # they fill EXAMPLES
 
@@ -151,16 +150,3 @@ def test_scales_survive_float16_and_zero_points_are_zero() -> None:
     assert all(not v.any() for k, v in held.items() if k.endswith("_zero_point"))
     assert held["r_zero_point"].dtype == np.uint8
     assert held["x_zero_point"].dtype == np.int8
-
-
-@needs_real
-def test_resnet20_stays_within_half_a_point() -> None:
-    folder = REAL / "cifar10"
-    result = oq.quantize(folder / "resnet20.onnx", "coreml", folder / "calib.npz", verify=False)
-    found = oq.verify(
-        folder / "resnet20.onnx", result.model, folder / "eval.npz", samples=512, latency=False
-    )
-    (output,) = found.literal.outputs
-    assert output.sqnr_db > 25
-    (accuracy,) = found.literal.classes
-    assert accuracy.agreement > 95

@@ -17,7 +17,6 @@ from oq.planning.target import Target, with_options
 from tests import golden_images, golden_layers
 from tests.golden import EXAMPLES, Golden, floats, kernels, sites
 from tests.graphs import Net
-from tests.real import REAL, needs_real
 
 assert golden_images and golden_layers  # they fill EXAMPLES
 
@@ -288,25 +287,6 @@ def test_what_is_planned_runs_in_integers(name: str) -> None:
     simulator = Simulator(made.model)
     simulator.run(data[0])
     assert set(simulator.floats) == {s.node for s in made.report.plan.skips}
-
-
-@needs_real
-def test_resnet20_stays_within_half_a_point_in_integers_too() -> None:
-    folder = REAL / "cifar10"
-    made = oq.quantize(folder / "resnet20.onnx", "dpu", folder / "calib.npz", verify=False).model
-    data = np.load(folder / "eval.npz")
-    images_, labels = data["input"][:256], data["labels"][:256]
-    found = oq.verify(
-        folder / "resnet20.onnx", made, folder / "eval.npz", samples=2000, latency=False
-    )
-    (votes,) = found.literal.classes
-    assert votes.top1 is not None and votes.top1_float is not None
-    assert votes.top1 >= votes.top1_float - 0.5
-    simulator = Simulator(made)
-    scores = [simulator.run({"input": images_[i : i + 16]})[0] for i in range(0, 256, 16)]
-    top1 = 100 * np.mean(np.concatenate(scores).argmax(axis=1) == labels)
-    assert top1 >= 78.0, "float has 80.90 on all 2,000"
-    assert simulator.floats == {}
 
 
 @pytest.mark.parametrize(

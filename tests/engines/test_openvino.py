@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,7 @@ from oq.errors import DataError, MissingExtra, ModelError, OptionError
 from oq.model.session import Settings
 from oq.numerics.values import Batch
 from tests.graphs import Net
-from tests.real import CIFAR, IMAGENET, needs_real
+from tests.real import CIFAR, IMAGENET, mobilenet, needs_real, resnet20, together
 from tests.small import normal, reference, small
 
 BUNDLED = Path(__file__).parents[2] / "models" / "bundled"
@@ -224,8 +224,9 @@ def test_layers_tell_what_they_were_made_from() -> None:
     assert {"n_c", "r"} <= set(conv.made_from) and conv.precision == "f32"
 
 
-RESNET = (CIFAR / "resnet20.onnx", CIFAR / "calib.npz", None)
-MOBILENET = (IMAGENET / "mobilenetv1_025.onnx", IMAGENET / "calib", "imagenet-tf")
+RESNET = (resnet20, CIFAR / "resnet20.onnx", CIFAR / "calib.npz", None)
+MOBILENET = (mobilenet, IMAGENET / "mobilenetv1_025.onnx", IMAGENET / "calib", "imagenet-tf")
+Real = tuple[Callable[[str], oq.Result], Path, Path, str | None]
 
 
 @needs_real
@@ -233,19 +234,24 @@ MOBILENET = (IMAGENET / "mobilenetv1_025.onnx", IMAGENET / "calib", "imagenet-tf
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "target", "layers"),
-    [(RESNET, "trt", 20), (RESNET, "ort", 22), (MOBILENET, "trt", 28), (MOBILENET, "ort", 26)],
-    ids=["resnet20-trt", "resnet20-ort", "mobilenet-trt", "mobilenet-ort"],
+    [
+        pytest.param(model, target, layers, id=f"{name}-{target}", marks=together(name, target))
+        for name, model, target, layers in (
+            ("resnet20", RESNET, "trt", 20),
+            ("resnet20", RESNET, "ort", 22),
+            ("mobilenet", MOBILENET, "trt", 28),
+            ("mobilenet", MOBILENET, "ort", 26),
+        )
+    ],
 )
-def test_every_layer_of_a_real_model(
-    model: tuple[Path, Path, str | None], target: str, layers: int
-) -> None:
+def test_every_layer_of_a_real_model(model: Real, target: str, layers: int) -> None:
     """All that the plan quantizes runs in integers, and all it leaves in float is what is left.
 
     For `ort` ResNet-20's two shortcuts become convolutions (22 layers of 20),
     and MobileNet's first two stay in float because they would run slower.
     """
-    path, calib, preset = model
-    made = oq.quantize(path, target, calib, samples=16, preprocess=preset, verify=False)
+    make, path, calib, preset = model
+    made = make(target)
     found = oq.verify(
         path, made.model, calib, samples=16, preprocess=preset, engine="openvino", latency=False
     )
