@@ -19,7 +19,7 @@ test: $(VENV)/.dev
 	@echo "2 of 3: types (mypy --strict)"
 	@$(BIN)/mypy
 	@echo "3 of 3: tests, one worker per core$(if $(REAL),, (those on real models are skipped: no REAL folder))"
-	@OQ_REAL=$(abspath $(REAL)) $(BIN)/python -m pytest -q -n auto --dist loadgroup
+	@OQ_REAL=$(abspath $(REAL)) $(BIN)/python -m pytest -q -n auto --dist loadgroup --no-loadscope-reorder
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt

@@ -1,4 +1,5 @@
-"""Hypothesis without a deadline: a busy machine is no bug.  And a way back to all cores."""
+"""Hypothesis without a deadline: a busy machine is no bug.  Latencies that no test compares are
+measured briefly.  And a way back to all cores."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -6,11 +7,14 @@ from contextlib import nullcontext
 import pytest
 from hypothesis import settings
 
+from oq.comparison import compare
 from tests.cores import ALL, WORKER, on
 from tests.shown import demo as demo
 
 settings.register_profile("oq", deadline=None)
 settings.load_profile("oq")
+
+compare.LATENCY_SECONDS = 0.02
 
 
 @pytest.fixture

@@ -19,23 +19,17 @@ def together(model: str, target: str) -> pytest.MarkDecorator:
     return pytest.mark.xdist_group(f"{model}-{target}")
 
 
-def resnet20(target: str, file: str = "resnet20.onnx") -> oq.Result:
-    """ResNet-20 of CIFAR-10 for ``target``, calibrated on 128 images, as ``file`` exports it."""
-    return _resnet20(target, file)
+@cache
+def resnet20(target: str) -> oq.Result:
+    """ResNet-20 of CIFAR-10 for ``target``, calibrated on 128 images."""
+    return oq.quantize(
+        CIFAR / "resnet20.onnx", target, CIFAR / "calib.npz", samples=128, verify=False
+    )
 
 
+@cache
 def mobilenet(target: str) -> oq.Result:
     """MobileNet v1 for ``target``, calibrated on 64 photographs."""
-    return _mobilenet(target)
-
-
-@cache
-def _resnet20(target: str, file: str) -> oq.Result:
-    return oq.quantize(CIFAR / file, target, CIFAR / "calib.npz", samples=128, verify=False)
-
-
-@cache
-def _mobilenet(target: str) -> oq.Result:
     return oq.quantize(
         IMAGENET / "mobilenetv1_025.onnx",
         target,

@@ -1,6 +1,5 @@
 """One run of ``oq demo`` for all tests that ask what becomes of a bundled model."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,13 +27,10 @@ class Demo:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     told: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("oq.comparison.compare.LATENCY_SECONDS", 0.05)
-        folder = tmp_path_factory.mktemp("demo") / "new" / "folder"
-        rows = tuple(run_demo(folder, told.append))
-    yield Demo(rows, tuple(told))
+    folder = tmp_path_factory.mktemp("demo") / "new" / "folder"
+    return Demo(tuple(run_demo(folder, told.append)), tuple(told))
 
 
 @cache

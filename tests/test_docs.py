@@ -151,7 +151,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for example in (ROOT / "examples").iterdir():
         shutil.copy(example, tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("oq.comparison.compare.LATENCY_SECONDS", 0.02)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(registry, "_added", {kind: {} for kind in ("targets", "calibrators")})
     return tmp_path

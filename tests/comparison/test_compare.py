@@ -286,7 +286,6 @@ def test_an_engine_that_runs_something_else_is_caught(monkeypatch: pytest.Monkey
 
 
 def test_latency_is_positive_and_a_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oq.comparison.compare.LATENCY_SECONDS", 0.05)
     found = measure_latency(identity(), scaled(2.0), {"x": X[:8]})
     assert found.batch == 8
     assert found.float_ms > 0 and found.quantized_ms > 0 and found.ratio > 0
