@@ -114,6 +114,7 @@ TARGET = Target(
         "float16-scale",
         "sides",
         "sum-in-float16",
+        "loads-by-option",
     ),
     runtime=Runtime(moves=()),
     next_step=(

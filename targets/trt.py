@@ -257,6 +257,7 @@ TARGET = Target(
         "pad",
         "half",
         "only-qdq",
+        "loads-by-option",
     ),
     runtime=Runtime(
         codes=("int8", "float8_e4m3fn"),

@@ -257,6 +257,55 @@ def listed_initializers() -> onnx.ModelProto:
     return model
 
 
+def parts_picked() -> onnx.ModelProto:
+    """Split, Gather, ReduceMax and a Pad of ones between convolutions: each moves or picks values,
+    and no target has a kernel for all of them."""
+    net = Net()
+    net.node("Relu", [net.conv(net.input("x"), "a", width=8)], "r")
+    two = helper.make_node("Split", ["r", net.constant("parts", [4, 4], np.int64)], ["s", "t"])
+    two.attribute.append(helper.make_attribute("axis", 1))
+    net.nodes.append(two)
+    first = net.node("Gather", ["s", net.constant("order", [3, 1, 0, 2], np.int64)], "g", axis=1)
+    around = [0, 0, 1, 1, 0, 0, 1, 1]
+    one = net.constant("one", 1.0)
+    second = net.node("Pad", ["t", net.constant("around", around, np.int64), one], "p")
+    net.node("Conv", [second, net.weight("w_d", 4, 4, 3, 3)], "d")
+    net.node("Add", [net.conv(first, "c"), "d"], "e")
+    net.node("ReduceMax", ["e", net.constant("last", [2, 3], np.int64)], "m", keepdims=1)
+    net.conv("m", "f")
+    return net.model("e", "f")
+
+
+def stacked_weights() -> onnx.ModelProto:
+    """MatMul with constants of three axes, a matrix per head, and of four with leading ones."""
+    return small(
+        """net (float[n,4,6,8] x) => (float[n,4,6,5] y) {
+            h = MatMul(x, heads) r = Relu(h) y = MatMul(r, flat)
+        }""",
+        {"heads": normal(4, 8, 8), "flat": normal(1, 1, 8, 5, seed=1)},
+    )
+
+
+def boxes() -> onnx.ModelProto:
+    """A second stage that runs once per box that NonMaxSuppression leaves, mostly of none."""
+    net = Net()
+    net.conv(net.input("x", (1, 4, 8, 8)), "a", width=5)
+    net.node("Reshape", ["a", net.constant("flat", [1, 5, 64], np.int64)], "h")
+    net.node("Split", ["h", net.constant("parts", [4, 1], np.int64)], "corners", axis=1)
+    net.nodes[-1].output.append("logits")
+    net.node("Transpose", ["corners"], "boxes", perm=[0, 2, 1])
+    net.node("Sigmoid", ["logits"], "scores")
+    few = (("most", [4], np.int64), ("iou", [0.5], np.float32), ("least", [0.99], np.float32))
+    limits = [net.constant(name, value, dtype) for name, value, dtype in few]
+    net.node("NonMaxSuppression", ["boxes", "scores", *limits], "kept", center_point_box=1)
+    net.node("Gather", ["kept", net.constant("column", 2, np.int64)], "which", axis=1)
+    net.node("Squeeze", ["boxes", net.constant("first", [0], np.int64)], "flat_boxes")
+    net.node("Gather", ["flat_boxes", "which"], "picked", axis=0)
+    net.node("Relu", [net.gemm("picked", "g")], "r")
+    net.node("Gemm", ["r", net.weight("w_last", 3, 3)], "found")
+    return net.model("boxes", "scores", "found")
+
+
 ODD: Mapping[str, Build] = {
     build.__name__: build
     for build in (
@@ -283,6 +332,9 @@ ODD: Mapping[str, Build] = {
         half_precision,
         mixed_precision,
         listed_initializers,
+        parts_picked,
+        stacked_weights,
+        boxes,
     )
 }
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from oq.model.ops import only_moves
 from oq.model.qdq import constant, dequantized_by, quantizers_of, same_grid, scales
 from oq.model.view import GraphView
 from oq.planning.check import Found
@@ -18,7 +17,26 @@ SMALLEST = float(np.finfo(np.float16).smallest_normal)
 CODES = 127
 """Largest integer that a rescaled operand multiplies."""
 
-POOLS = frozenset({"AveragePool", "GlobalAveragePool"})
+ONE_GRID = frozenset(
+    {
+        "AveragePool",
+        "DepthToSpace",
+        "Expand",
+        "Flatten",
+        "GlobalAveragePool",
+        "MaxPool",
+        "Reshape",
+        "Slice",
+        "SpaceToDepth",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
+"""Ops that the converter runs on codes: it removes a pair behind them, whatever its scale is.
+Others that move values (Gather, Split, ReduceMax, Pad) run in float16 between pairs of any
+scales."""
 
 
 def no_float16_scale(view: GraphView) -> Iterator[Found]:
@@ -49,7 +67,7 @@ def sum_overflows(view: GraphView) -> Iterator[Found]:
 def sides_differ(view: GraphView) -> Iterator[Found]:
     """Inputs and output of pooling and data movement have the same scale and zero point."""
     for node in view.nodes:
-        if not only_moves(node.op) and node.op not in POOLS:
+        if node.op not in ONE_GRID:
             continue
         above = dequantized_by(view, node.inputs[0])
         for below in quantizers_of(view, node.outputs[0]) if above is not None else ():

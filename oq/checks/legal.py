@@ -333,6 +333,12 @@ CHECKS = _table(
             int8_across_a_move,
             "put the pair after it, use uint8, or write opset 20",
         ),
+        Check(
+            "loads-by-option",
+            "warning",
+            int8_across_a_move,
+            "to run the file in onnxruntime, load it with session.qdqisint8allowed=1",
+        ),
         Check("float16-scale", "error", no_float16_scale, "use the nearest normal float16"),
         Check("sum-in-float16", "warning", sum_overflows, "use larger scales for both operands"),
         Check("sides", "error", sides_differ, "use the same scale and zero point on both sides"),

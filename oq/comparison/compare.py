@@ -6,6 +6,7 @@ float reference are onnxruntime's; the deployed mode, the kernels and the latenc
 engine (:mod:`oq.engines.engine`).
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -210,6 +211,8 @@ class _Counts:
 
 def _collapses(reading: ReadingResult) -> Iterable[str]:
     for error in reading.outputs:
+        if error.resized and error.sqnr_db == -math.inf:
+            continue  # never of one shape in both models, so nothing is known of it
         if error.sqnr_db < COLLAPSE_DB:
             yield f"output {error.name!r} has an SQNR of {error.sqnr_db:.1f} dB"
     for votes in reading.classes:

@@ -18,7 +18,8 @@ class OutputError:
     ``max_abs``, ``mean_abs``: absolute error in the output's unit.  ``sqnr_db``: signal over noise,
     ``10 log10(sum x^2 / sum (x - y)^2)`` (inf when equal).  ``cosine``: of both outputs as one long
     vector.  ``nonfinite``: the number of values that are NaN or infinite in either, which are
-    excluded from the other figures.
+    excluded from the other figures.  ``resized``: the number of batches in which both differ in
+    shape (as many boxes as NonMaxSuppression leaves), which are excluded too.
     """
 
     name: str
@@ -27,6 +28,7 @@ class OutputError:
     sqnr_db: float
     cosine: float
     nonfinite: int
+    resized: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,12 @@ class Sums:
     max_abs: float = 0.0
     count: int = 0
     nonfinite: int = 0
+    resized: int = 0
 
     def add(self, reference: Array, found: Array) -> None:
+        if reference.shape != found.shape:
+            self.resized += 1
+            return
         x = reference.astype(np.float64).reshape(-1)
         y = found.astype(np.float64).reshape(-1)
         usable = np.isfinite(y) & np.isfinite(x)
@@ -80,9 +86,10 @@ class Sums:
         cosine = self.dot / norms if norms > 0 else float(self.signal == self.other)
         mean = self.total_abs / self.count if self.count else 0.0
         db = sqnr_db(self.signal, self.noise)
-        if self.nonfinite and not self.count:  # nothing is left to compare
+        if (self.nonfinite or self.resized) and not self.count:  # nothing is left to compare
             db, cosine = float("-inf"), 0.0
-        return OutputError(name, self.max_abs, mean, db, min(1.0, cosine), self.nonfinite)
+        cosine = min(1.0, cosine)
+        return OutputError(name, self.max_abs, mean, db, cosine, self.nonfinite, self.resized)
 
 
 @dataclass(slots=True)
@@ -90,7 +97,8 @@ class Noise:
     """Running sums of the power of a reference and of an error, in float64.
 
     Values that are not finite in the reference are ignored; values that are not finite only in the
-    other count as infinite noise.
+    other count as infinite noise.  An array of another shape counts as lost: its noise is the
+    signal.
     """
 
     signal: float = 0.0
@@ -98,7 +106,7 @@ class Noise:
 
     def add(self, reference: Array, found: Array) -> None:
         x = reference.astype(np.float64).reshape(-1)
-        y = found.astype(np.float64).reshape(-1)
+        y = found.astype(np.float64).reshape(-1) if reference.shape == found.shape else 0 * x
         usable = np.isfinite(x)
         if not usable.all():
             x, y = x[usable], y[usable]
@@ -124,6 +132,14 @@ def power(values: Array) -> float:
     return float(np.einsum("i,i->", finite, finite))
 
 
+def error_power(reference: Array, found: Array) -> float:
+    """:func:`power` of the error; an array of another shape counts as lost: the power of
+    ``reference``."""
+    if reference.shape != found.shape:
+        return power(reference)
+    return power(reference.astype(np.float64) - found)
+
+
 def sqnr_db(signal: float, noise: float) -> float:
     """``10 log10(signal / noise)``; inf without noise, -inf without signal."""
     if noise == 0:
@@ -140,6 +156,8 @@ class Votes:
     hits: dict[str, int] = field(default_factory=dict)
 
     def add(self, reference: Array, found: Array, labels: Array | None) -> None:
+        if reference.shape != found.shape:
+            return
         mine, theirs = top5(found), top5(reference)
         self.samples += len(mine)
         self._count("agreement", mine[:, 0] == theirs[:, 0])
@@ -170,7 +188,7 @@ class Votes:
 
 def top5(scores: Array) -> Array:
     """Indices of the five largest classes per sample, largest first; ties to the lower index."""
-    flat = scores.reshape(len(scores), -1)
+    flat = scores.reshape(len(scores), math.prod(scores.shape[1:]))
     return np.argsort(-flat, axis=1, kind="stable")[:, :5]
 
 
@@ -202,7 +220,10 @@ class Steps:
     largest: int = 0
 
     def add(self, first: Array, second: Array, step: float) -> None:
-        """Count where two evaluations of an output differ by a ``step`` or more."""
+        """Count where two evaluations of an output differ by a ``step`` or more; not where they
+        differ in shape."""
+        if first.shape != second.shape:
+            return
         apart = np.rint(np.abs(first.astype(np.float64) - second) / step)
         self.values += apart.size
         self.differing += int(np.count_nonzero(apart))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from oq.comparison.deviation import power, sqnr_db
+from oq.comparison.deviation import error_power, power, sqnr_db
 from oq.comparison.shared_tensors import LITERAL, Shared, run_both
 from oq.model.session import Session, cut
 from oq.model.view import GraphView
@@ -133,7 +133,7 @@ def _at_the_outputs(
                 feeds = _wanted(rest, {**batch.feeds, **given})
                 changed |= zip(reached, rest.run(feeds, reached), strict=True)
             for o in outputs:
-                noise[o] += power(e[o].astype(np.float64) - changed[o])
+                noise[o] += error_power(e[o], changed[o])
         ratios = [noise[o] / signal[o] for o in outputs if signal[o]]
         found[tensor.name] = sum(ratios) / len(outputs)
     return found

@@ -87,9 +87,11 @@ class _Look:
     hi: float = float("-inf")
     beyond: int = 0
     count: int = 0
+    resized: bool = False
     moments: Array = field(default_factory=lambda: np.zeros((7, 1)))
 
     def add(self, exact: Array, found: Array, ends: tuple[float, float] | None) -> None:
+        self.resized = self.resized or exact.shape != found.shape
         if exact.size == 0 or exact.shape != found.shape:
             return
         self.lo, self.hi = min(self.lo, float(exact.min())), max(self.hi, float(exact.max()))
@@ -137,6 +139,8 @@ def compare_layers(
                 progress(done)
     rows = {t.name: _row(t, looks[t.name]) for t in shared if looks[t.name].count}
     unlike = {n for n in rows if _means_something_else(n, view, rows, looks[n])}
+    # a layer is fed what both models give it; it cannot be fed another number of boxes
+    unlike |= {n for n in rows if looks[n].resized}
     usable = [t for t in shared if t.name in rows and t.name not in unlike]
     added, errors = estimate_shares(float_model, quantized, usable, take_few(batches()), view)
     total = sum(errors.values())

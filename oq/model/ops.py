@@ -110,6 +110,12 @@ RANDOM_OPS = frozenset(
 )  # fmt: skip
 """Ops that give other values each time they are run."""
 
+VALUE_SIZED = frozenset({"Compress", "If", "Loop", "NonMaxSuppression", "NonZero", "Unique"})
+"""Ops whose outputs have as many elements as the values of their inputs ask for."""
+
+SCATTERING = frozenset({"ScatterElements", "ScatterND"})
+"""Ops whose output has the size of their first input, however much they write into it."""
+
 BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 """Ops with subgraphs, which are not quantized."""
 
@@ -158,6 +164,9 @@ def weight_axis(op: str, attributes: Mapping[str, Any], rank: int) -> int | None
 
 OUTPUT_AXIS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1, "MatMul": -1}
 """op with a weight -> the channel axis of its output."""
+
+STACKING = frozenset({"MatMul"})
+"""Ops whose weight may be a stack of matrices: more than two axes, the last two of a matrix."""
 
 ADDING = frozenset({"Add"})
 """Ops that add a constant operand as a bias."""

@@ -1,10 +1,10 @@
-"""Properties of a tensor that follow from the nodes upstream: its sign, distances between
-tensors."""
+"""Properties of a tensor that follow from the nodes upstream: its sign, whether its size depends on
+values, distances between tensors."""
 
 from collections import deque
 
 from oq.model.operands import clip_bounds, data_inputs
-from oq.model.ops import facts
+from oq.model.ops import SCATTERING, SHAPE_OPS, VALUE_SIZED, facts
 from oq.model.view import GraphView, NodeView
 
 
@@ -34,6 +34,27 @@ def is_never_negative(view: GraphView, tensor: str) -> bool:
 def _clips_at_zero(view: GraphView, node: NodeView) -> bool:
     least = clip_bounds(view, node)[0] if node.op == "Clip" else None
     return least is not None and least >= 0
+
+
+def value_sized(view: GraphView) -> frozenset[str]:
+    """The tensors whose size depends on the values of an input, not on its shape alone: what a
+    NonMaxSuppression leaves, and all that is computed per box of it.
+
+    ``NonZero(ConstantOfShape(Shape(x)))``, which exporters write for a range, does not.
+    """
+    valued = {i.name for i in view.inputs}
+    sized: set[str] = set()
+    for node in view.nodes:
+        outputs = [t for t in node.outputs if t]
+        reads = [t for t in (*node.inputs, *node.captured) if t]
+        if node.op in VALUE_SIZED and not valued.isdisjoint(reads):
+            sized.update(outputs)
+        elif node.op not in SHAPE_OPS:
+            fit = reads[:1] if node.op in SCATTERING else reads
+            sized.update(outputs if not sized.isdisjoint(fit) else ())
+        if node.op == "NonZero" or node.op not in SHAPE_OPS:
+            valued.update(outputs if not valued.isdisjoint(reads) else ())
+    return frozenset(sized)
 
 
 def branch_lengths(view: GraphView, first: str, second: str) -> tuple[int, int] | None:

@@ -57,6 +57,13 @@ SERIAL = Settings(reading="literal", threads=1)
 """The literal mode on one thread: for parallel runs, with the same sums on any machine."""
 
 
+MIXED_INT8 = "does not match y_zero_point type UINT8"
+"""What onnxruntime 1.32 says of a file of opset 21 and up whose int8 pairs it moved across an op
+and then made uint8 ones of, without the type that they name: a fault of its optimizer."""
+
+KEEP_INT8 = "session.qdqisint8allowed"
+"""The session entry with which it leaves int8 pairs as they are."""
+
 _custom_ops: list[str] = []
 """Libraries of custom operators that every session of this process registers."""
 
@@ -105,19 +112,20 @@ class Session:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if dump is not None:
             options.optimized_model_filepath = str(dump)
-        try:
-            for library in _custom_ops:
+        for library in _custom_ops:
+            with _as_model_error():
                 options.register_custom_ops_library(library)
-            with loadable(model) as source:
-                self._session = ort.InferenceSession(
-                    source, options, providers=_providers(settings.provider)
-                )
-        except Exception as error:
-            if type(error).__module__.startswith("onnxruntime"):
-                raise ModelError(
-                    f"onnxruntime cannot load the model: {one_line(error)[:300]}"
-                ) from error
-            raise
+        providers = _providers(settings.provider)
+        with loadable(model) as source:
+            try:
+                with _as_model_error():
+                    self._session = ort.InferenceSession(source, options, providers=providers)
+            except ModelError as error:
+                if MIXED_INT8 not in str(error):
+                    raise
+                options.add_session_config_entry(KEEP_INT8, "1")
+                with _as_model_error():
+                    self._session = ort.InferenceSession(source, options, providers=providers)
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -279,6 +287,18 @@ def version() -> str:
 def providers() -> tuple[str, ...]:
     """The execution providers of this onnxruntime, in its order."""
     return tuple(ort.get_available_providers())
+
+
+@contextmanager
+def _as_model_error() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.startswith("onnxruntime"):
+            raise ModelError(
+                f"onnxruntime cannot load the model: {one_line(error)[:300]}"
+            ) from error
+        raise
 
 
 def _providers(name: str) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from oq.model.operands import bias_input
 from oq.model.ops import ADDING, facts, output_axis, weight_axis
+from oq.model.paths import value_sized
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
 from oq.planning.spec import Plan, SiteKey, key
@@ -50,13 +51,20 @@ class Layer:
 
 
 def find_layers(view: GraphView, plan: Plan) -> Iterator[Layer]:
-    """Every layer of ``plan`` with a quantized constant weight, in the order they run."""
+    """Every layer of ``plan`` with a quantized constant weight, in the order they run.
+
+    Those that run once per box of a NonMaxSuppression are left out: the float and the quantized
+    model give them other numbers of rows, often none, which no statistics compare.
+    """
+    sized = value_sized(view)
     sites = {(s.tensor, reader): key(s) for s in plan.sites for reader in s.consumers}
     for node in view.nodes:
         row = facts(node.op)
         if row is None or row.weight is None or row.weight >= len(node.inputs):
             continue
         weight = node.inputs[row.weight]
+        if not sized.isdisjoint(node.inputs):
+            continue
         axis = output_axis(node.op)
         site = sites.get((weight, node.name))
         if axis is None or site is None or not view.is_constant(weight):

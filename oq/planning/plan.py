@@ -21,7 +21,7 @@ from math import frexp
 
 from oq.errors import OptionError
 from oq.model.operands import bias_input, data_inputs, factor_of, pads_zeros, weight_input
-from oq.model.ops import BODIES, SHAPE_OPS, only_moves, weight_axis
+from oq.model.ops import BODIES, SHAPE_OPS, STACKING, only_moves, weight_axis
 from oq.model.paths import is_never_negative
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import INT32
@@ -294,7 +294,9 @@ def _parameter_sites(view: GraphView, target: Target, match: Match) -> Iterable[
     if weight is not None and view.is_constant(weight):
         rank = view.constants[weight].ndim
         axis = weight_axis(node.op, node.attributes, rank)
-        if rank < 2 or not (target.per_channel and rule.per_channel):
+        # no runtime multiplies a stack of matrices by scales per channel
+        is_stack = rank > 2 and node.op in STACKING and target.block is None
+        if rank < 2 or is_stack or not (target.per_channel and rule.per_channel):
             axis = None
         stored = Own(target.weights, axis)
         if axis is not None and target.block is not None:

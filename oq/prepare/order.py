@@ -32,6 +32,7 @@ from oq.prepare.round_slopes import round_edge_slope, round_slopes
 from oq.prepare.shortcut_to_conv import shortcut_to_conv
 from oq.prepare.split_groups import split_groups
 from oq.prepare.split_mean import split_mean
+from oq.prepare.squeeze_weight import squeeze_weight
 from oq.prepare.sum_to_add import sum_to_add
 from oq.prepare.widen_input import widen_input
 from oq.prepare.write_attributes import write_attributes
@@ -40,6 +41,7 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     fold_constants,
     drop_noops,
     infer_types,
+    squeeze_weight,
     sum_to_add,
     fold_affine,
     fold_batchnorm,

@@ -165,6 +165,11 @@ def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
             yield _error_line(name, reading.outputs[i])
             if lost := reading.outputs[i].nonfinite:
                 yield from item(f"{lost} values above are NaN or infinite", indent=25)
+            if other := reading.outputs[i].resized:
+                yield from item(
+                    f"left out: {counted(other, 'run')} where it has another shape than in float",
+                    indent=25,
+                )
     for name, reading in readings:
         for votes in reading.classes:
             yield from item(f"{name}: {_votes(votes)}")

@@ -2,20 +2,21 @@
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from models.digits import BUNDLED
 from oq import pipeline
 from oq.checks.legal import CHECKS
-from oq.errors import ModelError
 from oq.model.graph import Graph
-from oq.model.session import Session, Settings, optimized_ops, run
+from oq.model.session import KEEP_INT8, MIXED_INT8, Session, Settings, optimized_ops, run
 from tests.graphs import Net
 from tests.pairs import conv, dequantize, pair, quantize, stored
 from tests.small import normal
 
 PLACEMENT = {
-    *{"residual", "concat", "pad", "half", "double-pair", "weight-only", "shared-int8", "loads"}
+    *{"residual", "concat", "pad", "half", "double-pair", "weight-only", "shared-int8", "loads"},
+    "loads-by-option",
 }
 
 
@@ -158,11 +159,15 @@ def test_int8_across_a_move_does_not_load(grid: str, opset: int) -> None:
     wrong = grid == "int8" and opset == 21
     expected = [("n_m", "it is between an int8 DequantizeLinear and a layer")]
     assert found("loads", model) == (expected if wrong else [])
+    assert found("loads-by-option", model) == found("loads", model)
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
     if wrong:
-        with pytest.raises(ModelError, match="does not match y_zero_point type"):
-            Session(model)
-    else:
-        Session(model)
+        with pytest.raises(Exception, match=MIXED_INT8):
+            ort.InferenceSession(model.SerializeToString(), options)
+    Session(model)  # with the option
+    options.add_session_config_entry(KEEP_INT8, "1")
+    ort.InferenceSession(model.SerializeToString(), options)
 
 
 @pytest.mark.parametrize("target", ["ort", "trt"])

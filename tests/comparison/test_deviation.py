@@ -14,6 +14,24 @@ def test_an_output_of_nothing_but_nan_is_not_equal() -> None:
     assert (found.sqnr_db, found.cosine, found.nonfinite) == (-math.inf, 0.0, 6)
 
 
+def test_arrays_of_another_shape_are_counted_and_left_out() -> None:
+    sums, noise, votes = Sums(), Noise(), Votes()
+    for found in (np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)):
+        for one in (sums, noise):
+            one.add(np.full((2, 3), 2.0, np.float32), found)
+        votes.add(np.full((2, 3), 2.0, np.float32), found, None)
+    error = sums.result("y")
+    assert (error.resized, error.max_abs, error.mean_abs) == (1, 1.0, 1.0)
+    assert (noise.signal, noise.noise) == (48.0, 6.0 + 24.0), "what is lost is noise"
+    assert votes.samples == 2
+
+
+def test_no_samples_have_no_classes() -> None:
+    votes = Votes()
+    votes.add(np.ones((0, 3), np.float32), np.ones((0, 3), np.float32), None)
+    assert votes.result("y").samples == 0
+
+
 def test_sums_do_not_depend_on_how_samples_are_cut() -> None:
     random = np.random.default_rng(0)
     x, y = (random.normal(size=(10, 4)).astype(np.float32) for _ in range(2))

@@ -1,0 +1,31 @@
+"""``MatMul(x, W)`` with W (1, ..., 1, in, out) -> the same with W (in, out).
+
+Exporters write such weights for 1x1 convolutions and projections per head.  A weight with two axes
+has a scale per output channel; a stack of matrices has one scale, since onnxruntime's
+MatMulIntegerToFloat takes no other (it loads such a file and fails when it is run).
+"""
+
+from oq.model.graph import Graph
+from oq.model.ops import STACKING
+from oq.prepare.outcome import Outcome
+
+
+def squeeze_weight(graph: Graph) -> Outcome:
+    """Drop leading axes of length 1 of every constant right operand, where the left one has at
+    least as many axes, so that the shape of the result stays."""
+    view, changed = graph.view(), 0
+    for node in view.nodes:
+        if node.op not in STACKING or not view.is_constant(node.inputs[1]):
+            continue
+        values = view.constants[node.inputs[1]]
+        rank = view.rank(node.inputs[0])
+        if values.ndim < 3 or values.shape[:-2] != (1,) * (values.ndim - 2):
+            continue
+        if rank is None or rank < values.ndim:
+            continue
+        flat = graph.add_constant(f"{node.inputs[1]}_matrix", values.reshape(values.shape[-2:]))
+        graph.set_input(node.name, 1, flat)
+        changed += 1
+    if changed:
+        graph.cleanup()
+    return Outcome(changed)
