@@ -10,6 +10,7 @@ prints; commands beside the two main ones are in :mod:`oq.commands`.
 
 import logging
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ import typer
 
 import oq
 from oq.commands.calibrate import calibrate
-from oq.commands.console import miss, say
+from oq.commands.console import miss, say, warn
 from oq.commands.flags import (
     ConfigOpt,
     DataOpt,
@@ -41,6 +42,7 @@ from oq.errors import OptionError, OqError
 from oq.options.keywords import SearchOptions, VerifyOptions, options_of
 from oq.options.rows import MAX_DROP, Option
 from oq.progress import show_progress
+from oq.wording import printable
 
 if TYPE_CHECKING:
     from oq.comparison.compare import Verification
@@ -109,19 +111,32 @@ def _checked_output(
     model: Path, output: Path | None, options: Mapping[str, Any], save_ranges: Path | None
 ) -> Path:
     """Where the file goes; every path and the target are checked before the work."""
-    from oq.model.files import check_exists, check_writable
+    from oq.model.files import check_apart, check_exists, check_writable
     from oq.planning import registry
 
     registry.target(options["target"])
     check_exists(model)
     path = model.with_name(f"{model.stem}.{options['target']}.onnx") if output is None else output
-    check_writable(path)
-    for extra in filter(None, (options["cache"], save_ranges)):
-        check_writable(Path(extra))
-    for given, what in ((model, "model"), (Path(options["data"] or ""), "data")):
-        if path.exists() and given.exists() and path.samefile(given):
-            raise OptionError(f"the output {str(path)!r} is the {what} itself; give another -o")
+    written = {
+        "-o": path,
+        "the config beside -o": path.with_name(f"{path.name}.yaml"),
+        "--save-ranges": save_ranges,
+        "--cache": _path(options["cache"]),
+        "--report": _path(options["report"]),
+    }
+    for each in filter(None, written.values()):
+        check_writable(each)
+    read = {"model": model} | {what: _path(options[what]) for what in READ if options.get(what)}
+    check_apart(written, {what.replace("_", " "): given for what, given in read.items()})
     return path
+
+
+READ = ("data", "eval_data", "labels", "ranges", "ranking", "preprocess")
+"""Options that may name a file or a folder that is read."""
+
+
+def _path(given: object) -> Path | None:
+    return Path(given) if isinstance(given, str | Path) and str(given) else None
 
 
 @app.command()
@@ -135,9 +150,12 @@ def verify(
 ) -> None:
     """Compare a quantized model with its float original."""
     from oq import pipeline
+    from oq.model.files import check_apart
     from oq.reporting.report import layer_lines, verification_lines
 
     options = read_flags(VERIFY, flags)
+    read = {"float model": float_model, "quantized model": quantized, "data": _path(data)}
+    check_apart({"--report": _path(options["report"])}, read)
     limit = options.pop("max_drop")
     needs = limit is not None and not options["metrics"]
     with show_progress() as watch:
@@ -204,14 +222,23 @@ def _root(
         raise typer.Exit
 
 
+CRASHED = 70
+"""The exit status of a bug in oq: EX_SOFTWARE of sysexits.h.  (0: done, 1: a limit was missed,
+2: the user can act.)"""
+
+
 def main() -> None:
     """The console script."""
     logging.basicConfig(level=logging.WARNING, format="oq: %(message)s", stream=sys.stderr)
     try:
         app()
     except OqError as error:
-        print(f"oq: {error}", file=sys.stderr)
+        warn(str(error))
         sys.exit(2)
+    except Exception:
+        print(printable(traceback.format_exc()), file=sys.stderr)
+        warn("this is a bug in oq: please report it with the lines above")
+        sys.exit(CRASHED)
 
 
 def _drop(found: "Verification") -> tuple[str, float] | None:

@@ -21,7 +21,7 @@ from oq.data.source import Fitted, has_labels, open_source, subset
 from oq.engines.engine import DEFAULT
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
-from oq.model.files import save_model, write_text
+from oq.model.files import replacing, save_model
 from oq.model.proto_fields import inputs_of, same_interface
 from oq.model.session import Settings
 from oq.numerics.values import Range
@@ -220,13 +220,13 @@ def finish(result: Result, output: Path) -> Result:
     """Save, with the run's config beside it (:mod:`oq.options.config`), and complete the report
     with where the file lies and what comes next."""
     about = f"oq {oq.__version__}: oq quantize {result.report.model} --config THIS -o {output}"
-    write_text(
-        output.with_name(f"{output.name}.yaml"), write_config(result.report.options, [about])
-    )
     step = next_step(registry.target(result.report.target), output)
     said = replace(result.report, output=str(output), next_step=step)
     finished = replace(result, report=said)
-    finished.save(output)
+    # renamed after the model: no new config lies beside an old model
+    with replacing(output.with_name(f"{output.name}.yaml")) as config:
+        config.write_text(write_config(result.report.options, [about]), encoding="utf-8")
+        finished.save(output)
     return finished
 
 

@@ -27,6 +27,19 @@ def to_json(value: Any) -> Any:
     return value
 
 
+def printable(text: str) -> str:
+    """``text`` for a terminal: what a model's names hold of control sequences is escaped.
+
+    >>> printable("a\\x1b[31mb\\n")
+    'a\\\\x1b[31mb\\n'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 def _is_spec(value: Any) -> bool:
     return type(value).__name__ in {"Own", "Share", "Scaled", "Fixed", "Product"}
 

@@ -69,8 +69,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": {"model", "planning", "comparison", "pipeline"},
     "commands": {"typer", "errors", "progress", "wording", "model", "exporting", "planning",
         "checks", "calibration", "ranking", "page", "options", "pipeline", "doctor", "demo"},
-    "cli": {"typer", "errors", "progress", "model", "planning", "comparison", "calibration",
-        "reporting", "options", "pipeline", "budget", "commands"},
+    "cli": {"typer", "errors", "progress", "wording", "model", "planning", "comparison",
+        "calibration", "reporting", "options", "pipeline", "budget", "commands"},
     "__main__": {"cli"},
 }  # fmt: skip
 """Folder of ``oq/``, or module at its root -> what it imports besides the standard library: folders

@@ -48,9 +48,11 @@ def calibrate(
     An interrupted run resumes where it stopped; --merge merges caches of parts of the data.
     """
     from oq.calibration.cache import merge_caches, save_cache
-    from oq.model.files import check_writable
+    from oq.model.files import check_apart, check_writable
 
     check_writable(cache)
+    given = {} if merge else {"model": files[0], "data": None if data is None else Path(data)}
+    check_apart({"--cache": cache}, given)
     if merge:
         whole = merge_caches(files)
         save_cache(whole, cache)

@@ -12,21 +12,21 @@ from typing import Any, NoReturn
 
 import typer
 
+from oq.wording import printable, to_json
+
 
 def say(value: Any, lines: Iterable[str], as_json: bool) -> None:
     """Print ``value`` as JSON, or ``lines``."""
     if as_json:
-        from oq.wording import to_json
-
         print(json.dumps(to_json(value), indent=2))
         return
     for line in lines:
-        print(line)
+        print(printable(line))
 
 
 def warn(text: str) -> None:
     """One line on standard error."""
-    print(f"oq: {text}", file=sys.stderr)
+    print(printable(f"oq: {text}"), file=sys.stderr)
 
 
 def miss(text: str) -> NoReturn:

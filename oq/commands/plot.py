@@ -22,7 +22,7 @@ def plot(
     """Save one chart of a report (--report) as an image."""
     import difflib
 
-    from oq.model.files import check_writable
+    from oq.model.files import check_apart, check_writable
     from oq.page.plot import (
         draw_activation,
         draw_layer_errors,
@@ -35,6 +35,7 @@ def plot(
     if output.suffix.lower() not in ENDINGS:
         raise OptionError(f"cannot write {str(output)!r}: expected {' or '.join(ENDINGS)}")
     check_writable(output)
+    check_apart({"-o": output}, {"report": report})
     require_matplotlib("oq plot")
     found = read_pictures(report)
     if name in found.activations:

@@ -48,11 +48,13 @@ def sensitivity(
     as_json: JsonOpt = False,
 ) -> None:
     """Rank the layers by the error that quantizing each one causes."""
+    from oq.model.files import check_apart
     from oq.ranking import rank
     from oq.ranking.table import ranking_lines, write_table
 
     _check(output, (".csv", ".json"))
     _check(plot, (".png", ".svg", ".pdf"))
+    check_apart({"-o": output, "--plot": plot}, {"model": model, "data": Path(data)})
     if plot is not None:
         from oq.page.plot import draw_ranking, require_matplotlib
 

@@ -7,8 +7,9 @@ a partial file and an interrupted run leaves the old one.
 import contextlib
 import math
 import os
+import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -83,7 +84,11 @@ def save_model(model: onnx.ModelProto, path: str | Path) -> int:
             beside.write_bytes(data)
         return len(data)
     weights = path.with_name(path.name + ".data")
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".oq-") as folder:
+    check_writable(weights)
+    with (
+        _as_option_error(path),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".oq-") as folder,
+    ):
         beside, copy = Path(folder) / path.name, onnx.ModelProto()
         copy.CopyFrom(model)  # onnx moves the weights out of the model it saves
         onnx.save_model(
@@ -126,16 +131,32 @@ def file_bytes(path: str | Path) -> int:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder, which is renamed to ``path`` if the block succeeds."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
-    os.close(handle)
-    scratch = Path(name)
+    """A temporary path in the same folder, which is renamed to ``path`` if the block succeeds.
+
+    Raises:
+        OptionError: the system refuses to write (the disk is full); ``path`` is as it was.
+    """
+    with _as_option_error(path):
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name[:99]}-", suffix=".tmp"
+        )
+        os.close(handle)
+        scratch = Path(name)
+        try:
+            yield scratch
+            scratch.chmod(0o644)
+            os.replace(scratch, path)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _as_option_error(path: Path) -> Iterator[None]:
     try:
-        yield scratch
-        scratch.chmod(0o644)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        why = error.strerror or one_line(error)
+        raise OptionError(f"cannot write {str(path)!r}: {why}; nothing was changed") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -148,11 +169,13 @@ def check_writable(path: str | Path) -> None:
     """Check that ``path`` can be written, before calibration starts.
 
     Raises:
-        OptionError: ``path`` is a folder, or its folder is missing or read-only.
+        OptionError: ``path`` is a folder, a link, or a device, pipe or socket, or its folder is
+            missing or read-only.
     """
     path = Path(path)
-    if path.is_dir():
-        raise OptionError(f"cannot write {str(path)!r}: it is a folder; give a file name")
+    what = _kind(path)
+    if what is not None:
+        raise OptionError(f"cannot write {str(path)!r}: it is a {what}; give a file name")
     if not path.parent.is_dir():
         raise OptionError(f"cannot write {str(path)!r}: folder {str(path.parent)!r} does not exist")
     try:
@@ -160,6 +183,54 @@ def check_writable(path: str | Path) -> None:
             pass
     except OSError as error:
         raise OptionError(f"cannot write {str(path)!r}: {error.strerror}") from error
+
+
+def _kind(path: Path) -> str | None:
+    """What lies at ``path`` that a file must not replace: a folder, a link, a device."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:  # a name longer than the file system takes
+        raise OptionError(f"cannot write {str(path)!r}: {error.strerror}") from error
+    if stat.S_ISREG(mode):
+        return None
+    return next((name for test, name in KINDS if test(mode)), "device, pipe or socket")
+
+
+KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, "folder"),
+    (stat.S_ISLNK, "link"),
+)
+
+
+def check_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | None]) -> None:
+    """Check that no file is ``written`` (flag -> path) over one that is ``read`` (what it is ->
+    path), over a file in a folder that is read, or over another one that is written.
+
+    Raises:
+        OptionError: one is.
+    """
+    outputs = [(flag, path) for flag, path in written.items() if path is not None]
+    for i, (flag, path) in enumerate(outputs):
+        for other, second in outputs[:i]:
+            if _is_same(path, second):
+                raise OptionError(f"{other} and {flag} are both {str(path)!r}; give two files")
+        for what, given in read.items():
+            if given is None or not given.exists():
+                continue
+            if _is_same(path, given):
+                raise OptionError(f"{flag} {str(path)!r} is the {what} itself; give another {flag}")
+            if given.is_dir() and path.exists() and path.resolve().is_relative_to(given.resolve()):
+                raise OptionError(
+                    f"{flag} {str(path)!r} is a file of the {what}; give another {flag}"
+                )
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    if first.exists() and second.exists():
+        return first.samefile(second)
+    return first.resolve() == second.resolve()
 
 
 def _check_external(model: onnx.ModelProto, path: Path) -> None:
