@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "planning"},
     "comparison": {"numpy", "onnx", "errors", "imports", "numerics", "model", "engines"},
     "calibration": {"numpy", "onnx", "errors", "parallel", "numerics", "model", "data", "planning"},
-    "emission": {"numpy", "onnx", "wording", "numerics", "model", "planning", "checks",
+    "emission": {"numpy", "onnx", "errors", "wording", "numerics", "model", "planning", "checks",
         "calibration"},
     "targets": {"errors", "numerics", "model", "planning", "dpu", "checks"},
     "refine": {"numpy", "onnx", "torch", "errors", "parallel", "numerics", "model", "data",

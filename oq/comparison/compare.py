@@ -133,14 +133,17 @@ def compare(
     """Run both models over ``batches`` and compare their outputs, also by the metrics ``figures``.
 
     Raises:
-        OqError: there are no samples, no such ``engine``, or it is not installed.
+        OqError: there are no samples, no outputs to compare, no such ``engine``, or it is not
+            installed.
     """
     runner = find_engine(engine)
     timed = latency and runner.timed
     settings = Settings() if settings is None else settings
     deployed = runner.load(quantized, settings)
     reference = Session(float_model, settings)
-    names = [o.name for o in reference.outputs]
+    names = reference.arrays
+    if not names:
+        raise DataError("no output of the model is an array of numbers that could be compared")
     readings: dict[str, Loaded] = {
         "deployed": deployed,
         "literal": Session(quantized, Settings(reading="literal")),

@@ -115,7 +115,7 @@ def _at_the_outputs(
 ) -> dict[str, float]:
     """Mean over outputs of error power over signal power, with each of ``shared`` disturbed."""
     reference = Session(model, LITERAL)
-    outputs = [o.name for o in reference.outputs]
+    outputs = reference.arrays
     exact = [dict(zip(outputs, reference.run(b.feeds, outputs), strict=True)) for b in batches]
     signal = {o: sum(power(e[o]) for e in exact) for o in outputs}
     found: dict[str, float] = {}

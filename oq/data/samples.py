@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 
 from oq.data.source import Fitted, open_source, random_source, split, subset
-from oq.errors import DataError
+from oq.errors import DataError, ModelError
 from oq.model.proto_fields import inputs_of
 
 BATCH = 8
@@ -35,6 +35,8 @@ def open_samples(
     seed: int,
 ) -> Fitted:
     inputs = inputs_of(model)
+    if not inputs:
+        raise ModelError("the model has no inputs: it computes a constant")
     if isinstance(data, str) and data == RANDOM:
         return random_source(inputs, samples or RANDOM_SAMPLES, seed)
     source = open_source(data, inputs, preprocess=preprocess)

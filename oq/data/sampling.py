@@ -4,6 +4,7 @@ import bisect
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -210,6 +211,10 @@ def _draw(generator: np.random.Generator, dtype: str, shape: tuple[int, ...]) ->
     return generator.integers(0, 2, shape).astype(dtype)
 
 
+LARGEST = 2**31
+"""Values of a random sample: beyond it a declared shape is a fault."""
+
+
 def random_source(
     inputs: Sequence[TensorInfo],
     samples: int,
@@ -240,6 +245,9 @@ def random_source(
             axis if isinstance(axis, int) and axis > 0 else known.get(str(axis), 1)
             for axis in info.shape
         )
+        if prod(shapes[info.name]) > LARGEST:
+            declared = f"{info.dtype}{list(info.shape)}"
+            raise DataError(f"{RANDOM}: input {info.name!r} is {declared}, too large to make up")
     fixed = fixed_batch(inputs)
     firsts = [info.shape[0] if info.shape else 0 for info in inputs]
     if all(first == fixed or not isinstance(first, int) for first in firsts):

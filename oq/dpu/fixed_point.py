@@ -112,7 +112,7 @@ def rounded(x: FixedPoint, position: int, low: int, high: int, arithmetic: Arith
     """
     values = hold(x.numerator, FLOAT64_INTEGERS)  # x + 0.5 needs one bit more than x
     shift = position - x.position
-    steps = values * 2.0**shift
+    steps = np.asarray(values * 2.0**shift)
     if arithmetic.half_up:
         steps += 0.5
         np.floor(steps, out=steps)

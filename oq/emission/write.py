@@ -12,6 +12,7 @@ from oq.emission.float16 import to_float16
 from oq.emission.fold_zero_points import fold_zero_points
 from oq.emission.keep_float import keep_layers_float
 from oq.emission.solve import Solution
+from oq.errors import ModelError
 from oq.numerics.statistics import Statistics
 from oq.numerics.values import Array
 from oq.planning.check import Finding
@@ -63,6 +64,9 @@ def write_graph(
 def _insist(findings: tuple[Finding, ...]) -> None:
     """A file that oq wrote must pass its own checks; if not, that is our bug, not the user's."""
     errors = [f for f in findings if f.severity == "error"]
+    foreign = next((f for f in errors if f.check == "only-qdq"), None)
+    if foreign is not None:  # oq writes no integer operators: the model came with them
+        raise ModelError(f"node {foreign.node!r}: {foreign.message}; give the float model")
     if errors:
         first = errors[0]
         raise RuntimeError(

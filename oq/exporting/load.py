@@ -7,6 +7,7 @@ import onnx
 
 from oq.errors import OptionError
 from oq.model.files import load_model
+from oq.model.structure import check_structure
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,12 +20,13 @@ def load(model: Model, example_inputs: object = None) -> onnx.ModelProto:
     """``model`` read from disk if it is a path, exported if it is a torch module.
 
     Raises:
-        ModelError: the file cannot be read, or torch cannot export the module.
+        ModelError: the file cannot be read, its graph is broken, or torch cannot export the module.
         OptionError: ``model`` is none of these, or its example inputs cannot be used.
     """
     if isinstance(model, str | Path):
-        return load_model(model)
+        model = load_model(model)
     if isinstance(model, onnx.ModelProto):
+        check_structure(model)
         return model
     from oq.exporting.export import export_module, is_module
 

@@ -53,7 +53,7 @@ def load_model(path: str | Path) -> onnx.ModelProto:
     _check_external(model, path)
     try:
         load_external_data_for_model(model, str(path.parent))
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, ValueError, OSError) as error:
         raise ModelError(f"external data of {str(path)!r}: {one_line(error)}") from error
     return model
 
@@ -238,8 +238,13 @@ def _check_external(model: onnx.ModelProto, path: Path) -> None:
     for tensor in model.graph.initializer:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
-        info = ExternalDataInfo(tensor)
-        file = (folder / info.location).resolve()
+        try:
+            info = ExternalDataInfo(tensor)
+            file = (folder / info.location).resolve()
+        except (ValueError, OSError) as error:
+            raise ModelError(
+                f"external data of tensor {tensor.name!r} of {str(path)!r}: {one_line(error)}"
+            ) from error
         if not file.is_relative_to(folder):
             raise ModelError(
                 f"tensor {tensor.name!r} of {str(path)!r} points outside the model's folder "

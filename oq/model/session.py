@@ -137,6 +137,11 @@ class Session:
         """Name, NumPy dtype and shape of every output, as onnxruntime inferred them."""
         return tuple(_info(o) for o in self._session.get_outputs())
 
+    @property
+    def arrays(self) -> list[str]:
+        """The outputs that are arrays of numbers: no sequences, no strings."""
+        return [o.name for o in self.outputs if o.dtype is not None and o.dtype != "str"]
+
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
         """The outputs (all if ``outputs`` is None) for one batch.
 

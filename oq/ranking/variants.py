@@ -163,7 +163,7 @@ class _Worker:
         self.bytes = model_bytes(self.model)
 
     def run(self, variants: Sequence[Variant]) -> list[Effect]:
-        outputs = [o.name for o in self.model.graph.output]
+        outputs = Session(self.model, SERIAL).arrays
         local = {v.local for v in variants if v.local is not None} - set(outputs)
         wanted = [*outputs, *sorted(local)]
         reference = Session(expose(self.model, wanted), SERIAL)
