@@ -19,7 +19,7 @@ from oq.comparison.metrics import open_metric
 from oq.data.samples import open_samples
 from oq.data.source import Fitted, has_labels, open_source, subset
 from oq.engines.engine import DEFAULT
-from oq.errors import OptionError
+from oq.errors import OptionError, OqError
 from oq.exporting.load import Model, load
 from oq.model.files import replacing, save_model
 from oq.model.proto_fields import inputs_of, same_interface
@@ -43,7 +43,18 @@ from oq.refine.run import improve
 from oq.reporting.notes import remedy
 from oq.reporting.provenance import provenance, stamp
 from oq.reporting.report import Report
-from oq.stages import Told, choose, find_cache, open_given, set_up, tell, verify_run, write_run
+from oq.stages import (
+    Told,
+    choose,
+    find_cache,
+    open_given,
+    prove_prepared_run,
+    prove_written_run,
+    set_up,
+    tell,
+    verify_run,
+    write_run,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,7 @@ def quantize(
         given = open_given(model, data, asked)
     with clock.stage("prepare"):
         planned = plan_model(given.model, chosen.target, chosen.overrides)
+        prove_prepared_run(given, planned)
     with clock.stage("calibrate"):
         recalibration = set_up(planned, chosen, given, asked, wanted)
         measured = recalibration.measure(given.used, find_cache(asked))
@@ -96,11 +108,17 @@ def quantize(
     done = Run(given.model, recalibration, refined, measured, given.used, chosen.calibrator)
     with clock.stage("emit"):
         written = write_run(done)
+        if given.held is None:
+            prove_written_run(given, written)
     found = None
     if given.held is not None:
         with clock.stage("verify"):
             engine = chosen.target.verified_in
-            found = verify_run(given, given.held, written.model, engine, asked)
+            try:
+                found = verify_run(given, given.held, written.model, engine, asked)
+            except OqError:
+                prove_written_run(given, written)  # a fault of oq is not called the model's
+                raise
     stamp(written.model, provenance(planned, chosen.methods, measured, found))
     report = tell(Told(model, target, data, asked, chosen, given, done, written, found), clock)
     page = None if wanted is None else Pending(wanted, evidence_of_run(done))

@@ -1,5 +1,6 @@
 """The stages of ``oq quantize``, each a function of what the stages before it made."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from oq.calibration.measure import Job, Shared
 from oq.calibration.ranges import known_ranges
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import Remembered, compare_layers
+from oq.comparison.prove import APPROXIMATE, prove_prepared, prove_written
 from oq.data.samples import BATCH, divide, open_samples
 from oq.data.source import Fitted
 from oq.emission.write import Written, write_graph
@@ -20,6 +22,7 @@ from oq.model.files import model_bytes
 from oq.model.proto_fields import inputs_of
 from oq.model.session import Settings
 from oq.numerics.calibrator import Methods
+from oq.numerics.values import Array
 from oq.options.config import plain_options
 from oq.options.keywords import QuantizeOptions
 from oq.page.evidence import Run, with_page_needs
@@ -123,6 +126,25 @@ def write_run(run: Run) -> Written:
     subject = run.refined.subject
     planned = run.refined.planned or run.recalibration.planned
     return write_graph(planned, subject.constants, subject.solution, run.measured.statistics)
+
+
+def prove_prepared_run(given: Given, planned: Planned) -> None:
+    """The prepared model computes what the float one does, on the first sample if there is one."""
+    feeds = _first(given.used)
+    if feeds is not None and APPROXIMATE.isdisjoint(planned.target.passes):
+        prove_prepared(given.model, planned.model, planned.view, feeds)
+
+
+def prove_written_run(given: Given, written: Written) -> None:
+    """onnxruntime loads and runs what oq wrote."""
+    prove_written(given.model, written.model, _first(given.used))
+
+
+def _first(source: Fitted | None) -> Mapping[str, Array] | None:
+    """The first sample; None of an iterator or a loader, which may not be read once more."""
+    if source is None or source.count is None:
+        return None
+    return next(iter(source.batches(1))).feeds
 
 
 def verify_run(

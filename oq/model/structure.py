@@ -78,7 +78,7 @@ def types(model: onnx.ModelProto) -> Problems:
         if kind.WhichOneof("value") != "tensor_type":
             if value in model.graph.input and kind.WhichOneof("value") is not None:
                 what = str(kind.WhichOneof("value")).removesuffix("_type")
-                yield f"input {value.name!r} is of type {what}; oq feeds tensors only"
+                yield f"input {value.name!r} is a {what}, not a tensor"
             continue
         if not _is_type(kind.tensor_type.elem_type) and (
             kind.tensor_type.elem_type or value in model.graph.input

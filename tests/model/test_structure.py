@@ -136,7 +136,7 @@ FAULTS: dict[Callable[[onnx.ModelProto], None], str] = {
     itself: "function 'F' calls itself",
     each_other: "function '[FG]' calls itself",
     doubling: "its functions expand to 4,194,305 nodes",
-    optional: "input 'o' is of type optional",
+    optional: "input 'o' is an? optional, not a tensor",
 }
 
 

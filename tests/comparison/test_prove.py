@@ -1,0 +1,47 @@
+"""A prepared model that means something else and a file that does not run are bugs, and said so."""
+
+import numpy as np
+import onnx
+import pytest
+
+from oq.comparison.prove import prove_prepared, prove_written
+from oq.model.graph import Graph
+from tests.graphs import Net
+from tests.odd_models import boxes
+from tests.small import normal, random_feeds, small
+
+FEEDS = {"x": normal(2, 3)}
+
+
+def scaled(by: float) -> onnx.ModelProto:
+    text = "net (float[n,3] x) => (float[n,3] y) { y = Mul(x, by) }"
+    return small(text, {"by": np.asarray(by, np.float32)})
+
+
+def test_another_result_is_a_bug() -> None:
+    view = Graph(scaled(1.0)).view()
+    prove_prepared(scaled(1.0), scaled(1.001), view, FEEDS)
+    with pytest.raises(RuntimeError, match=r"output 'y': SQNR 6\.0 dB on the first"):
+        prove_prepared(scaled(1.0), scaled(1.5), view, FEEDS)
+
+
+def test_outputs_sized_by_values_and_random_ones_prove_nothing() -> None:
+    model, other = boxes(), boxes()
+    prove_prepared(model, other, Graph(model).view(), random_feeds(model))
+    noise = small("net (float[n,3] x) => (float[n,3] y) { r = RandomNormalLike(x) y = Add(x, r) }")
+    prove_prepared(noise, noise, Graph(noise).view(), FEEDS)
+
+
+def broken() -> onnx.ModelProto:
+    """It loads, and fails when it is run: two constants of other lengths than x has."""
+    net = Net()
+    net.node("Reshape", [net.input("x", ("n", "m")), net.constant("to", [7, 5], np.int64)], "y")
+    return net.model("y")
+
+
+def test_a_file_that_does_not_run_is_a_bug_where_the_float_model_runs() -> None:
+    prove_written(scaled(1.0), scaled(2.0), FEEDS)
+    prove_written(scaled(1.0), broken(), None)  # it loads
+    prove_written(broken(), broken(), FEEDS)  # the model's fault
+    with pytest.raises(RuntimeError, match="oq wrote a file that fails where the float model runs"):
+        prove_written(scaled(1.0), broken(), FEEDS)
