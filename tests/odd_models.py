@@ -306,6 +306,26 @@ def boxes() -> onnx.ModelProto:
     return net.model("boxes", "scores", "found")
 
 
+def shared_symbol() -> onnx.ModelProto:
+    """A detector's outputs at three levels, whose axes have one name and different sizes."""
+    net = Net()
+    source = net.input("x", ("n", 4, "height", "width"))
+    flat = net.constant("flat", [0, -1, 1], np.int64)
+    for level in "abc":
+        kernel = net.weight(f"w_{level}", 4, 4, 3, 3)
+        net.node("Conv", [source, kernel], f"p_{level}", pads=[1] * 4, strides=[2, 2])
+        source = net.node("Relu", [f"p_{level}"], f"r_{level}")
+        net.node("Conv", [source, net.weight(f"v_{level}", 1, 4, 1, 1)], f"c_{level}")
+        net.node("Transpose", [f"c_{level}"], f"t_{level}", perm=[0, 2, 3, 1])
+        net.node("Reshape", [f"t_{level}", flat], f"f_{level}")
+        net.node("Sigmoid", [f"f_{level}"], f"score_{level}")
+    model = net.model(*(f"score_{level}" for level in "abc"))
+    for output in model.graph.output:
+        shape: list[str | int | None] = ["n", "many", 1]
+        output.CopyFrom(helper.make_tensor_value_info(output.name, TensorProto.FLOAT, shape))
+    return model
+
+
 ODD: Mapping[str, Build] = {
     build.__name__: build
     for build in (

@@ -14,7 +14,8 @@ from oq.model.session import Session, Settings, optimized_ops
 from oq.planning import registry
 from oq.planning.overrides import Mode
 from oq.prepare.order import QUANTIZED
-from tests.odd_models import ODD, of_opset
+from tests.odd_models import ODD, of_opset, shared_symbol
+from tests.small import normal
 
 TARGETS = registry.names("targets")
 UNLOADABLE = {"namesakes"}
@@ -84,6 +85,14 @@ def test_every_opset(opset: int, target: str) -> None:
     assert {"Conv", "Gemm"} <= {op for g in result.report.plan.groups for op in g.ops}
     found = result.report.verification
     assert found is not None and found.literal.outputs[0].sqnr_db > 20
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_one_name_for_axes_of_different_sizes(target: str) -> None:
+    """onnxruntime believes names of axes, and shares memory between tensors of one shape."""
+    model = shared_symbol()
+    found = oq.quantize(model, target, {"x": normal(32, 4, 16, 16)}).report.verification
+    assert found is not None and [o.resized for o in found.deployed.outputs] == [0, 0, 0]
 
 
 def test_a_shared_weight_is_stored_once() -> None:
