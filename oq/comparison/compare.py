@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
+from oq.comparison.channels import ChannelErrors, ChannelSums
 from oq.comparison.deviation import (
     Classification,
     CodeGap,
@@ -57,6 +58,8 @@ class ReadingResult:
 
     outputs: tuple[OutputError, ...]
     classes: tuple[Classification, ...]
+    channels: tuple[ChannelErrors | None, ...] = ()
+    """Of each output, where it has channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,9 @@ class Verification:
     def collapse(self) -> tuple[str, ...]:
         """The signs that the quantized model has collapsed; empty if it has not.
 
-        An output's SQNR below :data:`COLLAPSE_DB`, or agreement with the float model's top-1 below
-        :data:`COLLAPSE_AGREEMENT` on :data:`ENOUGH_VOTES` samples or more, in either mode.
+        The SQNR of an output or of one of its channels below :data:`COLLAPSE_DB`, or agreement with
+        the float model's top-1 below :data:`COLLAPSE_AGREEMENT` on :data:`ENOUGH_VOTES` samples or
+        more, in either mode.
         """
         said: dict[str, list[str]] = {}
         for name, reading in (("deployed", self.deployed), ("literal", self.literal)):
@@ -182,6 +186,7 @@ class _Counts:
     names: Sequence[str]
     metrics: Mapping[tuple[Figure, str], Metric]
     sums: dict[tuple[str, int], Sums] = field(default_factory=dict)
+    channels: dict[tuple[str, int], ChannelSums] = field(default_factory=dict)
     votes: dict[tuple[str, int], Votes] = field(default_factory=dict)
     codes: dict[str, Steps] = field(default_factory=dict)
 
@@ -198,6 +203,7 @@ class _Counts:
         for i, values in enumerate(exact):
             for reading, results in found.items():
                 self.sums.setdefault((reading, i), Sums()).add(values, results[i])
+                self.channels.setdefault((reading, i), ChannelSums()).add(values, results[i])
                 if is_classifier(values):
                     self.votes.setdefault((reading, i), Votes()).add(values, results[i], labels)
             gap = self.sums.setdefault(("gap", i), Sums())
@@ -209,15 +215,23 @@ class _Counts:
     def result(self, reading: str) -> ReadingResult:
         errors = [self.sums[reading, i].result(name) for i, name in enumerate(self.names)]
         votes = [v.result(self.names[i]) for (r, i), v in self.votes.items() if r == reading]
-        return ReadingResult(tuple(errors), tuple(votes))
+        channels = (self.channels.get((reading, i)) for i, _ in enumerate(self.names))
+        found = tuple(None if c is None else c.result(COLLAPSE_DB) for c in channels)
+        return ReadingResult(tuple(errors), tuple(votes), found)
 
 
 def _collapses(reading: ReadingResult) -> Iterable[str]:
-    for error in reading.outputs:
-        if error.resized and error.sqnr_db == -math.inf:
-            continue  # never of one shape in both models, so nothing is known of it
+    channels = reading.channels or (None,) * len(reading.outputs)
+    for error, parts in zip(reading.outputs, channels, strict=True):
+        if error.quiet or (error.resized and error.sqnr_db == -math.inf):
+            continue  # near 0 throughout, or never of one shape: nothing is known of it
         if error.sqnr_db < COLLAPSE_DB:
             yield f"output {error.name!r} has an SQNR of {error.sqnr_db:.1f} dB"
+        elif parts is not None and parts.lost:
+            yield (
+                f"output {error.name!r} has lost {parts.lost} of {parts.judged} channels: channel "
+                f"{parts.worst} of axis {parts.axis} has an SQNR of {parts.sqnr_db:.1f} dB"
+            )
     for votes in reading.classes:
         if votes.samples >= ENOUGH_VOTES and votes.agreement < COLLAPSE_AGREEMENT:
             yield (

@@ -10,6 +10,9 @@ import numpy as np
 
 from oq.numerics.values import Array
 
+PRESENT = 0.1
+"""A score below says that nothing was found, in the float model as in the quantized one."""
+
 
 @dataclass(frozen=True, slots=True)
 class OutputError:
@@ -19,7 +22,10 @@ class OutputError:
     ``10 log10(sum x^2 / sum (x - y)^2)`` (inf when equal).  ``cosine``: of both outputs as one long
     vector.  ``nonfinite``: the number of values that are NaN or infinite in either, which are
     excluded from the other figures.  ``resized``: the number of batches in which both differ in
-    shape (as many boxes as NonMaxSuppression leaves), which are excluded too.
+    shape (as many boxes as NonMaxSuppression leaves), which are excluded too.  ``nan_in_float``:
+    those of ``nonfinite`` that are the float model's own.  ``quiet``: its values are 0 to
+    :data:`PRESENT` and no error is as large, so that the SQNR says little (a map of probabilities
+    of what no sample shows).
     """
 
     name: str
@@ -29,6 +35,8 @@ class OutputError:
     cosine: float
     nonfinite: int
     resized: int = 0
+    nan_in_float: int = 0
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,9 @@ class Sums:
     count: int = 0
     nonfinite: int = 0
     resized: int = 0
+    nan_in_float: int = 0
+    lo: float = math.inf
+    hi: float = -math.inf
 
     def add(self, reference: Array, found: Array) -> None:
         if reference.shape != found.shape:
@@ -69,9 +80,13 @@ class Sums:
             return
         x = reference.astype(np.float64).reshape(-1)
         y = found.astype(np.float64).reshape(-1)
-        usable = np.isfinite(y) & np.isfinite(x)
+        usable = np.isfinite(x)
+        self.nan_in_float += int(np.count_nonzero(~usable))
+        usable &= np.isfinite(y)
         self.nonfinite += int(np.count_nonzero(~usable))
         x, y = x[usable], y[usable]
+        self.lo = min(self.lo, float(x.min(initial=math.inf)))
+        self.hi = max(self.hi, float(x.max(initial=-math.inf)))
         error = x - y
         self.signal += float(x @ x)
         self.other += float(y @ y)
@@ -88,8 +103,14 @@ class Sums:
         db = sqnr_db(self.signal, self.noise)
         if (self.nonfinite or self.resized) and not self.count:  # nothing is left to compare
             db, cosine = float("-inf"), 0.0
-        cosine = min(1.0, cosine)
-        return OutputError(name, self.max_abs, mean, db, cosine, self.nonfinite, self.resized)
+        quiet = self.lo >= 0 and max(self.hi, self.max_abs) < PRESENT and self.nonfinite == 0
+        return OutputError(
+            *(name, self.max_abs, mean, db, min(1.0, cosine)),
+            nonfinite=self.nonfinite,
+            resized=self.resized,
+            nan_in_float=self.nan_in_float,
+            quiet=quiet and self.count > 0,
+        )
 
 
 @dataclass(slots=True)

@@ -163,13 +163,8 @@ def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
     for i, _ in enumerate(found.deployed.outputs):
         for name, reading in readings:
             yield _error_line(name, reading.outputs[i])
-            if lost := reading.outputs[i].nonfinite:
-                yield from item(f"{lost} values above are NaN or infinite", indent=25)
-            if other := reading.outputs[i].resized:
-                yield from item(
-                    f"left out: {counted(other, 'run')} where it has another shape than in float",
-                    indent=25,
-                )
+            for remark in _remarks(reading.outputs[i]):
+                yield from item(remark, indent=25)
     for name, reading in readings:
         for votes in reading.classes:
             yield from item(f"{name}: {_votes(votes)}")
@@ -251,6 +246,18 @@ def layer_lines(rows: Sequence[LayerError]) -> Iterable[str]:
             "n/a: the values differ by a scale and a shift per channel that a later layer "
             "compensates, as after equalization or folding, so they are not compared"
         )
+
+
+def _remarks(error: OutputError) -> Iterable[str]:
+    """What the figures of an output leave out, or do not say."""
+    if error.nonfinite:
+        own = error.nan_in_float
+        so = f", {own} of them in the float model itself" if own else ""
+        yield f"{error.nonfinite} values above are NaN or infinite{so}"
+    if error.quiet:
+        yield "all values are near 0, so its SQNR says little"
+    if error.resized:
+        yield f"left out: {counted(error.resized, 'run')} where it has another shape than in float"
 
 
 def _error_line(reading: str, error: OutputError) -> str:

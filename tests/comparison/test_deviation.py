@@ -26,6 +26,21 @@ def test_arrays_of_another_shape_are_counted_and_left_out() -> None:
     assert votes.samples == 2
 
 
+def test_probabilities_near_0_are_quiet_and_say_little() -> None:
+    for exact, other, quiet in ((0.002, 0.0, True), (0.002, 0.5, False), (-0.002, 0.0, False)):
+        sums = Sums()
+        sums.add(np.full((2, 3), exact, np.float32), np.full((2, 3), other, np.float32))
+        assert sums.result("y").quiet == quiet
+
+
+def test_what_is_nan_in_float_already_is_told_apart() -> None:
+    sums = Sums()
+    nan = np.nan
+    sums.add(np.array([1.0, nan, 2.0], np.float32), np.array([1.0, nan, nan], np.float32))
+    found = sums.result("y")
+    assert (found.nonfinite, found.nan_in_float) == (2, 1)
+
+
 def test_no_samples_have_no_classes() -> None:
     votes = Votes()
     votes.add(np.ones((0, 3), np.float32), np.ones((0, 3), np.float32), None)
