@@ -47,6 +47,7 @@ from oq.stages import (
     Told,
     choose,
     find_cache,
+    keep_apart,
     open_given,
     prove_prepared_run,
     prove_written_run,
@@ -99,6 +100,7 @@ def quantize(
     with clock.stage("calibrate"):
         recalibration = set_up(planned, chosen, given, asked, wanted)
         measured = recalibration.measure(given.used, find_cache(asked))
+        recalibration, measured = keep_apart(recalibration, measured, chosen, given, asked, wanted)
     with clock.stage("refine"):
         solved = recalibration.solve(measured.statistics)
         refined = improve(
@@ -119,7 +121,7 @@ def quantize(
             except OqError:
                 prove_written_run(given, written)  # a fault of oq is not called the model's
                 raise
-    stamp(written.model, provenance(planned, chosen.methods, measured, found))
+    stamp(written.model, provenance(recalibration.planned, chosen.methods, measured, found))
     report = tell(Told(model, target, data, asked, chosen, given, done, written, found), clock)
     page = None if wanted is None else Pending(wanted, evidence_of_run(done))
     return Result(written.model, report, refined.subject.solution.ranges, page)

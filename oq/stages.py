@@ -8,8 +8,9 @@ from typing import Any
 import onnx
 
 import oq
+from oq.calibration.apart import concats_apart
 from oq.calibration.data_checks import data_warnings
-from oq.calibration.measure import Job, Shared
+from oq.calibration.measure import Job, Measured, Shared, fitting_batch, measure
 from oq.calibration.ranges import known_ranges
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import Remembered, compare_layers
@@ -22,6 +23,7 @@ from oq.model.files import model_bytes
 from oq.model.proto_fields import inputs_of
 from oq.model.session import Settings
 from oq.numerics.calibrator import Methods
+from oq.numerics.statistics import holds
 from oq.numerics.values import Array
 from oq.options.config import plain_options
 from oq.options.keywords import QuantizeOptions
@@ -32,6 +34,7 @@ from oq.planning.setup import (
     choose_target,
     make_methods,
     needs_of,
+    plan_graph,
 )
 from oq.planning.target import Target
 from oq.progress import Clock, Counter
@@ -114,6 +117,40 @@ def set_up(
     )
     is_named = asked["calibrator"] is not None
     return Recalibration(planned, chosen.methods, job, known, chosen.weights, is_named)
+
+
+def keep_apart(
+    first: Recalibration,
+    measured: Measured,
+    chosen: Chosen,
+    given: Given,
+    asked: QuantizeOptions,
+    page: object,
+) -> tuple[Recalibration, Measured]:
+    """The calibration with Concats in float whose operands do not fit one grid, and with what that
+    leaves to measure.  A Concat whose result a layer reads in integers stays as it is: it gets one
+    grid anyway."""
+    planned = first.planned
+    apart = concats_apart(planned.view, planned.plan, measured.statistics)
+    read = {s.tensor for s in replan(planned, apart).plan.sites} if apart else set()
+    apart = {n: why for n, why in apart.items() if planned.view.node(n).outputs[0] not in read}
+    if not apart or planned.overrides.mode == "naive":
+        return first, measured
+    second = set_up(replan(planned, apart), chosen, given, asked, page)
+    known = measured.statistics
+    lacking = {t: n for t, n in second.job.needs.items() if not holds(known.get(t), n)}
+    if lacking and (given.used is None or given.used.count is None):
+        return first, measured  # the data cannot be read once more
+    size = fitting_batch(first.job)  # that of the run, which some calibrators see
+    job = replace(second.job, needs=lacking, batch_size=size, progress=None)
+    more = measure(job, given.used).statistics if lacking else {}
+    return second, replace(measured, statistics={**known, **more})
+
+
+def replan(planned: Planned, apart: Mapping[str, str]) -> Planned:
+    """``planned`` with the nodes of ``apart`` in float."""
+    overrides = replace(planned.overrides, apart=apart)
+    return plan_graph(planned.graph, planned.target, overrides)
 
 
 def find_cache(asked: QuantizeOptions) -> Path | Shared | None:

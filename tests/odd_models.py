@@ -326,6 +326,18 @@ def shared_symbol() -> onnx.ModelProto:
     return model
 
 
+def detector() -> onnx.ModelProto:
+    """It ends in a Concat of four coordinates in pixels and three scores in 0..1."""
+    net = Net()
+    net.node("Relu", [net.conv(net.input("x", ("n", 4, 16, 16)), "a", width=8)], "r")
+    net.node("Conv", ["r", net.weight("w_box", 4, 8, 1, 1)], "offsets")
+    net.node("Mul", ["offsets", net.constant("pixels", 300.0)], "boxes")
+    net.node("Conv", ["r", net.weight("w_score", 3, 8, 1, 1)], "logits")
+    net.node("Sigmoid", ["logits"], "scores")
+    net.node("Concat", ["boxes", "scores"], "found", axis=1)
+    return net.model("found")
+
+
 ODD: Mapping[str, Build] = {
     build.__name__: build
     for build in (
@@ -355,6 +367,7 @@ ODD: Mapping[str, Build] = {
         parts_picked,
         stacked_weights,
         boxes,
+        detector,
     )
 }
 

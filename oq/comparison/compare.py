@@ -220,11 +220,16 @@ class _Counts:
         return ReadingResult(tuple(errors), tuple(votes), found)
 
 
+def _is_nan_in_float(error: OutputError) -> bool:
+    return 0 < error.nan_in_float == error.nonfinite
+
+
 def _collapses(reading: ReadingResult) -> Iterable[str]:
     channels = reading.channels or (None,) * len(reading.outputs)
     for error, parts in zip(reading.outputs, channels, strict=True):
-        if error.quiet or (error.resized and error.sqnr_db == -math.inf):
-            continue  # near 0 throughout, or never of one shape: nothing is known of it
+        unknown = error.sqnr_db == -math.inf and (error.resized or _is_nan_in_float(error))
+        if error.quiet or unknown:
+            continue  # near 0 throughout, never of one shape, or NaN in float already
         if error.sqnr_db < COLLAPSE_DB:
             yield f"output {error.name!r} has an SQNR of {error.sqnr_db:.1f} dB"
         elif parts is not None and parts.lost:

@@ -6,7 +6,7 @@ computes it; for a weight, against its name and the names and op types of the la
 
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from oq.errors import OptionError
@@ -49,13 +49,15 @@ class Layer:
 @dataclass(frozen=True, slots=True)
 class Overrides:
     """All overrides of a run.  ``calibrators`` is short for layers that set only a calibrator;
-    ``calibrator`` is the one for all other tensors, if the user chose one."""
+    ``calibrator`` is the one for all other tensors, if the user chose one.  ``apart``: nodes that
+    stay in float because of what was measured, and the reason; not of the user."""
 
     keep_float: tuple[str, ...] = ()
     calibrators: tuple[Choice, ...] = ()
     layers: tuple[Layer, ...] = ()
     mode: Mode = "hybrid"
     calibrator: str | None = None
+    apart: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def kept(self) -> tuple[str, ...]:

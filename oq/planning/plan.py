@@ -55,16 +55,18 @@ def plan(
     *,
     only: Iterable[str] | None = None,
     naive: bool = False,
+    apart: Mapping[str, str] | None = None,
 ) -> Plan:
     """What ``target`` quantizes in ``view``, where, and why not elsewhere.
 
     ``keep_float``: globs over node names.  ``only``: globs over node names and ops; other nodes
-    stay in float.  ``naive``: also quantize what the target would run slower.
+    stay in float.  ``naive``: also quantize what the target would run slower.  ``apart``: node ->
+    why it stays in float, for nodes named otherwise than by the user.
 
     Raises:
         OptionError: a glob of ``keep_float`` matches no node.
     """
-    kept = _unchosen(view, only) | _kept(view, tuple(keep_float))
+    kept = dict(apart or {}) | _unchosen(view, only) | _kept(view, tuple(keep_float))
     matches, refusals = match_rules(view, target, kept, naive)
     owner = {n.name: m for m in matches for n in m.members}
     requests = requests_of(view, in_graph_order(view, matches))

@@ -9,6 +9,8 @@ import onnx
 
 from oq.errors import OptionError
 from oq.model.graph import Graph
+from oq.model.operands import data_inputs
+from oq.model.ops import JOINING
 from oq.model.view import GraphView
 from oq.numerics.calibrator import Methods
 from oq.numerics.statistics import Need
@@ -102,7 +104,8 @@ def decide(view: GraphView, profile: Target, overrides: Overrides) -> Plan:
     """The plan of ``view`` with ``overrides``, except those that change the settings of single
     layers."""
     naive = overrides.mode == "naive"
-    plan = make_plan(view, profile, overrides.kept, only=overrides.only, naive=naive)
+    only, apart = overrides.only, overrides.apart
+    plan = make_plan(view, profile, overrides.kept, only=only, naive=naive, apart=apart)
     if overrides.calibrator is None:
         plan = never_clip_logits(plan, view)
     return assign_zero_points(plan, view) if profile.carries_zero_points else plan
@@ -117,10 +120,20 @@ def float16_tensors(planned: Planned) -> tuple[str, ...]:
     return tuple(t for t in made if view.tensors[t].dtype == "float32")
 
 
+def joined_tensors(planned: Planned) -> tuple[str, ...]:
+    """What quantized Concats join: their ranges decide whether one grid holds all of it."""
+    view = planned.view
+    nodes = (view.node(n) for g in planned.plan.groups for n in g.nodes)
+    joined = (t for n in nodes if n.op in JOINING for t in data_inputs(n))
+    return tuple(t for t in joined if not view.is_constant(t) and view.is_float(t))
+
+
 def needs_of(planned: Planned, methods: Methods, watch: bool = False) -> dict[str, frozenset[Need]]:
     """Per tensor to calibrate, the statistics its calibrator needs beyond counts and extremes; with
-    ``watch`` also the tensors of :func:`float16_tensors`, of which only the extremes are needed."""
-    needs: dict[str, frozenset[Need]] = {t: frozenset() for t in float16_tensors(planned) if watch}
+    ``watch`` also the tensors of :func:`float16_tensors` and :func:`joined_tensors`, of which only
+    the extremes are needed."""
+    watched = (*float16_tensors(planned), *joined_tensors(planned)) if watch else ()
+    needs: dict[str, frozenset[Need]] = {t: frozenset() for t in watched}
     for site in planned.plan.sites:
         if isinstance(site.spec, Own) and not planned.view.is_constant(site.tensor):
             wanted = methods.of(site.spec.calibrator).needs - {Need.READERS}

@@ -19,6 +19,7 @@ from oq.errors import DataError, ModelError
 from oq.model.session import Session, Settings
 from oq.numerics.values import Array, Batch
 from tests.graphs import Net
+from tests.small import normal, small
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(30, 6)).astype(np.float32)
@@ -309,3 +310,12 @@ def test_progress_is_told_in_samples() -> None:
     seen: list[int] = []
     compare(identity(), identity(), batches(X, 8), latency=False, progress=seen.append)
     assert seen == [8, 16, 24, 30]
+
+
+def test_a_float_model_that_answers_nan_has_not_collapsed() -> None:
+    model = small("net (float[n,3] x) => (float[n,3] y) { z = Sub(x, x) y = Div(z, z) }", {})
+    batches = [Batch({"x": normal(4, 3)})]
+    found = compare(model, model, batches, latency=False)
+    assert found.collapse == () and found.literal.outputs[0].nan_in_float == 12
+    fine = small("net (float[n,3] x) => (float[n,3] y) { y = Identity(x) }", {})
+    assert compare(fine, model, batches, latency=False).collapse
