@@ -88,17 +88,19 @@ class Graph:
     def to_model(self) -> onnx.ModelProto:
         """The model as a protobuf; the origin of added nodes is in their ``metadata_props``.
 
-        Intermediate tensors name no axes of free size: exporters give one name to axes of different
-        sizes, and onnxruntime then lets tensors share memory, so that the file loads and fails when
-        it is run (microsoft/onnxruntime issue 23600).  Inputs and outputs keep what they say.
+        Axes of intermediate tensors have the names that inputs have, and no others: exporters give
+        one name to outputs of different sizes, and onnxruntime then lets tensors share memory, so
+        that the file loads and fails when it is run (microsoft/onnxruntime issue 23600).
         """
         exported = export(self._graph)
         model = onnx.ModelProto()
         model.CopyFrom(self._shell)
         model.graph.CopyFrom(exported.graph)
+        given = {a.dim_param for i in model.graph.input for a in i.type.tensor_type.shape.dim}
         for value in model.graph.value_info:
             for axis in value.type.tensor_type.shape.dim:
-                axis.ClearField("dim_param")
+                if axis.dim_param not in given:
+                    axis.ClearField("dim_param")
         del model.opset_import[:]
         model.opset_import.extend(exported.opset_import)
         model.ir_version = max(model.ir_version, oldest_ir(exported.opset_import))

@@ -328,3 +328,16 @@ def test_a_node_takes_over_what_another_wrote() -> None:
         ("LeakyRelu", "new", ["y"])
     ]
     assert_same_outputs(model, made)
+
+
+def test_axes_inside_have_the_names_of_inputs_only() -> None:
+    model = small(
+        """net (float[n,4] x) => (float[n,many] y)
+        <float[n,many] a, float[n,4] b> { a = Relu(x) b = Sigmoid(x) y = Add(a, b) }"""
+    )
+    made = Graph(model).to_model()
+    shapes = {
+        v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim]
+        for v in (*made.graph.value_info, *made.graph.output)
+    }
+    assert shapes == {"a": ["n", 0], "b": ["n", 4], "y": ["n", "many"]}
