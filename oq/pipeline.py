@@ -44,15 +44,15 @@ from oq.reporting.notes import remedy
 from oq.reporting.provenance import provenance, stamp
 from oq.reporting.report import Report
 from oq.stages import (
-    Told,
+    RunSummary,
     choose,
     find_cache,
     keep_apart,
+    make_report,
     open_given,
     prove_prepared_run,
     prove_written_run,
     set_up,
-    tell,
     verify_run,
     write_run,
 )
@@ -122,7 +122,9 @@ def quantize(
                 prove_written_run(given, written)  # a fault of oq is not called the model's
                 raise
     stamp(written.model, provenance(recalibration.planned, chosen.methods, measured, found))
-    report = tell(Told(model, target, data, asked, chosen, given, done, written, found), clock)
+    report = make_report(
+        RunSummary(model, target, data, asked, chosen, given, done, written, found), clock
+    )
     page = None if wanted is None else Pending(wanted, evidence_of_run(done))
     return Result(written.model, report, refined.subject.solution.ranges, page)
 

@@ -39,7 +39,7 @@ from oq.planning.setup import (
 from oq.planning.target import Target
 from oq.progress import Clock, Counter
 from oq.refine.order import NONE, choose_steps
-from oq.refine.recalibrate import Recalibration
+from oq.refine.recalibrate import Calibration
 from oq.reporting.notes import describe_data, random_data_warning, remedy, run_warnings
 from oq.reporting.report import Report
 
@@ -101,7 +101,7 @@ def open_given(model: Model, data: object, asked: QuantizeOptions) -> Given:
 
 def set_up(
     planned: Planned, chosen: Chosen, given: Given, asked: QuantizeOptions, page: object
-) -> Recalibration:
+) -> Calibration:
     """The calibration of a run: what is measured of which tensor, and how ranges are chosen."""
     ranges = asked["ranges"]
     known = {} if ranges is None else known_ranges(planned, ranges)
@@ -116,17 +116,17 @@ def set_up(
         progress=Counter("calibrate", count, asked["watch"]),
     )
     is_named = asked["calibrator"] is not None
-    return Recalibration(planned, chosen.methods, job, known, chosen.weights, is_named)
+    return Calibration(planned, chosen.methods, job, known, chosen.weights, is_named)
 
 
 def keep_apart(
-    first: Recalibration,
+    first: Calibration,
     measured: Measured,
     chosen: Chosen,
     given: Given,
     asked: QuantizeOptions,
     page: object,
-) -> tuple[Recalibration, Measured]:
+) -> tuple[Calibration, Measured]:
     """The calibration with Concats in float whose operands do not fit one grid, and with what that
     leaves to measure.  A Concat whose result a layer reads in integers stays as it is: it gets one
     grid anyway."""
@@ -198,8 +198,8 @@ def verify_run(
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """All that a report tells of: what was asked for, and what came of it."""
+class RunSummary:
+    """What a report is made of: what was asked for, and what came of it."""
 
     model: Model
     target: str
@@ -212,36 +212,36 @@ class Told:
     found: Verification | None
 
 
-def tell(told: Told, clock: Clock) -> Report:
+def make_report(summary: RunSummary, clock: Clock) -> Report:
     """The report of a run."""
-    asked, chosen, given, run = told.asked, told.chosen, told.given, told.run
+    asked, chosen, given, run = summary.asked, summary.chosen, summary.given, summary.run
     planned = run.refined.planned or run.recalibration.planned
     seen = run.measured.statistics
     odd = data_warnings(inputs_of(given.model), seen, run.measured.samples) if seen else ()
     notes = (
         *random_data_warning(given.source),
-        *(*odd, *run_warnings(planned.plan, told.found)),
-        *(*run.refined.subject.solution.notes, *told.written.notes),
+        *(*odd, *run_warnings(planned.plan, summary.found)),
+        *(*run.refined.subject.solution.notes, *summary.written.notes),
     )
-    model, named = told.model, {"target": told.target, "data": told.data}
+    model, named = summary.model, {"target": summary.target, "data": summary.data}
     settled = {"weights": chosen.weights, "refine": chosen.steps or NONE}
     return Report(
         version=oq.__version__,
         model=str(model) if isinstance(model, str | Path) else given.model.graph.name,
         output=None,
-        target=told.target,
+        target=summary.target,
         summary=chosen.target.summary,
         calibrator=chosen.calibrator,
         data=describe_data(given.source, asked["cache"], asked["ranges"]),
         samples=run.measured.samples,
         bytes_before=model_bytes(given.model),
-        bytes_after=model_bytes(told.written.model),
+        bytes_after=model_bytes(summary.written.model),
         plan=planned.plan,
         notes=notes,
         refinement=run.refined.outcomes,
-        findings=told.written.findings,
-        verification=told.found,
+        findings=summary.written.findings,
+        verification=summary.found,
         seconds=clock.seconds,
-        remedy=remedy(model, told.target, told.data, asked["preprocess"]),
+        remedy=remedy(model, summary.target, summary.data, asked["preprocess"]),
         options=plain_options({**asked, **named, **settled}),
     )

@@ -25,7 +25,7 @@ from oq.planning.overrides import Overrides
 from oq.planning.setup import Planned, choose_target, make_methods, needs_of, plan_model
 from oq.ranking.rank import Candidate, find_candidates
 from oq.ranking.variants import TASK_VARIANTS, Variant, open_bench
-from oq.refine.recalibrate import Recalibration
+from oq.refine.recalibrate import Calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def make_ranker(
     needs = {t: n for t, n in needs_of(planned, methods).items() if t not in known}
     job = Job(planned.model, planned.view, needs, batch_size, Settings(provider=provider))
     how = profile.weight_range if weights is None else weights
-    recalibration = Recalibration(
+    recalibration = Calibration(
         planned, methods, replace(job, max_memory=max_memory), known, how, calibrator is not None
     )
     solution = recalibration.solve(recalibration.measure(used, shared).statistics)

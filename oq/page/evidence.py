@@ -21,7 +21,7 @@ from oq.page.weights import weights
 from oq.planning.spec import Group, Skip
 from oq.planning.target import Target
 from oq.refine.order import STEPS
-from oq.refine.recalibrate import Recalibration
+from oq.refine.recalibrate import Calibration
 from oq.refine.run import Refined
 
 
@@ -40,7 +40,7 @@ class Run:
     """
 
     model: onnx.ModelProto
-    recalibration: Recalibration
+    recalibration: Calibration
     refined: Refined
     measured: Measured
     samples: Fitted | None

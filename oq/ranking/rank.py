@@ -32,7 +32,7 @@ from oq.planning.spec import Group, Plan, Site, SiteKey, key
 from oq.planning.target import Target
 from oq.progress import Watch
 from oq.ranking.variants import Bench, Effect, Part, Variant, open_bench
-from oq.refine.recalibrate import Recalibration
+from oq.refine.recalibrate import Calibration
 
 SAMPLES = 64
 
@@ -151,7 +151,7 @@ def sensitivity(
         raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
     job = Job(planned.model, planned.view, needs_of(planned, methods), None, Settings())
     how = profile.weight_range if weights is None else weights
-    recalibration = Recalibration(planned, methods, job, {}, how, calibrator is not None)
+    recalibration = Calibration(planned, methods, job, {}, how, calibrator is not None)
     measured = recalibration.measure(source, None)
     solution = recalibration.solve(measured.statistics)
     layout = Layout(planned.view, profile, planned.plan, overrides)

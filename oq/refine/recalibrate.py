@@ -17,7 +17,7 @@ from oq.refine.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)
-class Recalibration:
+class Calibration:
     """From a float model to its grids, with the settings of the run.
 
     ``known`` are ranges from a file, ``weights`` is the method for the ranges of constants.

@@ -25,7 +25,7 @@ from oq.refine.channel_statistics import float_means
 from oq.refine.judge import Judge
 from oq.refine.order import STEPS
 from oq.refine.outcome import Outcome
-from oq.refine.recalibrate import Recalibration
+from oq.refine.recalibrate import Calibration
 from oq.refine.step import Step
 from oq.refine.subject import Feeds, Subject
 
@@ -56,7 +56,7 @@ class Refined:
 
 def improve(
     names: Sequence[str],
-    recalibration: Recalibration,
+    recalibration: Calibration,
     solution: Solution,
     seen: Mapping[str, Statistics],
     source: Fitted | None,
@@ -105,7 +105,7 @@ def improve(
     return Refined(kept, outcomes, planned if kept.plan is planned.plan else None)
 
 
-def _why_not(step: Step, recalibration: Recalibration, calibrated: Fitted) -> str | None:
+def _why_not(step: Step, recalibration: Calibration, calibrated: Fitted) -> str | None:
     """None, or why ``step`` is not for this run."""
     if step.early and recalibration.known:
         return "the ranges were given"

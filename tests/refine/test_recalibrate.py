@@ -19,7 +19,7 @@ from oq.planning.overrides import Overrides
 from oq.planning.setup import needs_of, plan_model
 from oq.refine.absorb import absorb
 from oq.refine.equalize import equalize
-from oq.refine.recalibrate import Recalibration
+from oq.refine.recalibrate import Calibration
 from oq.refine.rescale import rescale
 from oq.refine.subject import Change, Subject
 from tests.graphs import Net
@@ -65,7 +65,7 @@ def test_steps_name_every_tensor_that_moves(
     assert moved <= change.moved
 
 
-def recalibration(target: str) -> tuple[Recalibration, Subject, Fitted]:
+def recalibration(target: str) -> tuple[Calibration, Subject, Fitted]:
     """Of the equalized net of three layers, with the statistics of the float model."""
     model = relu_chain()
     planned = plan_model(model, registry.target(target), Overrides())
@@ -73,7 +73,7 @@ def recalibration(target: str) -> tuple[Recalibration, Subject, Fitted]:
     source = open_source(data, inputs_of(model))
     methods = Methods(MinMax(), {})
     job = Job(planned.model, planned.view, needs_of(planned, methods), None, Settings())
-    made = Recalibration(planned, methods, job, {}, "max", calibrated=False)
+    made = Calibration(planned, methods, job, {}, "max", calibrated=False)
     seen = made.measure(source, None).statistics
     begun = Subject(
         *(planned.model, planned.view, planned.plan, made.solve(seen), batches(), source), seen=seen
