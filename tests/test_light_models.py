@@ -47,8 +47,9 @@ OPTIONS = tuple(
 )
 """Every value that is not the default of the options that touch a convolutional network."""
 
-VARIED = ("bvlc_alexnet", "densenet121", "inception_v2", "resnet50", "shufflenet", "squeezenet")
-"""Every op and every structure of the nine: the other three are longer chains of the same."""
+VARIED = ("bvlc_alexnet", "densenet121", "shufflenet")
+"""Linear layers and LRN; BatchNormalization and Concat at every depth; groups, residual sums and
+averages: the other six are chains of the same."""
 
 NO_LINEAR_LAYER = ("densenet121", "shufflenet", "squeezenet")
 """Nothing in them takes 4-bit weights (ShuffleNet's one product does not split into blocks)."""

@@ -141,8 +141,10 @@ def read_preprocess(value: Preprocess | str | Path) -> Preprocess:
         )
     import yaml
 
+    from oq.plain_yaml import read_yaml
+
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise OptionError(
             f"preprocess: {path.name} cannot be read as YAML: {one_line(error)}"

@@ -17,6 +17,7 @@ from oq.errors import OptionError
 from oq.options.keywords import SearchOptions, options_of
 from oq.options.kinds import Written
 from oq.options.rows import DATA, MAX_DROP, TARGET
+from oq.plain_yaml import read_yaml
 from oq.planning.overrides import Layer
 
 
@@ -53,7 +54,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
             the message names the key and what it takes.
     """
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        found = read_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise OptionError(f"--config {str(path)!r}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -107,13 +107,15 @@ def parse_settings(pairs: Sequence[str] | None) -> dict[str, Any]:
     """``KEY=VALUE`` pairs of ``--set``, values read as YAML scalars (numbers, true, words)."""
     import yaml
 
+    from oq.plain_yaml import read_yaml
+
     found: dict[str, Any] = {}
     for pair in pairs or ():
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise OptionError(f"--set {pair!r}: expected KEY=VALUE")
         try:
-            found[name.strip()] = yaml.safe_load(value)
+            found[name.strip()] = read_yaml(value)
         except yaml.YAMLError as error:
             raise OptionError(f"--set {pair!r}: {value!r} is no number, word or list") from error
     return found
