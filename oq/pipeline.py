@@ -96,7 +96,7 @@ def quantize(
         given = open_given(model, data, asked)
     with clock.stage("prepare"):
         planned = plan_model(given.model, chosen.target, chosen.overrides)
-        prove_prepared_run(given, planned)
+        prove_prepared_run(given, planned, asked)
     with clock.stage("calibrate"):
         recalibration = set_up(planned, chosen, given, asked, wanted)
         measured = recalibration.measure(given.used, find_cache(asked))

@@ -10,7 +10,7 @@ import onnx
 import oq
 from oq.calibration.apart import concats_apart
 from oq.calibration.data_checks import data_warnings
-from oq.calibration.measure import Job, Measured, Shared, fitting_batch, measure
+from oq.calibration.measure import Job, Measured, Shared, fitting_batch, measure_missing, missing
 from oq.calibration.ranges import known_ranges
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import Remembered, compare_layers
@@ -23,7 +23,6 @@ from oq.model.files import model_bytes
 from oq.model.proto_fields import inputs_of
 from oq.model.session import Settings
 from oq.numerics.calibrator import Methods
-from oq.numerics.statistics import holds
 from oq.numerics.values import Array
 from oq.options.config import plain_options
 from oq.options.keywords import QuantizeOptions
@@ -130,21 +129,20 @@ def keep_apart(
     """The calibration with Concats in float whose operands do not fit one grid, and with what that
     leaves to measure.  A Concat whose result a layer reads in integers stays as it is: it gets one
     grid anyway."""
-    planned = first.planned
-    apart = concats_apart(planned.view, planned.plan, measured.statistics)
-    read = {s.tensor for s in replan(planned, apart).plan.sites} if apart else set()
-    apart = {n: why for n, why in apart.items() if planned.view.node(n).outputs[0] not in read}
-    if not apart or planned.overrides.mode == "naive":
+    planned, known = first.planned, measured.statistics
+    wide = concats_apart(planned.view, planned.plan, known)
+    if not wide or planned.overrides.mode == "naive":
+        return first, measured
+    read = {s.tensor for s in replan(planned, wide).plan.sites}
+    apart = {n: why for n, why in wide.items() if planned.view.node(n).outputs[0] not in read}
+    if not apart:
         return first, measured
     second = set_up(replan(planned, apart), chosen, given, asked, page)
-    known = measured.statistics
-    lacking = {t: n for t, n in second.job.needs.items() if not holds(known.get(t), n)}
-    if lacking and (given.used is None or given.used.count is None):
+    if missing(second.job.needs, known) and (given.used is None or given.used.count is None):
         return first, measured  # the data cannot be read once more
-    size = fitting_batch(first.job)  # that of the run, which some calibrators see
-    job = replace(second.job, needs=lacking, batch_size=size, progress=None)
-    more = measure(job, given.used).statistics if lacking else {}
-    return second, replace(measured, statistics={**known, **more})
+    # the batch size of the run, which some calibrators see
+    job = replace(second.job, batch_size=fitting_batch(first.job))
+    return second, replace(measured, statistics=measure_missing(job, given.used, known))
 
 
 def replan(planned: Planned, apart: Mapping[str, str]) -> Planned:
@@ -165,8 +163,12 @@ def write_run(run: Run) -> Written:
     return write_graph(planned, subject.constants, subject.solution, run.measured.statistics)
 
 
-def prove_prepared_run(given: Given, planned: Planned) -> None:
-    """The prepared model computes what the float one does, on the first sample if there is one."""
+def prove_prepared_run(given: Given, planned: Planned, asked: QuantizeOptions) -> None:
+    """The prepared model computes what the float one does, on the first sample if there is one; of
+    the runs of a search, which prepare one model, the first shows it."""
+    shared = find_cache(asked)
+    if isinstance(shared, Shared) and shared.statistics:
+        return
     feeds = _first(given.used)
     if feeds is not None and APPROXIMATE.isdisjoint(planned.target.passes):
         prove_prepared(given.model, planned.model, planned.view, feeds)

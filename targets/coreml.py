@@ -22,6 +22,7 @@ float: the Neural Engine was reported to compute it wrongly between differing sc
 
 from dataclasses import replace
 
+from oq.checks.float16 import MOVES, POOLS
 from oq.numerics.values import INT8, INT8_NARROW, UINT8_POSITIVE
 from oq.planning.predicates import (
     both_operands_vary,
@@ -43,18 +44,6 @@ AROUND_ZERO = Fixed(SIGNED, 1 / 128, 0)
 LAYER = ("Conv", "ConvTranspose", "Gemm")
 ACTIVATION = ("Relu", "Clip", "LeakyRelu", "Elu", "Silu", "HardSwish", "Gelu")
 SIGMOID = ("HardSigmoid", "Sigmoid")
-COPY = (
-    "DepthToSpace",
-    "Expand",
-    "Flatten",
-    "Reshape",
-    "Slice",
-    "SpaceToDepth",
-    "Squeeze",
-    "Tile",
-    "Transpose",
-    "Unsqueeze",
-)
 WEIGHTED = (data_is_not_float, weight_is_not_constant, gemm_is_scaled)
 MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
 SUM = (data_is_not_float, operand_is_constant)
@@ -82,12 +71,12 @@ TARGET = Target(
         OpRule(("Add", ACTIVATION), output=Output.OWN, unless=SUM),
         OpRule(("Add",), output=Output.OWN, unless=SUM),
         OpRule(
-            (("AveragePool", "GlobalAveragePool", "MaxPool"),),
+            (POOLS,),
             output=Output.ALIGNED,
             unless=(data_is_not_float,),
         ),
         OpRule(("Concat",), output=Output.UNITED, unless=(data_is_not_float,)),
-        OpRule((COPY,), output=Output.SAME, unless=(data_is_not_float,)),
+        OpRule((MOVES,), output=Output.SAME, unless=(data_is_not_float,)),
     ),
     reasons={
         "BatchNormalization": "Core ML has no quantized BatchNormalization; fold it into a "

@@ -18,7 +18,7 @@ from oq.data.source import Fitted, fingerprint
 from oq.errors import DataError, OptionError
 from oq.model.session import Settings
 from oq.model.view import GraphView
-from oq.numerics.statistics import Need, Statistics, merge_all
+from oq.numerics.statistics import Need, Statistics, holds, merge_all
 from oq.parallel import cores
 
 EVERYTHING = frozenset(Need) - {Need.READERS}
@@ -86,6 +86,23 @@ class Shared:
             self.needs |= lacking
             self.samples = found.samples
         return Measured({t: self.statistics[t] for t in job.needs}, self.samples)
+
+
+def missing(
+    needs: Mapping[str, frozenset[Need]], known: Mapping[str, Statistics]
+) -> dict[str, frozenset[Need]]:
+    """Those of ``needs`` that ``known`` does not hold."""
+    return {t: n for t, n in needs.items() if not holds(known.get(t), n)}
+
+
+def measure_missing(
+    job: Job, source: Fitted | None, known: Mapping[str, Statistics]
+) -> Mapping[str, Statistics]:
+    """``known``, and the statistics that ``job`` needs beyond it."""
+    lacking = missing(job.needs, known)
+    if not lacking:
+        return known
+    return {**known, **measure(replace(job, needs=lacking, progress=None), source).statistics}
 
 
 def measure(job: Job, source: Fitted | None, cache: Path | Shared | None = None) -> Measured:

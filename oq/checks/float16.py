@@ -17,26 +17,26 @@ SMALLEST = float(np.finfo(np.float16).smallest_normal)
 CODES = 127
 """Largest integer that a rescaled operand multiplies."""
 
-ONE_GRID = frozenset(
-    {
-        "AveragePool",
-        "DepthToSpace",
-        "Expand",
-        "Flatten",
-        "GlobalAveragePool",
-        "MaxPool",
-        "Reshape",
-        "Slice",
-        "SpaceToDepth",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    }
+POOLS = ("AveragePool", "GlobalAveragePool", "MaxPool")
+
+MOVES = (
+    "DepthToSpace",
+    "Expand",
+    "Flatten",
+    "Reshape",
+    "Slice",
+    "SpaceToDepth",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
 )
 """Ops that the converter runs on codes: it removes a pair behind them, whatever its scale is.
 Others that move values (Gather, Split, ReduceMax, Pad) run in float16 between pairs of any
 scales."""
+
+ONE_GRID = frozenset((*POOLS, *MOVES))
+"""Ops whose input and output have one grid."""
 
 
 def no_float16_scale(view: GraphView) -> Iterator[Found]:

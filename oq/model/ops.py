@@ -104,6 +104,9 @@ Silu: Elfwing et al. 2017; HardSwish: Howard et al. 2019, "Searching for MobileN
 SHAPE_OPS = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size", "NonZero"})
 """Ops whose output is a shape, not data: neither quantized nor reported."""
 
+STANDARD = frozenset({"", "ai.onnx"})
+"""The names of ONNX's own domain."""
+
 RANDOM_OPS = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
      "RandomUniformLike"}

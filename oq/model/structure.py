@@ -14,8 +14,7 @@ from onnx import TensorProto, defs, helper
 
 from oq.errors import ModelError
 from oq.model.bodies import bodies_of, reads_of
-
-STANDARD = frozenset({"", "ai.onnx"})
+from oq.model.ops import STANDARD
 
 MOST_NODES = 1_000_000
 """Nodes of a graph after its functions are expanded: more are a fault, or an attack."""

@@ -13,7 +13,7 @@ import onnx
 
 from oq.errors import DataError, ModelError
 from oq.model.graph import Graph
-from oq.model.ops import RANDOM_OPS
+from oq.model.ops import RANDOM_OPS, STANDARD
 from oq.model.session import Settings, run
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
@@ -71,9 +71,6 @@ def _fold(graph: Graph) -> int:
         graph.cleanup()
     gone = [n for n in view.nodes if n.outputs and all(not t or t in values for t in n.outputs)]
     return len(gone)
-
-
-STANDARD = frozenset({"", "ai.onnx"})
 
 
 def _is_foldable(view: GraphView, node: NodeView, constant: set[str]) -> bool:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from oq.calibration.measure import Job, Measured, Shared, fitting_batch, measure
+from oq.calibration.measure import Job, Measured, Shared, fitting_batch, measure, measure_missing
 from oq.data.source import Fitted
 from oq.emission.solve import Solution, solve
 from oq.model.view import GraphView
 from oq.numerics.calibrator import Methods
-from oq.numerics.statistics import Statistics, holds
+from oq.numerics.statistics import Statistics
 from oq.numerics.values import Range
 from oq.planning import registry
 from oq.planning.setup import Planned, needs_of
@@ -48,16 +48,14 @@ class Calibration:
         planned = replace(self.planned, model=subject.model, view=subject.view)
         known = {**self.known, **subject.known}
         needs = {t: n for t, n in needs_of(planned, methods).items() if t not in known}
-        lacking = {t: n for t, n in needs.items() if not holds(subject.seen.get(t), n)}
         job = replace(
             self.job,
             model=subject.model,
             view=subject.view,
-            needs=lacking,
+            needs=needs,
             batch_size=fitting_batch(self.job),  # that of the run, which some calibrators see
-            progress=None,
         )
-        seen = {**subject.seen, **measure(job, source).statistics} if lacking else subject.seen
+        seen = measure_missing(job, source, subject.seen)
         solution = self._solve(subject.view, methods, seen, known)
         return replace(subject, solution=solution, seen=seen)
 
