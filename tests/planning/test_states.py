@@ -21,7 +21,7 @@ def accumulator() -> onnx.ModelProto:
             f = MatMul(frame, w) kept = Mul(state, most) next = Add(kept, f)
             y = MatMul(next, v)
         }""",
-        {"w": normal(8, 8), "v": normal(8, 4, seed=1), "most": np.float32(0.96)},
+        {"w": normal(8, 8), "v": normal(8, 4, seed=1), "most": np.array(0.96, np.float32)},
     )
 
 
