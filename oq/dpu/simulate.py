@@ -221,11 +221,11 @@ class _Alone:
 
     def run(self, node: NodeView, values: Mapping[str, Value]) -> list[Array]:
         names = list(dict.fromkeys(t for t in (*node.inputs, *node.captured) if t))
-        feeds = {t: _real(values[t]) for t in names}
-        slot = (node.name, *(str(v.dtype) for v in feeds.values()))
+        feeds = {t: v if isinstance(v := values[t], list) else _real(v) for t in names}
+        given = {t: [v[0].dtype] if isinstance(v, list) else v.dtype for t, v in feeds.items()}
+        slot = (node.name, *map(str, given.values()))
         if slot not in self.sessions:
             proto = self.protos[node.name]
-            given = {t: v.dtype for t, v in feeds.items()}
             piece = make_piece(self.model, [proto], given, filter(None, proto.output))
             self.sessions[slot] = Session(piece, Settings(reading="literal"))
         return self.sessions[slot].run(feeds)

@@ -228,6 +228,11 @@ class Graph:
         self._view = None
         self._nodes[node].attrs[name] = value
 
+    def drop_attribute(self, node: str, name: str) -> None:
+        """Remove attribute ``name`` of ``node``, which then has its default."""
+        self._view = None
+        self._nodes[node].attrs.pop(name, None)
+
     def piece(
         self, nodes: Sequence[str], outputs: Sequence[str], given: Mapping[str, Array]
     ) -> onnx.ModelProto:
@@ -317,7 +322,7 @@ class Graph:
         self._view = None
         for name, info in types.items():
             tensor = self._tensors.get(name)
-            if isinstance(tensor, gs.Variable):
+            if isinstance(tensor, gs.Variable) and not isinstance(tensor.dtype, onnx.TypeProto):
                 tensor.dtype = None if info.dtype is None else numpy_dtype(info.dtype)
                 tensor.shape = None if info.shape is None else list(info.shape)
 

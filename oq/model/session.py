@@ -64,6 +64,9 @@ and then made uint8 ones of, without the type that they name: a fault of its opt
 KEEP_INT8 = "session.qdqisint8allowed"
 """The session entry with which it leaves int8 pairs as they are."""
 
+NO_ARRAY = ("can't be converted to MLDataType", "No corresponding Numpy type")
+"""What onnxruntime says of values whose type NumPy has not: bfloat16, float8."""
+
 _custom_ops: list[str] = []
 """Libraries of custom operators that every session of this process registers."""
 
@@ -155,6 +158,11 @@ class Session:
                 shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feeds.items())
                 raise DataError(
                     f"the model fails on a batch of {shapes}: {one_line(error)[:300]}"
+                ) from error
+            if any(said in str(error) for said in NO_ARRAY):
+                raise DataError(
+                    "onnxruntime has no arrays of bfloat16, float8 or 4-bit types, which the model "
+                    "reads or writes; give it inputs and outputs of float32 or float16"
                 ) from error
             raise
         return values
