@@ -18,6 +18,7 @@ from oq.model.surgeon import (
     Arrays,
     export,
     given_tensor,
+    holds_numbers,
     index_of,
     inner_names,
     is_sorted,
@@ -322,7 +323,7 @@ class Graph:
         self._view = None
         for name, info in types.items():
             tensor = self._tensors.get(name)
-            if isinstance(tensor, gs.Variable) and not isinstance(tensor.dtype, onnx.TypeProto):
+            if isinstance(tensor, gs.Variable) and holds_numbers(tensor):
                 tensor.dtype = None if info.dtype is None else numpy_dtype(info.dtype)
                 tensor.shape = None if info.shape is None else list(info.shape)
 

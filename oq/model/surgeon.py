@@ -111,12 +111,17 @@ def tensor_info(tensor: Any) -> TensorInfo:
     """What is known of a gs ``tensor``: its dtype by NumPy name, and its shape."""
     if isinstance(tensor, gs.Constant):
         return TensorInfo(tensor.name, dtype_name(tensor.dtype), tuple(tensor.shape))
-    if isinstance(tensor.dtype, onnx.TypeProto):  # a sequence or an optional
+    if not holds_numbers(tensor):
         return TensorInfo(tensor.name, None, None)
     shape: Shape | None = None
     if tensor.shape is not None:
         shape = tuple(s if isinstance(s, int | str) else None for s in tensor.shape)
     return TensorInfo(tensor.name, dtype_name(tensor.dtype), shape)
+
+
+def holds_numbers(tensor: Any) -> bool:
+    """Whether a gs ``tensor`` is one, and no sequence of tensors."""
+    return isinstance(tensor, gs.Constant) or tensor.type == "tensor_type"
 
 
 @functools.cache
