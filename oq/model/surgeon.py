@@ -160,8 +160,3 @@ def reread(old: Any, new: Any) -> None:
 def slot_of(tensors: Sequence[Any], wanted: Any) -> int:
     """The place of ``wanted`` itself, not of its equal, in ``tensors``."""
     return next(i for i, t in enumerate(tensors) if t is wanted)
-
-
-def index_of(nodes: Sequence[Any], wanted: Any) -> int:
-    """The place of ``wanted`` itself, not of its equal, in ``nodes``."""
-    return next(i for i, n in enumerate(nodes) if n is wanted)
