@@ -88,7 +88,7 @@ def _work(runner: "_Runner", needs: Needs, feed: "_Feed") -> dict[str, Accumulat
         for first, batch in feed.take():
             for tensor, values in runner.run(batch):
                 found[tensor].add(values, first)
-            feed.finish(batch_size(batch))
+            feed.finish(batch.samples)
     except BaseException:
         feed.stop()
         raise
@@ -148,7 +148,7 @@ class _Feed:
                 if batch is None:
                     self.exhausted = True
                     return
-                first, self._given = self._given, self._given + batch_size(batch)
+                first, self._given = self._given, self._given + batch.samples
             yield first, batch
 
     def finish(self, samples: int) -> None:
@@ -161,9 +161,3 @@ class _Feed:
     def stop(self) -> None:
         """Give out nothing more."""
         self._stopped = True
-
-
-def batch_size(batch: Batch) -> int:
-    """Samples in ``batch``: the length of the first axis of its first input (1 for a scalar)."""
-    first = next(iter(batch.feeds.values()))
-    return int(first.shape[0]) if first.ndim else 1

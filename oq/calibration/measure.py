@@ -13,7 +13,7 @@ from pathlib import Path
 import onnx
 
 from oq.calibration.cache import Cache, check_key, check_needs, load_cache, make_key, save_cache
-from oq.calibration.collect import Needs, Progress, batch_size, collect
+from oq.calibration.collect import Needs, Progress, collect
 from oq.data.source import Fitted, fingerprint
 from oq.errors import DataError, OptionError
 from oq.model.session import Settings
@@ -208,7 +208,7 @@ def _groups(job: Job, source: Fitted) -> Sequence[tuple[str, ...]]:
     if job.max_memory is None:
         return (tuple(job.needs),)
     limit = job.max_memory * 10**6
-    samples = next((batch_size(b) for b in source.batches(fitting_batch(job), stop=1)), 1)
+    samples = next((b.samples for b in source.batches(fitting_batch(job), stop=1)), 1)
     samples = max(samples, fitting_batch(job)) if source.fixed is None else samples
     workers = job.settings.threads or cores()
     groups: list[list[str]] = [[]]

@@ -159,7 +159,7 @@ def compare(
         found = {r: s.run(batch.feeds, names) for r, s in readings.items()}
         counts.add(exact, found, batch.labels)
         counts.add_codes(found, runner.steps(deployed))
-        done += len(next(iter(batch.feeds.values())))
+        done += batch.samples
         sample = batch if sample is None else sample
         if progress is not None:
             progress(done)
@@ -171,7 +171,7 @@ def compare(
         literal=counts.result("literal"),
         gap=counts.result("gap").outputs,
         kernels=runner.count_kernels(quantized, deployed),
-        latency=measure_latency(float_model, quantized, sample.feeds, runner) if timed else None,
+        latency=measure_latency(float_model, quantized, sample, runner) if timed else None,
         engine=engine,
         scores=tuple(figure.score(metric, r) for (figure, r), metric in counts.metrics.items()),
         codes=tuple(c.result(n) for n, c in counts.codes.items()),
@@ -248,7 +248,7 @@ def _collapses(reading: ReadingResult) -> Iterable[str]:
 def measure_latency(
     float_model: onnx.ModelProto,
     quantized: onnx.ModelProto,
-    feeds: Mapping[str, Array],
+    sample: Batch,
     engine: Engine | None = None,
 ) -> Latency:
     """Run both models alternately on one batch in ``engine``, without spinning threads (two
@@ -257,16 +257,15 @@ def measure_latency(
     sessions = [load(m, Settings(spin=False)) for m in (float_model, quantized)]
     times: tuple[list[float], list[float]] = ([], [])
     for session in sessions:
-        session.run(feeds)
+        session.run(sample.feeds)
     start = time.perf_counter()
     while not _enough(times[0], time.perf_counter() - start):
         for session, record in zip(sessions, times, strict=True):
             before = time.perf_counter()
-            session.run(feeds)
+            session.run(sample.feeds)
             record.append((time.perf_counter() - before) * 1e3)
     ratios = [b / a for a, b in zip(*times, strict=True)]
-    batch = len(next(iter(feeds.values())))
-    return Latency(batch, _median(times[0]), _median(times[1]), _median(ratios))
+    return Latency(sample.samples, _median(times[0]), _median(times[1]), _median(ratios))
 
 
 def _enough(runs: Sequence[float], seconds: float) -> bool:

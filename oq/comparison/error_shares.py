@@ -60,7 +60,7 @@ def take_few(batches: Iterable[Batch]) -> list[Batch]:
     samples = 0
     for batch in batches:
         kept.append(batch)
-        samples += len(next(iter(batch.feeds.values())))
+        samples += batch.samples
         if samples >= SHARE_SAMPLES:
             break
     return kept

@@ -75,7 +75,7 @@ class Remembered:
         for batch in self.batches:
             if room > 0:
                 self.kept.append(batch)
-                room -= len(next(iter(batch.feeds.values())))
+                room -= batch.samples
             yield batch
 
 
@@ -134,7 +134,7 @@ def compare_layers(
         for batch, exact, found in run_both(float_model, quantized, group, batches()):
             for tensor in group:
                 looks[tensor.name].add(exact[tensor.name], found[tensor.copy], tensor.ends)
-            done += len(next(iter(batch.feeds.values())))
+            done += batch.samples
             if progress is not None:
                 progress(done)
     rows = {t.name: _row(t, looks[t.name]) for t in shared if looks[t.name].count}
@@ -167,7 +167,7 @@ def _groups(
     shared: Sequence[Shared], types: Mapping[str, TensorInfo], batch: Batch
 ) -> Iterator[list[Shared]]:
     """``shared`` in parts whose values of one batch, in both models, fit :data:`PASS_BYTES`."""
-    samples = len(next(iter(batch.feeds.values())))
+    samples = batch.samples
     group: list[Shared] = []
     room = PASS_BYTES
     for tensor in shared:

@@ -8,16 +8,6 @@ import numpy as np
 from oq.numerics.values import Array, Batch
 
 
-def samples(batch: Batch) -> int | None:
-    """The common length of the first axis of all feeds; None if they differ or one has no axes.
-
-    >>> samples(Batch({"a": np.zeros((4, 3)), "b": np.zeros((4,))}))
-    4
-    """
-    sizes = {array.shape[0] if array.ndim else None for array in batch.feeds.values()}
-    return sizes.pop() if len(sizes) == 1 else None
-
-
 def chunk(rows: Iterable[int], size: int) -> Iterator[Sequence[int]]:
     """``rows`` in lists of ``size``; the last may be shorter.
 
@@ -52,7 +42,8 @@ def pick_rows(array: Array, rows: Sequence[int]) -> Array:
 def cut(batch: Batch, start: int, stop: int) -> Batch:
     """Samples ``start..stop-1`` of ``batch``, as views."""
     labels = None if batch.labels is None else batch.labels[start:stop]
-    return Batch({name: array[start:stop] for name, array in batch.feeds.items()}, labels)
+    feeds = {k: a if k in batch.alike else a[start:stop] for k, a in batch.feeds.items()}
+    return Batch(feeds, labels, batch.alike)
 
 
 def join(parts: Sequence[Batch]) -> Batch:
@@ -60,16 +51,27 @@ def join(parts: Sequence[Batch]) -> Batch:
     if len(parts) == 1:
         return parts[0]
     labels = [part.labels for part in parts if part.labels is not None]
-    return Batch(
-        {name: np.concatenate([part.feeds[name] for part in parts]) for name in parts[0].feeds},
-        np.concatenate(labels) if labels else None,
-    )
+    first = parts[0]
+    feeds = {
+        name: array if name in first.alike else np.concatenate([p.feeds[name] for p in parts])
+        for name, array in first.feeds.items()
+    }
+    return Batch(feeds, np.concatenate(labels) if labels else None, first.alike)
 
 
 def _kind(batch: Batch) -> object:
     """What two batches must have in common to be joined."""
-    feeds = {name: (array.shape[1:], array.dtype) for name, array in batch.feeds.items()}
-    return feeds, batch.labels is None
+    feeds = {
+        name: (array.shape, array.tobytes()) if name in batch.alike else array.shape[1:]
+        for name, array in batch.feeds.items()
+    }
+    return feeds, [a.dtype for a in batch.feeds.values()], batch.labels is None
+
+
+def _is_joinable(batch: Batch) -> bool:
+    """Whether ``batch`` may be cut and joined: its samples lie along the first axis, and what goes
+    to all of them has no axes.  A state is that of its own samples."""
+    return batch.rows is not None and not any(batch.feeds[name].ndim for name in batch.alike)
 
 
 def regroup(parts: Iterable[Batch], size: int, exact: bool) -> Generator[Batch, None, int]:
@@ -82,7 +84,7 @@ def regroup(parts: Iterable[Batch], size: int, exact: bool) -> Generator[Batch, 
     pending: list[Batch] = []
     total = dropped = 0
     for part in parts:
-        count = samples(part)
+        count = part.rows if _is_joinable(part) else None
         if pending and (count is None or _kind(part) != _kind(pending[0])):
             if exact:
                 dropped += total

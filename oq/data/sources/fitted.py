@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from oq.data.preprocess import Preprocess
-from oq.data.sources.batches import regroup, samples
-from oq.data.sources.fit import Place, fit_batch, fixed_batch
+from oq.data.sources.batches import regroup
+from oq.data.sources.fit import Place, fit_batch
+from oq.data.sources.layout import fixed_batch, unfold
 from oq.data.sources.pixels import transform_batch
 from oq.data.sources.streams import Chosen, Items, Rows
 from oq.errors import DataError, OptionError
@@ -124,9 +125,12 @@ class Fitted:
 
     def _fit(self, size: int, start: int, stop: int | None) -> Iterator[Batch]:
         for first, batch in self.stream.read(size, start, stop):
-            place = Place(self.name, first, self.stream.locate)
             planned = batch if self.preprocess is None else self._transform(batch, self.preprocess)
-            yield fit_batch(planned, self.inputs, place, regrouped=self.fixed is not None)
+            at = first
+            for feed in unfold(planned, self.inputs, self.fixed):
+                place = Place(self.name, at, self.stream.locate)
+                yield fit_batch(feed, self.inputs, place, regrouped=self.fixed is not None)
+                at += feed.samples
 
     def _transform(self, batch: Batch, preprocess: Preprocess) -> Batch:
         """``batch`` with its images preprocessed.
@@ -137,7 +141,7 @@ class Fitted:
         images = {
             name: transform_batch(array, preprocess, f"{self.name}: {name!r}")
             for name, array in batch.feeds.items()
-            if array.dtype.name == "uint8" and array.ndim == 4 and samples(batch) != 0
+            if array.dtype.name == "uint8" and array.ndim == 4 and batch.rows != 0
         }
         if not images:
             found = ", ".join(f"{k!r}: {a.dtype.name} {a.shape}" for k, a in batch.feeds.items())

@@ -5,7 +5,6 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from oq.data.sources.batches import samples
 from oq.numerics.values import Batch
 
 
@@ -89,7 +88,7 @@ class Rows:
         at = chosen.start
         for batch in self.table.take((picks[index] for index in chosen), size):
             yield at, batch
-            at += samples(batch) or 0
+            at += batch.samples
 
     def locate(self, index: int) -> str:
         return self.table.locate(self._rows()[index])
@@ -128,7 +127,7 @@ class Items:
             batch = self.convert(item)
             if at >= start:
                 yield at, batch
-            at += samples(batch) or 1
+            at += batch.samples or 1
             if stop is not None and at >= stop:
                 return
 
@@ -175,7 +174,7 @@ class Chosen:
                 continue
             if at >= start:
                 yield index, batch
-            at += samples(batch) or 1
+            at += batch.samples or 1
             if ends and at >= min(ends):
                 return
 
