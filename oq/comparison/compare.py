@@ -165,12 +165,14 @@ def compare(
             progress(done)
     if sample is None:
         raise DataError("there are no samples to verify on")
+    kernels = runner.count_kernels(quantized, deployed)
+    del reference, deployed, readings  # sessions keep memory, and two more follow
     return Verification(
         samples=done,
         deployed=counts.result("deployed"),
         literal=counts.result("literal"),
         gap=counts.result("gap").outputs,
-        kernels=runner.count_kernels(quantized, deployed),
+        kernels=kernels,
         latency=measure_latency(float_model, quantized, sample, runner) if timed else None,
         engine=engine,
         scores=tuple(figure.score(metric, r) for (figure, r), metric in counts.metrics.items()),
@@ -254,7 +256,7 @@ def measure_latency(
     """Run both models alternately on one batch in ``engine``, without spinning threads (two
     spinning sessions in one process would slow each other down)."""
     load = (find_engine(DEFAULT) if engine is None else engine).load
-    sessions = [load(m, Settings(spin=False)) for m in (float_model, quantized)]
+    sessions = [load(m, Settings(spin=False, reserve=True)) for m in (float_model, quantized)]
     times: tuple[list[float], list[float]] = ([], [])
     for session in sessions:
         session.run(sample.feeds)

@@ -132,6 +132,18 @@ class Batch:
         }
         return sizes.pop() if len(sizes) == 1 else None
 
+    def part(self, start: int, stop: int) -> "Batch":
+        """Samples ``start..stop-1``, as views."""
+        labels = None if self.labels is None else self.labels[start:stop]
+        feeds = {k: a if k in self.alike else a[start:stop] for k, a in self.feeds.items()}
+        return Batch(feeds, labels, self.alike)
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the batch may be cut and joined: its samples lie along the first axis, and what
+        goes to all of them has no axes.  A state is that of its own samples."""
+        return self.rows is not None and not any(self.feeds[name].ndim for name in self.alike)
+
     @property
     def samples(self) -> int:
         """``rows``, or 1 for a complete feed without a samples' axis."""

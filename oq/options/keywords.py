@@ -88,6 +88,7 @@ class VerifyOptions(TypedDict, total=False):
     labels: Annotated[Path | None, LABELS]
     metrics: Annotated[Sequence[str], METRICS]
     per_layer: Annotated[bool, PER_LAYER]
+    max_memory: Annotated[int | None, MAX_MEMORY]
     provider: Annotated[str, PROVIDER]
     engine: Annotated[str | None, ENGINE]
     target: Annotated[str | None, RUN_AS]

@@ -1,6 +1,6 @@
 """Splitting and concatenating batches along the sample axis."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -39,13 +39,6 @@ def pick_rows(array: Array, rows: Sequence[int]) -> Array:
     return array[list(rows)]
 
 
-def cut(batch: Batch, start: int, stop: int) -> Batch:
-    """Samples ``start..stop-1`` of ``batch``, as views."""
-    labels = None if batch.labels is None else batch.labels[start:stop]
-    feeds = {k: a if k in batch.alike else a[start:stop] for k, a in batch.feeds.items()}
-    return Batch(feeds, labels, batch.alike)
-
-
 def join(parts: Sequence[Batch]) -> Batch:
     """One batch with the samples of all ``parts``, which have the same kind (see `_kind`)."""
     if len(parts) == 1:
@@ -68,23 +61,20 @@ def _kind(batch: Batch) -> object:
     return feeds, [a.dtype for a in batch.feeds.values()], batch.labels is None
 
 
-def _is_joinable(batch: Batch) -> bool:
-    """Whether ``batch`` may be cut and joined: its samples lie along the first axis, and what goes
-    to all of them has no axes.  A state is that of its own samples."""
-    return batch.rows is not None and not any(batch.feeds[name].ndim for name in batch.alike)
-
-
-def regroup(parts: Iterable[Batch], size: int, exact: bool) -> Generator[Batch, None, int]:
-    """``parts`` regrouped into batches of ``size`` samples; returns the number of samples left out.
+def regroup(
+    parts: Iterable[Batch], size: int | Callable[[Batch], int], exact: bool
+) -> Generator[Batch, None, int]:
+    """``parts`` regrouped into batches of ``size`` samples, a number or what a function says of
+    samples of these shapes; returns the number of samples left out.
 
     At the end, and where the sample shape changes, fewer than ``size`` samples may remain:
     ``exact`` leaves them out, else they become a smaller batch.  A batch whose feeds have no common
     first axis cannot be split and is passed on unchanged.
     """
     pending: list[Batch] = []
-    total = dropped = 0
+    total = dropped = most = 0
     for part in parts:
-        count = part.rows if _is_joinable(part) else None
+        count = part.rows if part.divisible else None
         if pending and (count is None or _kind(part) != _kind(pending[0])):
             if exact:
                 dropped += total
@@ -94,14 +84,16 @@ def regroup(parts: Iterable[Batch], size: int, exact: bool) -> Generator[Batch, 
         if count is None:
             yield part
             continue
+        if not pending:
+            most = size if isinstance(size, int) else size(part)
         pending.append(part)
         total += count
-        if total >= size:
+        if total >= most:
             whole = join(pending)
-            for at in range(0, total - size + 1, size):
-                yield cut(whole, at, at + size)
-            rest = total % size
-            pending, total = ([cut(whole, total - rest, total)], rest) if rest else ([], 0)
+            for at in range(0, total - most + 1, most):
+                yield whole.part(at, at + most)
+            rest = total % most
+            pending, total = ([whole.part(total - rest, total)], rest) if rest else ([], 0)
     if pending and not exact:
         yield join(pending)
         total = 0

@@ -150,7 +150,8 @@ def _open_any(value: Any, name: str) -> Iterator[Any]:
 def stream_reader(reader: Any, inputs: Sequence[TensorInfo]) -> Items:
     """The feeds of an onnxruntime CalibrationDataReader."""
     name = type(reader).__name__
-    return Items(name, _Reader(reader, name), partial(convert_item, name=name, inputs=inputs))
+    convert = partial(convert_item, name=name, inputs=inputs)
+    return Items(name, _Reader(reader, name), convert, again=hasattr(reader, "rewind"))
 
 
 def stream_iterable(data: Iterable[Any], inputs: Sequence[TensorInfo]) -> Items:
@@ -165,7 +166,7 @@ def stream_iterable(data: Iterable[Any], inputs: Sequence[TensorInfo]) -> Items:
         return Items(name, partial(iter, data), convert, sizes, partial(_hash_items, data, convert))
     iterator = iter(data)
     if iterator is data:
-        return Items(name, _Once(iterator, name), convert)
+        return Items(name, _Once(iterator, name), convert, again=False)
     return Items(name, partial(iter, data), convert)
 
 

@@ -82,6 +82,11 @@ class Rows:
     def _rows(self) -> RowSelection:
         return range(self.table.count) if self.picks is None else self.picks
 
+    @property
+    def again(self) -> bool:
+        """A table can always be read again."""
+        return True
+
     def read(self, size: int, start: int, stop: int | None) -> Iterator[tuple[int, Batch]]:
         chosen = range(self.count)[start:stop]
         picks = self._rows()
@@ -106,7 +111,8 @@ class Items:
     belongs to the slice that contains its first sample, so adjacent slices never share or lose one.
 
     ``open`` returns a fresh iterator over the user's items, ``convert`` turns one into a batch,
-    ``sizes`` has the number of samples in each item if known beforehand.
+    ``sizes`` has the number of samples in each item if known beforehand.  ``again``: whether that
+    may be done more than once.
     """
 
     name: str
@@ -114,6 +120,7 @@ class Items:
     convert: Callable[[Any], Batch]
     sizes: tuple[int, ...] | None = None
     hash: Callable[[], str] | None = None
+    again: bool = True
 
     @property
     def count(self) -> int | None:
@@ -163,6 +170,11 @@ class Chosen:
     @property
     def count(self) -> int | None:
         return None if self.sizes is None else sum(self.sizes)
+
+    @property
+    def again(self) -> bool:
+        """As in `Items`."""
+        return self.inner.again
 
     def read(self, size: int, start: int, stop: int | None) -> Iterator[tuple[int, Batch]]:
         ends = [end for end in (stop, self.limit) if end is not None]
