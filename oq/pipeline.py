@@ -24,9 +24,10 @@ from oq.errors import OptionError, OqError
 from oq.exporting.load import Model, load
 from oq.model.files import replacing, save_model
 from oq.model.footprint import Footprint
+from oq.model.input_shapes import Shapes, common_inputs
 from oq.model.proto_fields import inputs_of, same_interface
 from oq.model.session import Settings
-from oq.numerics.values import Range
+from oq.numerics.values import Range, TensorInfo
 from oq.options.config import write_config
 from oq.options.keywords import QuantizeOptions, VerifyOptions, complete, documented
 from oq.page.evidence import Run, evidence_of_run
@@ -142,6 +143,7 @@ def calibrate(
     samples: int | None = None,
     batch_size: int | None = None,
     preprocess: str | Path | None = None,
+    shape: Shapes | None = None,
     keep_float: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     max_memory: int | None = None,
@@ -157,7 +159,7 @@ def calibrate(
     Raises:
         OqError: as :func:`quantize`.
     """
-    loaded = load(model)
+    loaded = load(model, shapes=shape)
     source = open_samples(loaded, data, preprocess, samples, seed)
     planned = plan_model(loaded, own_target(target, settings), make_overrides(keep_float))
     job = Job(
@@ -192,7 +194,7 @@ def verify(
     figures = [open_metric(name) for name in asked["metrics"]]
     exact, rounded = load(float_model), load(quantized)
     same_interface(exact, rounded)
-    source = _open_judged(exact, data, asked)
+    source = _open_judged(common_inputs(exact, rounded), data, asked)
     limit = 10**6 * (asked["max_memory"] or MAX_MEMORY)
     sizing = Sizing(Footprint(exact), limit, asked["batch_size"], models=SESSIONS)
     seen = Remembered(source.batches(sizing))
@@ -216,11 +218,9 @@ def verify(
     return found
 
 
-def _open_judged(model: onnx.ModelProto, data: object, asked: VerifyOptions) -> Fitted:
+def _open_judged(inputs: Sequence[TensorInfo], data: object, asked: VerifyOptions) -> Fitted:
     """The samples to compare on, with labels where these are needed."""
-    source = open_source(
-        data, inputs_of(model), preprocess=asked["preprocess"], labels=asked["labels"]
-    )
+    source = open_source(data, inputs, preprocess=asked["preprocess"], labels=asked["labels"])
     if asked["samples"] is not None:
         source = subset(source, asked["samples"], asked["seed"])
     if asked["need_labels"] and not has_labels(source):

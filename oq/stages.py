@@ -91,7 +91,7 @@ class Given:
 
 def open_given(model: Model, data: object, asked: QuantizeOptions) -> Given:
     """Read the model, and open the data where there are any."""
-    loaded = load(model, asked["example_inputs"])
+    loaded = load(model, asked["example_inputs"], asked["shape"])
     if data is None:
         return Given(loaded, None, None, None)
     source = open_samples(loaded, data, asked["preprocess"], asked["samples"], asked["seed"])

@@ -32,6 +32,7 @@ from oq.options.rows import (
     SAMPLES,
     SEED,
     SETTINGS,
+    SHAPE,
     TIME_LIMIT,
     VERIFY,
     VERIFY_BATCH,
@@ -49,6 +50,7 @@ class QuantizeOptions(TypedDict, total=False):
     """The keywords of :func:`oq.quantize`."""
 
     example_inputs: Annotated[object, EXAMPLE_INPUTS]
+    shape: Annotated[Mapping[str, Sequence[int | None]] | None, SHAPE]
     preprocess: Annotated[str | Path | None, PREPROCESS]
     samples: Annotated[int | None, SAMPLES]
     seed: Annotated[int, SEED]

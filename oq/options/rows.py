@@ -14,6 +14,7 @@ from oq.options.kinds import (
     NAMES,
     PATH,
     PLAIN,
+    SHAPES,
     SWITCH,
     TEXT,
     TEXTS,
@@ -64,6 +65,14 @@ MAX_DROP = Option(
 )
 PREPROCESS = Option(
     "of images: a preset or FILE.yaml", TEXT, takes="a path or a preset", example="imagenet"
+)
+SHAPE = Option(
+    "of an input whose axes the model leaves free, ? where one stays so; the file gets it too;"
+    " repeatable",
+    SHAPES,
+    metavar="NAME=1x3x224x224",
+    takes="a mapping",
+    example="{input: [1, 3, 224, 224]}",
 )
 SAMPLES = Option(
     "use this many samples, drawn by --seed", COUNT, least=1, takes="a number", example="512"

@@ -23,6 +23,7 @@ from oq.data.samples import BATCH, open_samples
 from oq.data.sizing import Sizing
 from oq.errors import ModelError
 from oq.exporting.load import Model, load
+from oq.model.input_shapes import Shapes
 from oq.model.ops import anchor, only_moves
 from oq.model.session import Settings
 from oq.model.view import GraphView
@@ -120,6 +121,7 @@ def sensitivity(
     samples: int | None = SAMPLES,
     batch_size: int = BATCH,
     preprocess: str | Path | None = None,
+    shape: Shapes | None = None,
     keep_float: Sequence[str] = (),
     layers: Sequence[Layer] = (),
     mode: Mode = "hybrid",
@@ -142,7 +144,7 @@ def sensitivity(
     overrides = make_overrides(keep_float, calibrator_for, layers, mode, calibrator)
     default = profile.calibrator if calibrator is None else calibrator
     methods = make_methods(default, rest, overrides)
-    loaded = load(model)
+    loaded = load(model, shapes=shape)
     source = open_samples(loaded, data, preprocess, None, seed)
     if samples is not None and (source.count is None or source.count > samples):
         source = open_samples(loaded, data, preprocess, samples, seed)
