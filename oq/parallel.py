@@ -1,9 +1,10 @@
 """The number of cores, and a thread pool over them."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -17,13 +18,31 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def parallel_map(work: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
-    """``work`` of every item, in order, in a persistent thread pool.
+def parallel_map(
+    work: Callable[[Item], Found], items: Iterable[Item], at_once: int | None = None
+) -> list[Found]:
+    """``work`` of every item, in order, in a persistent thread pool; of ``at_once`` at a time.
 
     For work that releases the GIL (onnxruntime, NumPy on large arrays); it must not call this
     function itself, since it would wait for its own thread.
     """
-    return list(_pool().map(work, items))
+    if at_once is None or at_once >= cores():
+        return list(_pool().map(work, items))
+    found: list[Found] = []
+    for some in batched(items, at_once):
+        found += _pool().map(work, some)
+    return found
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """``items`` in lists of ``size``; the last may be shorter.
+
+    >>> list(batched(range(5), 2))
+    [[0, 1], [2, 3], [4]]
+    """
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
 
 
 @cache

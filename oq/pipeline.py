@@ -11,20 +11,23 @@ from typing import Any, Unpack
 import onnx
 
 import oq
-from oq.calibration.measure import EVERYTHING, Job, Measured, measure
+from oq.calibration.measure import EVERYTHING, Job, Measured, measure, size_batches
 from oq.checks.inspection import check, explain, judge, make_plan
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import LayerError, Remembered, compare_layers
 from oq.comparison.metrics import open_metric
 from oq.data.samples import open_samples
+from oq.data.sizing import MAX_MEMORY, SESSIONS, Sizing
 from oq.data.source import Fitted, has_labels, open_source, subset
 from oq.engines.engine import DEFAULT
 from oq.errors import OptionError, OqError
 from oq.exporting.load import Model, load
 from oq.model.files import replacing, save_model
+from oq.model.footprint import Footprint
+from oq.model.input_shapes import Shapes, common_inputs
 from oq.model.proto_fields import inputs_of, same_interface
 from oq.model.session import Settings
-from oq.numerics.values import Range
+from oq.numerics.values import Range, TensorInfo
 from oq.options.config import write_config
 from oq.options.keywords import QuantizeOptions, VerifyOptions, complete, documented
 from oq.page.evidence import Run, evidence_of_run
@@ -53,6 +56,7 @@ from oq.stages import (
     prove_prepared_run,
     prove_written_run,
     set_up,
+    size_verification,
     verify_run,
     write_run,
 )
@@ -112,18 +116,19 @@ def quantize(
         written = write_run(done)
         if given.held is None:
             prove_written_run(given, written)
-    found = None
+    found, judged = None, size_verification(recalibration, asked)
     if given.held is not None:
         with clock.stage("verify"):
             engine = chosen.target.verified_in
             try:
-                found = verify_run(given, given.held, written.model, engine, asked)
+                found = verify_run(given, written.model, judged, engine, asked)
             except OqError:
                 prove_written_run(given, written)  # a fault of oq is not called the model's
                 raise
     stamp(written.model, provenance(recalibration.planned, chosen.methods, measured, found))
+    sizings = (size_batches(recalibration.job), judged)
     report = make_report(
-        RunSummary(model, target, data, asked, chosen, given, done, written, found), clock
+        RunSummary(model, target, data, asked, chosen, given, done, written, found, sizings), clock
     )
     page = None if wanted is None else Pending(wanted, evidence_of_run(done))
     return Result(written.model, report, refined.subject.solution.ranges, page)
@@ -138,6 +143,7 @@ def calibrate(
     samples: int | None = None,
     batch_size: int | None = None,
     preprocess: str | Path | None = None,
+    shape: Shapes | None = None,
     keep_float: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     max_memory: int | None = None,
@@ -153,7 +159,7 @@ def calibrate(
     Raises:
         OqError: as :func:`quantize`.
     """
-    loaded = load(model)
+    loaded = load(model, shapes=shape)
     source = open_samples(loaded, data, preprocess, samples, seed)
     planned = plan_model(loaded, own_target(target, settings), make_overrides(keep_float))
     job = Job(
@@ -188,8 +194,10 @@ def verify(
     figures = [open_metric(name) for name in asked["metrics"]]
     exact, rounded = load(float_model), load(quantized)
     same_interface(exact, rounded)
-    source = _open_judged(exact, data, asked)
-    seen = Remembered(source.batches(asked["batch_size"]))
+    source = _open_judged(common_inputs(exact, rounded), data, asked)
+    limit = 10**6 * (asked["max_memory"] or MAX_MEMORY)
+    sizing = Sizing(Footprint(exact), limit, asked["batch_size"], models=SESSIONS)
+    seen = Remembered(source.batches(sizing))
     found = compare(
         *(exact, rounded, seen),
         settings=Settings(provider=asked["provider"]),
@@ -199,7 +207,7 @@ def verify(
         figures=figures,
     )
     if asked["per_layer"] or wanted is not None:
-        found = replace(found, layers=_by_layer(exact, rounded, source, asked))
+        found = replace(found, layers=_by_layer(exact, rounded, source, sizing, asked))
     elif found.collapse:
         found = replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
     if wanted is not None:
@@ -210,11 +218,9 @@ def verify(
     return found
 
 
-def _open_judged(model: onnx.ModelProto, data: object, asked: VerifyOptions) -> Fitted:
+def _open_judged(inputs: Sequence[TensorInfo], data: object, asked: VerifyOptions) -> Fitted:
     """The samples to compare on, with labels where these are needed."""
-    source = open_source(
-        data, inputs_of(model), preprocess=asked["preprocess"], labels=asked["labels"]
-    )
+    source = open_source(data, inputs, preprocess=asked["preprocess"], labels=asked["labels"])
     if asked["samples"] is not None:
         source = subset(source, asked["samples"], asked["seed"])
     if asked["need_labels"] and not has_labels(source):
@@ -226,11 +232,14 @@ def _open_judged(model: onnx.ModelProto, data: object, asked: VerifyOptions) -> 
 
 
 def _by_layer(
-    exact: onnx.ModelProto, rounded: onnx.ModelProto, source: Fitted, asked: VerifyOptions
+    exact: onnx.ModelProto,
+    rounded: onnx.ModelProto,
+    source: Fitted,
+    sizing: Sizing,
+    asked: VerifyOptions,
 ) -> tuple[LayerError, ...]:
     counter = Counter("layers", source.count, asked["watch"])
-    size = asked["batch_size"]
-    return compare_layers(exact, rounded, lambda: source.batches(size), progress=counter)
+    return compare_layers(exact, rounded, lambda: source.batches(sizing), progress=counter)
 
 
 def next_step(target: Target, output: Path) -> str:

@@ -10,12 +10,13 @@ import onnx
 import oq
 from oq.calibration.apart import concats_apart
 from oq.calibration.data_checks import data_warnings
-from oq.calibration.measure import Job, Measured, Shared, fitting_batch, measure_missing, missing
+from oq.calibration.measure import Job, Measured, Shared, measure_missing, missing, size_batches
 from oq.calibration.ranges import known_ranges
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import Remembered, compare_layers
 from oq.comparison.prove import APPROXIMATE, prove_prepared, prove_written
 from oq.data.samples import BATCH, divide, open_samples
+from oq.data.sizing import SESSIONS, Sizing, sizing_notes
 from oq.data.source import Fitted
 from oq.emission.write import Written, write_graph
 from oq.exporting.load import Model, load
@@ -90,7 +91,7 @@ class Given:
 
 def open_given(model: Model, data: object, asked: QuantizeOptions) -> Given:
     """Read the model, and open the data where there are any."""
-    loaded = load(model, asked["example_inputs"])
+    loaded = load(model, asked["example_inputs"], asked["shape"])
     if data is None:
         return Given(loaded, None, None, None)
     source = open_samples(loaded, data, asked["preprocess"], asked["samples"], asked["seed"])
@@ -114,6 +115,7 @@ def set_up(
         max_memory=asked["max_memory"],
         progress=Counter("calibrate", count, asked["watch"]),
     )
+    job = replace(job, sizing=size_batches(job))
     is_named = asked["calibrator"] is not None
     return Calibration(planned, chosen.methods, job, known, chosen.weights, is_named)
 
@@ -140,8 +142,8 @@ def keep_apart(
     second = set_up(replan(planned, apart), chosen, given, asked, page)
     if missing(second.job.needs, known) and (given.used is None or given.used.count is None):
         return first, measured  # the data cannot be read once more
-    # the batch size of the run, which some calibrators see
-    job = replace(second.job, batch_size=fitting_batch(first.job))
+    # the batches of the run, which some calibrators see
+    job = replace(second.job, sizing=size_batches(first.job))
     return second, replace(measured, statistics=measure_missing(job, given.used, known))
 
 
@@ -186,13 +188,22 @@ def _first(source: Fitted | None) -> Mapping[str, Array] | None:
     return next(iter(source.batches(1))).feeds
 
 
+def size_verification(calibration: Calibration, asked: QuantizeOptions) -> Sizing:
+    """The sizing of the batches on which both models are compared."""
+    known = size_batches(calibration.job)
+    return Sizing(known.footprint, known.limit, asked["batch_size"] or BATCH, models=SESSIONS)
+
+
 def verify_run(
-    given: Given, held: Fitted, quantized: onnx.ModelProto, engine: str, asked: QuantizeOptions
-) -> Verification:
-    """Both models compared in ``engine`` on the samples that are held back; by layer too for a
-    page, or where the quantized one has collapsed."""
+    given: Given, quantized: onnx.ModelProto, sizing: Sizing, engine: str, asked: QuantizeOptions
+) -> Verification | None:
+    """Both models compared in ``engine`` on the samples that are held back, if there are any; by
+    layer too for a page, or where the quantized one has collapsed."""
+    held = given.held
+    if held is None:
+        return None
     counter = Counter("verify", held.count, asked["watch"])
-    seen = Remembered(held.batches(asked["batch_size"] or BATCH))
+    seen = Remembered(held.batches(sizing))
     found = compare(given.model, quantized, seen, engine=engine, progress=counter)
     if not found.collapse and asked["report"] is None:
         return found
@@ -212,6 +223,7 @@ class RunSummary:
     run: Run
     written: Written
     found: Verification | None
+    sizings: tuple[Sizing, ...] = ()
 
 
 def make_report(summary: RunSummary, clock: Clock) -> Report:
@@ -222,6 +234,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
     odd = data_warnings(inputs_of(given.model), seen, run.measured.samples) if seen else ()
     notes = (
         *random_data_warning(given.source),
+        *sizing_notes(*summary.sizings),
         *(*odd, *run_warnings(planned.plan, summary.found)),
         *(*run.refined.subject.solution.notes, *summary.written.notes),
     )

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import oq
+from tests.small import small
 
 ROOT = Path(oq.__file__).parents[1]
 
@@ -98,3 +100,76 @@ def test_a_compressed_file_is_streamed(tmp_path: Path) -> None:
     few = largest(peak(tmp_path, "64.npz", 64, "percentile") for _ in range(3))
     many = peak(tmp_path, "16384.npz", 16_384, "percentile")
     assert many.resident < 1.05 * few.resident
+
+
+# ---- samples of any size
+
+SIZED = """
+    import sys
+    import numpy as np
+    import onnx
+    import oq
+
+    onnx_file, what, limit = sys.argv[1:]
+    options = {"max_memory": int(limit) or None, "refine": "none"}
+    if what == "refine":
+        options["refine"] = "bias,equalize"
+    found = oq.quantize(onnx_file, "ort", "images.npz", verify=what == "verify", **options)
+    print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+    onnx.save(found.model, f"{what}.{limit}.onnx")
+"""
+
+SIDES = (192, 256)
+SAMPLE_MB = 4 * 192 * 256 * (3 + 8 * 16) / 1e6
+"""Of all tensors of a sample: an image, and eight of 16 channels."""
+
+
+def any_size(folder: Path) -> None:
+    """A convolutional network that takes images of any size, and images that are large for it."""
+    random = np.random.default_rng(0)
+    lines, weights, channels, name = [], {}, 3, "x"
+    for i in range(4):
+        weights[f"w{i}"] = random.normal(0, 0.2, (16, channels, 3, 3)).astype(np.float32)
+        lines.append(f"c{i} = Conv <pads = [1, 1, 1, 1]> ({name}, w{i}) r{i} = Relu(c{i})")
+        channels, name = 16, f"r{i}"
+    weights["v"] = random.normal(0, 0.2, (1, 16, 1, 1)).astype(np.float32)
+    text = (
+        f"net (float[n,3,h,w] x) => (float[n,1,h,w] y) {{ {' '.join(lines)} y = Conv({name}, v) }}"
+    )
+    onnx.save(small(text, weights), folder / "sized.onnx")
+    np.savez(folder / "images.npz", x=random.random((40, 3, *SIDES), np.float32))
+
+
+def peak_mb(folder: Path, what: str, limit: int) -> float:
+    (folder / "sized.py").write_text(textwrap.dedent(SIZED))
+    done = subprocess.run(
+        [sys.executable, "sized.py", "sized.onnx", what, str(limit)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "MALLOC_ARENA_MAX": "2"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout) / 1e3
+
+
+@pytest.mark.slow
+@needs_proc
+@pytest.mark.parametrize("what", ["calibrate", "verify", "refine"])
+def test_memory_is_that_of_the_samples_real_size(tmp_path: Path, what: str) -> None:
+    """In batches of 8 and 16, whatever their size, it would be 680 to 760 MB."""
+    any_size(tmp_path)
+    bare = 160  # Python, NumPy, ONNX and onnxruntime
+    assert peak_mb(tmp_path, what, 100) < bare + 100 + 3 * SAMPLE_MB
+
+
+@pytest.mark.slow
+@needs_proc
+def test_a_limit_of_memory_changes_no_result(tmp_path: Path) -> None:
+    any_size(tmp_path)
+    for limit in (0, 30):
+        peak_mb(tmp_path, "calibrate", limit)
+    assert (tmp_path / "calibrate.0.onnx").read_bytes() == (
+        tmp_path / "calibrate.30.onnx"
+    ).read_bytes()

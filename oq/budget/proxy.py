@@ -16,9 +16,11 @@ from oq.budget.strategy import Ranked
 from oq.calibration.measure import Job, Shared
 from oq.calibration.ranges import known_ranges
 from oq.data.samples import BATCH, divide, open_samples
+from oq.data.sizing import Sizing
 from oq.data.source import Fitted
 from oq.emission.solve import Solution
 from oq.model.cost import macs
+from oq.model.footprint import Footprint
 from oq.model.session import Settings
 from oq.model.view import GraphView
 from oq.planning.overrides import Overrides
@@ -46,7 +48,8 @@ class Ranker:
         ]
         if not new:
             return
-        batches = self.held.batches(BATCH)
+        footprint = Footprint(planned.model, planned.view.tensors)
+        batches = self.held.batches(Sizing(footprint, wanted=BATCH, models=TASK_VARIANTS))
         with open_bench(planned.model, planned.plan, self.solution, batches) as bench:
             for i in range(0, len(new), TASK_VARIANTS):
                 some = new[i : i + TASK_VARIANTS]

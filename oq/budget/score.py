@@ -9,8 +9,10 @@ import onnx
 
 from oq.comparison.compare import Verification, compare
 from oq.data.samples import BATCH
+from oq.data.sizing import SESSIONS, Sizing
 from oq.data.source import Fitted, has_labels, open_source
 from oq.errors import OptionError
+from oq.model.footprint import Footprint
 from oq.model.proto_fields import inputs_of
 from oq.model.session import Settings
 from oq.planning.target import Target
@@ -40,10 +42,11 @@ class Score:
             if not agreements:
                 raise OptionError("--max-drop needs a model whose outputs are scores of classes")
             return 100.0 - min(agreements)
+        sizing = Sizing(Footprint(self.exact), wanted=self.batch_size, models=SESSIONS)
         found = compare(
             self.exact,
             quantized,
-            self.source.batches(self.batch_size),
+            self.source.batches(sizing),
             settings=Settings(provider=self.provider),
             engine=self.engine,
             latency=False,

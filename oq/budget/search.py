@@ -55,7 +55,7 @@ TIME_UP = "the time limit was reached"
 PAGE = ("report", "ranking")
 """Options that only apply to the last file."""
 
-UNRANKED = ("model", "cache", "refine", "keep_float", "calibrator_for", "layers", "mode")
+UNRANKED = ("model", "cache", "refine", "keep_float", "calibrator_for", "layers", "mode", "shape")
 """Options that a ranking does not use, or in another form."""
 
 
@@ -99,7 +99,7 @@ def search(
     cache = options.pop("cache", None)
     options["cache"] = Shared(None if cache is None else Path(cache))
     profile, _ = choose_target(target, options.get("settings") or {})
-    loaded, path = load(model), Path(output)
+    loaded, path = load(model, shapes=options.get("shape")), Path(output)
     run = _Run(
         {"model": model, "target": target, "data": data, **options},
         profile,

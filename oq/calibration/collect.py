@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import onnx
 
+from oq.data.sizing import Sizing
 from oq.errors import DataError
 from oq.model.session import Session, Settings, expose
 from oq.numerics.statistics import EMPTY, Accumulator, Need, Statistics, merge
@@ -40,19 +41,20 @@ def collect(
     progress: Progress | None = None,
     save: Save | None = None,
     first: int = 0,
+    sizing: Sizing | None = None,
 ) -> dict[str, Statistics]:
     """Add every batch to the statistics of ``tensors``.
 
     ``save``, if given, is called with the statistics of all samples so far every
     :data:`SAVE_SECONDS`. ``first`` is the index of the first sample, if earlier ones were processed
-    before.
+    before.  With ``sizing`` batches run side by side only as far as its limit allows.
 
     Raises:
         DataError: there are no samples, or the model fails on one.
     """
     needs = tensors if isinstance(tensors, Mapping) else dict.fromkeys(tensors, frozenset())
     settings = Settings() if settings is None else settings
-    feed = _Feed(iter(batches), progress, first)
+    feed = _Feed(iter(batches), progress, first, sizing)
     workers = (settings.threads or cores()) if settings.provider == "cpu" else 1
     runner = _Runner(model, tuple(needs), replace(settings, threads=1) if workers > 1 else settings)
     merged = dict.fromkeys(needs, EMPTY)
@@ -88,7 +90,7 @@ def _work(runner: "_Runner", needs: Needs, feed: "_Feed") -> dict[str, Accumulat
         for first, batch in feed.take():
             for tensor, values in runner.run(batch):
                 found[tensor].add(values, first)
-            feed.finish(batch_size(batch))
+            feed.finish(batch)
     except BaseException:
         feed.stop()
         raise
@@ -124,10 +126,18 @@ class _Runner:
 class _Feed:
     """Batches handed to several workers, with the number of each one's first sample."""
 
-    def __init__(self, batches: Iterator[Batch], progress: Progress | None, first: int) -> None:
+    def __init__(
+        self,
+        batches: Iterator[Batch],
+        progress: Progress | None,
+        first: int,
+        sizing: Sizing | None,
+    ) -> None:
         self._batches = batches
         self._progress = progress
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._sizing = sizing
+        self._busy: dict[int, int] = {}
         self._given = first
         self._stopped = False
         self._deadline = float("inf")
@@ -148,22 +158,31 @@ class _Feed:
                 if batch is None:
                     self.exhausted = True
                     return
-                first, self._given = self._given, self._given + batch_size(batch)
+                first, self._given = self._given, self._given + batch.samples
+                self._wait_for_room(batch)
             yield first, batch
 
-    def finish(self, samples: int) -> None:
-        """Count ``samples`` more as done."""
+    def _wait_for_room(self, batch: Batch) -> None:
+        """Until ``batch`` fits the limit beside those that run, or none does."""
+        if self._sizing is None:
+            return
+        cost, limit = self._sizing.cost(batch), self._sizing.limit
+        self._lock.wait_for(
+            lambda: self._stopped or not self._busy or sum(self._busy.values()) + cost <= limit
+        )
+        self._busy[id(batch)] = cost
+
+    def finish(self, batch: Batch) -> None:
+        """Count the samples of ``batch`` as done."""
         with self._lock:
-            self.done += samples
+            self._busy.pop(id(batch), None)
+            self._lock.notify_all()
+            self.done += batch.samples
             if self._progress is not None:
                 self._progress(self.done)
 
     def stop(self) -> None:
         """Give out nothing more."""
-        self._stopped = True
-
-
-def batch_size(batch: Batch) -> int:
-    """Samples in ``batch``: the length of the first axis of its first input (1 for a scalar)."""
-    first = next(iter(batch.feeds.values()))
-    return int(first.shape[0]) if first.ndim else 1
+        with self._lock:
+            self._stopped = True
+            self._lock.notify_all()

@@ -1,41 +1,41 @@
 """Statistics for a plan: from the cache if it has them, else from the samples.
 
-If the activations of one batch would exceed ``max_memory``, tensors are calibrated in groups, with
-one pass over the data per group; without that limit there is a single pass.
+Batches are as large as the samples' real shapes allow (:mod:`oq.data.sizing`).  If the
+activations of a single sample exceed the limit, tensors are calibrated in groups, with a pass over
+the data each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from math import prod
 from pathlib import Path
 
 import onnx
 
 from oq.calibration.cache import Cache, check_key, check_needs, load_cache, make_key, save_cache
-from oq.calibration.collect import Needs, Progress, batch_size, collect
+from oq.calibration.collect import Needs, Progress, collect
+from oq.data.sizing import MAX_MEMORY, Sizing
 from oq.data.source import Fitted, fingerprint
 from oq.errors import DataError, OptionError
+from oq.model.footprint import Footprint
 from oq.model.session import Settings
 from oq.model.view import GraphView
 from oq.numerics.statistics import Need, Statistics, holds, merge_all
-from oq.parallel import cores
+from oq.numerics.values import Batch
 
 EVERYTHING = frozenset(Need) - {Need.READERS}
 """The statistics of ``oq calibrate``, which serve every calibrator."""
 
-CACHE_BYTES = 12 * 10**6
-"""Activations of a batch; measured best for the statistics of all activations: with less, calls
-dominate, with more, they no longer fit in the processor's cache."""
-
-BATCHES_FROM, BATCHES_TO = 2, 16
-
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A calibration: what is run and what is collected.  ``max_memory`` is in MB.
+    """A calibration: what is run and what is collected.
 
-    ``batch_size`` None chooses one whose activations fit in the processor's cache.
+    ``max_memory`` is in MB; None is the default, which is exceeded where the data cannot be read
+    again, or a single tensor takes more.
+
+    ``batch_size`` None chooses one whose activations fit in the processor's cache.  ``sizing`` is
+    that of an earlier run, since some calibrators depend on the batches.
 
     ``drawn`` describes which samples of the data were drawn, for the key of the cache.
     """
@@ -48,6 +48,16 @@ class Job:
     drawn: str = ""
     max_memory: int | None = None
     progress: Progress | None = None
+    sizing: Sizing | None = None
+
+
+def size_batches(job: Job) -> Sizing:
+    """The sizing of the job's batches: its own, or one for the tensors it needs."""
+    if job.sizing is not None:
+        return job.sizing
+    limit = 10**6 * (job.max_memory or MAX_MEMORY)
+    footprint = Footprint(job.model, job.view.tensors)
+    return Sizing(footprint, limit, job.batch_size, frozenset(job.needs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +73,24 @@ class Shared:
     """Statistics shared in memory by several runs on the same samples of one model: each tensor is
     measured once.  ``path``: a cache on disk for the first run.
 
-    All runs use the batch size of the first, since some calibrators depend on it.
+    All runs use the batches of the first, since some calibrators depend on them.
     """
 
     path: Path | None = None
     statistics: dict[str, Statistics] = field(default_factory=dict)
     needs: dict[str, frozenset[Need]] = field(default_factory=dict)
-    batch_size: int | None = None
+    sizing: Sizing | None = None
     samples: int = 0
 
     def measure(self, job: Job, source: Fitted | None) -> Measured:
         """:func:`measure`, for the statistics that are missing."""
-        first = self.batch_size is None
-        if self.batch_size is None:
-            self.batch_size = fitting_batch(job)
+        first = self.sizing is None
+        if self.sizing is None:
+            self.sizing = size_batches(job)
         known = self.needs
         lacking = {t: n for t, n in job.needs.items() if t not in known or not n <= known[t]}
         if lacking or first:
-            some = replace(job, needs=lacking, batch_size=self.batch_size)
+            some = replace(job, needs=lacking, sizing=self.sizing)
             found = measure(some, source, self.path if first else None)
             self.statistics |= found.statistics
             self.needs |= lacking
@@ -110,10 +120,11 @@ def measure(job: Job, source: Fitted | None, cache: Path | Shared | None = None)
 
     Raises:
         DataError: the cache is stale, or there are neither samples nor a complete cache.
-        OptionError: one tensor of a single batch passes ``max_memory``.
+        OptionError: one tensor of a single sample passes ``max_memory``.
     """
     if isinstance(cache, Shared):
         return cache.measure(job, source)
+    job = replace(job, sizing=size_batches(job))
     if cache is None:
         if source is None and job.needs:
             raise DataError(
@@ -160,21 +171,19 @@ def _go_on(job: Job, source: Fitted, begun: Cache, path: Path) -> Measured:
     def save(samples: int, statistics: Mapping[str, Statistics]) -> None:
         keep(samples, statistics, complete=False)
 
-    batches = source.batches(fitting_batch(job), start=begun.samples)
-    first = next(batches, None)
-    if first is None and begun.samples:  # stopped after the last batch, before the last save
-        finished = keep(0, {}, True)
+    passes = _passes(job, source, begun.samples)
+    for group, batches in passes:
+        if len(group) < len(job.needs):
+            rest = _from_passes(job, chain([(group, batches)], passes), begun.samples)
+            finished = keep(rest.samples, rest.statistics, True)
+            return Measured(finished.statistics, finished.samples)
+        statistics = collect(
+            job.model, job.needs, batches, job.settings, count, save, begun.samples, job.sizing
+        )
+        finished = keep(count.done, statistics, True)
         return Measured(finished.statistics, finished.samples)
-    if len(_groups(job, source)) > 1:
-        rest = _from_samples(job, source, begun.samples)
-        finished = keep(rest.samples, rest.statistics, True)
-        return Measured(finished.statistics, finished.samples)
-    if first is not None:
-        batches = chain([first], batches)
-    statistics = collect(
-        job.model, job.needs, batches, job.settings, count, save, first=begun.samples
-    )
-    finished = keep(count.done, statistics, True)
+    # stopped after the last batch, before the last save
+    finished = keep(0, {}, True)
     return Measured(finished.statistics, finished.samples)
 
 
@@ -192,59 +201,69 @@ class _Count:
             self.progress(self.before + samples)
 
 
-def _from_samples(job: Job, source: Fitted, start: int = 0) -> Measured:
-    """Of the samples from ``start`` on, a pass per group."""
+def _from_samples(job: Job, source: Fitted) -> Measured:
+    return _from_passes(job, _passes(job, source), 0)
+
+
+Pass = tuple[tuple[str, ...], Iterator[Batch]]
+"""Tensors, and all batches."""
+
+
+def _from_passes(job: Job, passes: Iterable[Pass], start: int) -> Measured:
+    """Of the samples from ``start`` on."""
     statistics: dict[str, Statistics] = {}
     count = _Count(job.progress, start)
-    for group in _groups(job, source):
+    for group, batches in passes:
         needs = {t: job.needs[t] for t in group}
-        batches = source.batches(fitting_batch(job), start=start)
-        statistics |= collect(job.model, needs, batches, job.settings, count, first=start)
+        statistics |= collect(
+            job.model, needs, batches, job.settings, count, None, start, job.sizing
+        )
     return Measured(statistics, count.done)
 
 
-def _groups(job: Job, source: Fitted) -> Sequence[tuple[str, ...]]:
-    """The tensors in groups whose activations of one batch, on every core, fit ``max_memory``."""
-    if job.max_memory is None:
-        return (tuple(job.needs),)
-    limit = job.max_memory * 10**6
-    samples = next((batch_size(b) for b in source.batches(fitting_batch(job), stop=1)), 1)
-    samples = max(samples, fitting_batch(job)) if source.fixed is None else samples
-    workers = job.settings.threads or cores()
-    groups: list[list[str]] = [[]]
-    room = limit
-    for tensor in job.needs:
-        size = tensor_bytes(job.view, tensor, samples) * workers
-        if size > limit:
-            raise OptionError(
-                f"--max-memory: tensor {tensor!r} alone takes {size / 1e6:.0f} MB for a batch of "
-                f"{samples} on {workers} cores; allow more, or lower --batch-size"
-            )
-        if size > room and groups[-1]:
-            groups.append([])
-            room = limit
-        groups[-1].append(tensor)
-        room -= size
-    return [tuple(g) for g in groups]
+def _passes(job: Job, source: Fitted, start: int = 0) -> Iterator[Pass]:
+    """The passes over the samples from ``start`` on: tensors whose activations of the first batch
+    fit the limit together, and the batches.  None if there are no samples left."""
+    left, passes = tuple(job.needs), 0
+    while True:
+        batches = source.batches(size_batches(job), start=start)
+        first = next(batches, None)
+        if first is None and start:
+            return
+        group = left if first is None else _group(job, source, left, first)
+        size_batches(job).passes = passes = 1 if len(group) == len(job.needs) else passes + 1
+        yield group, batches if first is None else chain([first], batches)
+        left = left[len(group) :]
+        if not left:
+            return
 
 
-def fitting_batch(job: Job) -> int:
-    """The requested batch size, or the one that keeps a batch's activations near
-    :data:`CACHE_BYTES` (2 to 16 samples)."""
-    if job.batch_size is not None:
-        return job.batch_size
-    sample = sum(tensor_bytes(job.view, t, 1) for t in job.needs)
-    fitting = min(max(CACHE_BYTES // max(sample, 1), BATCHES_FROM), BATCHES_TO)
-    return 1 << (fitting.bit_length() - 1)  # a power of two: kernels are faster on those
+def _group(job: Job, source: Fitted, left: Sequence[str], batch: Batch) -> tuple[str, ...]:
+    """As many tensors of ``left``, in their order, as fit; at least one.
 
-
-def tensor_bytes(view: GraphView, tensor: str, samples: int) -> int:
-    """Bytes of a float32 ``tensor`` for ``samples`` samples; dynamic axes after the first count as
-    1, an unknown shape as 0."""
-    shape = view.shape(tensor)
-    if shape is None:
-        return 0
-    sizes = [s if isinstance(s, int) else 1 for s in shape]
-    if shape and not isinstance(shape[0], int):
-        sizes[0] = samples
-    return 4 * prod(sizes)
+    Raises:
+        OptionError: one alone does not fit a limit that the user has set.
+        DataError: the data cannot be read again, and the user has set a limit.
+    """
+    sizing = size_batches(job)
+    sizes = sizing.footprint.of(batch)
+    total, count = 0, 0
+    for tensor in left:
+        total += sizes.get(tensor, 0)
+        if total > sizing.limit:
+            break
+        count += 1
+    if count == len(left) or (job.max_memory is None and not source.stream.again):
+        return tuple(left)
+    if job.max_memory is not None and count == 0:
+        many = f"a batch of {batch.samples}" if batch.samples > 1 else "one sample"
+        raise OptionError(
+            f"--max-memory: tensor {left[0]!r} alone takes {sizes[left[0]] / 1e6:.0f} MB for "
+            f"{many}; allow more"
+        )
+    if not source.stream.again:
+        raise DataError(
+            f"{source.name}: can be read only once, and --max-memory {job.max_memory} takes "
+            "several passes; give a list, or a function that makes a new one"
+        )
+    return tuple(left[: max(count, 1)])

@@ -6,6 +6,7 @@ from typing import Any
 from oq.checks.judgement import Judgement
 from oq.checks.judgement import judge as judge_model
 from oq.exporting.load import Model, load
+from oq.model.input_shapes import Shapes
 from oq.planning.check import Finding
 from oq.planning.explain import why_lines
 from oq.planning.overrides import Layer, Mode, make_overrides
@@ -21,10 +22,12 @@ def make_plan(
     layers: Sequence[Layer] = (),
     mode: Mode = "hybrid",
     settings: Mapping[str, Any] | None = None,
+    shape: Shapes | None = None,
 ) -> Plan:
     """What ``target`` would quantize in ``model``, and why not the rest; needs no data."""
     overrides = make_overrides(keep_float, layers=layers, mode=mode)
-    return plan_model(load(model), own_target(target, settings), overrides).plan
+    loaded = load(model, shapes=shape)
+    return plan_model(loaded, own_target(target, settings), overrides).plan
 
 
 def explain(
@@ -36,6 +39,7 @@ def explain(
     layers: Sequence[Layer] = (),
     mode: Mode = "hybrid",
     settings: Mapping[str, Any] | None = None,
+    shape: Shapes | None = None,
 ) -> tuple[str, ...]:
     """Why :func:`make_plan` treats the tensor or node ``name`` as it does, line by line.
 
@@ -43,7 +47,7 @@ def explain(
         OptionError: the graph has no such tensor or node.
     """
     overrides = make_overrides(keep_float, layers=layers, mode=mode)
-    planned = plan_model(load(model), own_target(target, settings), overrides)
+    planned = plan_model(load(model, shapes=shape), own_target(target, settings), overrides)
     return tuple(why_lines(planned.plan, name, planned.view))
 
 

@@ -16,9 +16,10 @@ from oq.commands.flags import (
     SamplesOpt,
     SeedOpt,
     SetOpt,
+    ShapeOpt,
 )
 from oq.errors import OptionError
-from oq.options.kinds import parse_settings
+from oq.options.kinds import parse_settings, parse_shapes
 from oq.progress import show_progress
 
 
@@ -36,6 +37,7 @@ def calibrate(
     samples: SamplesOpt = None,
     batch_size: AutoBatchOpt = None,
     preprocess: PreprocessOpt = None,
+    shape: ShapeOpt = None,
     keep_float: KeepOpt = None,
     settings: SetOpt = None,
     max_memory: MemoryOpt = None,
@@ -47,6 +49,7 @@ def calibrate(
 
     An interrupted run resumes where it stopped; --merge merges caches of parts of the data.
     """
+    from oq import pipeline
     from oq.calibration.cache import merge_caches, save_cache
     from oq.model.files import check_apart, check_writable
 
@@ -57,11 +60,9 @@ def calibrate(
         whole = merge_caches(files)
         save_cache(whole, cache)
         samples, tensors = whole.samples, len(whole.statistics)
+    elif len(files) != 1 or data is None:
+        raise OptionError("oq calibrate needs one MODEL.onnx and --data, or --merge A B ...")
     else:
-        from oq import pipeline
-
-        if len(files) != 1 or data is None:
-            raise OptionError("oq calibrate needs one MODEL.onnx and --data, or --merge A B ...")
         with show_progress() as watch:
             found = pipeline.calibrate(
                 files[0],
@@ -71,6 +72,7 @@ def calibrate(
                 samples=samples,
                 batch_size=batch_size,
                 preprocess=preprocess,
+                shape=parse_shapes(shape),
                 keep_float=tuple(keep_float or ()),
                 settings=parse_settings(settings),
                 max_memory=max_memory,

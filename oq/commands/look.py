@@ -13,9 +13,10 @@ from oq.commands.flags import (
     ModelArg,
     ModeOpt,
     SetOpt,
+    ShapeOpt,
     TargetOpt,
 )
-from oq.options.kinds import parse_layers, parse_mode, parse_settings
+from oq.options.kinds import parse_layers, parse_mode, parse_settings, parse_shapes
 
 
 def plan(
@@ -28,6 +29,7 @@ def plan(
     layer: LayerOpt = None,
     mode: ModeOpt = "hybrid",
     settings: SetOpt = None,
+    shape: ShapeOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Show what would be quantized, and why. Needs no data."""
@@ -39,6 +41,7 @@ def plan(
         "layers": parse_layers(layer),
         "mode": parse_mode(mode),
         "settings": parse_settings(settings),
+        "shape": parse_shapes(shape),
     }
     if why is None:
         found = pipeline.make_plan(model, target, **overrides)

@@ -1,5 +1,6 @@
 """``oq sensitivity``: ranks layers by the accuracy they cost."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,11 +17,12 @@ from oq.commands.flags import (
     PreprocessOpt,
     SeedOpt,
     SetOpt,
+    ShapeOpt,
     TargetOpt,
     WeightsOpt,
 )
 from oq.errors import OptionError
-from oq.options.kinds import parse_settings
+from oq.options.kinds import parse_settings, parse_shapes
 from oq.progress import show_progress
 
 
@@ -37,6 +39,7 @@ def sensitivity(
     samples: Annotated[int, typer.Option("--samples", min=1, help="draw this many")] = 64,
     batch_size: BatchOpt = 8,
     preprocess: PreprocessOpt = None,
+    shape: ShapeOpt = None,
     calibrator: CalibratorOpt = None,
     settings: SetOpt = None,
     weights: WeightsOpt = None,
@@ -70,6 +73,7 @@ def sensitivity(
             samples=samples,
             batch_size=batch_size,
             preprocess=preprocess,
+            shape=parse_shapes(shape),
             keep_float=tuple(keep_float or ()),
             jobs=jobs,
             seed=seed,
@@ -79,11 +83,17 @@ def sensitivity(
         write_table(found, output)
     if plot is not None:
         draw_ranking(found, plot)
-    given = (("--preprocess", preprocess), ("--calibrator", calibrator), ("--weights", weights))
-    flags = [word for pair in given if pair[1] is not None for word in pair if word]
-    flags += [w for s in settings or () for w in ("--set", s)]
-    flags += [w for k in keep_float or () for w in ("--keep-float", k)]
-    say(found, ranking_lines(found, flags), as_json)
+    once = {"--preprocess": preprocess, "--calibrator": calibrator, "--weights": weights}
+    several = {"--set": settings, "--shape": shape, "--keep-float": keep_float}
+    say(found, ranking_lines(found, _written(once, several)), as_json)
+
+
+def _written(
+    once: Mapping[str, str | None], several: Mapping[str, Sequence[str] | None]
+) -> list[str]:
+    """The flags that were given, as on a command line."""
+    flags = [word for pair in once.items() if pair[1] is not None for word in pair if word]
+    return flags + [w for name, values in several.items() for v in values or () for w in (name, v)]
 
 
 def _check(path: Path | None, endings: tuple[str, ...]) -> None:

@@ -160,19 +160,21 @@ def compare(
         found = {r: s.run(batch.feeds, names) for r, s in readings.items()}
         counts.add(exact, found, batch.labels)
         counts.add_codes(found, runner.steps(deployed))
-        done += len(next(iter(batch.feeds.values())))
+        done += batch.samples
         sample = batch if sample is None else sample
         if progress is not None:
             progress(done)
     if sample is None:
         raise DataError("there are no samples to verify on")
+    kernels = runner.count_kernels(quantized, deployed)
+    del reference, deployed, readings  # sessions keep memory, and two more follow
     return Verification(
         samples=done,
         deployed=counts.result("deployed"),
         literal=counts.result("literal"),
         gap=counts.result("gap").outputs,
-        kernels=runner.count_kernels(quantized, deployed),
-        latency=measure_latency(float_model, quantized, sample.feeds, runner) if timed else None,
+        kernels=kernels,
+        latency=measure_latency(float_model, quantized, sample, runner) if timed else None,
         engine=engine,
         scores=tuple(figure.score(metric, r) for (figure, r), metric in counts.metrics.items()),
         codes=tuple(c.result(n) for n, c in counts.codes.items()),
@@ -252,25 +254,24 @@ def _collapses(reading: ReadingResult) -> Iterable[str]:
 def measure_latency(
     float_model: onnx.ModelProto,
     quantized: onnx.ModelProto,
-    feeds: Mapping[str, Array],
+    sample: Batch,
     engine: Engine | None = None,
 ) -> Latency:
     """Run both models alternately on one batch in ``engine``, without spinning threads (two
     spinning sessions in one process would slow each other down)."""
     load = (find_engine(DEFAULT) if engine is None else engine).load
-    sessions = [load(m, Settings(spin=False)) for m in (float_model, quantized)]
+    sessions = [load(m, Settings(spin=False, reserve=True)) for m in (float_model, quantized)]
     times: tuple[list[float], list[float]] = ([], [])
     for session in sessions:
-        session.run(feeds)
+        session.run(sample.feeds)
     start = time.perf_counter()
     while not _enough(times[0], time.perf_counter() - start):
         for session, record in zip(sessions, times, strict=True):
             before = time.perf_counter()
-            session.run(feeds)
+            session.run(sample.feeds)
             record.append((time.perf_counter() - before) * 1e3)
     ratios = [b / a for a, b in zip(*times, strict=True)]
-    batch = len(next(iter(feeds.values())))
-    return Latency(batch, _median(times[0]), _median(times[1]), _median(ratios))
+    return Latency(sample.samples, _median(times[0]), _median(times[1]), _median(ratios))
 
 
 def _enough(runs: Sequence[float], seconds: float) -> bool:

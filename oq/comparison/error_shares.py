@@ -54,13 +54,19 @@ class _Disturbance:
             self.values.setdefault(name, []).append((exact + d).astype(exact.dtype))
 
 
-def take_few(batches: Iterable[Batch]) -> list[Batch]:
-    """The first :data:`SHARE_SAMPLES` samples, whole batches."""
+def take_few(batches: Iterable[Batch], most: int) -> list[Batch]:
+    """The first :data:`SHARE_SAMPLES` samples, in whole batches, or in parts of ``most`` samples
+    where these are larger."""
     kept: list[Batch] = []
     samples = 0
     for batch in batches:
-        kept.append(batch)
-        samples += len(next(iter(batch.feeds.values())))
+        size = max(most, 1)
+        if batch.divisible and batch.samples > size:
+            starts = range(0, min(batch.samples, SHARE_SAMPLES), size)
+            kept += [batch.part(at, at + size) for at in starts]
+        else:
+            kept.append(batch)
+        samples += batch.samples
         if samples >= SHARE_SAMPLES:
             break
     return kept

@@ -17,9 +17,10 @@ import numpy as np
 import onnx
 
 from oq.comparison.deviation import sqnr_db
-from oq.comparison.error_shares import estimate_shares, take_few
+from oq.comparison.error_shares import SHARE_BYTES, estimate_shares, take_few
 from oq.comparison.shared_tensors import Shared, run_both, shared_tensors
 from oq.errors import DataError
+from oq.model.footprint import Footprint
 from oq.model.graph import Graph
 from oq.model.session import infer
 from oq.model.view import GraphView
@@ -75,7 +76,7 @@ class Remembered:
         for batch in self.batches:
             if room > 0:
                 self.kept.append(batch)
-                room -= len(next(iter(batch.feeds.values())))
+                room -= batch.samples
             yield batch
 
 
@@ -129,12 +130,13 @@ def compare_layers(
     first = next(iter(batches()), None)
     if first is None:
         raise DataError("there are no samples to compare layers on")
-    for group in _groups(shared, types, first):
+    sizes = Footprint(float_model, types).of(first)
+    for group in _groups(shared, sizes):
         done = 0
         for batch, exact, found in run_both(float_model, quantized, group, batches()):
             for tensor in group:
                 looks[tensor.name].add(exact[tensor.name], found[tensor.copy], tensor.ends)
-            done += len(next(iter(batch.feeds.values())))
+            done += batch.samples
             if progress is not None:
                 progress(done)
     rows = {t.name: _row(t, looks[t.name]) for t in shared if looks[t.name].count}
@@ -142,7 +144,8 @@ def compare_layers(
     # a layer is fed what both models give it; it cannot be fed another number of boxes
     unlike |= {n for n in rows if looks[n].resized}
     usable = [t for t in shared if t.name in rows and t.name not in unlike]
-    added, errors = estimate_shares(float_model, quantized, usable, take_few(batches()), view)
+    most = SHARE_BYTES * first.samples // max(sum(sizes[t.name] for t in shared), 1)
+    added, errors = estimate_shares(float_model, quantized, usable, take_few(batches(), most), view)
     total = sum(errors.values())
     finished = [
         replace(row, alike=False)
@@ -163,15 +166,12 @@ def _real(
     return kept, types
 
 
-def _groups(
-    shared: Sequence[Shared], types: Mapping[str, TensorInfo], batch: Batch
-) -> Iterator[list[Shared]]:
+def _groups(shared: Sequence[Shared], sizes: Mapping[str, int]) -> Iterator[list[Shared]]:
     """``shared`` in parts whose values of one batch, in both models, fit :data:`PASS_BYTES`."""
-    samples = len(next(iter(batch.feeds.values())))
     group: list[Shared] = []
     room = PASS_BYTES
     for tensor in shared:
-        size = 2 * 4 * _elements(types.get(tensor.name), samples)
+        size = 2 * sizes.get(tensor.name, 0)
         if group and size > room:
             yield group
             group, room = [], PASS_BYTES
@@ -179,14 +179,6 @@ def _groups(
         room -= size
     if group:
         yield group
-
-
-def _elements(info: TensorInfo | None, samples: int) -> int:
-    """Values of a tensor; an axis of unknown size counts as the batch."""
-    count = 1
-    for axis in info.shape if info is not None and info.shape is not None else ():
-        count *= axis if isinstance(axis, int) else samples
-    return count
 
 
 def _row(tensor: Shared, look: _Look) -> LayerError:

@@ -9,11 +9,11 @@ from math import prod
 import numpy as np
 
 from oq.data.sources.batches import chunk
-from oq.data.sources.fit import fixed_batch
 from oq.data.sources.fitted import Fitted
+from oq.data.sources.layout import has_samples_axis, lay_out
 from oq.data.sources.streams import Chosen, Items, Rows, RowSelection
 from oq.errors import DataError, OptionError
-from oq.numerics.values import FLOAT_DTYPES, Array, Batch, TensorInfo
+from oq.numerics.values import FLOAT_DTYPES, STRING, Array, Batch, TensorInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +207,8 @@ def _draw(generator: np.random.Generator, dtype: str, shape: tuple[int, ...]) ->
     if dtype in ("uint8", "int8"):
         limits = np.iinfo(dtype)
         return generator.integers(limits.min, limits.max + 1, shape).astype(dtype)
+    if dtype == STRING:
+        return generator.integers(0, 2, shape).astype(np.str_)
     # 0 and 1 are in range for every index, token and mask.
     return generator.integers(0, 2, shape).astype(dtype)
 
@@ -248,15 +250,13 @@ def random_source(
         if prod(shapes[info.name]) > LARGEST:
             declared = f"{info.dtype}{list(info.shape)}"
             raise DataError(f"{RANDOM}: input {info.name!r} is {declared}, too large to make up")
-    fixed = fixed_batch(inputs)
-    firsts = [info.shape[0] if info.shape else 0 for info in inputs]
-    if all(first == fixed or not isinstance(first, int) for first in firsts):
+    if has_samples_axis(inputs) and all(shapes.values()):
         rows = {key: shape[1:] for key, shape in shapes.items()}
         return Fitted(Rows(RandomTable(samples, seed, dtypes, rows)), tuple(inputs))
     table = RandomTable(samples, seed, dtypes, shapes)
 
     def convert(row: int) -> Batch:
         feeds = next(table.take([row], 1)).feeds
-        return Batch({key: array[0] for key, array in feeds.items()})
+        return lay_out(Batch({key: array[0] for key, array in feeds.items()}), inputs)
 
     return Fitted(Items(RANDOM, lambda: iter(range(samples)), convert), tuple(inputs))

@@ -17,7 +17,6 @@ import numpy as np
 from oq.data.preprocess import Preprocess, list_presets, read_preprocess
 from oq.data.sampling import random_source, split, subset
 from oq.data.sources.arrays import make_table, open_npy
-from oq.data.sources.fit import fixed_batch
 from oq.data.sources.fitted import Fitted, Source, fingerprint, has_labels
 from oq.data.sources.images import ImageTable, find_images, read_labels
 from oq.data.sources.items import (
@@ -29,6 +28,7 @@ from oq.data.sources.items import (
     stream_reader,
     to_array,
 )
+from oq.data.sources.layout import fixed_batch
 from oq.data.sources.npz import open_npz, open_npz_folder
 from oq.data.sources.streams import Chosen, Items, Rows
 from oq.data.sources.testsets import find_sets, stream_sets
@@ -64,15 +64,17 @@ def open_source(
 
     ``data`` is one of
 
-    * an ``.npz``: keys are input names, the first axis is samples, optionally ``labels``;
+    * an ``.npz``: keys are input names, optionally ``labels``;
     * an ``.npy``, for a model with one input;
     * a folder of images (``preprocess``; ``labels`` a CSV ``file,label``), of ``.npz`` files, of
       ONNX ``test_data_set_*`` folders, or one such folder;
     * ``package.module:callable``, or a callable, giving an iterable of feeds, called anew each
       time the data is read;
-    * an array, a dict of arrays (first axis is samples), an iterable of feeds (a list, a
-      generator, a torch DataLoader), an onnxruntime CalibrationDataReader;
+    * an array, a dict of arrays, an iterable of feeds (a list, a generator, a torch DataLoader),
+      an onnxruntime CalibrationDataReader;
     * a source that was opened before.
+
+    Where arrays hold samples, :mod:`oq.data.sources.layout` says.
 
     ``preprocess`` also applies to uint8 images in arrays.  What can be read again at no cost is
     checked against the model here, with its first batch; everything else while it is read.
@@ -83,7 +85,6 @@ def open_source(
         MissingExtra: images without Pillow.
     """
     options = None if preprocess is None else read_preprocess(preprocess)
-    names = [info.name for info in inputs]
     folder = Path(data) if isinstance(data, (str, os.PathLike)) else None
     if labels is not None and (folder is None or not folder.is_dir()):
         raise OptionError(
@@ -92,13 +93,13 @@ def open_source(
         )
     stream: Rows | Items | Chosen
     if folder is not None and folder.is_dir():
-        stream, options = _open_folder(folder, names, options, labels)
+        stream, options = _open_folder(folder, inputs, options, labels)
     elif isinstance(data, Fitted):
         stream, options = data.stream, data.preprocess if options is None else options
     elif isinstance(data, (str, os.PathLike)):
-        stream = _open_file(os.fspath(data), names)
+        stream = _open_file(os.fspath(data), inputs)
     else:
-        stream = _open_object(data, names)
+        stream = _open_object(data, inputs)
     source = Fitted(stream, tuple(inputs), options)
     if stream.count is not None:
         _check_first(source)
@@ -111,23 +112,23 @@ def _check_first(source: Fitted) -> None:
         return
 
 
-def _open_file(text: str, names: Sequence[str]) -> Rows | Items:
+def _open_file(text: str, inputs: Sequence[TensorInfo]) -> Rows | Items:
     path = Path(text)
     openers: dict[str, Callable[[], Rows]] = {
-        ".npz": lambda: Rows(open_npz(path, text, names)),
-        ".npy": lambda: Rows(open_npy(path, text, name_input(text, names))),
+        ".npz": lambda: Rows(open_npz(path, text, inputs)),
+        ".npy": lambda: Rows(open_npy(path, text, name_input(text, inputs), inputs)),
     }
     if path.is_file():
         if path.suffix.lower() not in openers:
             raise DataError(f"{text}: is a {path.suffix or 'nameless'} file; expected {ACCEPTED}")
         return openers[path.suffix.lower()]()
     if REFERENCE.fullmatch(text):
-        return stream_callable(import_callable(text), text, names)
+        return stream_callable(import_callable(text), text, inputs)
     raise DataError(f"{text}: no such file or folder; expected {ACCEPTED}")
 
 
 def _open_folder(
-    root: Path, names: Sequence[str], options: Preprocess | None, labels: Path | None
+    root: Path, inputs: Sequence[TensorInfo], options: Preprocess | None, labels: Path | None
 ) -> tuple[Rows | Items, Preprocess | None]:
     """The stream of a folder by what it holds, and the preprocessing still to be applied."""
     name = str(root)
@@ -144,32 +145,32 @@ def _open_folder(
             f"labels: a CSV of labels goes with a folder of images; {name} has {found[0]}"
         )
     if sets:
-        return stream_sets(root, sets, name, names), options
+        return stream_sets(root, sets, name, inputs), options
     if arrays:
-        return Rows(open_npz_folder(root, name, names)), options
+        return Rows(open_npz_folder(root, name, inputs)), options
     if options is None:
         raise DataError(
             f"{name}: a folder of images needs the preprocessing of the model's training: "
             "--preprocess"
             f" FILE.yaml, or one of {list_presets()}"
         )
-    feed = name_input(name, names)
+    feed = name_input(name, inputs)
     known = None if labels is None else read_labels(labels, images)
     return Rows(ImageTable(name, root, images, feed, options, known)), None
 
 
-def _open_object(data: Any, names: Sequence[str]) -> Rows | Items:
+def _open_object(data: Any, inputs: Sequence[TensorInfo]) -> Rows | Items:
     """The stream of a Python object."""
     kind = type(data).__name__
     if isinstance(data, Mapping):
         arrays = {str(key): to_array(value, f"{kind}: {key!r}") for key, value in data.items()}
-        return Rows(make_table(kind, arrays, names))
+        return Rows(make_table(kind, arrays, inputs))
     if isinstance(data, np.ndarray) or hasattr(data, "detach"):
-        return Rows(make_table(kind, {name_input(kind, names): to_array(data, kind)}, names))
+        return Rows(make_table(kind, {name_input(kind, inputs): to_array(data, kind)}, inputs))
     if hasattr(data, "get_next"):
-        return stream_reader(data, names)
+        return stream_reader(data, inputs)
     if isinstance(data, Iterable):
-        return stream_iterable(data, names)
+        return stream_iterable(data, inputs)
     if callable(data):
-        return stream_callable(data, getattr(data, "__name__", kind), names)
+        return stream_callable(data, getattr(data, "__name__", kind), inputs)
     raise DataError(f"data is a {kind}; expected {ACCEPTED}, arrays, or an iterable of dicts")

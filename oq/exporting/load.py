@@ -7,6 +7,7 @@ import onnx
 
 from oq.errors import OptionError
 from oq.model.files import load_model
+from oq.model.input_shapes import Shapes, with_shapes
 from oq.model.structure import check_structure
 
 if TYPE_CHECKING:
@@ -16,18 +17,22 @@ Model: TypeAlias = "str | Path | onnx.ModelProto | nn.Module"
 """A file, a model in memory, or a torch module, which is exported first (`oq.exporting`)."""
 
 
-def load(model: Model, example_inputs: object = None) -> onnx.ModelProto:
-    """``model`` read from disk if it is a path, exported if it is a torch module.
+def load(
+    model: Model, example_inputs: object = None, shapes: Shapes | None = None
+) -> onnx.ModelProto:
+    """``model`` read from disk if it is a path, exported if it is a torch module; its inputs have
+    ``shapes``.
 
     Raises:
         ModelError: the file cannot be read, its graph is broken, or torch cannot export the module.
-        OptionError: ``model`` is none of these, or its example inputs cannot be used.
+        OptionError: ``model`` is none of these, its example inputs cannot be used, or ``shapes``
+            contradict it.
     """
     if isinstance(model, str | Path):
         model = load_model(model)
     if isinstance(model, onnx.ModelProto):
         check_structure(model)
-        return model
+        return with_shapes(model, shapes)
     from oq.exporting.export import export_module, is_module
 
     if not is_module(model):
@@ -35,4 +40,4 @@ def load(model: Model, example_inputs: object = None) -> onnx.ModelProto:
             f"the model is a {type(model).__name__}; expected a path, an onnx.ModelProto or a "
             "torch.nn.Module"
         )
-    return export_module(cast("nn.Module", model), example_inputs)
+    return with_shapes(export_module(cast("nn.Module", model), example_inputs), shapes)

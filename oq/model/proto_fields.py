@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from oq.errors import ModelError
-from oq.numerics.values import Array, TensorInfo
+from oq.numerics.values import STRING, Array, TensorInfo
 
 
 def without_graph(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -40,6 +40,7 @@ def read_type(value: onnx.ValueInfoProto) -> TensorInfo:
     if not value.type.HasField("tensor_type") or not kind.elem_type:
         return TensorInfo(value.name, None, None)
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    dtype = STRING if kind.elem_type == onnx.TensorProto.STRING else dtype
     if not kind.HasField("shape"):
         return TensorInfo(value.name, dtype, None)
     shape = tuple(

@@ -20,6 +20,9 @@ Shape = tuple[int | str | None, ...]
 
 FLOAT_DTYPES = frozenset({"float32", "float16", "bfloat16", "float64"})
 
+STRING = "str"
+"""The dtype of a tensor of strings, whose arrays are NumPy's of str."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
@@ -104,7 +107,45 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some samples: ``feeds[input]`` has axes (sample, ...), ``labels`` has axes (sample,)."""
+    """Some samples: ``feeds[input]`` has axes (sample, ...), ``labels`` has axes (sample,).
+
+    ``alike`` are the inputs without a samples' axis, whose array goes to every sample of the batch:
+    a scalar, a state, a cache.
+    """
 
     feeds: Mapping[str, Array]
     labels: Array | None = field(default=None)
+    alike: frozenset[str] = frozenset()
+
+    @property
+    def rows(self) -> int | None:
+        """The common length of the first axis of all feeds that have samples; None where they
+        differ, or where none has.
+
+        >>> Batch({"a": np.zeros((4, 3)), "b": np.zeros(())}, alike=frozenset("b")).rows
+        4
+        """
+        sizes = {
+            array.shape[0] if array.ndim else None
+            for name, array in self.feeds.items()
+            if name not in self.alike
+        }
+        return sizes.pop() if len(sizes) == 1 else None
+
+    def part(self, start: int, stop: int) -> "Batch":
+        """Samples ``start..stop-1``, as views."""
+        labels = None if self.labels is None else self.labels[start:stop]
+        feeds = {k: a if k in self.alike else a[start:stop] for k, a in self.feeds.items()}
+        return Batch(feeds, labels, self.alike)
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the batch may be cut and joined: its samples lie along the first axis, and what
+        goes to all of them has no axes.  A state is that of its own samples."""
+        return self.rows is not None and not any(self.feeds[name].ndim for name in self.alike)
+
+    @property
+    def samples(self) -> int:
+        """``rows``, or 1 for a complete feed without a samples' axis."""
+        found = self.rows
+        return 1 if found is None else found

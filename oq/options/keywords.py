@@ -32,6 +32,7 @@ from oq.options.rows import (
     SAMPLES,
     SEED,
     SETTINGS,
+    SHAPE,
     TIME_LIMIT,
     VERIFY,
     VERIFY_BATCH,
@@ -49,6 +50,7 @@ class QuantizeOptions(TypedDict, total=False):
     """The keywords of :func:`oq.quantize`."""
 
     example_inputs: Annotated[object, EXAMPLE_INPUTS]
+    shape: Annotated[Mapping[str, Sequence[int | None]] | None, SHAPE]
     preprocess: Annotated[str | Path | None, PREPROCESS]
     samples: Annotated[int | None, SAMPLES]
     seed: Annotated[int, SEED]
@@ -88,6 +90,7 @@ class VerifyOptions(TypedDict, total=False):
     labels: Annotated[Path | None, LABELS]
     metrics: Annotated[Sequence[str], METRICS]
     per_layer: Annotated[bool, PER_LAYER]
+    max_memory: Annotated[int | None, MAX_MEMORY]
     provider: Annotated[str, PROVIDER]
     engine: Annotated[str | None, ENGINE]
     target: Annotated[str | None, RUN_AS]

@@ -148,6 +148,37 @@ def parse_mode(name: str) -> str:
     return name
 
 
+def _shapes(name: str, value: Any) -> dict[str, tuple[int | None, ...]]:
+    found = {}
+    for key, shape in _mapping(name, value).items():
+        sizes = shape if isinstance(shape, list) else str(shape).split("x")
+        if not all(isinstance(s, int | None) and not isinstance(s, bool) for s in sizes):
+            sizes = [_read_size(str(s)) for s in sizes]
+        found[key] = tuple(sizes)
+    return found
+
+
+def _read_size(text: str) -> int | None:
+    if text == "?":
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise OptionError(
+            f"shape: {text!r} is no size; expected NAME=1x3x224x224, ? for a free axis"
+        )
+    return int(text)
+
+
+def parse_shapes(pairs: Sequence[str] | None) -> dict[str, tuple[int | None, ...]]:
+    """``NAME=1x3x224x224`` of ``--shape``, one per input; ``?`` is an axis that stays free."""
+    found: dict[str, tuple[int | None, ...]] = {}
+    for pair in pairs or ():
+        name, equals, sizes = pair.rpartition("=")
+        if not equals or not name or not sizes or name in found:
+            raise OptionError(f"--shape {pair!r}: expected NAME=1x3x224x224, once per input")
+        found[name] = tuple(_read_size(size) for size in sizes.split("x"))
+    return found
+
+
 def _several(values: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(values or ())
 
@@ -164,5 +195,6 @@ NAMES = Kind(str | None, _names)
 TEXTS = Kind(list[str] | None, _texts, _several)
 KEY_VALUES = Kind(list[str] | None, _mapping, parse_settings)
 CHOICES = Kind(list[str] | None, _pairs, parse_choices)
+SHAPES = Kind(list[str] | None, _shapes, parse_shapes)
 LAYERS = Kind(list[str] | None, _layers, parse_layers)
 MODE = Kind(str, _mode, parse_mode)

@@ -14,6 +14,7 @@ from oq.options.kinds import (
     NAMES,
     PATH,
     PLAIN,
+    SHAPES,
     SWITCH,
     TEXT,
     TEXTS,
@@ -65,6 +66,14 @@ MAX_DROP = Option(
 PREPROCESS = Option(
     "of images: a preset or FILE.yaml", TEXT, takes="a path or a preset", example="imagenet"
 )
+SHAPE = Option(
+    "of an input whose axes the model leaves free, ? where one stays so; the file gets it too;"
+    " repeatable",
+    SHAPES,
+    metavar="NAME=1x3x224x224",
+    takes="a mapping",
+    example="{input: [1, 3, 224, 224]}",
+)
 SAMPLES = Option(
     "use this many samples, drawn by --seed", COUNT, least=1, takes="a number", example="512"
 )
@@ -86,7 +95,7 @@ RANKING = Option(
     example="ranking.json",
 )
 BATCH_SIZE = Option(
-    "samples per run; default: what fits the processor's cache",
+    "samples per run, within --max-memory; default: what fits the processor's cache",
     COUNT,
     least=1,
     takes="a number",
@@ -165,7 +174,12 @@ REFINE = Option(
     example="[bias]",
 )
 MAX_MEMORY = Option(
-    "limit of a batch's activations", COUNT, metavar="MB", least=1, takes="MB", example="500"
+    "limit of what tensors take at a time: batches get smaller; default: 1000",
+    COUNT,
+    metavar="MB",
+    least=1,
+    takes="MB",
+    example="500",
 )
 VERIFY = Option(
     "compare with the float model on held-back samples",
@@ -193,7 +207,7 @@ TIME_LIMIT = Option(
     takes="seconds",
     example="600",
 )
-VERIFY_BATCH = Option("samples per run", WHOLE, 8, least=1)
+VERIFY_BATCH = Option("samples per run, within --max-memory", WHOLE, 8, least=1)
 METRICS = Option(
     "top1, top5, cosine, sqnr, miou or package.module:callable; repeatable",
     TEXTS,

@@ -8,7 +8,9 @@ import onnx
 from oq.calibration.collect import Needs, collect
 from oq.calibration.measure import EVERYTHING, Measured, measure
 from oq.checks.judgement import judge
+from oq.data.sizing import Sizing
 from oq.data.source import Fitted
+from oq.model.footprint import Footprint
 from oq.model.graph import Graph
 from oq.model.view import GraphView
 from oq.numerics.calibrator import Calibrator
@@ -84,7 +86,9 @@ def evidence_of_file(
     view = Graph(quantized).view()
     places = written(view, known)
     wanted = {p.source: EVERYTHING for p in places if p.source and p.grid.scale.ndim == 0}
-    seen = collect(model, wanted, source.batches(batch_size)) if wanted else {}
+    sizing = Sizing(Footprint(model), wanted=batch_size, kept=frozenset(wanted))
+    batches = source.batches(sizing)
+    seen = collect(model, wanted, batches, sizing=sizing) if wanted else {}
     looked = _Looked(without_pairs(view, known), groups, skips, places, exact)
     return _put_together(looked, seen, calibrators(None, ""), order)
 

@@ -18,10 +18,12 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from oq.calibration.measure import Job
+from oq.calibration.measure import Job, size_batches
 from oq.data.samples import BATCH, open_samples
+from oq.data.sizing import Sizing
 from oq.errors import ModelError
 from oq.exporting.load import Model, load
+from oq.model.input_shapes import Shapes
 from oq.model.ops import anchor, only_moves
 from oq.model.session import Settings
 from oq.model.view import GraphView
@@ -31,7 +33,7 @@ from oq.planning.setup import choose_target, decide, make_methods, needs_of, pla
 from oq.planning.spec import Group, Plan, Site, SiteKey, key
 from oq.planning.target import Target
 from oq.progress import Watch
-from oq.ranking.variants import Bench, Effect, Part, Variant, open_bench
+from oq.ranking.variants import TASK_VARIANTS, Bench, Effect, Part, Variant, open_bench
 from oq.refine.recalibrate import Calibration
 
 SAMPLES = 64
@@ -119,6 +121,7 @@ def sensitivity(
     samples: int | None = SAMPLES,
     batch_size: int = BATCH,
     preprocess: str | Path | None = None,
+    shape: Shapes | None = None,
     keep_float: Sequence[str] = (),
     layers: Sequence[Layer] = (),
     mode: Mode = "hybrid",
@@ -141,7 +144,7 @@ def sensitivity(
     overrides = make_overrides(keep_float, calibrator_for, layers, mode, calibrator)
     default = profile.calibrator if calibrator is None else calibrator
     methods = make_methods(default, rest, overrides)
-    loaded = load(model)
+    loaded = load(model, shapes=shape)
     source = open_samples(loaded, data, preprocess, None, seed)
     if samples is not None and (source.count is None or source.count > samples):
         source = open_samples(loaded, data, preprocess, samples, seed)
@@ -156,7 +159,8 @@ def sensitivity(
     solution = recalibration.solve(measured.statistics)
     layout = Layout(planned.view, profile, planned.plan, overrides)
     processes = jobs if jobs > 0 else cores()
-    batches = source.batches(batch_size)
+    known = size_batches(job)
+    batches = source.batches(Sizing(known.footprint, wanted=batch_size, models=TASK_VARIANTS))
     with open_bench(planned.model, planned.plan, solution, batches, processes) as bench:
         whole, rows, kept = rank(bench, layout, kernels, watch)
     name = str(model) if isinstance(model, str | Path) else loaded.graph.name

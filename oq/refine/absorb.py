@@ -31,7 +31,7 @@ def absorb(subject: Subject) -> Change:
     if not chains:
         return Change({}, "no Relu between a layer and one without padding, both with a bias")
     axes = {c.tensor: c.first.axis for c in chains}
-    ends = channel_extremes(subject.model, axes, all_samples(subject))
+    ends = channel_extremes(subject.model, axes, all_samples(subject), subject.sizing)
     changed: dict[str, Array] = {}
     moved: set[str] = set()
     count = 0

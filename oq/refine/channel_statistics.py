@@ -7,8 +7,9 @@ from typing import TypeVar
 import numpy as np
 import onnx
 
+from oq.data.sizing import Sizing
 from oq.model.session import Session, Settings, expose
-from oq.numerics.values import Array
+from oq.numerics.values import Array, Batch
 from oq.parallel import parallel_map
 from oq.planning.layers import find_layers
 from oq.refine.subject import Feeds, Subject
@@ -20,12 +21,16 @@ Part = TypeVar("Part")
 
 
 def channel_extremes(
-    model: onnx.ModelProto, axes: Mapping[str, int], samples: Iterable[Feeds]
+    model: onnx.ModelProto,
+    axes: Mapping[str, int],
+    samples: Iterable[Feeds],
+    sizing: Sizing | None = None,
 ) -> dict[str, tuple[Array, Array]]:
-    """(min, max), both (channels,), of each tensor of ``axes`` along its channel axis."""
+    """(min, max), both (channels,), of each tensor of ``axes`` along its channel axis; as many
+    batches run side by side as ``sizing`` allows."""
     return {
         name: (np.min([lo for lo, _ in parts], axis=0), np.max([hi for _, hi in parts], axis=0))
-        for name, parts in _parts(model, axes, samples, _ends).items()
+        for name, parts in _parts(model, axes, samples, _ends, sizing).items()
     }
 
 
@@ -37,7 +42,7 @@ def float_means(subject: Subject) -> dict[str, Array]:
     layers = list(find_layers(subject.view, subject.plan))
     tensors = {x.node: subject.view.node(x.last).outputs[0] for x in layers}
     axes = {tensors[x.node]: x.axis for x in layers}
-    parts = _parts(subject.exact(), axes, subject.samples, _sums)
+    parts = _parts(subject.exact(), axes, subject.samples, _sums, subject.sizing)
     with np.errstate(invalid="ignore"):
         means = {
             t: sum(s for s, _ in found) / sum(n for _, n in found) for t, found in parts.items()
@@ -69,6 +74,7 @@ def _parts(
     axes: Mapping[str, int],
     samples: Iterable[Feeds],
     of: Callable[[Array, int], Part],
+    sizing: Sizing | None,
 ) -> dict[str, list[Part]]:
     """``of`` each batch of each tensor of ``axes`` (values, channel axis)."""
     names = tuple(axes)
@@ -81,7 +87,7 @@ def _parts(
         return [of(v, axes[name]) for name, v in zip(names, values, strict=True)]
 
     found: dict[str, list[Part]] = {name: [] for name in names}
-    for group in _groups(samples):
+    for group in _groups(samples, sizing):
         for parts in parallel_map(work, group):
             for name, part in zip(names, parts, strict=True):
                 found[name].append(part)
@@ -98,11 +104,14 @@ def _sums(values: Array, axis: int) -> tuple[Array, int]:
     return total, values.size // max(total.size, 1)
 
 
-def _groups(samples: Iterable[Feeds]) -> Iterator[Sequence[Feeds]]:
+def _groups(samples: Iterable[Feeds], sizing: Sizing | None) -> Iterator[Sequence[Feeds]]:
     group: list[Feeds] = []
+    most = WAITING
     for feeds in samples:
         group.append(feeds)
-        if len(group) == WAITING:
+        if sizing is not None:
+            most = sizing.beside(Batch(feeds), WAITING)
+        if len(group) >= most:
             yield group
             group = []
     yield group

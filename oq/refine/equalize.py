@@ -49,7 +49,7 @@ def equalize(subject: Subject) -> Change:
     if not chains:
         return Change({}, "no two consecutive layers with unshared constants")
     axes = {c.tensor: c.first.axis for c in chains}
-    ends = channel_extremes(subject.model, axes, all_samples(subject))
+    ends = channel_extremes(subject.model, axes, all_samples(subject), subject.sizing)
     changed: dict[str, Array] = {}
     moved: set[str] = set()
     scaled = 0
@@ -100,7 +100,7 @@ def all_samples(subject: Subject) -> Iterator[Feeds]:
     if subject.source is None:
         yield from subject.samples
     else:
-        yield from (b.feeds for b in subject.source.batches(BATCH))
+        yield from (b.feeds for b in subject.source.batches(subject.sizing or BATCH))
 
 
 def _per_channel(subject: Subject, chain: LayerPair) -> bool:

@@ -24,11 +24,13 @@ HIGHEST_DB = 150.0
 
 @dataclass(slots=True)
 class Judge:
-    """Compares models with ``model`` on ``samples``; ``model`` runs only once."""
+    """Compares models with ``model`` on ``samples``, ``at_once`` of which run side by side;
+    ``model`` runs only once."""
 
     model: onnx.ModelProto
     view: GraphView
     samples: tuple[Feeds, ...]
+    at_once: int | None = None
     tensors: tuple[str, ...] = ()
     _exact: list[list[Array]] = field(default_factory=list)
 
@@ -50,4 +52,4 @@ class Judge:
 
     def _run(self, model: onnx.ModelProto) -> list[list[Array]]:
         session = Session(expose(model, self.tensors), SERIAL)
-        return session.run_all(self.samples, self.tensors)
+        return session.run_all(self.samples, self.tensors, self.at_once)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from oq.calibration.measure import Job, Measured, Shared, fitting_batch, measure, measure_missing
+from oq.calibration.measure import Job, Measured, Shared, measure, measure_missing, size_batches
 from oq.data.source import Fitted
 from oq.emission.solve import Solution, solve
 from oq.model.view import GraphView
@@ -53,7 +53,7 @@ class Calibration:
             model=subject.model,
             view=subject.view,
             needs=needs,
-            batch_size=fitting_batch(self.job),  # that of the run, which some calibrators see
+            sizing=size_batches(self.job),  # that of the run, which some calibrators see
         )
         seen = measure_missing(job, source, subject.seen)
         solution = self._solve(subject.view, methods, seen, known)

@@ -11,14 +11,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 
+from oq.calibration.measure import size_batches
 from oq.data.samples import BATCH, divide
+from oq.data.sizing import Sizing
 from oq.data.source import Fitted, subset
 from oq.emission.solve import Solution
 from oq.errors import DataError
 from oq.model.view import GraphView
 from oq.numerics.statistics import Statistics
+from oq.numerics.values import Batch
+from oq.parallel import cores
+from oq.planning.outputs import find_logits
 from oq.planning.setup import Planned
 from oq.refine.add_biases import add_zero_biases, drop_unused_biases
 from oq.refine.channel_statistics import float_means
@@ -30,11 +34,15 @@ from oq.refine.step import Step
 from oq.refine.subject import Feeds, Subject
 
 SAMPLES_FROM, SAMPLES_TO = 16, 128
-"""Samples to learn from: means and second moments need no more."""
+"""Samples to learn from: means and second moments need no more.  Fewer where those of the largest
+tensor take more than a part of the limit of memory."""
 
 MEMORY = 52 * 10**6
 """Maximum size in bytes of the largest tensor for these samples: the cost of a step grows with
 it."""
+
+SHARES = 4
+"""Parts of the limit of memory: batches side by side, or tensors that a step keeps at a time."""
 
 BLIND_DB = 10.0
 """SQNR below which the effect of an early step is hidden by other errors: on MobileNet for ``dpu``,
@@ -75,9 +83,12 @@ def improve(
         return Refined(subject)
     if source is None or calibrated is None:
         return Refined(subject, tuple(_undone(n, "there are no samples") for n in names))
+    known = size_batches(recalibration.job)
+    every = frozenset(planned.view.tensors)
+    sizing = Sizing(known.footprint, known.limit, BATCH, every, shares=SHARES)
     try:
         used, held = divide(source, seed, True)
-        samples, unseen = draw_samples(used, planned.view, seed), feeds_of(held or used)
+        samples, unseen = draw_samples(used, held or used, planned.view, sizing, seed)
     except DataError as error:  # a generator that calibration has used up, a stream of a few
         return Refined(subject, tuple(_undone(n, str(error)) for n in names))
     refused = ((name, _why_not(STEPS[name], recalibration, calibrated)) for name in names)
@@ -96,6 +107,7 @@ def improve(
         *(planned.model, planned.view, planned.plan, solution, samples, calibrated),
         seen=seen,
         legalize=legalize,
+        sizing=sizing,
     )
     allowed = [n for n in names if n not in denied]
     refined = refine(allowed, begun, unseen, recalibrate)
@@ -135,7 +147,9 @@ def refine(
     An early step that is dropped below :data:`BLIND_DB` is tried once more after the next late step
     that is kept.
     """
-    judge = Judge(subject.model, subject.view, tuple(held))
+    most, sizing = cores(), subject.sizing
+    at_once = sizing.beside(Batch(held[0]), most) if held and sizing is not None else None
+    judge = Judge(subject.model, subject.view, tuple(held), at_once)
     if not judge.tensors:
         return Refined(subject, tuple(_undone(n, "the model has no float output") for n in names))
     before = judge.sqnr_db(subject.quantized())
@@ -193,25 +207,28 @@ def _done(step: Step, subject: Subject) -> tuple[Subject, str]:
     return known.put(change.constants, change.grids), change.note
 
 
-def draw_samples(source: Fitted, view: GraphView, seed: int) -> tuple[Feeds, ...]:
-    """Batches for the steps: as many samples as :data:`MEMORY` allows for the largest tensor."""
-    largest = max((_bytes(view, t) for t in view.tensors), default=0)
-    fitting = MEMORY // max(largest, 1)
-    count = int(min(SAMPLES_TO, max(fitting, SAMPLES_FROM)))
-    return feeds_of(subset(source, count, seed))
+def draw_samples(
+    used: Fitted, held: Fitted, view: GraphView, sizing: Sizing, seed: int
+) -> tuple[tuple[Feeds, ...], tuple[Feeds, ...]]:
+    """Batches for the steps, and those to judge them on.
+
+    Of the first as many samples as :data:`MEMORY` allows for the largest tensor at its real shape;
+    of the second as many as keep what is judged within a part of the limit.
+    """
+    first = next(used.batches(1))
+    sizes = {t: n // max(first.samples, 1) for t, n in sizing.footprint.of(first).items()}
+    largest = max(max(sizes.values(), default=0), 1)
+    part = sizing.limit // SHARES
+    least = max(1, min(SAMPLES_FROM, part // largest))
+    count = int(min(SAMPLES_TO, max(MEMORY // largest, least)))
+    judged = sum(sizes.get(t, 0) for t in {*find_logits(view), *first.feeds})
+    few = subset(held, max(1, part // (2 * max(judged, 1))), seed)
+    return feeds_of(subset(used, count, seed), sizing), feeds_of(few, sizing)
 
 
-def feeds_of(source: Fitted) -> tuple[Feeds, ...]:
+def feeds_of(source: Fitted, sizing: Sizing) -> tuple[Feeds, ...]:
     """The batches of ``source``, without labels."""
-    return tuple(b.feeds for b in source.batches(BATCH))
-
-
-def _bytes(view: GraphView, tensor: str) -> int:
-    """Bytes of one sample of a float32 ``tensor``; dynamic axes count as 1."""
-    shape = view.shape(tensor)
-    if shape is None or view.is_constant(tensor):
-        return 0
-    return 4 * prod(s if isinstance(s, int) else 1 for s in shape[1:])
+    return tuple(b.feeds for b in source.batches(sizing))
 
 
 def _undone(name: str, why: str) -> Outcome:

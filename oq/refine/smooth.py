@@ -51,7 +51,8 @@ def smooth(subject: Subject) -> Change:
     others = f"{len(refused)} cannot be scaled ({refused[0]})" if refused else ""
     if not fans:
         return Change({}, others or "no normalization or linear layer feeds only linear layers")
-    ends = channel_extremes(subject.model, {f.tensor: -1 for f in fans}, all_samples(subject))
+    axes = {f.tensor: -1 for f in fans}
+    ends = channel_extremes(subject.model, axes, all_samples(subject), subject.sizing)
     changed: dict[str, Array] = {}
     for fan in fans:
         by = factors(subject, fan, changed, *ends[fan.tensor])

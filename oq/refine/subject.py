@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx
 
+from oq.data.sizing import Sizing
 from oq.data.source import Fitted
 from oq.emission.emit import emit
 from oq.emission.solve import Solution, apply_steps
@@ -49,6 +50,7 @@ class Subject:
     ``means`` those of its layers' outputs (node -> (channels,)), as far as they have been measured.
     Early steps have ``sized`` the channels of some tensors; ranges that follow from that are
     ``known``.  ``legalize`` are the target's steps on solved grids.
+    ``sizing`` is that of batches of ``source``.
     """
 
     model: onnx.ModelProto
@@ -64,6 +66,7 @@ class Subject:
     sized: frozenset[str] = frozenset()
     known: Mapping[str, Range] = field(default_factory=dict)
     legalize: Sequence[Legalizer] = ()
+    sizing: Sizing | None = None
 
     def constant(self, tensor: str, changed: Mapping[str, Array] | None = None) -> Array:
         """The current values of a constant, or those in ``changed``."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oq.calibration.collect import batch_size, collect
+from oq.calibration.collect import collect
 from oq.errors import DataError
 from oq.model import session
 from oq.model.graph import Graph
@@ -137,7 +137,7 @@ def test_own_grids_on_computed_tensors_are_measured_once() -> None:
 
 @pytest.mark.parametrize(("shape", "samples"), [((4, 2), 4), ((0, 2), 0), ((), 1)])
 def test_batch_size(shape: tuple[int, ...], samples: int) -> None:
-    assert batch_size(Batch({"x": np.zeros(shape)})) == samples
+    assert Batch({"x": np.zeros(shape)}).samples == samples
 
 
 # ---- workers, shapes and dtypes

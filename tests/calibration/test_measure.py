@@ -17,7 +17,7 @@ import oq
 from oq import pipeline
 from oq.calibration.cache import digest, load_cache, save_cache
 from oq.calibration.collect import collect
-from oq.calibration.measure import EVERYTHING, Job, measure, tensor_bytes
+from oq.calibration.measure import EVERYTHING, Job, measure, size_batches
 from oq.calibrators.max import Max
 from oq.calibrators.minmax import MinMax
 from oq.data.source import Fitted, open_source
@@ -44,16 +44,13 @@ def network(first: int | str = "n") -> onnx.ModelProto:
     return net.model(names[-1])
 
 
-def job(max_memory: int | None = None, batch_size: int = 4, first: int | str = "n") -> Job:
-    model = network(first)
-    return Job(
-        model,
-        Graph(model).view(),
-        dict.fromkeys("xabcde", EVERYTHING),
-        batch_size,
-        Settings(threads=1),
-        max_memory=max_memory,
-    )
+def job(limit: int | None = None, batch_size: int = 4, first: int | str = "n") -> Job:
+    """``limit``: bytes, as if by --max-memory."""
+    model, needs = network(first), dict.fromkeys("xabcde", EVERYTHING)
+    plain = Job(model, Graph(model).view(), needs, batch_size, Settings(threads=1))
+    if limit is None:
+        return plain
+    return replace(plain, max_memory=1, sizing=replace(size_batches(plain), limit=limit))
 
 
 def source(data: object = X, first: int | str = "n"):  # type: ignore[no-untyped-def]
@@ -70,12 +67,11 @@ def test_groups_give_the_statistics_of_one_pass(monkeypatch: pytest.MonkeyPatch)
         passes.append(list(needs))
         return collect(model, needs, *rest, **more)  # type: ignore[arg-type]
 
-    big = 1000 * 10**6 // BYTES  # a batch of which one tensor takes 1,000 MB, were it run
     monkeypatch.setattr("oq.calibration.measure.collect", watch)
     whole = measure(job(), source())
     assert passes == [["x", "a", "b", "c", "d", "e"]]
     passes.clear()
-    parts = measure(job(max_memory=2500, batch_size=big), source())
+    parts = measure(job(limit=int(2.5 * BYTES)), source())
     assert passes == [["x", "a"], ["b", "c"], ["d", "e"]]
     assert parts.samples == whole.samples == 21
     for tensor, seen in whole.statistics.items():
@@ -87,10 +83,9 @@ def test_groups_give_the_statistics_of_one_pass(monkeypatch: pytest.MonkeyPatch)
 
 def test_groups_end_in_the_cache_of_one_pass(tmp_path: Path) -> None:
     """Begun without a limit or not."""
-    big = 1000 * 10**6 // BYTES
     whole, parts, begun = (tmp_path / n for n in ("whole", "parts", "begun"))
-    limited = job(max_memory=2500, batch_size=big)
-    measure(job(batch_size=big), source(), whole)
+    limited = job(limit=int(2.5 * BYTES))
+    measure(job(batch_size=1), source(), whole)
     measure(limited, source(), parts)
     assert load_cache(parts) == load_cache(whole)
     measure(job(), source(X[:8]), begun)
@@ -99,45 +94,33 @@ def test_groups_end_in_the_cache_of_one_pass(tmp_path: Path) -> None:
     found = load_cache(begun)
     assert found.complete and found.samples == 21
     rows = found.statistics["e"].batches
-    assert rows is not None and rows[:, 0].tolist() == [0, 4, 8]
+    assert rows is not None and rows[:, 0].tolist() == [0, 4, *range(8, 21)]
     histogram, expected = (load_cache(p).statistics["e"].histogram for p in (begun, whole))
     assert histogram is not None and expected is not None
     assert histogram.sum() == expected.sum()
 
 
 def test_a_tensor_that_alone_passes_the_limit_is_refused() -> None:
-    big = 1000 * 10**6 // BYTES
-    with pytest.raises(OptionError, match=r"--max-memory: tensor 'x' alone takes 1000 MB for a"):
-        measure(job(max_memory=999, batch_size=big), source())
+    with pytest.raises(OptionError, match=r"tensor 'x' alone takes 0 MB for one sample; allow"):
+        measure(job(limit=BYTES - 1), source())
+    with pytest.raises(OptionError, match="alone takes 0 MB for a batch of 7"):
+        measure(job(limit=7 * BYTES - 1, first=7), source(first=7))
 
 
-def test_a_fixed_batch_counts_as_it_is() -> None:
-    found = measure(job(max_memory=1, batch_size=10**9, first=7), source(first=7))
-    assert found.samples == 21
-
-
-def test_a_limit_needs_data_that_can_be_read_again() -> None:
-    """Once to see a batch's size, then once per group."""
+def test_the_default_limit_is_a_wish() -> None:
+    """What nobody asked for refuses nothing."""
+    wished = replace(job(limit=1), max_memory=None)
+    assert measure(wished, source()).statistics == measure(job(batch_size=1), source()).statistics
     once = ({"x": X[i : i + 4]} for i in range(0, 20, 4))
-    with pytest.raises(DataError, match="can be read only once and is needed again; give a list"):
-        measure(job(max_memory=10**6), source(once))
+    assert measure(wished, source(once)).samples == 20
 
 
-@pytest.mark.parametrize(
-    ("shape", "size"),
-    [
-        (("n", 4, 8, 8), 3 * BYTES),
-        ((2, 4, 8, 8), 2 * BYTES),
-        (("n", "t", 5), 3 * 5 * 4),
-        ((), 4),
-    ],
-)
-def test_bytes_of_a_tensor(shape: tuple[int | str, ...], size: int) -> None:
-    net = Net()
-    net.node("Relu", [net.input("x", shape)], "y")
-    view = Graph(net.model("y")).view()
-    assert tensor_bytes(view, "x", 3) == size
-    assert tensor_bytes(view, "unheard of", 3) == 0
+def test_groups_need_data_that_can_be_read_again() -> None:
+    once = ({"x": X[i : i + 4]} for i in range(0, 20, 4))
+    with pytest.raises(DataError, match="can be read only once, and --max-memory 1 takes several"):
+        measure(job(limit=5 * BYTES), source(once))
+    fitting = ({"x": X[i : i + 4]} for i in range(0, 20, 4))
+    assert measure(job(limit=10**6), source(fitting)).samples == 20
 
 
 # ---- with neither data nor a cache

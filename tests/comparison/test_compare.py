@@ -287,7 +287,7 @@ def test_an_engine_that_runs_something_else_is_caught(monkeypatch: pytest.Monkey
 
 
 def test_latency_is_positive_and_a_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = measure_latency(identity(), scaled(2.0), {"x": X[:8]})
+    found = measure_latency(identity(), scaled(2.0), Batch({"x": X[:8]}))
     assert found.batch == 8
     assert found.float_ms > 0 and found.quantized_ms > 0 and found.ratio > 0
     # A model of a hundred layers takes longer than one that does nothing.
@@ -295,7 +295,7 @@ def test_latency_is_positive_and_a_ratio(monkeypatch: pytest.MonkeyPatch) -> Non
     end = net.input("x", SHAPE)
     for i in range(100):
         end = net.node("MatMul", [end, net.weight(f"w{i}", 6, 6)], f"y{i}")
-    slow = measure_latency(identity(), net.model(end), {"x": X[:8]})
+    slow = measure_latency(identity(), net.model(end), Batch({"x": X[:8]}))
     assert slow.ratio > 2
 
 

@@ -34,7 +34,9 @@ from tests.data.samples import FIXED, X, collect, info, items, rows
     [
         ([info((1, 3))], 1),
         ([info(("n", 3))], None),
-        ([info((4, 3)), info(("n",))], 4),
+        ([info((1, 3)), info(("n",))], 1),
+        ([info((4, 3)), info(("n",))], None),
+        ([info((1, 512)), info((2, 1, 128))], None),
         ([info((4, 3)), info((4,))], 4),
         ([info((4, 3)), info((2,))], None),
         ([info(()), info(None)], None),

@@ -31,6 +31,7 @@ FULL: dict[str, Any] = {
     "target": "trt",
     "data": "calib.npz",
     "preprocess": "imagenet",
+    "shape": {"input": (1, 3, None, 8)},
     "samples": 12,
     "seed": 0,
     "batch_size": 4,

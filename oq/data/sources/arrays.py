@@ -1,19 +1,17 @@
 """Arrays in memory, and an ``.npy`` file read through a memory map."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tokenize import TokenError
 
 import numpy as np
 
 from oq.data.sources.batches import chunk, pick_rows
+from oq.data.sources.layout import LABELS, count_samples, find_layout
 from oq.errors import DataError, one_line
-from oq.numerics.values import Array, Batch
-
-LABELS = "labels"
-"""The key of the labels, unless the model has an input with that name."""
+from oq.numerics.values import Array, Batch, TensorInfo
 
 _BLOCK = 1 << 20
 
@@ -51,45 +49,23 @@ def hash_arrays(arrays: Mapping[str, Array]) -> str:
     return digest.hexdigest()
 
 
-def check_rows(name: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """The common number of samples of all arrays of ``name``.
-
-    Raises:
-        DataError: no arrays, an array without axes, counts that differ, or no samples.
-    """
-    if not shapes:
-        raise DataError(f"{name}: holds no arrays; expected one per model input")
-    for key, shape in shapes.items():
-        if not shape:
-            raise DataError(
-                f"{name}: array {key!r} is a single value; its first axis must be samples"
-            )
-    counts = {key: shape[0] for key, shape in shapes.items()}
-    if len(set(counts.values())) > 1:
-        found = ", ".join(f"{key!r} has {count}" for key, count in counts.items())
-        raise DataError(
-            f"{name}: the arrays differ in their number of samples (first axis): {found}"
-        )
-    count = next(iter(counts.values()))
-    if count == 0:
-        raise DataError(f"{name}: has no samples (the first axis has length 0)")
-    return count
-
-
 @dataclass(frozen=True, slots=True)
 class ArrayTable:
-    """Arrays with axes (sample, ...); batches are views of them."""
+    """Arrays with axes (sample, ...), of which batches are views, and those that go to every sample
+    ``alike``."""
 
     name: str
     count: int
     arrays: Mapping[str, Array]
     labels: Array | None = None
     path: Path | None = None
+    alike: Mapping[str, Array] = field(default_factory=dict)
 
     def take(self, rows: Iterable[int], size: int) -> Iterator[Batch]:
         for part in chunk(rows, size):
             feeds = {name: pick_rows(array, part) for name, array in self.arrays.items()}
-            yield Batch(feeds, None if self.labels is None else pick_rows(self.labels, part))
+            labels = None if self.labels is None else pick_rows(self.labels, part)
+            yield Batch({**feeds, **self.alike}, labels, frozenset(self.alike))
 
     def locate(self, row: int) -> str:
         return f"sample {row}"
@@ -98,25 +74,29 @@ class ArrayTable:
         if self.path is not None:
             return hash_file(self.path)
         labels = {} if self.labels is None else {LABELS: self.labels}
-        return hash_arrays({**self.arrays, **labels})
+        return hash_arrays({**self.arrays, **self.alike, **labels})
 
 
-def make_table(name: str, arrays: Mapping[str, Array], inputs: Iterable[str]) -> ArrayTable:
+def make_table(name: str, arrays: Mapping[str, Array], inputs: Sequence[TensorInfo]) -> ArrayTable:
     """A table of arrays in memory, with the labels separated.
 
     Raises:
-        DataError: see `check_rows`; or an array of Python objects.
+        DataError: see `count_samples`; or an array of Python objects.
     """
     for key, array in arrays.items():
         if array.dtype.hasobject:
             raise DataError(f"{name}: array {key!r} holds Python objects; expected numbers")
-    count = check_rows(name, {key: array.shape for key, array in arrays.items()})
-    feeds = dict(arrays)
-    labels = None if LABELS in set(inputs) else feeds.pop(LABELS, None)
-    return ArrayTable(name, count, feeds, labels)
+    shapes = {key: array.shape for key, array in arrays.items()}
+    layout = find_layout(shapes, inputs)
+    count = count_samples(name, shapes, layout)
+    feeds = {key: array for key, array in arrays.items() if key not in layout.alike}
+    alike = {key: arrays[key] for key in layout.alike}
+    named = {info.name for info in inputs}
+    labels = None if LABELS in named else feeds.pop(LABELS, None)
+    return ArrayTable(name, count, feeds, labels, alike=alike)
 
 
-def open_npy(path: Path, name: str, feed: str) -> ArrayTable:
+def open_npy(path: Path, name: str, feed: str, inputs: Sequence[TensorInfo]) -> ArrayTable:
     """The rows of an ``.npy``, memory-mapped and read on demand.
 
     Raises:
@@ -134,5 +114,4 @@ def open_npy(path: Path, name: str, feed: str) -> ArrayTable:
     if not isinstance(array, np.ndarray):
         array.close()
         raise DataError(f"{name}: is an .npz by its content; rename it to end in .npz")
-    count = check_rows(name, {feed: array.shape})
-    return ArrayTable(name, count, {feed: array}, path=path)
+    return replace(make_table(name, {feed: array}, inputs), path=path)

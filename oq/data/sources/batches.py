@@ -1,21 +1,11 @@
 """Splitting and concatenating batches along the sample axis."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
 
 from oq.numerics.values import Array, Batch
-
-
-def samples(batch: Batch) -> int | None:
-    """The common length of the first axis of all feeds; None if they differ or one has no axes.
-
-    >>> samples(Batch({"a": np.zeros((4, 3)), "b": np.zeros((4,))}))
-    4
-    """
-    sizes = {array.shape[0] if array.ndim else None for array in batch.feeds.values()}
-    return sizes.pop() if len(sizes) == 1 else None
 
 
 def chunk(rows: Iterable[int], size: int) -> Iterator[Sequence[int]]:
@@ -49,40 +39,42 @@ def pick_rows(array: Array, rows: Sequence[int]) -> Array:
     return array[list(rows)]
 
 
-def cut(batch: Batch, start: int, stop: int) -> Batch:
-    """Samples ``start..stop-1`` of ``batch``, as views."""
-    labels = None if batch.labels is None else batch.labels[start:stop]
-    return Batch({name: array[start:stop] for name, array in batch.feeds.items()}, labels)
-
-
 def join(parts: Sequence[Batch]) -> Batch:
     """One batch with the samples of all ``parts``, which have the same kind (see `_kind`)."""
     if len(parts) == 1:
         return parts[0]
     labels = [part.labels for part in parts if part.labels is not None]
-    return Batch(
-        {name: np.concatenate([part.feeds[name] for part in parts]) for name in parts[0].feeds},
-        np.concatenate(labels) if labels else None,
-    )
+    first = parts[0]
+    feeds = {
+        name: array if name in first.alike else np.concatenate([p.feeds[name] for p in parts])
+        for name, array in first.feeds.items()
+    }
+    return Batch(feeds, np.concatenate(labels) if labels else None, first.alike)
 
 
 def _kind(batch: Batch) -> object:
     """What two batches must have in common to be joined."""
-    feeds = {name: (array.shape[1:], array.dtype) for name, array in batch.feeds.items()}
-    return feeds, batch.labels is None
+    feeds = {
+        name: (array.shape, array.tobytes()) if name in batch.alike else array.shape[1:]
+        for name, array in batch.feeds.items()
+    }
+    return feeds, [a.dtype for a in batch.feeds.values()], batch.labels is None
 
 
-def regroup(parts: Iterable[Batch], size: int, exact: bool) -> Generator[Batch, None, int]:
-    """``parts`` regrouped into batches of ``size`` samples; returns the number of samples left out.
+def regroup(
+    parts: Iterable[Batch], size: int | Callable[[Batch], int], exact: bool
+) -> Generator[Batch, None, int]:
+    """``parts`` regrouped into batches of ``size`` samples, a number or what a function says of
+    samples of these shapes; returns the number of samples left out.
 
     At the end, and where the sample shape changes, fewer than ``size`` samples may remain:
     ``exact`` leaves them out, else they become a smaller batch.  A batch whose feeds have no common
     first axis cannot be split and is passed on unchanged.
     """
     pending: list[Batch] = []
-    total = dropped = 0
+    total = dropped = most = 0
     for part in parts:
-        count = samples(part)
+        count = part.rows if part.divisible else None
         if pending and (count is None or _kind(part) != _kind(pending[0])):
             if exact:
                 dropped += total
@@ -92,14 +84,16 @@ def regroup(parts: Iterable[Batch], size: int, exact: bool) -> Generator[Batch, 
         if count is None:
             yield part
             continue
+        if not pending:
+            most = size if isinstance(size, int) else size(part)
         pending.append(part)
         total += count
-        if total >= size:
+        if total >= most:
             whole = join(pending)
-            for at in range(0, total - size + 1, size):
-                yield cut(whole, at, at + size)
-            rest = total % size
-            pending, total = ([cut(whole, total - rest, total)], rest) if rest else ([], 0)
+            for at in range(0, total - most + 1, most):
+                yield whole.part(at, at + most)
+            rest = total % most
+            pending, total = ([whole.part(total - rest, total)], rest) if rest else ([], 0)
     if pending and not exact:
         yield join(pending)
         total = 0

@@ -7,39 +7,20 @@ which calibration would not notice.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from oq.data.preprocess import list_presets
-from oq.data.sources.batches import samples
+from oq.data.sources.layout import is_size
 from oq.errors import DataError
-from oq.numerics.values import FLOAT_DTYPES, Array, Batch, Shape, TensorInfo
+from oq.numerics.values import FLOAT_DTYPES, STRING, Array, Batch, Shape, TensorInfo
 
 _log = logging.getLogger(__name__)
 
 LABEL_AXES = (1, 3, 4)
 """Numbers of axes that labels may have: (sample,), (sample, height, width), and one more."""
-
-
-def _is_size(axis: int | str | None) -> bool:
-    # Some exporters write 0 or -1 for a dynamic axis.
-    return isinstance(axis, int) and axis > 0
-
-
-def fixed_batch(inputs: Iterable[TensorInfo]) -> int | None:
-    """The fixed batch size of the model: the first axis of its inputs.
-
-    None if every first axis is dynamic, or if the inputs have different fixed ones and so no common
-    batch axis.
-
-    >>> fixed_batch([TensorInfo("x", "float32", (1, 3, 8, 8)), TensorInfo("n", "int64", ("n",))])
-    1
-    """
-    firsts = {info.shape[0] for info in inputs if info.shape}
-    sizes = {first for first in firsts if isinstance(first, int) and first > 0}
-    return sizes.pop() if len(sizes) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +43,7 @@ def fit_batch(batch: Batch, inputs: Sequence[TensorInfo], place: Place, regroupe
         DataError: the batch does not fit; see the module.
     """
     _check_names(batch.feeds, inputs, place.name)
-    count = samples(batch)
+    count = batch.rows
     if count == 0:
         raise DataError(f"{place.name}: {place.locate(place.first)} is a batch without samples")
     if batch.labels is not None and (
@@ -74,10 +55,13 @@ def fit_batch(batch: Batch, inputs: Sequence[TensorInfo], place: Place, regroupe
             " width)"
         )
     free = regrouped and count is not None
-    return Batch(
-        {info.name: _fit_array(batch.feeds[info.name], info, place, free) for info in inputs},
-        batch.labels,
-    )
+    feeds = {
+        info.name: _fit_array(
+            batch.feeds[info.name], info, place, free and info.name not in batch.alike
+        )
+        for info in inputs
+    }
+    return Batch(feeds, batch.labels, batch.alike)
 
 
 def _check_names(feeds: Mapping[str, Array], inputs: Sequence[TensorInfo], name: str) -> None:
@@ -102,13 +86,13 @@ def _fit_array(array: Array, info: TensorInfo, place: Place, free: bool) -> Arra
 
 
 def _write_shape(shape: Shape) -> str:
-    words = [str(axis) if _is_size(axis) or isinstance(axis, str) else "?" for axis in shape]
+    words = [str(axis) if is_size(axis) or isinstance(axis, str) else "?" for axis in shape]
     return f"({', '.join(words)}{',' if len(words) == 1 else ''})"
 
 
 def _fits(found: tuple[int, ...], wanted: Shape) -> bool:
     return len(found) == len(wanted) and all(
-        not _is_size(want) or have == want for have, want in zip(found, wanted, strict=True)
+        not is_size(want) or have == want for have, want in zip(found, wanted, strict=True)
     )
 
 
@@ -160,11 +144,13 @@ def _fit_dtype(array: Array, key: str, wanted: str, place: Place) -> Array:
     """``array`` as ``wanted``, within its kind and changing values by rounding only."""
     if array.dtype.name == wanted and array.dtype.isnative:
         return array
+    if wanted == STRING and array.dtype.kind == "U":
+        return array
     head = f"{place.name}: input {key!r} is {array.dtype.name}; the model expects {wanted}"
     try:
         dtype = np.dtype(wanted)
     except TypeError:
-        # NumPy itself has no bfloat16 and no strings of that name.
+        # NumPy itself has no bfloat16.
         raise DataError(head) from None
     kinds = (array.dtype.kind, dtype.kind)
     if kinds[0] != kinds[1] and not set(kinds) <= {"i", "u"}:

@@ -2,17 +2,21 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from oq.data.preprocess import Preprocess
-from oq.data.sources.batches import regroup, samples
-from oq.data.sources.fit import Place, fit_batch, fixed_batch
+from oq.data.sources.batches import regroup
+from oq.data.sources.fit import Place, fit_batch
+from oq.data.sources.layout import fixed_batch, is_size, unfold
 from oq.data.sources.pixels import transform_batch
 from oq.data.sources.streams import Chosen, Items, Rows
 from oq.errors import DataError, OptionError
 from oq.numerics.values import Batch, TensorInfo
+
+Size = int | Callable[[Batch], int]
+"""Samples at a time: a number, or what a function says of samples of these shapes."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +33,7 @@ class Source(Protocol):
     def count(self) -> int | None:
         """Number of samples, None if not known beforehand."""
 
-    def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
+    def batches(self, size: Size, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Samples ``start..stop-1``; see `Fitted.batches`."""
 
 
@@ -69,7 +73,7 @@ class Fitted:
             return 0
         return None if self.count is None else self.count % self.fixed
 
-    def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
+    def batches(self, size: Size, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Samples ``start..stop-1`` in order, ``size`` at a time.
 
         * A model with a fixed batch size gets batches of exactly that size, whatever ``size`` is;
@@ -84,13 +88,13 @@ class Fitted:
             DataError: a batch does not fit the model, or there are no samples at all.
             OptionError: ``size`` below 1.
         """
-        if size < 1:
+        if isinstance(size, int) and size < 1:
             raise OptionError(f"batch size is {size}; expected 1 or more")
         return self._read(size, start, stop)
 
-    def _read(self, size: int, start: int, stop: int | None) -> Iterator[Batch]:
+    def _read(self, size: Size, start: int, stop: int | None) -> Iterator[Batch]:
         fixed = self.fixed
-        parts = self._fit(fixed if fixed is not None else size, start, stop)
+        parts = self._parts(size if fixed is None else fixed, start, stop)
         given = dropped = 0
         if fixed is None:
             for batch in parts:
@@ -108,6 +112,16 @@ class Fitted:
                 yield batch
         self._report(given, dropped, whole=start == 0 and stop is None)
 
+    def _parts(self, size: Size, start: int, stop: int | None) -> Iterator[Batch]:
+        """The stream in batches of ``size``, as far as it is not one of complete feeds."""
+        if isinstance(size, int) or not isinstance(self.stream, Rows):
+            return self._fit(size if isinstance(size, int) else 1, start, stop)
+        if any(info.shape is None or not all(map(is_size, info.shape[1:])) for info in self.inputs):
+            return regroup(self._fit(1, start, stop), size, exact=False)
+        first = next(self._fit(1, start, start + 1), None)
+        known = 1 if first is None else size(first)
+        return regroup(self._fit(known, start, stop), known, exact=False)
+
     def _report(self, given: int, dropped: int, whole: bool) -> None:
         """Say what was left out, and refuse data that turned out to have nothing."""
         if whole and not given:
@@ -124,9 +138,12 @@ class Fitted:
 
     def _fit(self, size: int, start: int, stop: int | None) -> Iterator[Batch]:
         for first, batch in self.stream.read(size, start, stop):
-            place = Place(self.name, first, self.stream.locate)
             planned = batch if self.preprocess is None else self._transform(batch, self.preprocess)
-            yield fit_batch(planned, self.inputs, place, regrouped=self.fixed is not None)
+            at = first
+            for feed in unfold(planned, self.inputs, self.fixed):
+                place = Place(self.name, at, self.stream.locate)
+                yield fit_batch(feed, self.inputs, place, regrouped=self.fixed is not None)
+                at += feed.samples
 
     def _transform(self, batch: Batch, preprocess: Preprocess) -> Batch:
         """``batch`` with its images preprocessed.
@@ -137,7 +154,7 @@ class Fitted:
         images = {
             name: transform_batch(array, preprocess, f"{self.name}: {name!r}")
             for name, array in batch.feeds.items()
-            if array.dtype.name == "uint8" and array.ndim == 4 and samples(batch) != 0
+            if array.dtype.name == "uint8" and array.ndim == 4 and batch.rows != 0
         }
         if not images:
             found = ", ".join(f"{k!r}: {a.dtype.name} {a.shape}" for k, a in batch.feeds.items())

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from oq.data.sources.arrays import LABELS, hash_arrays
-from oq.data.sources.batches import samples
+from oq.data.sources.arrays import hash_arrays
+from oq.data.sources.layout import LABELS, lay_out
 from oq.data.sources.streams import Items
 from oq.errors import DataError, one_line
 from oq.imports import current_folder_importable
-from oq.numerics.values import Array, Batch
+from oq.numerics.values import Array, Batch, TensorInfo
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 """``package.module:callable``"""
@@ -32,12 +32,14 @@ def to_array(value: Any, name: str) -> Array:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise DataError(f"{name}: cannot be made an array of numbers: {one_line(error)}") from error
+    if array.dtype.hasobject and all(isinstance(v, str) for v in array.flat):
+        return array.astype(np.str_)
     if array.dtype.hasobject:
-        raise DataError(f"{name}: found {type(value).__name__}; expected an array of numbers")
+        raise DataError(f"{name}: found {type(value).__name__}; expected numbers or strings")
     return array
 
 
-def convert_item(item: Any, name: str, inputs: Sequence[str]) -> Batch:
+def convert_item(item: Any, name: str, inputs: Sequence[TensorInfo]) -> Batch:
     """One item as a batch: a dict, an array, or a tuple ``(input, ..., labels)``.
 
     A dict has the input names as keys and optionally ``labels``.  A tuple or list has the inputs in
@@ -56,10 +58,10 @@ def convert_item(item: Any, name: str, inputs: Sequence[str]) -> Batch:
     elif not isinstance(item, Mapping):
         item = {name_input(name, inputs): item}
     arrays = {str(key): to_array(value, f"{name}: {key!r}") for key, value in item.items()}
-    if labels is None and LABELS not in inputs:
+    if labels is None and LABELS not in {info.name for info in inputs}:
         labels = arrays.pop(LABELS, None)
-    batch = Batch(arrays, labels)
-    count = samples(batch)
+    batch = lay_out(Batch(arrays, labels), inputs)
+    count = batch.rows
     if labels is not None and count is not None and labels.shape[:1] != (count,):
         raise DataError(
             f"{name}: labels have shape {labels.shape}; expected ({count},), one per sample"
@@ -68,20 +70,24 @@ def convert_item(item: Any, name: str, inputs: Sequence[str]) -> Batch:
 
 
 def _name_tuple(
-    item: Sequence[Any], name: str, inputs: Sequence[str]
+    item: Sequence[Any], name: str, inputs: Sequence[TensorInfo]
 ) -> tuple[dict[str, Any], Array | None]:
     """The values of a tuple by input name, and the labels where there is one value more."""
     extra = len(item) - len(inputs)
     if extra not in (0, 1):
         raise DataError(
             f"{name}: an item has {len(item)} values; expected {len(inputs)} for the inputs"
-            f" {', '.join(inputs)}, and optionally labels"
+            f" {_names(inputs)}, and optionally labels"
         )
     labels = to_array(item[-1], f"{name}: the labels") if extra else None
-    return dict(zip(inputs, item, strict=False)), labels
+    return dict(zip((i.name for i in inputs), item, strict=False)), labels
 
 
-def name_input(name: str, inputs: Sequence[str]) -> str:
+def _names(inputs: Sequence[TensorInfo]) -> str:
+    return ", ".join(info.name for info in inputs)
+
+
+def name_input(name: str, inputs: Sequence[TensorInfo]) -> str:
     """The input name for an array without a name.
 
     Raises:
@@ -90,9 +96,9 @@ def name_input(name: str, inputs: Sequence[str]) -> str:
     if len(inputs) != 1:
         raise DataError(
             f"{name}: an array without a name; the model has {len(inputs)} inputs"
-            f" ({', '.join(inputs)}), so give a dict or an .npz with these keys"
+            f" ({_names(inputs)}), so give a dict or an .npz with these keys"
         )
-    return inputs[0]
+    return inputs[0].name
 
 
 class _Once:
@@ -141,13 +147,14 @@ def _open_any(value: Any, name: str) -> Iterator[Any]:
     return iter(value)
 
 
-def stream_reader(reader: Any, inputs: Sequence[str]) -> Items:
+def stream_reader(reader: Any, inputs: Sequence[TensorInfo]) -> Items:
     """The feeds of an onnxruntime CalibrationDataReader."""
     name = type(reader).__name__
-    return Items(name, _Reader(reader, name), partial(convert_item, name=name, inputs=inputs))
+    convert = partial(convert_item, name=name, inputs=inputs)
+    return Items(name, _Reader(reader, name), convert, again=hasattr(reader, "rewind"))
 
 
-def stream_iterable(data: Iterable[Any], inputs: Sequence[str]) -> Items:
+def stream_iterable(data: Iterable[Any], inputs: Sequence[TensorInfo]) -> Items:
     """The items of an iterable: a list, a generator, a torch DataLoader.
 
     A list or tuple is counted and can be fingerprinted; anything else is only read when needed.
@@ -155,11 +162,11 @@ def stream_iterable(data: Iterable[Any], inputs: Sequence[str]) -> Items:
     name = type(data).__name__
     convert = partial(convert_item, name=name, inputs=inputs)
     if isinstance(data, (list, tuple)):
-        sizes = tuple(samples(convert(item)) or 1 for item in data)
+        sizes = tuple(convert(item).samples or 1 for item in data)
         return Items(name, partial(iter, data), convert, sizes, partial(_hash_items, data, convert))
     iterator = iter(data)
     if iterator is data:
-        return Items(name, _Once(iterator, name), convert)
+        return Items(name, _Once(iterator, name), convert, again=False)
     return Items(name, partial(iter, data), convert)
 
 
@@ -171,7 +178,7 @@ def _hash_items(data: Sequence[Any], convert: Callable[[Any], Batch]) -> str:
     return digest.hexdigest()
 
 
-def stream_callable(make: Callable[[], Any], name: str, inputs: Sequence[str]) -> Items:
+def stream_callable(make: Callable[[], Any], name: str, inputs: Sequence[TensorInfo]) -> Items:
     """The items of ``make()``, which is called again every time the data is read."""
 
     def open_anew() -> Iterator[Any]:

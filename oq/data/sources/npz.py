@@ -7,9 +7,9 @@ the other, so a member can be decompressed and split into batches in a single pa
 import zipfile
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from math import prod
 from pathlib import Path
@@ -17,10 +17,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from oq.data.sources.arrays import BROKEN_NPY, LABELS, check_rows, hash_file, hash_files
+from oq.data.sources.arrays import BROKEN_NPY, hash_file, hash_files
 from oq.data.sources.batches import chunk, find_runs, regroup
+from oq.data.sources.layout import LABELS, count_samples, find_layout
 from oq.errors import DataError, one_line
-from oq.numerics.values import Array, Batch
+from oq.numerics.values import Array, Batch, TensorInfo
 
 _BLOCK = 1 << 18
 """Bytes read at once: large enough for zlib, small compared with a batch."""
@@ -34,7 +35,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One array of an ``.npz``: its key, element type and shape by axes (sample, ...)."""
+    """One array of an ``.npz``: its key, element type and shape."""
 
     key: str
     dtype: np.dtype[Any]
@@ -59,7 +60,9 @@ def _read_header(stream: IO[bytes], name: str, key: str) -> Member:
         raise DataError(f"{name}: array {key!r} has fields or an unknown format; expected numbers")
     shape, fortran, dtype = _HEADERS[version](stream)
     if dtype.hasobject or dtype.kind == "V":
-        raise DataError(f"{name}: array {key!r} holds Python objects or fields; expected numbers")
+        raise DataError(
+            f"{name}: array {key!r} holds Python objects or fields; expected numbers or str"
+        )
     if fortran:
         raise DataError(
             f"{name}: array {key!r} is stored in Fortran order, which cannot be read sample by"
@@ -109,13 +112,14 @@ class _Cursor:
 
 @dataclass(frozen=True, slots=True)
 class NpzTable:
-    """The rows of one ``.npz``."""
+    """The rows of the arrays ``keys`` of an ``.npz``, with what goes to every row ``alike``."""
 
     name: str
     path: Path
     count: int
     keys: tuple[str, ...]
     labelled: bool
+    alike: Mapping[str, Array] = field(default_factory=dict)
 
     def take(self, rows: Iterable[int], size: int) -> Iterator[Batch]:
         with ExitStack() as stack:
@@ -129,7 +133,7 @@ class NpzTable:
                 with _telling(self.name):
                     arrays = {key: cursor.read(part) for key, cursor in cursors.items()}
                 labels = arrays.pop(LABELS) if self.labelled else None
-                yield Batch(arrays, labels)
+                yield Batch({**arrays, **self.alike}, labels, frozenset(self.alike))
 
     def locate(self, row: int) -> str:
         return f"sample {row}"
@@ -138,8 +142,9 @@ class NpzTable:
         return hash_file(self.path)
 
 
-def open_npz(path: Path, name: str, inputs: Iterable[str]) -> NpzTable:
-    """The rows of ``path``, whose keys are input names, and ``labels``; reads only the headers.
+def open_npz(path: Path, name: str, inputs: Sequence[TensorInfo]) -> NpzTable:
+    """The rows of ``path``, whose keys are input names, and ``labels``; reads only the headers, and
+    what goes to every sample alike.
 
     Raises:
         DataError: not a zip, damaged, Python objects, Fortran order, or arrays that do not agree
@@ -151,12 +156,14 @@ def open_npz(path: Path, name: str, inputs: Iterable[str]) -> NpzTable:
             if entry.endswith(".npy"):
                 with archive.open(entry) as stream:
                     members.append(_read_header(stream, name, entry.removesuffix(".npy")))
-    count = check_rows(name, {member.key: member.shape for member in members})
-    keys = tuple(member.key for member in members)
-    labelled = LABELS in keys and LABELS not in set(inputs)
-    return NpzTable(
-        name, path, count, tuple(k for k in keys if k != LABELS or not labelled), labelled
-    )
+    shapes = {member.key: member.shape for member in members}
+    layout = find_layout(shapes, inputs)
+    count = count_samples(name, shapes, layout)
+    with _telling(name), np.load(path, allow_pickle=False) as file:
+        alike = {key: file[key] for key in shapes if key in layout.alike}
+    labelled = LABELS in shapes and LABELS not in {info.name for info in inputs}
+    keys = (k for k in shapes if k not in alike and (k != LABELS or not labelled))
+    return NpzTable(name, path, count, tuple(keys), labelled, alike)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +200,7 @@ class FolderTable:
         return hash_files(self.root, [part.path.name for part in self.parts])
 
 
-def open_npz_folder(root: Path, name: str, inputs: Sequence[str]) -> FolderTable:
+def open_npz_folder(root: Path, name: str, inputs: Sequence[TensorInfo]) -> FolderTable:
     """The rows of all ``.npz`` files in ``root``, in the order of their names.
 
     Raises:
@@ -203,7 +210,7 @@ def open_npz_folder(root: Path, name: str, inputs: Sequence[str]) -> FolderTable
     parts = tuple(open_npz(file, f"{name}/{file.name}", inputs) for file in files)
     first = parts[0]
     for part in parts:
-        if (sorted(part.keys), part.labelled) != (sorted(first.keys), first.labelled):
+        if _all_keys(part) != _all_keys(first):
             raise DataError(
                 f"{part.name}: has {_list_keys(part)} where {first.name} has {_list_keys(first)};"
                 " every file of the folder needs the same keys"
@@ -211,5 +218,9 @@ def open_npz_folder(root: Path, name: str, inputs: Sequence[str]) -> FolderTable
     return FolderTable(name, root, parts, tuple(accumulate(part.count for part in parts)))
 
 
+def _all_keys(table: NpzTable) -> list[str]:
+    return [*sorted((*table.keys, *table.alike)), *([LABELS] * table.labelled)]
+
+
 def _list_keys(table: NpzTable) -> str:
-    return ", ".join(repr(key) for key in (*sorted(table.keys), *([LABELS] * table.labelled)))
+    return ", ".join(map(repr, _all_keys(table)))

@@ -5,7 +5,6 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from oq.data.sources.batches import samples
 from oq.numerics.values import Batch
 
 
@@ -83,13 +82,18 @@ class Rows:
     def _rows(self) -> RowSelection:
         return range(self.table.count) if self.picks is None else self.picks
 
+    @property
+    def again(self) -> bool:
+        """A table can always be read again."""
+        return True
+
     def read(self, size: int, start: int, stop: int | None) -> Iterator[tuple[int, Batch]]:
         chosen = range(self.count)[start:stop]
         picks = self._rows()
         at = chosen.start
         for batch in self.table.take((picks[index] for index in chosen), size):
             yield at, batch
-            at += samples(batch) or 0
+            at += batch.samples
 
     def locate(self, index: int) -> str:
         return self.table.locate(self._rows()[index])
@@ -107,7 +111,8 @@ class Items:
     belongs to the slice that contains its first sample, so adjacent slices never share or lose one.
 
     ``open`` returns a fresh iterator over the user's items, ``convert`` turns one into a batch,
-    ``sizes`` has the number of samples in each item if known beforehand.
+    ``sizes`` has the number of samples in each item if known beforehand.  ``again``: whether that
+    may be done more than once.
     """
 
     name: str
@@ -115,6 +120,7 @@ class Items:
     convert: Callable[[Any], Batch]
     sizes: tuple[int, ...] | None = None
     hash: Callable[[], str] | None = None
+    again: bool = True
 
     @property
     def count(self) -> int | None:
@@ -128,7 +134,7 @@ class Items:
             batch = self.convert(item)
             if at >= start:
                 yield at, batch
-            at += samples(batch) or 1
+            at += batch.samples or 1
             if stop is not None and at >= stop:
                 return
 
@@ -165,6 +171,11 @@ class Chosen:
     def count(self) -> int | None:
         return None if self.sizes is None else sum(self.sizes)
 
+    @property
+    def again(self) -> bool:
+        """As in `Items`."""
+        return self.inner.again
+
     def read(self, size: int, start: int, stop: int | None) -> Iterator[tuple[int, Batch]]:
         ends = [end for end in (stop, self.limit) if end is not None]
         at = 0
@@ -175,7 +186,7 @@ class Chosen:
                 continue
             if at >= start:
                 yield index, batch
-            at += samples(batch) or 1
+            at += batch.samples or 1
             if ends and at >= min(ends):
                 return
 

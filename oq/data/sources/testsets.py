@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from oq.data.sources.arrays import hash_files
-from oq.data.sources.batches import samples
+from oq.data.sources.layout import lay_out
 from oq.data.sources.streams import Items
 from oq.errors import DataError, one_line
-from oq.numerics.values import Array, Batch
+from oq.numerics.values import Array, Batch, TensorInfo
 
 _INPUT = re.compile(r"input_(\d+)\.pb")
 
@@ -53,7 +53,7 @@ def _read_tensor(path: Path, name: str) -> tuple[str, Array]:
     return tensor.name, array
 
 
-def read_set(folder: Path, name: str, inputs: Sequence[str]) -> Batch:
+def read_set(folder: Path, name: str, inputs: Sequence[TensorInfo]) -> Batch:
     """The feed in ``folder``: each file is for the input that its tensor names, else for input i.
 
     Raises:
@@ -64,27 +64,28 @@ def read_set(folder: Path, name: str, inputs: Sequence[str]) -> Batch:
     files = _inputs_of(folder)
     if not files:
         raise DataError(f"{label}: has no input_0.pb; expected input_<i>.pb, one per model input")
+    names = [info.name for info in inputs]
     feeds: dict[str, Array] = {}
     for file in files:
         key, array = _read_tensor(file, label)
-        if key not in inputs:
+        if key not in names:
             number = _number(file)
             if number >= len(inputs):
                 raise DataError(
                     f"{label}: {file.name} has no model input; the model has {len(inputs)}:"
-                    f" {', '.join(inputs)}"
+                    f" {', '.join(names)}"
                 )
-            key = inputs[number]
+            key = names[number]
         if key in feeds:
             raise DataError(f"{label}: {file.name} is a second tensor for input {key!r}")
         feeds[key] = array
-    return Batch(feeds)
+    return lay_out(Batch(feeds), inputs)
 
 
-def stream_sets(root: Path, sets: Sequence[Path], name: str, inputs: Sequence[str]) -> Items:
+def stream_sets(root: Path, sets: Sequence[Path], name: str, inputs: Sequence[TensorInfo]) -> Items:
     """The feeds of ``sets``, one item per set; reads each once to count its samples."""
     read = partial(read_set, name=name, inputs=inputs)
-    sizes = tuple(samples(read(folder)) or 1 for folder in sets)
+    sizes = tuple(read(folder).samples or 1 for folder in sets)
 
     def digest() -> str:
         files = [file for folder in sets for file in _inputs_of(folder)]

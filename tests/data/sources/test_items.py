@@ -219,7 +219,7 @@ def test_items_of_each_form() -> None:
     [
         ((XS,), r"list: an item has 1 values; expected 2 for the inputs x, y, and optionally"),
         (XS, r"list: an array without a name; the model has 2 inputs \(x, y\)"),
-        ({"x": "text", "y": object()}, r"list: 'y': found object; expected an array of numbers"),
+        ({"x": "text", "y": object()}, r"list: 'y': found object; expected numbers or strings"),
         ({"x": [[1], [1, 2]]}, r"list: 'x': cannot be made an array of numbers"),
         ((XS, YS, LABELS[:3]), r"list: labels have shape \(3,\); expected \(13,\), one per sample"),
     ],
@@ -230,7 +230,7 @@ def test_item_messages(item: Any, message: str) -> None:
 
 
 def test_array_messages() -> None:
-    with pytest.raises(DataError, match=r"dict: 'x': found list; expected an array of numbers"):
+    with pytest.raises(DataError, match=r"dict: 'x': found list; expected numbers or strings"):
         open_source({"x": [None]}, [X])
 
 

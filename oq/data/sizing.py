@@ -1,0 +1,94 @@
+"""How many samples run at a time: what a stage wants, within a limit of memory.
+
+What counts are the bytes of a model's tensors at the samples' real shapes
+(:mod:`oq.model.footprint`), also where the model leaves height and width free.  The choice depends
+on the model, the samples and the limit alone, not on the machine.
+"""
+
+from dataclasses import dataclass
+
+from oq.model.footprint import Footprint
+from oq.numerics.values import Batch
+
+MAX_MEMORY = 1000
+"""MB that tensors may take at a time unless the user says otherwise."""
+
+CACHE_BYTES = 12 * 10**6
+"""Tensors of a batch; measured best for the statistics of all activations: with less, calls
+dominate, with more, they no longer fit in the processor's cache."""
+
+BATCHES_FROM, BATCHES_TO = 2, 16
+
+LARGE = 64 * 10**6
+"""Bytes of one sample beyond which it runs alone: two at a time gain nothing."""
+
+SESSIONS = 4
+"""The memory of how many sessions a comparison of two models holds at its peak: both in both
+readings, or two whose latency is measured, which reserve theirs twice."""
+
+
+@dataclass(slots=True)
+class Sizing:
+    """The size of batches of a model whose tensors take ``footprint``, within ``limit`` bytes.
+
+    ``wanted``: samples at a time, None for what fits the processor's cache.  ``kept``: the tensors
+    that stay until the model has run; None: each goes after its last reader.  ``models`` are loaded
+    at a time, each of which keeps the memory it has had.  ``shares``: batches that run side by
+    side, each of which gets its part of the limit.  ``least`` is the smallest size that the limit
+    has led to so far, ``passes`` the passes over the data.
+    """
+
+    footprint: Footprint
+    limit: int = MAX_MEMORY * 10**6
+    wanted: int | None = None
+    kept: frozenset[str] | None = None
+    models: int = 1
+    shares: int = 1
+    passes: int = 1
+    least: int | None = None
+
+    def __call__(self, batch: Batch) -> int:
+        """How many samples like those of ``batch`` run at a time, 1 or more."""
+        found = self.footprint.of(batch)
+        samples = max(batch.samples, 1)
+        wish = self.wanted or _fitting(self._kept(found) // samples)
+        size = wish
+        while size > 1 and self.shares * size * self.cost(batch) > self.limit * samples:
+            size //= 2
+        if size < wish:
+            self.least = size if self.least is None else min(size, self.least)
+        return size
+
+    def cost(self, batch: Batch) -> int:
+        """Bytes while ``batch`` runs: what lives at a time, or what is kept and what one node reads
+        and writes."""
+        found = self.footprint.of(batch)
+        if self.kept is None:
+            return self.models * self.footprint.live(batch)
+        return self._kept(found) + 2 * max(found.values(), default=0)
+
+    def beside(self, batch: Batch, most: int) -> int:
+        """How many batches like ``batch`` run side by side: 1 to ``most``."""
+        return max(1, min(most, self.limit // max(self.cost(batch), 1)))
+
+    def _kept(self, found: dict[str, int]) -> int:
+        return sum(n for t, n in found.items() if self.kept is None or t in self.kept)
+
+
+def _fitting(sample: int) -> int:
+    """A power of two, since kernels are faster on those."""
+    least = 1 if sample > LARGE else BATCHES_FROM
+    fitting = min(max(CACHE_BYTES // max(sample, 1), least), BATCHES_TO)
+    return 1 << (fitting.bit_length() - 1)
+
+
+def sizing_notes(calibration: Sizing, verification: Sizing) -> tuple[str, ...]:
+    """What the limit has led to in a run; nothing where it has not mattered."""
+    said = []
+    if calibration.passes > 1:
+        said.append(f"calibrated in {calibration.passes} passes over the data")
+    for what, sizing in (("calibrated", calibration), ("verified", verification)):
+        if sizing.least is not None:
+            said.append(f"{what} in batches of {sizing.least}")
+    limit = f"tensors take {calibration.limit / 1e6:g} MB at most (--max-memory)"
+    return (f"{', '.join(said)}: {limit}",) if said else ()

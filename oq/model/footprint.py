@@ -1,0 +1,148 @@
+"""The bytes that the tensors of a model take for a batch, at its real shapes.
+
+Where the declared shapes say everything but the number of samples, they are multiplied.  Else the
+model runs once on one sample with a Shape behind every tensor, which keeps none of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+
+from oq.errors import OqError
+from oq.model.bodies import reads_of
+from oq.model.proto_fields import inputs_of, read_type
+from oq.model.session import Session, Settings
+from oq.numerics.values import STRING, Batch, TensorInfo
+
+PROBES = 16
+"""Runs for different shapes; beyond, bytes grow in proportion to those of the inputs."""
+
+Key = tuple[tuple[int, ...], ...]
+
+
+@dataclass(slots=True)
+class Footprint:
+    """Of ``model``, with ``known`` types of its tensors beyond those that it declares."""
+
+    model: onnx.ModelProto
+    known: Mapping[str, TensorInfo] = field(default_factory=dict)
+    _declared: dict[str, TensorInfo] | None = None
+    _seen: dict[Key, Mapping[str, int]] = field(default_factory=dict)
+
+    def of(self, batch: Batch) -> dict[str, int]:
+        """Bytes of each fed and computed tensor for ``batch``; 0 where its size is unknown."""
+        fed = {name: array.nbytes for name, array in batch.feeds.items()}
+        types = self._types()
+        names = {i.shape[0] for i in inputs_of(self.model) if i.shape}
+        free = {name for name in names if isinstance(name, str)}
+        if all(_is_told(info, free) for info in types.values()):
+            many = batch.samples
+            told = {t: many * _bytes(i) if _grows(i) else _bytes(i) for t, i in types.items()}
+            return told | fed
+        return {**self._probe(batch, types), **fed}
+
+    def live(self, batch: Batch) -> int:
+        """The most bytes that are held at a time where each tensor goes after its last reader, the
+        nodes running in the order of the file."""
+        sizes, graph = self.of(batch), self.model.graph
+        last = {t: i for i, node in enumerate(graph.node) for t in reads_of(node)}
+        held = most = sum(array.nbytes for array in batch.feeds.values())
+        gone: dict[int, int] = {}
+        for i, node in enumerate(graph.node):
+            for tensor in node.output:
+                held += sizes.get(tensor, 0)
+                end = last.get(tensor, i)
+                gone[end] = gone.get(end, 0) + sizes.get(tensor, 0)
+            most = max(most, held)
+            held -= gone.pop(i, 0)
+        return most
+
+    def _types(self) -> dict[str, TensorInfo]:
+        """The computed tensors of the main graph."""
+        if self._declared is None:
+            graph = self.model.graph
+            read = {v.name: read_type(v) for v in (*graph.value_info, *graph.output)}
+            made = (t for node in graph.node for t in node.output if t)
+            unknown = TensorInfo("", None, None)
+            self._declared = {t: self.known.get(t) or read.get(t) or unknown for t in made}
+        return self._declared
+
+    def _probe(self, batch: Batch, types: Mapping[str, TensorInfo]) -> Mapping[str, int]:
+        key = tuple(array.shape for array in batch.feeds.values())
+        if key not in self._seen and len(self._seen) >= PROBES:
+            widest = max(self._seen, key=_elements)
+            found = self._seen[widest]
+            return {t: n * _elements(key) // max(_elements(widest), 1) for t, n in found.items()}
+        if key not in self._seen:
+            self._seen[key] = self._run(batch.feeds, types)
+        return self._seen[key]
+
+    def _run(self, feeds: Mapping[str, Any], types: Mapping[str, TensorInfo]) -> dict[str, int]:
+        typed = [t for t, info in types.items() if info.dtype is not None]
+        for wanted in (list(types), typed):
+            try:
+                session = Session(_with_shapes(self.model, wanted), Settings("literal"))
+                shapes = session.run(feeds, [t + SHAPE for t in wanted])
+            except OqError:
+                continue  # a tensor that has no shape, or a model that only its target runs
+            return {
+                t: prod(int(n) for n in shape) * _width(types[t])
+                for t, shape in zip(wanted, shapes, strict=True)
+            }
+        return {t: _bytes(info) for t, info in types.items()}
+
+
+SHAPE = "#shape"
+
+
+def _with_shapes(model: onnx.ModelProto, tensors: list[str]) -> onnx.ModelProto:
+    """``model`` with the shapes of ``tensors`` as its only outputs."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.output[:]
+    for name in tensors:
+        probe.graph.node.append(onnx.helper.make_node("Shape", [name], [name + SHAPE]))
+        probe.graph.output.append(
+            onnx.helper.make_tensor_value_info(name + SHAPE, onnx.TensorProto.INT64, None)
+        )
+    return probe
+
+
+def _is_told(info: TensorInfo, samples: set[str]) -> bool:
+    """Whether a declared shape is fixed but for a first axis that counts samples."""
+    if info.shape is None or info.dtype is None:
+        return False
+    return all(_fixed(a) or (i == 0 and a in samples) for i, a in enumerate(info.shape))
+
+
+def _fixed(axis: int | str | None) -> bool:
+    return isinstance(axis, int) and axis > 0
+
+
+def _grows(info: TensorInfo) -> bool:
+    return bool(info.shape) and not _fixed(info.shape[0] if info.shape else None)
+
+
+def _bytes(info: TensorInfo) -> int:
+    """Of one sample, an axis of free size counting as 1."""
+    if info.shape is None:
+        return 0
+    return _width(info) * prod(a if isinstance(a, int) and a > 0 else 1 for a in info.shape)
+
+
+def _width(info: TensorInfo) -> int:
+    """Bytes of a value; 4 where NumPy does not know the type."""
+    if info.dtype is None or info.dtype == STRING:
+        return 4
+    try:
+        return np.dtype(info.dtype).itemsize
+    except TypeError:
+        return 4
+
+
+def _elements(key: Key) -> int:
+    return sum(prod(shape) for shape in key)
