@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "emission": {"numpy", "onnx", "errors", "wording", "numerics", "model", "planning", "checks",
         "calibration"},
     "refine": {"numpy", "onnx", "torch", "errors", "parallel", "numerics", "model", "prepare",
-        "planning", "comparison", "data", "calibration", "emission"},
+        "planning", "engines", "comparison", "data", "calibration", "emission"},
     "ranking": {"numpy", "onnx", "errors", "parallel", "progress", "wording", "numerics", "model",
         "exporting", "planning", "comparison", "data", "calibration", "emission", "refine"},
     "reporting": {"onnx", "wording", "numerics", "model", "exporting", "planning", "checks",

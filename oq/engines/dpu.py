@@ -44,4 +44,4 @@ def steps(loaded: Loaded) -> Mapping[str, float]:
     return {n: 2.0**-p for n, p in cast(Simulator, loaded).positions.items()}
 
 
-ENGINE = Engine("dpu", load, count_kernels, timed=False, steps=steps)
+ENGINE = Engine("dpu", load, count_kernels, timed=False, steps=steps, rounds=True)

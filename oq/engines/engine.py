@@ -62,13 +62,15 @@ class Engine:
     """An engine.  ``load`` raises `ModelError` for a model it cannot run and `MissingExtra` for a
     missing package; ``count_kernels`` reports the integer kernels of a model, given its loaded form
     after a run.  ``timed``: whether its latency is meaningful.  ``steps``: output -> its scale, for
-    quantized outputs."""
+    quantized outputs.  ``rounds``: it rounds otherwise than the Q/DQ nodes say, in every layer, so
+    that models for it are judged in it while they are refined."""
 
     name: str
     load: Callable[[onnx.ModelProto, Settings], Loaded]
     count_kernels: Callable[[onnx.ModelProto, Loaded], Kernels]
     timed: bool = True
     steps: Callable[[Loaded], Mapping[str, float]] = _no_steps
+    rounds: bool = False
 
 
 def find_engine(name: str) -> Engine:

@@ -16,13 +16,14 @@ from math import prod
 from oq.data.samples import BATCH, divide
 from oq.data.source import Fitted, subset
 from oq.emission.solve import Solution
+from oq.engines.engine import DEFAULT, find_engine
 from oq.errors import DataError
 from oq.model.view import GraphView
 from oq.numerics.statistics import Statistics
 from oq.planning.setup import Planned
 from oq.refine.add_biases import add_zero_biases, drop_unused_biases
 from oq.refine.channel_statistics import float_means
-from oq.refine.judge import Judge
+from oq.refine.judge import Judge, Verdict, is_better
 from oq.refine.order import STEPS
 from oq.refine.outcome import Outcome
 from oq.refine.recalibrate import Calibration
@@ -39,6 +40,10 @@ it."""
 BLIND_DB = 10.0
 """SQNR below which the effect of an early step is hidden by other errors: on MobileNet for ``dpu``,
 ``rescale`` gains 5 dB once the mean errors are corrected, and anything from -0.02 to 1.4 before."""
+
+SIMULATED = 32
+"""Maximum number of held-back samples where the target's engine simulates a device, which takes
+four times as long as onnxruntime."""
 
 Recalibrate = Callable[[Subject, str | None], Subject]
 """(subject with a new float model, calibrator or None) -> the subject with grids."""
@@ -70,6 +75,7 @@ def improve(
     keep it only if a step that was kept changed it.
     """
     planned = recalibration.planned
+    engine = planned.target.verified_in
     subject = Subject(planned.model, planned.view, planned.plan, solution, ())
     if not names:
         return Refined(subject)
@@ -77,7 +83,8 @@ def improve(
         return Refined(subject, tuple(_undone(n, "there are no samples") for n in names))
     try:
         used, held = divide(source, seed, True)
-        samples, unseen = draw_samples(used, planned.view, seed), feeds_of(held or used)
+        samples = draw_samples(used, planned.view, seed)
+        unseen = feeds_of(judged_on(held or used, engine, seed))
     except DataError as error:  # a generator that calibration has used up, a stream of a few
         return Refined(subject, tuple(_undone(n, str(error)) for n in names))
     refused = ((name, _why_not(STEPS[name], recalibration, calibrated)) for name in names)
@@ -98,7 +105,7 @@ def improve(
         legalize=legalize,
     )
     allowed = [n for n in names if n not in denied]
-    refined = refine(allowed, begun, unseen, recalibrate)
+    refined = refine(allowed, begun, unseen, recalibrate, engine)
     told = (*refined.outcomes, *(_undone(n, why) for n, why in denied.items()))
     kept = _settled(refined.subject, begun, subject, given)
     outcomes = tuple(sorted(told, key=lambda o: list(STEPS).index(o.step)))
@@ -127,18 +134,22 @@ def _settled(found: Subject, begun: Subject, plain: Subject, given: frozenset[st
 
 
 def refine(
-    names: Sequence[str], subject: Subject, held: Sequence[Feeds], recalibrate: Recalibrate
+    names: Sequence[str],
+    subject: Subject,
+    held: Sequence[Feeds],
+    recalibrate: Recalibrate,
+    engine: str = DEFAULT,
 ) -> Refined:
-    """``subject`` after the steps ``names``, each kept only if it raises the SQNR on the ``held``
-    samples.
+    """``subject`` after the steps ``names``, each kept only if it is better on the ``held`` samples
+    (:func:`~oq.refine.judge.is_better`), run in ``engine`` if that has a rounding of its own.
 
     An early step that is dropped below :data:`BLIND_DB` is tried once more after the next late step
     that is kept.
     """
-    judge = Judge(subject.model, subject.view, tuple(held))
+    judge = Judge(subject.model, subject.view, tuple(held), engine)
     if not judge.tensors:
         return Refined(subject, tuple(_undone(n, "the model has no float output") for n in names))
-    before = judge.sqnr_db(subject.quantized())
+    before = judge.compare(subject.quantized())
     outcomes: dict[str, Outcome] = {}
     late: list[str] = []
     calibrator: str | None = None
@@ -151,12 +162,13 @@ def refine(
         if tried is subject:
             outcomes[name] = _undone(name, note)
             continue
-        after = judge.sqnr_db(tried.quantized())
-        kept, second = after > before, name in outcomes
+        after = judge.compare(tried.quantized())
+        kept, second = is_better(after, before), name in outcomes
         spent = time.perf_counter() - start + (outcomes[name].seconds if second else 0)
-        outcomes[name] = Outcome(name, kept, before, after, spent, note)
+        said = note if kept else _with_losses(note, after, before)
+        outcomes[name] = Outcome(name, kept, before.db, after.db, spent, said)
         if not kept:
-            hidden += [name] * (step.early and before < BLIND_DB and not second)
+            hidden += [name] * (step.early and before.db < BLIND_DB and not second)
             continue
         subject, before, calibrator = tried, after, chosen
         if not step.early:
@@ -164,6 +176,13 @@ def refine(
             waiting.extendleft(reversed(hidden))
             hidden.clear()
     return Refined(subject, tuple(outcomes.values()))
+
+
+def _with_losses(note: str, after: Verdict, before: Verdict) -> str:
+    """``note``, and the first of what the step would have destroyed, if that alone is why it is
+    dropped."""
+    lost = next(after.lost(before), None) if after.db > before.db else None
+    return "; ".join(filter(None, (note, lost)))
 
 
 def _try(
@@ -199,6 +218,11 @@ def draw_samples(source: Fitted, view: GraphView, seed: int) -> tuple[Feeds, ...
     fitting = MEMORY // max(largest, 1)
     count = int(min(SAMPLES_TO, max(fitting, SAMPLES_FROM)))
     return feeds_of(subset(source, count, seed))
+
+
+def judged_on(held: Fitted, engine: str, seed: int) -> Fitted:
+    """``held``, or some of it where ``engine`` is slow."""
+    return subset(held, SIMULATED, seed) if find_engine(engine).rounds else held
 
 
 def feeds_of(source: Fitted) -> tuple[Feeds, ...]:
