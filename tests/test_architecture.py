@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "numerics", "model"},
     "prepare": {"numpy", "onnx", "errors", "numerics", "model"},
     "planning": {"numpy", "onnx", "errors", "wording", "numerics", "model", "prepare"},
-    "dpu": {"numpy", "onnx", "errors", "numerics", "model", "planning"},
+    "dpu": {"numpy", "onnx", "errors", "parallel", "numerics", "model", "planning"},
     "engines": {"onnx", "openvino", "errors", "numerics", "model", "dpu"},
     "checks": {"numpy", "onnx", "errors", "wording", "numerics", "model", "exporting", "prepare",
         "planning"},

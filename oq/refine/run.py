@@ -16,7 +16,7 @@ from math import prod
 from oq.data.samples import BATCH, divide
 from oq.data.source import Fitted, subset
 from oq.emission.solve import Solution
-from oq.engines.engine import DEFAULT, find_engine
+from oq.engines.engine import find_engine
 from oq.errors import DataError
 from oq.model.view import GraphView
 from oq.numerics.statistics import Statistics
@@ -103,9 +103,10 @@ def improve(
         *(planned.model, planned.view, planned.plan, solution, samples, calibrated),
         seen=seen,
         legalize=legalize,
+        engine=engine,
     )
     allowed = [n for n in names if n not in denied]
-    refined = refine(allowed, begun, unseen, recalibrate, engine)
+    refined = refine(allowed, begun, unseen, recalibrate)
     told = (*refined.outcomes, *(_undone(n, why) for n, why in denied.items()))
     kept = _settled(refined.subject, begun, subject, given)
     outcomes = tuple(sorted(told, key=lambda o: list(STEPS).index(o.step)))
@@ -134,19 +135,15 @@ def _settled(found: Subject, begun: Subject, plain: Subject, given: frozenset[st
 
 
 def refine(
-    names: Sequence[str],
-    subject: Subject,
-    held: Sequence[Feeds],
-    recalibrate: Recalibrate,
-    engine: str = DEFAULT,
+    names: Sequence[str], subject: Subject, held: Sequence[Feeds], recalibrate: Recalibrate
 ) -> Refined:
     """``subject`` after the steps ``names``, each kept only if it is better on the ``held`` samples
-    (:func:`~oq.refine.judge.is_better`), run in ``engine`` if that has a rounding of its own.
+    (:func:`~oq.refine.judge.is_better`).
 
     An early step that is dropped below :data:`BLIND_DB` is tried once more after the next late step
     that is kept.
     """
-    judge = Judge(subject.model, subject.view, tuple(held), engine)
+    judge = Judge(subject.model, subject.view, tuple(held), subject.engine)
     if not judge.tensors:
         return Refined(subject, tuple(_undone(n, "the model has no float output") for n in names))
     before = judge.compare(subject.quantized())
