@@ -19,7 +19,7 @@ from oq.comparison.metrics import open_metric
 from oq.data.samples import open_samples
 from oq.data.source import Fitted, has_labels, open_source, subset
 from oq.engines.engine import DEFAULT
-from oq.errors import OptionError, OqError
+from oq.errors import OptionError
 from oq.exporting.load import Model, load
 from oq.model.files import replacing, save_model
 from oq.model.proto_fields import inputs_of, same_interface
@@ -45,15 +45,15 @@ from oq.reporting.provenance import provenance, stamp
 from oq.reporting.report import Report
 from oq.stages import (
     RunSummary,
+    against_defaults,
     choose,
     find_cache,
+    judge_run,
     keep_apart,
     make_report,
     open_given,
     prove_prepared_run,
-    prove_written_run,
     set_up,
-    verify_run,
     write_run,
 )
 
@@ -108,22 +108,15 @@ def quantize(
             *(given.source, given.used, asked["seed"]),
         )
     done = Run(given.model, recalibration, refined, measured, given.used, chosen.calibrator)
+    with clock.stage("defaults"):
+        beside = against_defaults(recalibration, refined, measured, chosen, given, asked)
     with clock.stage("emit"):
         written = write_run(done)
-        if given.held is None:
-            prove_written_run(given, written)
-    found = None
-    if given.held is not None:
-        with clock.stage("verify"):
-            engine = chosen.target.verified_in
-            try:
-                found = verify_run(given, given.held, written.model, engine, asked)
-            except OqError:
-                prove_written_run(given, written)  # a fault of oq is not called the model's
-                raise
+    with clock.stage("verify"):
+        found = judge_run(given, written, chosen.target.verified_in, asked)
     stamp(written.model, provenance(recalibration.planned, chosen.methods, measured, found))
     report = make_report(
-        RunSummary(model, target, data, asked, chosen, given, done, written, found), clock
+        RunSummary(model, target, data, asked, chosen, given, done, written, found, beside), clock
     )
     page = None if wanted is None else Pending(wanted, evidence_of_run(done))
     return Result(written.model, report, refined.subject.solution.ranges, page)

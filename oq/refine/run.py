@@ -67,9 +67,10 @@ def improve(
     source: Fitted | None,
     calibrated: Fitted | None,
     seed: int,
+    most: int = SAMPLES_TO,
 ) -> Refined:
-    """Refine ``solution`` on samples of ``source``, judged on the held-out samples.  Ranges are
-    measured again on the samples ``calibrated``; ``seen`` are the statistics of the run.
+    """Refine ``solution`` on ``most`` samples of ``source``, judged on the held-out samples.
+    Ranges are measured again on the samples ``calibrated``; ``seen`` are the statistics of the run.
 
     Layers without a bias have a zero bias while steps are tried (:mod:`oq.refine.add_biases`), and
     keep it only if a step that was kept changed it.
@@ -82,9 +83,8 @@ def improve(
     if source is None or calibrated is None:
         return Refined(subject, tuple(_undone(n, "there are no samples") for n in names))
     try:
-        used, held = divide(source, seed, True)
-        samples = draw_samples(used, planned.view, seed)
-        unseen = feeds_of(judged_on(held or used, engine, seed))
+        used, unseen = held_feeds(source, engine, seed)
+        samples = draw_samples(used, planned.view, seed, most)
     except DataError as error:  # a generator that calibration has used up, a stream of a few
         return Refined(subject, tuple(_undone(n, str(error)) for n in names))
     refused = ((name, _why_not(STEPS[name], recalibration, calibrated)) for name in names)
@@ -209,17 +209,28 @@ def _done(step: Step, subject: Subject) -> tuple[Subject, str]:
     return known.put(change.constants, change.grids), change.note
 
 
-def draw_samples(source: Fitted, view: GraphView, seed: int) -> tuple[Feeds, ...]:
-    """Batches for the steps: as many samples as :data:`MEMORY` allows for the largest tensor."""
+def draw_samples(
+    source: Fitted, view: GraphView, seed: int, most: int = SAMPLES_TO
+) -> tuple[Feeds, ...]:
+    """Batches for the steps: as many samples as :data:`MEMORY` allows for the largest tensor, and
+    ``most`` at most."""
     largest = max((_bytes(view, t) for t in view.tensors), default=0)
     fitting = MEMORY // max(largest, 1)
-    count = int(min(SAMPLES_TO, max(fitting, SAMPLES_FROM)))
+    count = int(min(most, max(fitting, SAMPLES_FROM)))
     return feeds_of(subset(source, count, seed))
 
 
-def judged_on(held: Fitted, engine: str, seed: int) -> Fitted:
-    """``held``, or some of it where ``engine`` is slow."""
-    return subset(held, SIMULATED, seed) if find_engine(engine).rounds else held
+def held_feeds(source: Fitted, engine: str, seed: int) -> tuple[Fitted, tuple[Feeds, ...]]:
+    """The samples to learn from, and batches of those that are held back: some of them where
+    ``engine`` is slow.
+
+    Raises:
+        DataError: the samples cannot be read once more.
+    """
+    used, held = divide(source, seed, True)
+    unseen = used if held is None else held
+    few = subset(unseen, SIMULATED, seed) if find_engine(engine).rounds else unseen
+    return used, feeds_of(few)
 
 
 def feeds_of(source: Fitted) -> tuple[Feeds, ...]:
