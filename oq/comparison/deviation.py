@@ -171,10 +171,11 @@ def error_power(reference: Array, found: Array) -> float:
 
 
 def sqnr_db(signal: float, noise: float) -> float:
-    """``10 log10(signal / noise)``; inf without noise, -inf without signal."""
+    """``10 log10(signal / noise)``; inf without noise, -inf without signal or with infinite
+    noise."""
     if noise == 0:
-        return float("inf")
-    return float(10 * np.log10(signal / noise)) if signal > 0 else float("-inf")
+        return math.inf
+    return float(10 * np.log10(signal / noise)) if signal > 0 and noise < math.inf else -math.inf
 
 
 @dataclass(slots=True)
