@@ -25,6 +25,7 @@ from oq.model.qdq import (
     DQ,
     PAIR,
     Q,
+    block_size,
     codes_dtype,
     dequantized_by,
     pairs,
@@ -36,7 +37,8 @@ from oq.model.view import GraphView, NodeView
 from oq.planning.plan import holds_floats, match_rules, skip_reason
 from oq.planning.target import Match, Output, Place, Target
 
-Runs = Literal["int8", "float"]
+Runs = Literal["int8", "weights", "float"]
+"""In integers; in float with a weight that is stored in blocks of integers; in float."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,11 @@ class Forecast:
     """The prediction for every float-valued node, in graph order, and totals.
 
     ``kernels``: the number of integer compute kernels, ``float_kernels``: the number of nodes and
-    fused groups in float (data movement is in neither).  ``requantizations``: DequantizeLinear ->
-    QuantizeLinear with different scales and only data movement between.  ``boundaries``:
-    QuantizeLinear and DequantizeLinear nodes that are not part of a kernel: the transitions between
-    integers and float, graph inputs and outputs included.
+    fused groups in float (data movement is in neither).  ``weight_kernels``: how many of those read
+    weights in blocks; ``weight_macs``: their multiply-accumulates.  ``requantizations``:
+    DequantizeLinear -> QuantizeLinear with different scales and only data movement between.
+    ``boundaries``: QuantizeLinear and DequantizeLinear nodes that are not part of a kernel: the
+    transitions between integers and float, graph inputs and outputs included.
     """
 
     target: str
@@ -76,6 +79,8 @@ class Forecast:
     integer_macs: int
     requantizations: int
     boundaries: int
+    weight_kernels: int = 0
+    weight_macs: int = 0
 
     @property
     def share(self) -> float:
@@ -94,11 +99,11 @@ def forecast(view: GraphView, target: Target) -> Forecast:
     reasons = {m.anchor.name: _why_float(reading, m) for m in matches}
     owner = {n.name: m for m in matches for n in m.members}
     said = {r.node: r.reason for r in refusals}
-    entries = tuple(_node_forecasts(plain, target, owner, reasons, said))
-    computing = [m for m in matches if not _moves_values(m)]
-    done = sum(reasons[m.anchor.name] is None for m in computing)
-    alone = sum(f.node not in owner for f in entries)
+    entries = tuple(_node_forecasts(reading, plain, owner, reasons, said))
     runs = {f.node: f.runs for f in entries}
+    computing = [runs.get(m.anchor.name) for m in matches if not _moves_values(m)]
+    done = computing.count("int8")
+    alone = sum(f.node not in owner for f in entries)
     return Forecast(
         target=target.name,
         nodes=entries,
@@ -108,12 +113,14 @@ def forecast(view: GraphView, target: Target) -> Forecast:
         integer_macs=sum(f.macs or 0 for f in entries if f.runs == "int8"),
         requantizations=sum(1 for _ in _requantized(reading)),
         boundaries=sum(1 for _ in _boundaries(view, runs)),
+        weight_kernels=computing.count("weights"),
+        weight_macs=sum(f.macs or 0 for f in entries if f.runs == "weights"),
     )
 
 
 def _node_forecasts(
+    reading: "_Reading",
     plain: GraphView,
-    target: Target,
     owner: Mapping[str, Match],
     reasons: Mapping[str, str | None],
     said: Mapping[str, str],
@@ -123,14 +130,15 @@ def _node_forecasts(
             continue
         match = owner.get(node.name)
         if match is None:
-            why = skip_reason(target, node, said)
+            why = skip_reason(reading.target, node, said)
             yield NodeForecast(node.name, node.op, "float", "", (), why, macs(plain, node))
             continue
         reason = reasons[match.anchor.name]
+        done: Runs = "int8" if _blockwise(reading, match) is None else "weights"
         yield NodeForecast(
             node=node.name,
             op=node.op,
-            runs="int8" if reason is None else "float",
+            runs=done if reason is None else "float",
             kernel="" if _moves_values(match) else match.name,
             with_nodes=tuple(n.name for n in match.members if n.name != node.name),
             reason=reason or "",
@@ -200,7 +208,7 @@ def _why_float(reading: _Reading, match: Match) -> str | None:
 def _input_is_float(reading: _Reading, match: Match) -> str | None:
     if _moves_values(match):
         return _move_is_float(reading, match)
-    if not match.rule.inputs:
+    if not match.rule.inputs or _blockwise(reading, match) is not None:
         return None
     for tensor in data_inputs(match.anchor):
         if reading.view.is_constant(tensor):
@@ -242,6 +250,13 @@ def _move_is_float(reading: _Reading, match: Match) -> str | None:
     return None if same else "its input and output have different scales or zero points"
 
 
+def _blockwise(reading: _Reading, match: Match) -> NodeView | None:
+    """The DequantizeLinear of a weight in blocks, which the runtime reads beside float data."""
+    weight = weight_input(match.anchor)
+    dq = None if weight is None else dequantized_by(reading.view, weight)
+    return None if dq is None or block_size(dq) is None else dq
+
+
 def _weight_is_float(reading: _Reading, match: Match) -> str | None:
     weight = weight_input(match.anchor)
     dq = None if weight is None else dequantized_by(reading.view, weight)
@@ -253,7 +268,8 @@ def _weight_is_float(reading: _Reading, match: Match) -> str | None:
             return None
         return f"its weight {weight!r} is float"
     dtype = codes_dtype(reading.view, dq)
-    known = dtype in reading.target.runtime.codes
+    runtime = reading.target.runtime
+    known = dtype in (runtime.codes if block_size(dq) is None else runtime.blocks)
     return None if known else f"its weight is {dtype}, for which there is no integer kernel"
 
 

@@ -11,6 +11,7 @@ from oq.emission.emit import emit
 from oq.emission.float16 import to_float16
 from oq.emission.fold_zero_points import fold_zero_points
 from oq.emission.keep_float import keep_layers_float
+from oq.emission.pack_blocks import pack_blocks
 from oq.emission.solve import Solution
 from oq.errors import ModelError
 from oq.numerics.statistics import Statistics
@@ -58,6 +59,8 @@ def write_graph(
         notes += to_float16(planned.graph, peaks)
     findings = check(planned.graph.view(), planned.target)
     _insist(findings)
+    if planned.target.packs_blocks is not None:
+        pack_blocks(planned.graph, planned.target.packs_blocks)
     return Written(planned.graph.to_model(), findings, notes)
 
 

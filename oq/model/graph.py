@@ -201,6 +201,26 @@ class Graph:
         self.split_output(out, f"{out}_before")
         self.give_output(out, self.add_node(op, inputs, f"{out}_after", before=node, **made))
 
+    def recast(
+        self,
+        node: str,
+        op: str,
+        inputs: Sequence[str],
+        attributes: Mapping[str, Any],
+        domain: str = "",
+    ) -> None:
+        """Let ``node`` be an ``op`` of ``domain`` that reads ``inputs`` ("" for an empty one); its
+        name and outputs stay."""
+        self._view = None
+        this = self._nodes[node]
+        this.op, this.domain, this.attrs = op, domain or None, dict(attributes)
+        this.inputs.clear()
+        for tensor in inputs:
+            this.inputs.append(self._tensors[tensor] if tensor else gs.Variable.empty())
+        imported = list(self._graph.import_domains or ())
+        if domain and all(o.domain != domain for o in imported):
+            self._graph.import_domains = [*imported, onnx.helper.make_opsetid(domain, 1)]
+
     def bypass(self, node: str, slot: int = 0) -> None:
         """Remove ``node``; readers of its first output read its input ``slot`` instead.
 

@@ -129,8 +129,10 @@ def _about_tensor(plan: Plan, name: str) -> Iterable[str]:
 def describe(spec: QuantSpec) -> str:
     """``int8 symmetric per channel of axis 0``."""
     match spec:
-        case Own(qtype, axis):
+        case Own(qtype, axis, block=block):
             grain = "per tensor" if axis is None else f"per channel of axis {axis}"
+            if block is not None:
+                grain = f"in blocks of {block} along axis {axis}"
             carried = ", zero point folded into biases" if spec.carried else ""
             whole = ", not clipped: a model output or logits" if spec.whole else ""
             return f"{qtype} {grain}{carried}{whole}"

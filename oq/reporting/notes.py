@@ -7,6 +7,7 @@ from oq.data.sampling import RANDOM as RANDOM_NAME
 from oq.data.source import Fitted
 from oq.exporting.load import Model
 from oq.model.ops import facts
+from oq.planning.blocks import ONLY_WEIGHTS
 from oq.planning.plan import KEPT, NOT_CHOSEN
 from oq.planning.spec import Plan, Skip
 
@@ -35,7 +36,13 @@ def random_data_warning(source: Fitted | None) -> tuple[str, ...]:
     return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
 
 
-EXPECTED = (KEPT.partition("{")[0], NOT_CHOSEN, "slower in int8", "too thin for")
+EXPECTED = (
+    KEPT.partition("{")[0],
+    NOT_CHOSEN,
+    "slower in int8",
+    "too thin for",
+    ONLY_WEIGHTS.partition("{")[0],
+)
 """Parts of reasons for which a float layer is expected (oq.planning.speed,
 oq.planning.tensorrt)."""
 

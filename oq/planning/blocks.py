@@ -1,0 +1,39 @@
+"""What a kernel needs of a weight that is stored in blocks, with activations in float: predicates
+of the rules for weight-only quantization.
+
+onnxruntime fuses a blockwise DequantizeLinear and the MatMul or Gemm that reads it into
+``MatMulNBits``, whose weight is a matrix (in, out) with blocks along ``in`` and whose bias has one
+value per output (``core/optimizer/qdq_transformer``, probed with onnxruntime 1.32).  The number of
+inputs need not be a multiple of the block size: the last block may be shorter.
+"""
+
+from oq.model.operands import bias_input, weight_input
+from oq.model.view import GraphView
+from oq.planning.target import Match
+
+ONLY_WEIGHTS = "only the weights of {layers} are quantized; activations stay in float"
+"""Why every other op is left in float."""
+
+
+def has_no_weight(view: GraphView, match: Match) -> str | None:
+    """A product of two activations, or a weight that is computed."""
+    if view.is_constant(weight_input(match.anchor) or ""):
+        return None
+    return "both operands are computed at run time, so there is no weight to store"
+
+
+def weight_is_no_matrix(view: GraphView, match: Match) -> str | None:
+    """Blocks lie along one of the two axes of a matrix."""
+    weight = weight_input(match.anchor)
+    rank = None if weight is None else view.rank(weight)
+    if rank == 2:
+        return None
+    return f"its weight {weight!r} has {rank} axes; blocks are for matrices"
+
+
+def bias_is_no_row(view: GraphView, match: Match) -> str | None:
+    """The kernel adds one value per output, computed or not."""
+    bias = bias_input(match.anchor)
+    if bias is None or view.rank(bias) == 1:
+        return None
+    return f"its bias {bias!r} is not one value per output, as MatMulNBits takes it"
