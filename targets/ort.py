@@ -36,6 +36,7 @@ from oq.checks.obstacles import (
     int8_operand_is_stored,
     row_bias_makes_a_gemm,
     signs_differ,
+    table_is_dequantized_whole,
 )
 from oq.errors import OptionError
 from oq.model.ops import OPS
@@ -63,6 +64,7 @@ from oq.planning.predicates import (
 )
 from oq.planning.spec import Fixed
 from oq.planning.speed import averages_windows, inputs_are_float, window_of_few_channels
+from oq.planning.tables import picks_no_rows, rows_lose_too_much, table_is_read_in_float
 from oq.planning.target import OpRule, Output, Runtime, Target, as_is
 
 RELU = ("Relu", "Clip")
@@ -148,7 +150,15 @@ def attention_in_int8(target: Target) -> Target:
 
 
 WEIGHTS = (has_no_weight, data_is_not_float, weight_is_no_matrix)
+TABLE = OpRule(
+    ("Gather",),
+    inputs=False,
+    constants=True,
+    columns=True,
+    unless=(picks_no_rows, table_is_read_in_float, rows_lose_too_much),
+)
 IN_BLOCKS = (
+    TABLE,
     OpRule(
         ("Gemm",),
         inputs=False,
@@ -227,6 +237,11 @@ def exact_products(target: Target) -> Target:
     return replace(target, packs_blocks=EXACT)
 
 
+def float_tables(target: Target) -> Target:
+    """``embeddings=float``: tables stay as they are."""
+    return replace(target, rules=tuple(r for r in target.rules if r is not TABLE))
+
+
 def _insist_on_blocks(target: Target, setting: str) -> None:
     if target.block is None:
         raise OptionError(f"--set {setting} is for --set weights=int4 and weights=int8")
@@ -252,10 +267,12 @@ TARGET = Target(
         "zero_points": {"affine": as_is, "none": symmetric_blocks},
         "form": {"nbits": as_is, "qdq": in_q_dq},
         "accuracy_level": {str(ROUNDED): as_is, str(EXACT): exact_products},
+        "embeddings": {"int8": as_is, "float": float_tables},
         "platform": {"x86": as_is, "arm": on_arm},
         "attention": {"float": as_is, "int8": attention_in_int8},
     },
     rules=(
+        TABLE,
         OpRule(("Conv", RELU), output=Output.OWN, bias="int32", unless=WEIGHTED, slower=FIRST),
         OpRule(("Conv",), output=Output.OWN, bias="int32", unless=WEIGHTED, slower=FIRST),
         OpRule(("Gemm", RELU), output=Output.OWN, bias="int32", unless=(*WEIGHTED, gemm_is_scaled)),
@@ -343,7 +360,13 @@ TARGET = Target(
         ),
         moves=("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"),
         rounds=("Conv", "Gemm"),
-        obstacles=(*FUSION, int8_is_shared, int8_operand_is_stored, blocks_are_shared),
+        obstacles=(
+            *FUSION,
+            int8_is_shared,
+            int8_operand_is_stored,
+            blocks_are_shared,
+            table_is_dequantized_whole,
+        ),
     ),
     passes=(
         "div_to_mul",

@@ -20,7 +20,7 @@ from typing import Literal
 from oq.checks.float_view import merge_quantizers, read_as_float
 from oq.model.cost import macs
 from oq.model.operands import data_inputs, weight_input
-from oq.model.ops import SHAPE_OPS
+from oq.model.ops import SHAPE_OPS, only_moves
 from oq.model.qdq import (
     DQ,
     PAIR,
@@ -103,7 +103,7 @@ def forecast(view: GraphView, target: Target) -> Forecast:
     runs = {f.node: f.runs for f in entries}
     computing = [runs.get(m.anchor.name) for m in matches if not _moves_values(m)]
     done = computing.count("int8")
-    alone = sum(f.node not in owner for f in entries)
+    alone = sum(f.node not in owner and f.runs == "float" for f in entries)
     return Forecast(
         target=target.name,
         nodes=entries,
@@ -126,7 +126,11 @@ def _node_forecasts(
     said: Mapping[str, str],
 ) -> Iterator[NodeForecast]:
     for node in plain.nodes:
-        if node.op in PAIR or node.op in SHAPE_OPS or not holds_floats(plain, node):
+        if node.op in PAIR or node.op in SHAPE_OPS:
+            continue
+        if not holds_floats(plain, node):
+            if _moves_codes(plain, node):
+                yield NodeForecast(node.name, node.op, "int8", "", (), "", macs(plain, node))
             continue
         match = owner.get(node.name)
         if match is None:
@@ -182,6 +186,12 @@ def _moves_values(match: Match) -> bool:
     """Whether the row only moves values: on codes it is no kernel that computes."""
     united = match.rule.output is Output.UNITED and not match.rule.inputs
     return match.rule.output is Output.SAME or united
+
+
+def _moves_codes(view: GraphView, node: NodeView) -> bool:
+    """Whether ``node`` moves integers that are dequantized behind it (rows of a table)."""
+    readers = view.consumers(node.outputs[0]) if node.outputs else ()
+    return only_moves(node.op) and any(n.op == DQ for n in readers)
 
 
 def _moves(target: Target) -> frozenset[str]:

@@ -10,6 +10,7 @@ from oq.checks.legal import check
 from oq.emission.emit import emit
 from oq.emission.float16 import to_float16
 from oq.emission.fold_zero_points import fold_zero_points
+from oq.emission.gather_codes import gather_codes
 from oq.emission.keep_float import keep_layers_float
 from oq.emission.pack_blocks import pack_blocks
 from oq.emission.solve import Solution
@@ -57,6 +58,7 @@ def write_graph(
     if planned.target.high_precision == "float16":
         peaks = {t: inf if s.masked else max(-s.lo, s.hi) for t, s in seen.items() if s.count}
         notes += to_float16(planned.graph, peaks)
+    gather_codes(planned.graph)
     findings = check(planned.graph.view(), planned.target)
     _insist(findings)
     if planned.target.packs_blocks is not None:

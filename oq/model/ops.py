@@ -204,6 +204,9 @@ WHOLE_AXIS = frozenset({"Softmax"})
 SCORING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
 """Final ops that turn logits into probabilities; errors are measured on the logits."""
 
+PICKING = frozenset({"Gather"})
+"""Ops that pick slices of their first input by index."""
+
 JOINING = frozenset({"Concat"})
 """Ops that concatenate their inputs."""
 

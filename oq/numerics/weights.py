@@ -56,10 +56,11 @@ def _like_last(grids: Grid, i: int) -> bool:
 
 def channel_range(values: Array, axis: int | None, block: int | None = None) -> Range:
     """``[min(w, 0), max(w, 0)]`` over all axes but ``axis``, or over each block of it."""
-    real, over = _divided(values.astype(np.float64), axis, block)
+    real, over = _divided(values, axis, block)
     if not values.size:
         return Range(np.zeros(()), np.zeros(()))
-    return Range(np.minimum(real.min(axis=over), 0.0), np.maximum(real.max(axis=over), 0.0))
+    lo, hi = (np.asarray(end(axis=over), np.float64) for end in (real.min, real.max))
+    return Range(np.minimum(lo, 0.0), np.maximum(hi, 0.0))
 
 
 def channel_reach(values: Array, axis: int) -> Array:

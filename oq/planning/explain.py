@@ -21,10 +21,11 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     )
     yield ""
     yield "kernels"
+    stored = {reader for s in plan.sites if s.role == "weight" for reader in s.consumers}
+    moves = [g for g in plan.groups if all(map(only_moves, g.ops)) and stored.isdisjoint(g.nodes)]
     for group in plan.groups:
-        if not all(map(only_moves, group.ops)):
+        if group not in moves:
             yield from hanging(group.rule, ", ".join(group.nodes))
-    moves = [g for g in plan.groups if all(map(only_moves, g.ops))]
     if moves:
         yield ""
         yield "data movement, with the scale and zero point of the input"

@@ -313,7 +313,9 @@ def _parameter_sites(view: GraphView, target: Target, match: Match) -> Iterable[
         for link in match.links:
             for tensor in data_inputs(link):
                 if view.is_constant(tensor):
-                    yield _constant_site(tensor, Own(target.activations), "weight", match, link)
+                    axis = view.constants[tensor].ndim - 1 if rule.columns else None
+                    spec = Own(target.activations, axis)
+                    yield _constant_site(tensor, spec, "weight", match, link)
 
 
 def _constant_site(

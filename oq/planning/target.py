@@ -56,12 +56,12 @@ class OpRule:
     ``inputs``: whether the data inputs are quantized.  ``output``: see :class:`Output`, or a fixed
     grid. ``bias``: "int32" for a DequantizeLinear with scale(data) * scale(weight), "own" for a
     scale of its own, as a weight has.  ``constants``: whether constant data operands are quantized
-    too. ``per_channel``: False if the weight is quantized per tensor, whatever the target says.
-    ``skip_follows``: an operand that joins after the first node (the skip connection of a residual
-    Add) is quantized only if an integer kernel computes it, or if a quantized layer reads it too.
-    ``unless``: predicates; each returns None or the reason not to quantize the match.  ``slower``:
-    the same, for matches that the target could run in int8 but that would be slower; ``--mode
-    naive`` ignores them.
+    too; ``columns``: with a scale per slice of their last axis. ``per_channel``: False if the
+    weight is quantized per tensor, whatever the target says. ``skip_follows``: an operand that
+    joins after the first node (the skip connection of a residual Add) is quantized only if an
+    integer kernel computes it, or if a quantized layer reads it too. ``unless``: predicates; each
+    returns None or the reason not to quantize the match.  ``slower``: the same, for matches that
+    the target could run in int8 but that would be slower; ``--mode naive`` ignores them.
     """
 
     ops: tuple[Element, ...]
@@ -69,6 +69,7 @@ class OpRule:
     inputs: bool = True
     bias: Literal["float", "int32", "own"] = "float"
     constants: bool = False
+    columns: bool = False
     per_channel: bool = True
     skip_follows: bool = False
     unless: tuple["Predicate", ...] = ()
