@@ -21,11 +21,10 @@ optimized graphs of one-op models:
 * After MatMulIntegerToFloat an Add is a separate pass over the floats (1 to 8 % of a block of two
   layers), so a MatMul without a bias does not get one.
 * Softmax in int8 has steps of 1/256, which makes small probabilities equal, so it stays float.
-* Weight-only (``weights=int4``, ``weights=int8``): a blockwise DequantizeLinear in front of a
-  MatMul or Gemm becomes a MatMulNBits when the model is loaded (:mod:`oq.planning.blocks`).
+* Layers that read float data (``weights=int4``, ``dynamic=on``) are in
+  :mod:`oq.planning.float_data`, with the rule for embedding tables.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from oq.checks.obstacles import (
@@ -39,19 +38,8 @@ from oq.checks.obstacles import (
     table_is_dequantized_whole,
 )
 from oq.errors import OptionError
-from oq.model.ops import OPS
-from oq.numerics.values import (
-    INT4,
-    INT8,
-    INT8_AFFINE,
-    INT8_NARROW,
-    INT16,
-    UINT4,
-    UINT8,
-    UINT16,
-    QType,
-)
-from oq.planning.blocks import ONLY_WEIGHTS, bias_is_no_row, has_no_weight, weight_is_no_matrix
+from oq.numerics.values import INT8_AFFINE, INT8_NARROW, INT16, UINT8, UINT16
+from oq.planning.float_data import FLOAT_DATA, TABLE
 from oq.planning.predicates import (
     bias_is_not_constant,
     both_operands_vary,
@@ -64,7 +52,6 @@ from oq.planning.predicates import (
 )
 from oq.planning.spec import Fixed
 from oq.planning.speed import averages_windows, inputs_are_float, window_of_few_channels
-from oq.planning.tables import picks_no_rows, rows_lose_too_much, table_is_read_in_float
 from oq.planning.target import OpRule, Output, Runtime, Target, as_is
 
 RELU = ("Relu", "Clip")
@@ -110,7 +97,7 @@ def on_arm(target: Target) -> Target:
     keep their number of channels, since the speed of these was measured only on x86.  Weights in
     blocks are the same on both.
     """
-    if target.block is not None:
+    if target.block is not None or target.at_run_time:
         return target
     return replace(
         target,
@@ -135,10 +122,10 @@ def attention_in_int8(target: Target) -> Target:
 
     Measured on the bundled transformer: 1.15 of the float time, against 0.98 without.
     """
-    if target.block is not None:
+    if target.block is not None or target.at_run_time:
         raise OptionError(
-            "--set attention=int8 cannot be combined with weights=int4 or int8, which leave "
-            "activations in float"
+            "--set attention=int8 needs calibrated activations: it cannot be combined with "
+            "weights=int4, weights=int8 or dynamic=on"
         )
     codes = target.activations
     softmax = OpRule(("Softmax",), Fixed(codes, 1 / 256, codes.qmin), unless=(data_is_not_float,))
@@ -147,104 +134,6 @@ def attention_in_int8(target: Target) -> Target:
         for r in target.rules
     )
     return replace(target, rules=(*rows, softmax))
-
-
-WEIGHTS = (has_no_weight, data_is_not_float, weight_is_no_matrix)
-TABLE = OpRule(
-    ("Gather",),
-    inputs=False,
-    constants=True,
-    columns=True,
-    unless=(picks_no_rows, table_is_read_in_float, rows_lose_too_much),
-)
-IN_BLOCKS = (
-    TABLE,
-    OpRule(
-        ("Gemm",),
-        inputs=False,
-        unless=(*WEIGHTS, bias_is_no_row, gemm_is_scaled),
-    ),
-    OpRule(("MatMul",), inputs=False, unless=(first_operand_is_constant, *WEIGHTS)),
-)
-"""MatMulNBits: the weight is read in blocks, data and output are float."""
-
-BLOCKS = ("32", "16", "64", "128", "256")
-"""Inputs that share a scale; MatMulNBits takes powers of two from 16 on."""
-
-ROUNDED, EXACT = 4, 0
-"""Accuracy levels of MatMulNBits: the kernel rounds the data to int8 in blocks (45 dB), or computes
-in float, which takes 3 times as long with 4 bits and 30 times with 8."""
-
-SYMMETRIC = {"uint4": INT4, "uint8": INT8}
-
-
-def weights_in_blocks(bits: int, codes: QType) -> Callable[[Target], Target]:
-    """``weights=int4``, ``weights=int8``: only weights are quantized, so no data is needed.
-
-    A scale and a zero point per 32 inputs and output channel.  4-bit error on normal weights: 21.8
-    dB with zero points and 21.3 without, 19.9 in blocks of 128.
-    """
-
-    def variant(target: Target) -> Target:
-        only = ONLY_WEIGHTS.format(layers="MatMul and Gemm")
-        return replace(
-            target,
-            summary=f"onnxruntime CPU: {bits}-bit weights of MatMul and Gemm, float activations",
-            weights=codes,
-            block=int(BLOCKS[0]),
-            packs_blocks=ROUNDED,
-            min_opset=21,
-            rules=IN_BLOCKS,
-            reasons=dict.fromkeys(OPS, only),
-            refine=("bias", "round"),
-            passes=("plain_gemm", "upright_gemm"),
-        )
-
-    return variant
-
-
-def in_blocks_of(size: str) -> Callable[[Target], Target]:
-    """``block=128``: so many inputs share a scale."""
-
-    def variant(target: Target) -> Target:
-        _insist_on_blocks(target, f"block={size}")
-        return replace(target, block=int(size))
-
-    return variant
-
-
-def symmetric_blocks(target: Target) -> Target:
-    """``zero_points=none``: a scale per block only, of the least squared error, since with 15
-    levels the largest weight should be clipped (1 dB)."""
-    _insist_on_blocks(target, "zero_points=none")
-    return replace(target, weights=SYMMETRIC[target.weights.dtype], weight_range="mse")
-
-
-def in_q_dq(target: Target) -> Target:
-    """``form=qdq``: a blockwise DequantizeLinear, for other readers of ONNX."""
-    _insist_on_blocks(target, "form=qdq")
-    return replace(target, packs_blocks=None)
-
-
-def exact_products(target: Target) -> Target:
-    """``accuracy_level=0``: the data is not rounded."""
-    _insist_on_blocks(target, "accuracy_level=0")
-    if target.packs_blocks is None:
-        raise OptionError(
-            "--set accuracy_level=0: a Q/DQ file does not say it; load it with the session entry "
-            "session.qdq_matmulnbits_accuracy_level=0"
-        )
-    return replace(target, packs_blocks=EXACT)
-
-
-def float_tables(target: Target) -> Target:
-    """``embeddings=float``: tables stay as they are."""
-    return replace(target, rules=tuple(r for r in target.rules if r is not TABLE))
-
-
-def _insist_on_blocks(target: Target, setting: str) -> None:
-    if target.block is None:
-        raise OptionError(f"--set {setting} is for --set weights=int4 and weights=int8")
 
 
 TARGET = Target(
@@ -258,16 +147,7 @@ TARGET = Target(
     # no equalize: weights have a scale per channel, so it adds nothing
     refine=("smooth", "bias", "ranges", "round"),
     options={
-        "weights": {
-            "static": as_is,
-            "int8": weights_in_blocks(8, UINT8),
-            "int4": weights_in_blocks(4, UINT4),
-        },
-        "block": {size: in_blocks_of(size) if i else as_is for i, size in enumerate(BLOCKS)},
-        "zero_points": {"affine": as_is, "none": symmetric_blocks},
-        "form": {"nbits": as_is, "qdq": in_q_dq},
-        "accuracy_level": {str(ROUNDED): as_is, str(EXACT): exact_products},
-        "embeddings": {"int8": as_is, "float": float_tables},
+        **FLOAT_DATA,
         "platform": {"x86": as_is, "arm": on_arm},
         "attention": {"float": as_is, "int8": attention_in_int8},
     },
@@ -353,6 +233,7 @@ TARGET = Target(
     runtime=Runtime(
         blocks=("int4", "int8", "uint4", "uint8"),
         packed=True,
+        at_run_time=True,
         # attention products and Softmax run in integers where another tool asks for it
         rules=(
             OpRule(("MatMul",), output=Output.WANTED, unless=(data_is_not_float,)),

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from oq.checks.dynamic import dynamic_kernels
 from oq.checks.float_view import merge_quantizers, read_as_float
 from oq.model.cost import macs
 from oq.model.operands import data_inputs, weight_input
@@ -93,22 +94,28 @@ def forecast(view: GraphView, target: Target) -> Forecast:
     view = merge_quantizers(view)
     plain = read_as_float(view)
     rows = (*target.rules, *target.runtime.rules)
-    matches, refusals = match_rules(plain, replace(target, rules=rows), {}, True)
+    dynamic = dynamic_kernels(plain) if target.runtime.at_run_time else {}
+    taken = dict.fromkeys((n for around in dynamic.values() for n in around), "")
+    matches, refusals = match_rules(plain, replace(target, rules=rows), taken, True)
     matches = [m for m in matches if m.anchor.op not in PAIR]
     reading = _Reading(view, target, _moves(target))
     reasons = {m.anchor.name: _why_float(reading, m) for m in matches}
     owner = {n.name: m for m in matches for n in m.members}
     said = {r.node: r.reason for r in refusals}
-    entries = tuple(_node_forecasts(reading, plain, owner, reasons, said))
+    entries = tuple(
+        f
+        for f in (*_dynamic(plain, dynamic), *_node_forecasts(reading, plain, owner, reasons, said))
+        if f.node not in taken
+    )
     runs = {f.node: f.runs for f in entries}
     computing = [runs.get(m.anchor.name) for m in matches if not _moves_values(m)]
-    done = computing.count("int8")
+    done = computing.count("int8") + len(dynamic)
     alone = sum(f.node not in owner and f.runs == "float" for f in entries)
     return Forecast(
         target=target.name,
         nodes=entries,
         kernels=done,
-        float_kernels=len(computing) - done + alone,
+        float_kernels=len(computing) + len(dynamic) - done + alone,
         macs=sum(f.macs or 0 for f in entries),
         integer_macs=sum(f.macs or 0 for f in entries if f.runs == "int8"),
         requantizations=sum(1 for _ in _requantized(reading)),
@@ -116,6 +123,12 @@ def forecast(view: GraphView, target: Target) -> Forecast:
         weight_kernels=computing.count("weights"),
         weight_macs=sum(f.macs or 0 for f in entries if f.runs == "weights"),
     )
+
+
+def _dynamic(plain: GraphView, kernels: Mapping[str, tuple[str, ...]]) -> Iterator[NodeForecast]:
+    for name, around in kernels.items():
+        node = plain.node(name)
+        yield NodeForecast(name, node.op, "int8", node.op, around, "", macs(plain, node))
 
 
 def _node_forecasts(

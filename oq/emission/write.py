@@ -7,6 +7,7 @@ from math import inf
 import onnx
 
 from oq.checks.legal import check
+from oq.emission.dynamic import quantize_data
 from oq.emission.emit import emit
 from oq.emission.float16 import to_float16
 from oq.emission.fold_zero_points import fold_zero_points
@@ -59,6 +60,8 @@ def write_graph(
         peaks = {t: inf if s.masked else max(-s.lo, s.hi) for t, s in seen.items() if s.count}
         notes += to_float16(planned.graph, peaks)
     gather_codes(planned.graph)
+    if planned.target.at_run_time:
+        quantize_data(planned.graph)
     findings = check(planned.graph.view(), planned.target)
     _insist(findings)
     if planned.target.packs_blocks is not None:

@@ -158,6 +158,14 @@ class Graph:
             self._provenance[node_name] = rule
         return tensor_name
 
+    def add_output(self, made: str, wish: str, dtype: str, shape: Sequence[int]) -> str:
+        """One more output of the node that computes ``made``; returns its name."""
+        self._view = None
+        out = gs.Variable(self.fresh(wish), np.dtype(dtype), list(shape))
+        self._tensors[out.name] = out
+        self._tensors[made].inputs[0].outputs.append(out)
+        return str(out.name)
+
     def set_input(self, node: str, slot: int, tensor: str) -> None:
         """Make input ``slot`` of ``node`` read ``tensor`` ("" for an empty optional input)."""
         self._view = None

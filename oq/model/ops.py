@@ -216,9 +216,21 @@ def output_axis(op: str) -> int | None:
     return OUTPUT_AXIS.get(op)
 
 
+RANGES_AT_RUN_TIME = frozenset(
+    {"ConvInteger", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger"}
+)
+"""Integer ops whose data is quantized when they run, so that they need no calibration."""
+
+RANGING = frozenset({"DynamicQuantizeLinear"})
+"""Ops that quantize their input with its own range."""
+
+CONVERTING = frozenset({"Cast"})
+"""Ops that change the type of values."""
+
 INTEGER_KERNELS = frozenset(
     {
         "ConvInteger",
+        "DynamicQuantizeLSTM",
         "DynamicQuantizeMatMul",
         "MatMulInteger",
         "MatMulIntegerToFloat",

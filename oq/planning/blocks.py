@@ -1,5 +1,5 @@
-"""What a kernel needs of a weight that is stored in blocks, with activations in float: predicates
-of the rules for weight-only quantization.
+"""What a kernel needs of a weight whose data is float in the graph: predicates of the rules for
+weight-only quantization, and for ranges at run time.
 
 onnxruntime fuses a blockwise DequantizeLinear and the MatMul or Gemm that reads it into
 ``MatMulNBits``, whose weight is a matrix (in, out) with blocks along ``in`` and whose bias has one
@@ -10,6 +10,9 @@ inputs need not be a multiple of the block size: the last block may be shorter.
 from oq.model.operands import bias_input, weight_input
 from oq.model.view import GraphView
 from oq.planning.target import Match
+
+AT_RUN_TIME = "only {layers} take their ranges at run time"
+"""The same where layers quantize their data themselves."""
 
 ONLY_WEIGHTS = "only the weights of {layers} are quantized; activations stay in float"
 """Why every other op is left in float."""
@@ -23,12 +26,12 @@ def has_no_weight(view: GraphView, match: Match) -> str | None:
 
 
 def weight_is_no_matrix(view: GraphView, match: Match) -> str | None:
-    """Blocks lie along one of the two axes of a matrix."""
+    """The kernels take a matrix: blocks lie along one of its two axes."""
     weight = weight_input(match.anchor)
     rank = None if weight is None else view.rank(weight)
     if rank == 2:
         return None
-    return f"its weight {weight!r} has {rank} axes; blocks are for matrices"
+    return f"its weight {weight!r} has {rank} axes, and the kernel takes a matrix"
 
 
 def bias_is_no_row(view: GraphView, match: Match) -> str | None:
@@ -36,4 +39,4 @@ def bias_is_no_row(view: GraphView, match: Match) -> str | None:
     bias = bias_input(match.anchor)
     if bias is None or view.rank(bias) == 1:
         return None
-    return f"its bias {bias!r} is not one value per output, as MatMulNBits takes it"
+    return f"its bias {bias!r} is not one value per output, as the kernel takes it"

@@ -142,7 +142,8 @@ class Runtime:
     """How the runtime of a target treats Q/DQ graphs from any tool, for :mod:`oq.checks.forecast`.
 
     ``codes``: integer types its kernels read; ``blocks``: those of weights in blocks, which it
-    reads beside float data; ``packed``: as MatMulNBits too.  ``rules``: additional chains that it
+    reads beside float data; ``packed``: as MatMulNBits too; ``at_run_time``: its
+    integer kernels may quantize their data when they run.  ``rules``: additional chains that it
     runs in integers and that this target does not quantize.  ``moves``: ops across which it moves a
     Q or DQ by itself (None: those of all rules with SAME).  ``rounds``: ops whose float weights it
     quantizes by itself.
@@ -151,6 +152,7 @@ class Runtime:
     codes: tuple[str, ...] = ("int8", "uint8")
     blocks: tuple[str, ...] = ()
     packed: bool = False
+    at_run_time: bool = False
     rules: tuple[OpRule, ...] = ()
     moves: tuple[str, ...] | None = None
     rounds: tuple[str, ...] = ()
@@ -175,7 +177,8 @@ class Target:
     default and changes nothing. ``reasons``: op -> why it stays in float, if there is more to say
     than that no rule exists. ``block``: the number of inputs of a layer that share a weight scale
     (None: all of them). ``packs_blocks``: weights in blocks are written as MatMulNBits, with this
-    accuracy level (None: as a DequantizeLinear). ``high_precision``: the type of everything that is
+    accuracy level (None: as a DequantizeLinear). ``at_run_time``: layers with quantized weights
+    quantize their data when they run. ``high_precision``: the type of everything that is
     not quantized. ``checks``: the checks for files of this target: names of rows of
     :mod:`oq.checks.legal`, and its own. ``verified_in``: the engine (:mod:`oq.engines.engine`) that
     computes as the target does. ``passes``: names of the prepare passes
@@ -208,6 +211,7 @@ class Target:
     next_step: str = ""
     block: int | None = None
     packs_blocks: int | None = None
+    at_run_time: bool = False
     high_precision: Literal["float32", "float16"] = "float32"
     runtime: Runtime = Runtime()
     verified_in: str = "onnxruntime"

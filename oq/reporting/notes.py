@@ -7,7 +7,7 @@ from oq.data.sampling import RANDOM as RANDOM_NAME
 from oq.data.source import Fitted
 from oq.exporting.load import Model
 from oq.model.ops import facts
-from oq.planning.blocks import ONLY_WEIGHTS
+from oq.planning.blocks import AT_RUN_TIME, ONLY_WEIGHTS
 from oq.planning.plan import KEPT, NOT_CHOSEN
 from oq.planning.spec import Plan, Skip
 
@@ -42,6 +42,7 @@ EXPECTED = (
     "slower in int8",
     "too thin for",
     ONLY_WEIGHTS.partition("{")[0],
+    AT_RUN_TIME.partition("}")[2],
 )
 """Parts of reasons for which a float layer is expected (oq.planning.speed,
 oq.planning.tensorrt)."""

@@ -100,7 +100,7 @@ def _lines(report: Report) -> Iterable[str]:
 def _calibration(report: Report) -> str:
     """The calibrator and its data."""
     if not any(isinstance(s.spec, Own) and s.role == "activation" for s in report.plan.sites):
-        return "nothing: no activation is quantized"
+        return "nothing: no activation has a range that is measured"
     took = report.seconds.get("calibrate")
     seconds = "" if took is None else f" in {took:.2f} s"
     return f"{report.calibrator} on {report.samples:,} samples of {report.data}{seconds}"

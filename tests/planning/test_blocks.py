@@ -180,10 +180,10 @@ def test_what_stays_in_float_says_why() -> None:
     found = oq.make_plan(net.model("s", "f", "p", "r"), "ort", settings={"weights": "int4"})
     only = "only the weights of MatMul and Gemm are quantized; activations stay in float"
     assert {s.node: s.reason for s in found.skips} == {
-        "n_s": "its weight 'w_s' has 3 axes; blocks are for matrices",
+        "n_s": "its weight 'w_s' has 3 axes, and the kernel takes a matrix",
         "n_f": "its first operand 'w_f' is a constant",
         "n_p": "both operands are computed at run time, so there is no weight to store",
-        "n_v": "its weight 'w_v' has 1 axes; blocks are for matrices",
+        "n_v": "its weight 'w_v' has 1 axes, and the kernel takes a matrix",
         "n_r": only,
         "n_t": only,
     }
@@ -238,8 +238,14 @@ def test_targets_without_such_weights(target: str) -> None:
     [
         ({"block": "64"}, "--set block=64 is for --set weights=int4 and weights=int8"),
         ({"zero_points": "none"}, "--set zero_points=none is for --set weights=int4"),
-        ({"weights": "int4", "attention": "int8"}, "cannot be combined with weights=int4"),
-        ({"attention": "int8", "weights": "int4"}, "cannot be combined with weights=int4"),
+        (
+            {"weights": "int4", "attention": "int8"},
+            "attention=int8 needs calibrated activations",
+        ),
+        (
+            {"attention": "int8", "weights": "int4"},
+            "attention=int8 needs calibrated activations",
+        ),
         ({"form": "qdq"}, "--set form=qdq is for --set weights=int4 and weights=int8"),
         (
             {"weights": "int4", "form": "qdq", "accuracy_level": "0"},
