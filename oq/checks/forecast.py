@@ -105,7 +105,7 @@ def forecast(view: GraphView, target: Target) -> Forecast:
     entries = tuple(
         f
         for f in (*_dynamic(plain, dynamic), *_node_forecasts(reading, plain, owner, reasons, said))
-        if f.node not in taken
+        if f.node not in taken and (f.node not in dynamic or f.runs == "int8")
     )
     runs = {f.node: f.runs for f in entries}
     computing = [runs.get(m.anchor.name) for m in matches if not _moves_values(m)]

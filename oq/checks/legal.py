@@ -30,6 +30,8 @@ from oq.planning.target import Target
 INTEGER_OPERATORS = frozenset(
     {
         "ConvInteger",
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeMatMul",
         "MatMulInteger",
         "MatMulNBits",
         "QGemm",

@@ -5,11 +5,15 @@ the data taken when it runs.
     y = (codes - zero) W_codes * (scale * W_scale) + bias   MatMulInteger, Cast, Mul, Add
 
 onnxruntime fuses the chain into MatMulIntegerToFloat, or DynamicQuantizeMatMul where no other layer
-reads x.  All are standard operators (opset 11).
+reads x.  All are standard operators (opset 11).  An LSTM becomes onnxruntime's DynamicQuantizeLSTM,
+which takes both weights transposed, with a scale per direction and output.
 """
 
+import numpy as np
+
 from oq.model.graph import Graph
-from oq.model.operands import bias_input, weight_input
+from oq.model.nbits import DOMAIN
+from oq.model.operands import bias_input, recurrent_input, weight_input
 from oq.model.qdq import dequantized_by, stored
 from oq.model.view import GraphView, NodeView
 
@@ -25,6 +29,9 @@ def quantize_data(graph: Graph) -> int:
         weight = weight_input(node)
         dq = None if weight is None else dequantized_by(view, weight)
         if dq is None or not stored(view, dq):
+            continue
+        if recurrent_input(node) is not None:
+            count += _recur(graph, view, node)
             continue
         if node.inputs[0] not in data:
             data[node.inputs[0]] = _quantize(graph, node.inputs[0], node.name)
@@ -79,3 +86,26 @@ def _multiply(
         return
     product = add("Mul", (real, steps), "product", "float32", result)
     graph.recast(node.name, "Add", (product, bias), {})
+
+
+FURTHER = 8
+"""Inputs of an LSTM; those of DynamicQuantizeLSTM are followed by scales and zero points."""
+
+
+def _recur(graph: Graph, view: GraphView, node: NodeView) -> bool:
+    """Let the LSTM ``node`` read the codes of its weights (direction, outputs, inputs)."""
+    inputs, grids = [node.input(slot) for slot in range(FURTHER)], []
+    for slot in (1, 2):
+        dq = dequantized_by(view, inputs[slot])
+        if dq is None or not stored(view, dq):
+            return False
+        codes, scale, zero = (view.constants[name] for name in dq.inputs)
+        name = dq.inputs[0]
+        inputs[slot] = graph.add_constant(f"{name}_transposed", codes.transpose(0, 2, 1))
+        for part, what in ((scale, "scale"), (zero, "zero_point")):
+            full = np.ascontiguousarray(np.broadcast_to(part, codes.shape[:2]))
+            grids.append(graph.add_constant(f"{name}_{what}", full))
+    attributes = {k: v for k, v in node.attributes.items() if k != "layout"}
+    everything = (*inputs, *grids)
+    graph.recast(node.name, "DynamicQuantizeLSTM", everything, attributes, domain=DOMAIN)
+    return True

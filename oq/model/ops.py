@@ -66,6 +66,7 @@ OPS: Mapping[str, OpFacts] = {
     "HardSigmoid": _POSITIVE,
     "HardSwish": _UNARY,
     "Identity": _COPY,
+    "LSTM": OpFacts("compute", weight=1, weight_axis=1),
     "LayerNormalization": OpFacts("compute"),
     "LeakyRelu": _UNARY,
     "MatMul": OpFacts("compute", weight=1, weight_axis=-1),
@@ -167,6 +168,10 @@ def weight_axis(op: str, attributes: Mapping[str, Any], rank: int) -> int | None
 
 OUTPUT_AXIS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1, "MatMul": -1}
 """op with a weight -> the channel axis of its output."""
+
+RECURRENT: Mapping[str, int] = {"LSTM": 2}
+"""op -> the slot of the weight that its own state is multiplied by, with the output channels of its
+other weight."""
 
 STACKING = frozenset({"MatMul"})
 """Ops whose weight may be a stack of matrices: more than two axes, the last two of a matrix."""
@@ -272,6 +277,7 @@ FLOAT_KERNELS = frozenset(
         "HardSigmoid",
         "HardSwish",
         "InstanceNormalization",
+        "LSTM",
         "LayerNormalization",
         "LeakyRelu",
         "MatMul",

@@ -7,7 +7,7 @@ value per output (``core/optimizer/qdq_transformer``, probed with onnxruntime 1.
 inputs need not be a multiple of the block size: the last block may be shorter.
 """
 
-from oq.model.operands import bias_input, weight_input
+from oq.model.operands import bias_input, recurrent_input, weight_input
 from oq.model.view import GraphView
 from oq.planning.target import Match
 
@@ -23,6 +23,15 @@ def has_no_weight(view: GraphView, match: Match) -> str | None:
     if view.is_constant(weight_input(match.anchor) or ""):
         return None
     return "both operands are computed at run time, so there is no weight to store"
+
+
+def recurrence_is_not_stored(view: GraphView, match: Match) -> str | None:
+    """The kernel takes both weights as constants, and sequences along the first axis."""
+    node = match.anchor
+    recurrent = recurrent_input(node)
+    if recurrent is None or not view.is_constant(recurrent):
+        return f"its recurrent weight {recurrent!r} is computed at run time"
+    return f"{node.name!r} has layout=1" if node.attributes.get("layout") else None
 
 
 def weight_is_no_matrix(view: GraphView, match: Match) -> str | None:

@@ -21,6 +21,7 @@ from oq.planning.blocks import (
     ONLY_WEIGHTS,
     bias_is_no_row,
     has_no_weight,
+    recurrence_is_not_stored,
     weight_is_no_matrix,
 )
 from oq.planning.predicates import data_is_not_float, first_operand_is_constant, gemm_is_scaled
@@ -46,6 +47,13 @@ LAYERS = (
 )
 """Layers whose data and output are float in the graph: the kernel reads the weight in blocks
 (MatMulNBits), or quantizes its data itself (MatMulIntegerToFloat)."""
+
+LSTM = OpRule(
+    ("LSTM",), inputs=False, unless=(has_no_weight, data_is_not_float, recurrence_is_not_stored)
+)
+"""DynamicQuantizeLSTM: both weights are read as integers."""
+
+NO_KERNEL = "onnxruntime has no kernel for it that quantizes its data at run time"
 
 BLOCKS = ("32", "16", "64", "128", "256")
 """Inputs that share a scale; MatMulNBits takes powers of two from 16 on."""
@@ -83,19 +91,19 @@ def weights_in_blocks(bits: int, codes: QType) -> Callable[[Target], Target]:
 
 
 def ranges_at_run_time(target: Target) -> Target:
-    """``dynamic=on``: MatMul and Gemm take the range of their data when they run."""
+    """``dynamic=on``: MatMul, Gemm and LSTM take the range of their data when they run."""
     if target.block is not None:
         raise OptionError(
             "--set dynamic=on quantizes the data of layers, and weights=int4 or int8 leaves it in "
             "float; choose one"
         )
-    why = AT_RUN_TIME.format(layers="MatMul and Gemm with constant weights")
+    why = AT_RUN_TIME.format(layers="MatMul, Gemm and LSTM with constant weights")
     return replace(
         target,
         summary="onnxruntime CPU: int8 weights, activations with ranges at run time",
         at_run_time=True,
-        rules=LAYERS,
-        reasons=dict.fromkeys(OPS, why),
+        rules=(*LAYERS, LSTM),
+        reasons={**dict.fromkeys(OPS, why), "GRU": NO_KERNEL, "RNN": NO_KERNEL},
         refine=(),  # judged with float data, it gains nothing beside the rounding of the data
         passes=("plain_gemm", "upright_gemm"),
     )

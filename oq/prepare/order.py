@@ -72,6 +72,7 @@ BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
 QUANTIZED = frozenset(
     {
         "DequantizeLinear",
+        "DynamicQuantizeLSTM",
         "DynamicQuantizeLinear",
         "MatMulNBits",
         "QLinearConv",

@@ -99,6 +99,68 @@ def test_the_forecast_reads_files_of_another_tool(tmp_path: Path) -> None:
     assert found.kernels == ops["DynamicQuantizeMatMul"] + ops["MatMulIntegerToFloat"] == 12
 
 
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_lstm(direction: str, tmp_path: Path) -> None:
+    """As near to the float model as another tool's, in the same kernel; states go in and out."""
+    ways, hidden = (2 if direction == "bidirectional" else 1), 12
+    state = f"float[{ways},n,{hidden}]"
+    text = f"""net (float[t,n,10] x, {state} h, {state} c)
+        => (float[t,{ways},n,{hidden}] y, {state} now_h, {state} z)
+    {{
+        y, now_h, now_c = LSTM <hidden_size = {hidden}, direction = "{direction}">
+            (x, w, r, b, , h, c)
+        z = Relu(now_c)
+    }}"""
+    constants = {
+        "w": 0.4 * normal(ways, 4 * hidden, 10),
+        "r": 0.4 * normal(ways, 4 * hidden, hidden, seed=1),
+        "b": normal(ways, 8 * hidden, seed=2),
+    }
+    exact = small(text, constants)
+    made = oq.quantize(exact, "ort", settings=ON).model
+    assert optimized_ops(made)["DynamicQuantizeLSTM"] == 1
+    held = {t.name: numpy_helper.to_array(t) for t in made.graph.initializer}
+    assert sum(v.size for v in held.values() if v.dtype == np.int8 and v.ndim == 3) == sum(
+        constants[name].size for name in "wr"
+    )
+    onnx.save(exact, tmp_path / "float.onnx")
+    quantize_dynamic(
+        tmp_path / "float.onnx", tmp_path / "theirs.onnx", weight_type=QuantType.QInt8,
+        per_channel=True,
+    )  # fmt: skip
+    theirs = onnx.load(tmp_path / "theirs.onnx")
+    feeds = {"x": normal(9, 2, 10, seed=5), "h": normal(ways, 2, hidden), "c": normal(ways, 2, 12)}
+    wanted, noises = reference(exact, feeds), []
+    for model in (made, theirs):
+        found = reference(model, feeds, deployed=True)
+        noises.append(sum(float(((v - found[name]) ** 2).mean()) for name, v in wanted.items()))
+        for name, values in wanted.items():
+            assert ((values - found[name]) ** 2).mean() < (values**2).mean() / 1000, name
+    assert noises[0] < 2 * noises[1]
+    for model in (made, theirs):
+        judged = oq.judge(model, "ort")
+        assert [f.op for f in judged.forecast.nodes if f.runs == "int8"] == ["DynamicQuantizeLSTM"]
+        assert judged.forecast.kernels == 1 and judged.findings == ()
+
+
+def test_recurrent_layers_without_such_a_kernel_say_so() -> None:
+    body = "y, h = GRU<hidden_size = 3>(x, w, r)"
+    text = f"net (float[t,n,4] x) => (float[t,1,n,3] y, float[1,n,3] h) {{ {body} }}"
+    exact = small(text, {"w": normal(1, 9, 4), "r": normal(1, 9, 3)})
+    [skip] = oq.make_plan(exact, "ort", settings=ON).skips
+    assert skip.reason == "onnxruntime has no kernel for it that quantizes its data at run time"
+    lstm = small(
+        """net (float[t,n,4] x, float[1,12,3] r) => (float[t,1,n,3] y) {
+            y = LSTM<hidden_size = 3>(x, w, r)
+        }""",
+        {"w": normal(1, 12, 4)},
+    )
+    [skip] = oq.make_plan(lstm, "ort", settings=ON).skips
+    assert skip.reason == "its recurrent weight 'r' is computed at run time"
+    [skip] = oq.make_plan(lstm, "ort").skips
+    assert "--set dynamic=on" in skip.reason
+
+
 def test_what_needs_no_data_takes_some() -> None:
     exact = small("net (float[n,8] x) => (float[n,8] y) { y = MatMul(x, w) }", {"w": normal(8, 8)})
     data = {"x": normal(32, 8, seed=4)}
