@@ -48,12 +48,15 @@ EXPECTED = (
 oq.planning.tensorrt)."""
 
 
+NOTHING = "nothing is quantized: the file is the float model, prepared for the target"
+
+
 def run_warnings(plan: Plan, found: Verification | None) -> tuple[str, ...]:
     """Warnings about a run: float layers that are usually quantized, and unmeasured accuracy.
 
     Layers that the user keeps in float, or that would be slower in int8, are not reported.
     """
-    said = []
+    said = [] if plan.sites else [NOTHING]
     left = [s.node for s in plan.skips if _is_layer(s.op) and not _expected(s)]
     if left:
         names = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")

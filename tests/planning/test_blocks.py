@@ -284,3 +284,10 @@ def test_no_larger_and_no_less_exact_than_another_tool() -> None:
     assert made.ByteSize() < other.ByteSize() + 2000  # what oq writes about the run
     found = oq.judge(other, "ort")
     assert found.findings == () and found.forecast.weight_kernels == 1
+
+
+def test_a_model_with_nothing_to_quantize_is_told() -> None:
+    exact = small("net (float[n,8] x) => (float[n,8] y) { y = Relu(x) }")
+    for settings in ({"weights": "int4"}, {"dynamic": "on"}):
+        report = str(oq.quantize(exact, "ort", settings=settings).report)
+        assert "nothing is quantized: the file is the float model" in report
