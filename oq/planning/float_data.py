@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from oq.errors import OptionError
-from oq.model.ops import OPS
+from oq.model.ops import BODIES, OPS
 from oq.numerics.values import INT4, INT8, UINT4, UINT8, QType
 from oq.planning.blocks import (
     AT_RUN_TIME,
@@ -55,6 +55,8 @@ LSTM = OpRule(
 
 NO_KERNEL = "onnxruntime has no kernel for it that quantizes its data at run time"
 
+INSIDE = "it contains subgraphs; the weights of products in them are in blocks too, if form=nbits"
+
 BLOCKS = ("32", "16", "64", "128", "256")
 """Inputs that share a scale; MatMulNBits takes powers of two from 16 on."""
 
@@ -82,7 +84,7 @@ def weights_in_blocks(bits: int, codes: QType) -> Callable[[Target], Target]:
             packs_blocks=ROUNDED,
             min_opset=21,
             rules=LAYERS,
-            reasons=dict.fromkeys(OPS, only),
+            reasons={**dict.fromkeys(OPS, only), **dict.fromkeys(BODIES, INSIDE)},
             refine=("bias", "round"),
             passes=("plain_gemm", "upright_gemm"),
         )
