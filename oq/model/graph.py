@@ -162,6 +162,14 @@ class Graph:
             self._provenance[node_name] = rule
         return tensor_name
 
+    def add_output(self, made: str, wish: str, dtype: str, shape: Sequence[int]) -> str:
+        """One more output of the node that computes ``made``; returns its name."""
+        self._view = None
+        out = gs.Variable(self.fresh(wish), np.dtype(dtype), list(shape))
+        self._tensors[out.name] = out
+        self._tensors[made].inputs[0].outputs.append(out)
+        return str(out.name)
+
     def set_input(self, node: str, slot: int, tensor: str) -> None:
         """Make input ``slot`` of ``node`` read ``tensor`` ("" for an empty optional input)."""
         self._view = None
@@ -204,6 +212,26 @@ class Graph:
         out = str(self._nodes[node].outputs[0].name)
         self.split_output(out, f"{out}_before")
         self.give_output(out, self.add_node(op, inputs, f"{out}_after", before=node, **made))
+
+    def recast(
+        self,
+        node: str,
+        op: str,
+        inputs: Sequence[str],
+        attributes: Mapping[str, Any],
+        domain: str = "",
+    ) -> None:
+        """Let ``node`` be an ``op`` of ``domain`` that reads ``inputs`` ("" for an empty one); its
+        name and outputs stay."""
+        self._view = None
+        this = self._nodes[node]
+        this.op, this.domain, this.attrs = op, domain or None, dict(attributes)
+        this.inputs.clear()
+        for tensor in inputs:
+            this.inputs.append(self._tensors[tensor] if tensor else gs.Variable.empty())
+        imported = list(self._graph.import_domains or ())
+        if domain and all(o.domain != domain for o in imported):
+            self._graph.import_domains = [*imported, onnx.helper.make_opsetid(domain, 1)]
 
     def bypass(self, node: str, slot: int = 0) -> None:
         """Remove ``node``; readers of its first output read its input ``slot`` instead.

@@ -1,10 +1,11 @@
 """The parts of a model outside the graph, which onnx-graphsurgeon does not keep."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import onnx
 
 from oq.errors import ModelError
+from oq.model.bodies import bodies_of
 from oq.numerics.values import STRING, Array, TensorInfo
 
 
@@ -32,6 +33,18 @@ def put_constants(model: onnx.ModelProto, values: Mapping[str, Array]) -> None:
     for proto in model.graph.initializer:
         if proto.name in values:
             proto.CopyFrom(onnx.numpy_helper.from_array(values[proto.name], proto.name))
+
+
+def lift_constants(graph: onnx.GraphProto, names: Collection[str]) -> None:
+    """Move the initializers ``names`` of all bodies of ``graph`` into ``graph``, each once."""
+    here = {t.name for t in graph.initializer}
+    for _, body in (found for node in graph.node for found in bodies_of(node)):
+        lift_constants(body, names)
+        for tensor in [t for t in body.initializer if t.name in names]:
+            if tensor.name not in here:
+                here.add(tensor.name)
+                graph.initializer.append(tensor)
+            body.initializer.remove(tensor)
 
 
 def read_type(value: onnx.ValueInfoProto) -> TensorInfo:

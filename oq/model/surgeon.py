@@ -9,13 +9,16 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from oq.model.bodies import bodies_of
-from oq.model.proto_fields import put_constants
+from oq.model.proto_fields import lift_constants, put_constants
 from oq.model.view import NodeView
 from oq.numerics.values import Array, Shape, TensorInfo
 
 
 def export(graph: Any) -> onnx.ModelProto:
-    """What graphsurgeon makes of ``graph``; it cannot pack 4-bit constants, so onnx does that."""
+    """What graphsurgeon makes of ``graph``; it cannot pack 4-bit constants, so onnx does that.
+
+    It writes a constant of the outer graph into every body that reads it; it is put back.
+    """
     tensors = graph.tensors().values()
     small = [t for t in tensors if isinstance(t, gs.Constant) and str(t.dtype).endswith("int4")]
     packed = {t.name: t.values for t in small}
@@ -26,6 +29,7 @@ def export(graph: Any) -> onnx.ModelProto:
         tensor.values = packed[tensor.name]
     put_constants(model, packed)
     _drop_typeless(model.graph)
+    lift_constants(model.graph, _shared(graph))
     return model
 
 
@@ -39,6 +43,17 @@ def _drop_typeless(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         for _, body in bodies_of(node):
             _drop_typeless(body)
+
+
+def _shared(graph: Any) -> set[str]:
+    """The names of constants that several of ``graph`` and its bodies read as one, and by which
+    none of them means another."""
+    held: dict[str, list[int]] = {}
+    for part in (graph, *graph.subgraphs(recursive=True)):
+        read = {id(t): t for n in part.nodes for t in n.inputs if isinstance(t, gs.Constant)}
+        for key, tensor in read.items():
+            held.setdefault(tensor.name, []).append(key)
+    return {name for name, keys in held.items() if len(keys) > 1 and len(set(keys)) == 1}
 
 
 def given_tensor(tensor: Any, given: Mapping[str, Array]) -> Any:
