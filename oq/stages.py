@@ -15,7 +15,8 @@ from oq.calibration.ranges import known_ranges
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import Remembered, compare_layers
 from oq.comparison.prove import APPROXIMATE, prove_prepared, prove_written
-from oq.data.samples import BATCH, divide, open_samples
+from oq.comparison.reference import reference_of
+from oq.data.samples import BATCH, divide, in_float32, open_samples
 from oq.data.source import Fitted
 from oq.emission.write import Written, write_graph
 from oq.exporting.load import Model, load
@@ -98,6 +99,14 @@ def open_given(model: Model, data: object, asked: QuantizeOptions) -> Given:
     return Given(loaded, source, used, held)
 
 
+def for_planned(given: Given, planned: Planned) -> Given:
+    """``given`` with the samples that calibration and refinement read in the types of the prepared
+    model, which computes in float32; those to verify on keep the types of the user's."""
+    wide = planned.own.inputs
+    source, used = (None if s is None else in_float32(s, wide) for s in (given.source, given.used))
+    return replace(given, source=source, used=used)
+
+
 def set_up(
     planned: Planned, chosen: Chosen, given: Given, asked: QuantizeOptions, page: object
 ) -> Calibration:
@@ -148,7 +157,7 @@ def keep_apart(
 def replan(planned: Planned, apart: Mapping[str, str]) -> Planned:
     """``planned`` with the nodes of ``apart`` in float."""
     overrides = replace(planned.overrides, apart=apart)
-    return plan_graph(planned.graph, planned.target, overrides)
+    return plan_graph(planned.graph, planned.target, overrides, planned.own)
 
 
 def find_cache(asked: QuantizeOptions) -> Path | Shared | None:
@@ -193,10 +202,11 @@ def verify_run(
     page, or where the quantized one has collapsed."""
     counter = Counter("verify", held.count, asked["watch"])
     seen = Remembered(held.batches(asked["batch_size"] or BATCH))
-    found = compare(given.model, quantized, seen, engine=engine, progress=counter)
+    exact = reference_of(given.model)
+    found = compare(exact, quantized, seen, engine=engine, progress=counter)
     if not found.collapse and asked["report"] is None:
         return found
-    return replace(found, layers=compare_layers(given.model, quantized, lambda: seen.kept))
+    return replace(found, layers=compare_layers(exact, quantized, lambda: seen.kept))
 
 
 @dataclass(frozen=True, slots=True)

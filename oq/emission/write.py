@@ -24,6 +24,14 @@ CARRIED = (
     "QuantizeLinear saturates in place of the ReLU"
 )
 
+WIDENED = (
+    "the model is {own}: it was calibrated in float32, and its float rest is {rest} now; inputs "
+    "and outputs keep their types"
+)
+"""For models of another type than float32."""
+
+COMPARED = "; where onnxruntime cannot run {own}, it is compared in float32"
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -53,9 +61,14 @@ def write_graph(
     notes: tuple[str, ...] = ()
     if carried:
         notes = (CARRIED.format(tensors=counted(carried, "tensor")),)
-    if planned.target.high_precision == "float16":
+    own, rest = planned.own, planned.target.high_precision
+    planned.graph.restore_types(own.inputs, own.outputs)
+    if own.most is not None:
+        few = "" if own.most == "float16" else COMPARED
+        notes += ((WIDENED + few).format(own=own.most, rest=rest),)
+    if rest == "float16":
         peaks = {t: inf if s.masked else max(-s.lo, s.hi) for t, s in seen.items() if s.count}
-        notes += to_float16(planned.graph, peaks)
+        notes += to_float16(planned.graph, peaks, own.singles)
     findings = check(planned.graph.view(), planned.target)
     _insist(findings)
     return Written(planned.graph.to_model(), findings, notes)

@@ -326,6 +326,42 @@ class Graph:
         self._view = None
         self._tensors[tensor].dtype = numpy_dtype(dtype)
 
+    def restore_types(self, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
+        """Give graph ``inputs`` and ``outputs`` (name -> dtype) types other than the float32 that
+        the graph computes in; Casts stand between.  An output that is an input has its type."""
+        for name, dtype in inputs.items():
+            tensor = self._tensors[name]
+            single = self.add_node(
+                *("Cast", (name,), f"{name}_float32"),
+                name=f"{name}_Cast",
+                attributes={"to": onnx.TensorProto.FLOAT},
+                like=name,
+                dtype="float32",
+            )
+            cast = self._tensors[single].inputs[0]
+            reread(tensor, self._tensors[single])
+            self.set_input(cast.name, 0, name)
+            self.set_dtype(name, dtype)
+        for name, dtype in outputs.items():
+            if name in inputs:
+                continue
+            tensor = self._tensors[name]
+            if not tensor.inputs:  # a constant
+                reread(tensor, self._tensors[self.add_constant(f"{name}_float32", tensor.values)])
+                tensor.values = tensor.values.astype(numpy_dtype(dtype))
+                continue
+            single = self.split_output(name, f"{name}_float32")
+            reread(tensor, self._tensors[single])
+            to = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+            cast = self.add_node(
+                *("Cast", (single,), f"{name}_cast"),
+                name=f"{name}_Cast",
+                attributes={"to": to},
+                like=name,
+            )
+            self.set_dtype(name, dtype)
+            self.give_output(name, cast)
+
     # -- inside -----------------------------------------------------------------------------
 
     def _name_nodes(self) -> None:

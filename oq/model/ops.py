@@ -168,6 +168,9 @@ def weight_axis(op: str, attributes: Mapping[str, Any], rank: int) -> int | None
 OUTPUT_AXIS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1, "MatMul": -1}
 """op with a weight -> the channel axis of its output."""
 
+CASTING = frozenset({"Cast"})
+"""Ops that change the type of a tensor, not its values."""
+
 STACKING = frozenset({"MatMul"})
 """Ops whose weight may be a stack of matrices: more than two axes, the last two of a matrix."""
 

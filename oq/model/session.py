@@ -126,6 +126,8 @@ class Session:
                 options.add_session_config_entry(KEEP_INT8, "1")
                 with _as_model_error():
                     self._session = ort.InferenceSession(source, options, providers=providers)
+        kinds = {i.name: i.dtype for i in self.inputs}
+        self._narrow = {n: d for n, d in kinds.items() if d in {"float16", "float64"}}
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -149,7 +151,7 @@ class Session:
             DataError: the model fails on this batch.
         """
         try:
-            values: list[Array] = self._session.run(outputs, dict(feeds))
+            values: list[Array] = self._session.run(outputs, self._fitting(feeds))
         except Exception as error:
             if type(error).__module__.startswith("onnxruntime"):
                 shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feeds.items())
@@ -158,6 +160,16 @@ class Session:
                 ) from error
             raise
         return values
+
+    def _fitting(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """``feeds``, with float32 values in the type that the model reads: samples are float32 for
+        the float32 form that oq computes with, and the model they belong to may be float16."""
+        return {
+            name: values.astype(self._narrow[name])
+            if name in self._narrow and values.dtype == np.float32
+            else values
+            for name, values in feeds.items()
+        }
 
     def run_all(
         self, batches: Iterable[Mapping[str, Array]], outputs: Sequence[str]

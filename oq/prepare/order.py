@@ -15,7 +15,7 @@ from oq.errors import ModelError
 from oq.model.graph import Graph
 from oq.prepare.bias_as_matrix import bias_as_matrix
 from oq.prepare.div_to_mul import div_to_mul
-from oq.prepare.drop_noops import drop_noops
+from oq.prepare.drop_noops import drop_casts, drop_noops
 from oq.prepare.fold_affine import fold_affine
 from oq.prepare.fold_batchnorm import fold_batchnorm
 from oq.prepare.fold_constants import fold_constants
@@ -34,6 +34,7 @@ from oq.prepare.split_groups import split_groups
 from oq.prepare.split_mean import split_mean
 from oq.prepare.squeeze_weight import squeeze_weight
 from oq.prepare.sum_to_add import sum_to_add
+from oq.prepare.widen_floats import OwnTypes, widen_floats
 from oq.prepare.widen_input import widen_input
 from oq.prepare.write_attributes import write_attributes
 
@@ -41,6 +42,7 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     fold_constants,
     drop_noops,
     infer_types,
+    drop_casts,
     squeeze_weight,
     sum_to_add,
     fold_affine,
@@ -74,10 +76,11 @@ QUANTIZED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The prepared graph, and the outcome of each pass."""
+    """The prepared graph, the outcome of each pass, and the types of the model that it was."""
 
     graph: Graph
     outcomes: dict[str, Outcome]
+    own: OwnTypes
 
 
 def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] = ()) -> Prepared:
@@ -89,10 +92,11 @@ def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] =
     refuse_quantized(model)
     if model.functions:
         model = inliner.inline_local_functions(model)
+    model, own = widen_floats(model)
     graph = Graph(raise_opset(model, min_opset))
     graph.cleanup()  # what no output needs would be planned and calibrated all the same
     steps = (*PASSES, *(BY_REQUEST[name] for name in requested))
-    return Prepared(graph, {step.__name__: step(graph) for step in steps})
+    return Prepared(graph, {step.__name__: step(graph) for step in steps}, own)
 
 
 def refuse_quantized(model: onnx.ModelProto) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from oq.calibration.measure import Job
-from oq.data.samples import BATCH, open_samples
+from oq.data.samples import BATCH, in_float32, open_samples
 from oq.errors import ModelError
 from oq.exporting.load import Model, load
 from oq.model.ops import anchor, only_moves
@@ -146,6 +146,7 @@ def sensitivity(
     if samples is not None and (source.count is None or source.count > samples):
         source = open_samples(loaded, data, preprocess, samples, seed)
     planned = plan_model(loaded, profile, overrides)
+    source = in_float32(source, planned.own.inputs)
     kernels = find_candidates(planned.plan, planned.view)
     if not kernels:
         raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
