@@ -40,7 +40,13 @@ from oq.planning.target import Target
 from oq.progress import Clock, Counter
 from oq.refine.order import NONE, choose_steps
 from oq.refine.recalibrate import Calibration
-from oq.reporting.notes import describe_data, random_data_warning, remedy, run_warnings
+from oq.reporting.notes import (
+    describe_data,
+    foreign_warning,
+    random_data_warning,
+    remedy,
+    run_warnings,
+)
 from oq.reporting.report import Report
 
 
@@ -233,6 +239,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
     notes = (
         *random_data_warning(given.source),
         *(*odd, *run_warnings(planned.plan, summary.found)),
+        *foreign_warning(planned.view, planned.target),
         *(*run.refined.subject.solution.notes, *summary.written.notes),
     )
     model, named = summary.model, {"target": summary.target, "data": summary.data}

@@ -233,5 +233,6 @@ TARGET = Target(
         ON_X86_PASS,
     ),
     guarded=True,
+    domains=("com.microsoft",),
     next_step='onnxruntime.InferenceSession("{output}")',
 )

@@ -107,6 +107,9 @@ SHAPE_OPS = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size", 
 STANDARD = frozenset({"", "ai.onnx"})
 """The names of ONNX's own domain."""
 
+SAME_IN_ANY_DOMAIN = frozenset({"DequantizeLinear", "QuantizeLinear"})
+"""Operators that com.microsoft defines as ONNX does, for more types."""
+
 RANDOM_OPS = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
      "RandomUniformLike"}

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from oq.model.ops import SAME_IN_ANY_DOMAIN, STANDARD
 from oq.model.proto_fields import put_constants
 from oq.model.view import NodeView
 from oq.numerics.values import Array, Shape, TensorInfo
@@ -62,13 +63,21 @@ def view_node(node: Any, shared: set[int]) -> NodeView:
     captured = tuple(dict.fromkeys(name for g in inner for name in captured_names(g, shared)))
     return NodeView(
         name=node.name,
-        op=node.op,
+        op=op_name(node.op, node.domain or ""),
         domain=node.domain or "",
         inputs=tuple(t.name for t in node.inputs),
         outputs=tuple(t.name for t in node.outputs),
         attributes=dict(node.attrs),
         captured=captured,
     )
+
+
+def op_name(op: str, domain: str) -> str:
+    """``op``, with its ``domain`` in front where ONNX has another operator of that name: a Conv of
+    com.microsoft.nchwc is none that a rule or a rewrite knows."""
+    if domain in STANDARD or op in SAME_IN_ANY_DOMAIN or not onnx.defs.has(op):
+        return op
+    return f"{domain}.{op}"
 
 
 def captured_names(graph: Any, shared: set[int]) -> Iterator[str]:

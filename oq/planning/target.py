@@ -172,7 +172,7 @@ class Target:
     than that no rule exists. ``block``: the number of inputs of a layer that share a weight scale
     (None: all of them). ``high_precision``: the type of everything that is not quantized.
     ``for_float16``: the variant for a float16 model, whose float rest stays float16 (None: it
-    becomes float32).
+    becomes float32). ``domains``: those besides ONNX's whose operators its runtime has.
     ``checks``: the checks for files of this target: names of rows of :mod:`oq.checks.legal`, and
     its own. ``verified_in``: the engine (:mod:`oq.engines.engine`) that computes as the target
     does. ``passes``: names of the prepare passes (:mod:`oq.prepare.order`) that only some targets
@@ -206,6 +206,7 @@ class Target:
     block: int | None = None
     high_precision: Literal["float32", "float16"] = "float32"
     for_float16: Callable[["Target"], "Target"] | None = None
+    domains: tuple[str, ...] = ()
     runtime: Runtime = Runtime()
     verified_in: str = "onnxruntime"
 

@@ -1,8 +1,10 @@
 """The passes, in the order they run.
 
-Constant folding comes first, since all other passes depend on what is constant; then no-ops, since
-an Identity may be between any two nodes; then type inference, and after it the passes that need
-ranks; Mul and Add are folded into a BatchNormalization before that is folded into its layer.
+In front of them the file itself is changed: functions are inlined, floats become float32, the opset
+is raised, fused operators are written out.  Then constant folding comes first, since all other
+passes depend on what is constant; then no-ops, since an Identity may be between any two nodes; then
+type inference, and after it the passes that need ranks; Mul and Add are folded into a
+BatchNormalization before that is folded into its layer.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,6 +36,7 @@ from oq.prepare.split_groups import split_groups
 from oq.prepare.split_mean import split_mean
 from oq.prepare.squeeze_weight import squeeze_weight
 from oq.prepare.sum_to_add import sum_to_add
+from oq.prepare.unfuse import least_opset, unfuse
 from oq.prepare.widen_floats import OwnTypes, widen_floats
 from oq.prepare.widen_input import widen_input
 from oq.prepare.write_attributes import write_attributes
@@ -93,10 +96,12 @@ def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] =
     if model.functions:
         model = inliner.inline_local_functions(model)
     model, own = widen_floats(model)
-    graph = Graph(raise_opset(model, min_opset))
+    model, unfused = unfuse(raise_opset(model, max(min_opset, least_opset(model))))
+    graph = Graph(model)
     graph.cleanup()  # what no output needs would be planned and calibrated all the same
     steps = (*PASSES, *(BY_REQUEST[name] for name in requested))
-    return Prepared(graph, {step.__name__: step(graph) for step in steps}, own)
+    outcomes = {unfuse.__name__: unfused}
+    return Prepared(graph, outcomes | {step.__name__: step(graph) for step in steps}, own)
 
 
 def refuse_quantized(model: onnx.ModelProto) -> None:

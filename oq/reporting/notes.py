@@ -1,14 +1,18 @@
 """Notes and warnings about a run, and the command to try after a collapse."""
 
+from collections import Counter
 from pathlib import Path
 
 from oq.comparison.compare import Verification
 from oq.data.sampling import RANDOM as RANDOM_NAME
 from oq.data.source import Fitted
 from oq.exporting.load import Model
-from oq.model.ops import facts
+from oq.model.ops import STANDARD, facts
+from oq.model.view import GraphView
 from oq.planning.plan import KEPT, NOT_CHOSEN
 from oq.planning.spec import Plan, Skip
+from oq.planning.target import Target
+from oq.wording import counted
 
 
 def remedy(
@@ -33,6 +37,20 @@ def random_data_warning(source: Fitted | None) -> tuple[str, ...]:
     if source is None or source.name != RANDOM_NAME:
         return ()
     return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
+
+
+def foreign_warning(view: GraphView, target: Target) -> tuple[str, ...]:
+    """The warning about operators that neither ONNX nor the runtime of ``target`` defines."""
+    known = {*STANDARD, *target.domains}
+    found = [n for n in view.nodes if n.domain not in known]
+    if not found:
+        return ()
+    ops = Counter(f"{n.op.removeprefix(f'{n.domain}.')} of {n.domain}" for n in found)
+    named = ", ".join(f"{count} x {op}" for op, count in sorted(ops.items()))
+    return (
+        f"{counted(len(found), 'node')} foreign to target {target.name} ({named}): it loads the "
+        "file only with a plugin that has them",
+    )
 
 
 EXPECTED = (KEPT.partition("{")[0], NOT_CHOSEN, "slower in int8", "too thin for")

@@ -7,7 +7,7 @@ from onnx import version_converter
 
 from oq.errors import ModelError
 from oq.prepare.raise_opset import opset, raise_opset
-from tests.small import assert_same_outputs, normal, small
+from tests.small import assert_same_outputs, normal, random_feeds, reference, small
 
 CONSTANTS = {
     "w": normal(4, 3, 3, 3),
@@ -94,3 +94,21 @@ def test_the_default_domain_has_two_spellings() -> None:
     model.opset_import.add(domain="com.example", version=99)
     assert opset(model) == 11
     assert opset(onnx.ModelProto()) == 0
+
+
+def test_an_operator_of_a_later_opset_raises_it_to_its_own() -> None:
+    """As onnxruntime saves them: LayerNormalization at opset 14, where ONNX has none."""
+    text = """net (float[2,4] x) => (float[2,4] y) {
+        h = Hardmax <axis = 1> (x)
+        n = LayerNormalization <axis = -1> (x, gamma, beta)
+        s = SimplifiedLayerNormalization (n, gamma)
+        y = Add (h, s)
+    }"""
+    used = {n: CONSTANTS[n] for n in ("gamma", "beta")}
+    model = small(text, used, opset=14)
+    raised = raise_opset(model, 13)
+    assert opset(raised) == 17 and {n.domain for n in raised.graph.node} == {""}
+    assert [o.domain for o in raised.opset_import] == [o.domain for o in model.opset_import]
+    feeds = random_feeds(model)
+    expected, found = reference(model, feeds)["y"], reference(raised, feeds)["y"]
+    np.testing.assert_array_equal(found, expected)
