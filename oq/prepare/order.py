@@ -15,13 +15,16 @@ from onnx import inliner
 
 from oq.errors import ModelError
 from oq.model.graph import Graph
+from oq.prepare.bias_apart import bias_apart
 from oq.prepare.bias_as_matrix import bias_as_matrix
+from oq.prepare.constant_left import constant_left
 from oq.prepare.div_to_mul import div_to_mul
 from oq.prepare.drop_noops import drop_casts, drop_noops
 from oq.prepare.fold_affine import fold_affine
 from oq.prepare.fold_batchnorm import fold_batchnorm
 from oq.prepare.fold_constants import fold_constants
 from oq.prepare.fold_pad import fold_pad
+from oq.prepare.gemm_operands import gemm_operands
 from oq.prepare.harden_sigmoid import harden_sigmoid
 from oq.prepare.infer_types import infer_types
 from oq.prepare.insert_rescale import insert_rescale
@@ -47,6 +50,9 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     infer_types,
     drop_casts,
     squeeze_weight,
+    constant_left,
+    bias_apart,
+    gemm_operands,
     sum_to_add,
     fold_affine,
     fold_batchnorm,
