@@ -7,6 +7,7 @@ import onnx
 
 from oq.errors import OptionError
 from oq.model.files import load_model
+from oq.model.proto_fields import without_empty_ends
 from oq.model.structure import check_structure
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def load(model: Model, example_inputs: object = None) -> onnx.ModelProto:
         model = load_model(model)
     if isinstance(model, onnx.ModelProto):
         check_structure(model)
-        return model
+        return without_empty_ends(model)
     from oq.exporting.export import export_module, is_module
 
     if not is_module(model):

@@ -142,6 +142,7 @@ class Graph:
         before: str | None = None,
     ) -> str:
         """Add a node ``op`` that computes the new tensor ``output``; returns the tensor's name.
+        An input "" is an optional one that is left out.
 
         The tensor has the shape of tensor ``like`` and dtype ``dtype``.  The node is inserted
         directly after the producer of its first input, or before node ``before``.
@@ -150,7 +151,7 @@ class Graph:
         node_name, tensor_name = self.fresh(name), self.fresh(output)
         shape = None if like is None else self._tensors[like].shape
         out = gs.Variable(tensor_name, None if dtype is None else np.dtype(dtype), shape)
-        sources = [self._tensors[i] for i in inputs]
+        sources = [self._tensors[i] if i else gs.Variable.empty() for i in inputs]
         node = gs.Node(op, node_name, dict(attributes or {}), sources, [out])
         self._insert(node, before)
         self._tensors[tensor_name], self._nodes[node_name] = out, node
