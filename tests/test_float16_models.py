@@ -159,3 +159,12 @@ def test_an_interface_in_bfloat16_is_refused_in_a_sentence() -> None:
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.BFLOAT16
     with pytest.raises(oq.OqError, match="input 'x' is bfloat16"):
         quantized(model, "ort")
+
+
+def test_small_scales_are_not_multiplied_in_float16_by_onnxruntime() -> None:
+    """Its optimizer would quantize biases with the product of two float16 scales."""
+    small = {"x": (DATA["x"] / 100).astype(np.float16)}
+    made = oq.quantize(pure(), "trt", small, calibrator="minmax", refine=("none",))
+    found = made.report.verification
+    assert found is not None
+    assert found.deployed.outputs[0].sqnr_db > found.literal.outputs[0].sqnr_db - 6

@@ -23,6 +23,7 @@ import onnxruntime as ort
 from oq.errors import DataError, ModelError, OptionError, one_line
 from oq.model.bodies import bodies_of, declare, reads_of
 from oq.model.files import loadable
+from oq.model.qdq import PAIR
 from oq.numerics.values import Array, Shape, TensorInfo
 from oq.parallel import parallel_map
 
@@ -63,6 +64,9 @@ and then made uint8 ones of, without the type that they name: a fault of its opt
 
 KEEP_INT8 = "session.qdqisint8allowed"
 """The session entry with which it leaves int8 pairs as they are."""
+
+BIASES = "WeightBiasQuantization"
+"""Its optimizer that quantizes float weights and biases of layers between Q/DQ pairs."""
 
 _custom_ops: list[str] = []
 """Libraries of custom operators that every session of this process registers."""
@@ -112,6 +116,7 @@ class Session:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if dump is not None:
             options.optimized_model_filepath = str(dump)
+        without = [BIASES] if _has_float16_scales(model) else []
         for library in _custom_ops:
             with _as_model_error():
                 options.register_custom_ops_library(library)
@@ -119,13 +124,17 @@ class Session:
         with loadable(model) as source:
             try:
                 with _as_model_error():
-                    self._session = ort.InferenceSession(source, options, providers=providers)
+                    self._session = ort.InferenceSession(
+                        source, options, providers=providers, disabled_optimizers=without
+                    )
             except ModelError as error:
                 if MIXED_INT8 not in str(error):
                     raise
                 options.add_session_config_entry(KEEP_INT8, "1")
                 with _as_model_error():
-                    self._session = ort.InferenceSession(source, options, providers=providers)
+                    self._session = ort.InferenceSession(
+                        source, options, providers=providers, disabled_optimizers=without
+                    )
         kinds = {i.name: i.dtype for i in self.inputs}
         self._narrow = {n: d for n, d in kinds.items() if d in {"float16", "float64"}}
 
@@ -186,6 +195,16 @@ class Session:
 _FLOAT8 = frozenset(
     number for name, number in onnx.TensorProto.DataType.items() if name.startswith("FLOAT8")
 )
+
+
+def _has_float16_scales(model: onnx.ModelProto | Path) -> bool:
+    """Whether Q/DQ of ``model`` has float16 scales: onnxruntime 1.32 then quantizes float biases
+    with scale(data) * scale(weight) in float16, which is 0 or a few bits, and computes noise
+    (2 dB where the file has 65)."""
+    if isinstance(model, Path):  # a user's file that oq has not read
+        return False
+    half = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
+    return any(n.op_type in PAIR and n.input[1] in half for n in model.graph.node)
 
 
 def _has_float8(model: onnx.ModelProto | Path) -> bool:
