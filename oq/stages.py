@@ -41,6 +41,7 @@ from oq.progress import Clock, Counter
 from oq.refine.order import NONE, choose_steps
 from oq.refine.recalibrate import Calibration
 from oq.reporting.notes import (
+    default_inputs_note,
     describe_data,
     foreign_warning,
     random_data_warning,
@@ -240,6 +241,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
         *random_data_warning(given.source),
         *(*odd, *run_warnings(planned.plan, summary.found)),
         *foreign_warning(planned.view, planned.target),
+        *default_inputs_note(given.model),
         *(*run.refined.subject.solution.notes, *summary.written.notes),
     )
     model, named = summary.model, {"target": summary.target, "data": summary.data}

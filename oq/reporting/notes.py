@@ -3,6 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
+import onnx
+
 from oq.comparison.compare import Verification
 from oq.data.sampling import RANDOM as RANDOM_NAME
 from oq.data.source import Fitted
@@ -51,6 +53,22 @@ def foreign_warning(view: GraphView, target: Target) -> tuple[str, ...]:
         f"{counted(len(found), 'node')} foreign to target {target.name} ({named}): it loads the "
         "file only with a plugin that has them",
     )
+
+
+def default_inputs_note(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The note about inputs with a value in the file, which are constants in oq's.  Up to IR
+    version 3 every constant had to be listed as an input: there it says nothing."""
+    given = {t.name for t in model.graph.initializer}
+    found = [i.name for i in model.graph.input if i.name in given]
+    if not found or model.ir_version < 4:
+        return ()
+    names = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+    have = (
+        "has a default value, and is a constant now"
+        if len(found) == 1
+        else ("have default values, and are constants now")
+    )
+    return (f"{counted(len(found), 'input')} {have}: {names}",)
 
 
 EXPECTED = (KEPT.partition("{")[0], NOT_CHOSEN, "slower in int8", "too thin for")
