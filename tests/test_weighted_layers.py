@@ -88,6 +88,7 @@ FORMS: dict[str, tuple[str, str, frozenset[str]]] = {
     "MatMul of a constant": ("tokens", "y = MatMul (left, x)", ALL),
     "MatMul and a scalar": ("tokens", "a = MatMul (x, m)\n y = Add (a, scalar)", ALL),
     "MatMul and a factor": ("tokens", "a = MatMul (x, m)\n y = Mul (a, scalar)", ALL),
+    "Einsum": ("tokens", 'y = Einsum <equation = "bsi,io->bso"> (x, m)', ALL),
     "weight turned": ("rows", "w = Transpose <perm = [1,0]> (t)\n y = MatMul (x, w)", ALL),
 }  # fmt: skip
 
@@ -110,7 +111,9 @@ def test_the_weight_is_quantized_where_there_is_a_kernel(name: str, target: str)
     dims = [int(size) for size in INPUTS[shape].split(",")]
     data = [{"x": normal(*dims, seed=seed)} for seed in range(8)]
     made = oq.quantize(model(name), target, data, refine=("none",), mode="naive").report
-    layers = [s for s in made.plan.skips if s.op in {"Conv", "ConvTranspose", "Gemm", "MatMul"}]
+    layers = [
+        s for s in made.plan.skips if s.op in {"Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"}
+    ]
     assert (not layers) is (target in on), [s.reason for s in layers]
     found = made.verification
     assert found is not None

@@ -20,6 +20,7 @@ from oq.prepare.bias_as_matrix import bias_as_matrix
 from oq.prepare.constant_left import constant_left
 from oq.prepare.div_to_mul import div_to_mul
 from oq.prepare.drop_noops import drop_casts, drop_noops
+from oq.prepare.einsum_to_matmul import einsum_to_matmul
 from oq.prepare.fold_affine import fold_affine
 from oq.prepare.fold_batchnorm import fold_batchnorm
 from oq.prepare.fold_constants import fold_constants
@@ -49,6 +50,7 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     drop_noops,
     infer_types,
     drop_casts,
+    einsum_to_matmul,
     squeeze_weight,
     constant_left,
     bias_apart,
