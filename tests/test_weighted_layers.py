@@ -39,7 +39,7 @@ UPWARD = frozenset({"coreml", "dpu"})
 """Targets with a ConvTranspose in int8 by default."""
 
 FORMS: dict[str, tuple[str, str, frozenset[str]]] = {
-    "1-D": ("line", "y = Conv (x, line, b)", NOT_DPU),
+    "1-D": ("line", "y = Conv (x, line, b)", ALL),
     "2-D without bias": ("plane", "y = Conv (x, plane)", ALL),
     "2-D with an empty bias": ("plane", 'y = Conv (x, plane, "")', ALL),
     "2-D with a bias of zeros": ("plane", "y = Conv (x, plane, zero)", ALL),

@@ -29,6 +29,7 @@ from oq.prepare.gemm_operands import gemm_operands
 from oq.prepare.harden_sigmoid import harden_sigmoid
 from oq.prepare.infer_types import infer_types
 from oq.prepare.insert_rescale import insert_rescale
+from oq.prepare.line_to_image import line_to_image
 from oq.prepare.mean_to_pool import mean_to_pool
 from oq.prepare.norm_to_conv import inner_norm_to_conv, norm_to_conv
 from oq.prepare.outcome import Outcome
@@ -65,6 +66,7 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
 BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
     "div_to_mul": div_to_mul,
     "inner_norm_to_conv": inner_norm_to_conv,
+    "line_to_image": line_to_image,
     "norm_to_conv": norm_to_conv,
     "split_groups": split_groups,
     "split_mean": split_mean,
