@@ -16,7 +16,8 @@ from oq.checks.inspection import check, explain, judge, make_plan
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import LayerError, Remembered, compare_layers
 from oq.comparison.metrics import open_metric
-from oq.data.samples import open_samples
+from oq.comparison.reference import reference_of
+from oq.data.samples import in_float32, open_samples
 from oq.data.sizing import MAX_MEMORY, SESSIONS, Sizing
 from oq.data.source import Fitted, has_labels, open_source, subset
 from oq.engines.engine import DEFAULT
@@ -51,6 +52,7 @@ from oq.stages import (
     against_defaults,
     choose,
     find_cache,
+    for_planned,
     judge_run,
     keep_apart,
     make_report,
@@ -100,6 +102,7 @@ def quantize(
         given = open_given(model, data, asked)
     with clock.stage("prepare"):
         planned = plan_model(given.model, chosen.target, chosen.overrides)
+        given = for_planned(given, planned)
         prove_prepared_run(given, planned, asked)
     with clock.stage("calibrate"):
         recalibration = set_up(planned, chosen, given, asked, wanted)
@@ -169,7 +172,7 @@ def calibrate(
         max_memory=max_memory,
         progress=Counter("calibrate", source.count, watch),
     )
-    return measure(job, source, Path(cache))
+    return measure(job, in_float32(source, planned.own.inputs), Path(cache))
 
 
 @documented(VerifyOptions)
@@ -189,7 +192,7 @@ def verify(
     asked = complete(VerifyOptions, options)
     wanted = want_page(asked["report"], asked["ranking"])
     figures = [open_metric(name) for name in asked["metrics"]]
-    exact, rounded = load(float_model), load(quantized)
+    exact, rounded = reference_of(load(float_model)), load(quantized)
     same_interface(exact, rounded)
     source = _open_judged(common_inputs(exact, rounded), data, asked)
     limit = 10**6 * (asked["max_memory"] or MAX_MEMORY)

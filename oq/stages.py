@@ -15,7 +15,8 @@ from oq.calibration.ranges import known_ranges
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import Remembered, compare_layers
 from oq.comparison.prove import APPROXIMATE, prove_prepared, prove_written
-from oq.data.samples import BATCH, divide, open_samples
+from oq.comparison.reference import reference_of
+from oq.data.samples import BATCH, divide, in_float32, open_samples
 from oq.data.sizing import SESSIONS, Sizing, sizing_notes
 from oq.data.source import Fitted
 from oq.emission.write import Written, write_graph
@@ -44,8 +45,10 @@ from oq.refine.order import NONE, choose_steps
 from oq.refine.recalibrate import Calibration
 from oq.refine.run import Refined
 from oq.reporting.notes import (
+    default_inputs_note,
     default_notes,
     describe_data,
+    foreign_warning,
     random_data_warning,
     remedy,
     run_warnings,
@@ -112,6 +115,14 @@ def open_given(model: Model, data: object, asked: QuantizeOptions) -> Given:
     return Given(loaded, source, used, held)
 
 
+def for_planned(given: Given, planned: Planned) -> Given:
+    """``given`` with the samples that calibration and refinement read in the types of the prepared
+    model, which computes in float32; those to verify on keep the types of the user's."""
+    wide = planned.own.inputs
+    source, used = (None if s is None else in_float32(s, wide) for s in (given.source, given.used))
+    return replace(given, source=source, used=used)
+
+
 def set_up(
     planned: Planned, chosen: Chosen, given: Given, asked: QuantizeOptions, page: object
 ) -> Calibration:
@@ -163,7 +174,7 @@ def keep_apart(
 def replan(planned: Planned, apart: Mapping[str, str]) -> Planned:
     """``planned`` with the nodes of ``apart`` in float."""
     overrides = replace(planned.overrides, apart=apart)
-    return plan_graph(planned.graph, planned.target, overrides)
+    return plan_graph(planned.graph, planned.target, overrides, planned.own)
 
 
 def find_cache(asked: QuantizeOptions) -> Path | Shared | None:
@@ -232,10 +243,11 @@ def verify_run(
         return None
     counter = Counter("verify", held.count, asked["watch"])
     seen = Remembered(held.batches(sizing))
-    found = compare(given.model, quantized, seen, engine=engine, progress=counter)
+    exact = reference_of(given.model)
+    found = compare(exact, quantized, seen, engine=engine, progress=counter)
     if not found.collapse and asked["report"] is None:
         return found
-    return replace(found, layers=compare_layers(given.model, quantized, lambda: seen.kept))
+    return replace(found, layers=compare_layers(exact, quantized, lambda: seen.kept))
 
 
 def named_choices(chosen: Chosen, asked: QuantizeOptions) -> tuple[str, ...]:
@@ -318,6 +330,8 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
         *(*odd, *run_warnings(planned.plan, summary.found)),
         *default_notes(named_choices(chosen, asked), summary.beside, chosen.target.name),
         *unrefined_note(chosen.steps, default_steps(chosen.target)),
+        *foreign_warning(planned.view, planned.target),
+        *default_inputs_note(given.model),
         *(*run.refined.subject.solution.notes, *summary.written.notes),
     )
     model, named = summary.model, {"target": summary.target, "data": summary.data}

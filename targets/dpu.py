@@ -14,7 +14,8 @@ The rules follow Quark (``npu_cnn_quantizer``, ``refine``, ``simulate_dpu``) and
   exponent; products with other constants, and all sums, need a calibrated position, since zero
   points are 0.
 * A BatchNormalization that cannot be folded becomes a depthwise convolution, a grouped convolution
-  one per group, and a mean over more than 512 values a mean of means, as in Quark.
+  one per group, and a mean over more than 512 values a mean of means, as in Quark; a 1-D one
+  becomes one over an image of height 1.
 * LeakyReLU's slope is 26/256 in the edge DPU, to which ``0.1`` is changed; ``--set device=npu``
   supports every k/256 and specifies no limits on sizes.
 * Scales are per tensor, and a bias has 8 bits.  Convolutions with uneven channels before a ReLU6
@@ -141,6 +142,7 @@ TARGET = Target(
     verified_in="dpu",
     passes=(
         "div_to_mul",
+        "line_to_image",
         "norm_to_conv",
         "split_groups",
         "split_mean",

@@ -261,5 +261,6 @@ TARGET = Target(
         ON_X86_PASS,
     ),
     guarded=True,
+    domains=("com.microsoft",),
     next_step='onnxruntime.InferenceSession("{output}")',
 )

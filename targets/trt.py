@@ -27,7 +27,7 @@ The rules, with their sources:
   of the fused kernel (:func:`oq.planning.tensorrt.is_not_fp8_attention`).
 * 4-bit weights (``weights=int4``) are for MatMul and Gemm, in blocks along their inputs.
 * TensorRT 11 runs float layers in the type they have; ``high_precision=fp16`` makes it float16
-  (:mod:`oq.emission.float16`).
+  (:mod:`oq.emission.float16`), as it is by itself where the model is float16.
 * Convolutions and products with few channels are slower in int8 (:mod:`oq.planning.tensorrt`);
   ``--mode naive`` quantizes them anyway.
 """
@@ -208,6 +208,11 @@ def run_the_rest_in_fp16(target: Target) -> Target:
     )
 
 
+def run_the_rest_in_fp32(target: Target) -> Target:
+    """``high_precision=fp32``: also where the model is float16."""
+    return replace(target, for_float16=None)
+
+
 def keep_symmetric(target: Target) -> Target:
     """``zero_points=none``: no zero points in biases; every ReLU stays in the graph."""
     return replace(target, carries_zero_points=False)
@@ -221,11 +226,16 @@ TARGET = Target(
     min_opset=13,
     adds_bias=("MatMul",),
     carries_zero_points=True,
+    for_float16=run_the_rest_in_fp16,
     rules=RULES,
     options={
         "dtype": {"int8": as_is, "fp8": quantize_to_fp8},
         "weights": {"int8": as_is, "int4": quantize_weights_to_int4},
-        "high_precision": {"fp32": as_is, "fp16": run_the_rest_in_fp16},
+        "high_precision": {
+            "auto": as_is,
+            "fp32": run_the_rest_in_fp32,
+            "fp16": run_the_rest_in_fp16,
+        },
         "conv_transpose": {"float": as_is, "int8": quantize_conv_transpose},
         "attention": {"float": as_is, "int8": quantize_attention},
         "zero_points": {"bias": as_is, "none": keep_symmetric},

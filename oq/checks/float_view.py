@@ -34,9 +34,13 @@ def merge_quantizers(view: GraphView) -> GraphView:
 
 def read_as_float(view: GraphView) -> GraphView:
     """``view`` with dequantized constants, and all other integers as the real values they stand
-    for; the Q/DQ pairs on activations stay, so that no chain extends across them."""
+    for; the Q/DQ pairs on activations stay, so that no chain extends across them.  A float16 rest
+    (TensorRT) matches as float32 does."""
     folded = {n.outputs[0]: n for n in view.nodes if n.op == DQ and stored(view, n)}
-    tensors = dict(view.tensors)
+    tensors = {
+        t: replace(info, dtype="float32") if info.dtype == "float16" else info
+        for t, info in view.tensors.items()
+    }
     for node in pairs(view):
         shapes = [view.shape(t) for t in (node.outputs[0], node.inputs[0])]
         shape = next((s for s in shapes if s is not None), None)

@@ -89,8 +89,9 @@ def estimate_shares(
     size, layers = 0, None
     for batch, exact, found in run_both(float_model, quantized, shared, batches):
         # what the quantized model gives each layer, for the float layers to compute from
-        feeds = {f"{n}:given": found[t.copy] for n, t in given.items()}
-        feeds |= {f"{n}:raw": found[n] for n, t in given.items() if t.raw}
+        kinds = {n: exact[n].dtype for n in given}  # the float model may be float16
+        feeds = {f"{n}:given": found[t.copy].astype(kinds[n]) for n, t in given.items()}
+        feeds |= {f"{n}:raw": found[n].astype(kinds[n]) for n, t in given.items() if t.raw}
         if layers is None and computed:
             layers = Session(_cut(float_model, given, feeds, computed), LITERAL)
         fresh = dict(exact)

@@ -1,13 +1,15 @@
 """The samples of a run: opened, drawn, and split into those for calibration and for
 verification."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 
 from oq.data.source import Fitted, open_source, random_source, split, subset
 from oq.errors import DataError, ModelError
-from oq.model.proto_fields import inputs_of
+from oq.model.proto_fields import inputs_of, read_type
 
 BATCH = 8
 """Default batch size."""
@@ -37,10 +39,23 @@ def open_samples(
     inputs = inputs_of(model)
     if not inputs:
         raise ModelError("the model has no inputs: it computes a constant")
+    for what, values in (("input", inputs), ("output", map(read_type, model.graph.output))):
+        for value in values:
+            if value.dtype == "bfloat16":
+                raise ModelError(
+                    f"{what} {value.name!r} is bfloat16, which onnxruntime does not take from "
+                    "Python; export the model with float32 inputs and outputs, bfloat16 inside"
+                )
     if isinstance(data, str) and data == RANDOM:
         return random_source(inputs, samples or RANDOM_SAMPLES, seed)
     source = open_source(data, inputs, preprocess=preprocess)
     return source if samples is None else subset(source, samples, seed)
+
+
+def in_float32(source: Fitted, inputs: Collection[str]) -> Fitted:
+    """``source`` with float32 values for ``inputs``, for the float32 form of a model."""
+    types = (replace(i, dtype="float32") if i.name in inputs else i for i in source.inputs)
+    return replace(source, inputs=tuple(types))
 
 
 def divide(source: Fitted, seed: int, verify: bool) -> tuple[Fitted, Fitted | None]:

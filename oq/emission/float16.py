@@ -11,14 +11,15 @@ float16 too; they were chosen for that (:attr:`oq.numerics.values.QType.scale`).
 onnxruntime's and onnxconverter-common's float16 converters neither look at values nor support Q/DQ.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
 
 from oq.model.graph import Graph
-from oq.model.qdq import DQ, PAIR, constant
+from oq.model.ops import CASTING
+from oq.model.qdq import DQ, PAIR, Q, constant
 from oq.model.view import GraphView, NodeView
 
 NAMED = 5
@@ -40,16 +41,21 @@ class _Work:
     single: dict[str, str] = field(default_factory=dict)
 
 
-def to_float16(graph: Graph, peaks: Mapping[str, float]) -> tuple[str, ...]:
+def to_float16(
+    graph: Graph, peaks: Mapping[str, float], singles: Collection[str] = ()
+) -> tuple[str, ...]:
     """Convert the float32 part of ``graph`` to float16, in place; returns notes on what stays
     float32.
 
     ``peaks``: tensor -> largest finite ``|x|`` that was measured (inf if masks were seen); a tensor
-    without an entry is assumed to fit.
+    without an entry is assumed to fit.  ``singles``: nodes, or tensors that they compute, which
+    the user has in float32 in a float16 model.
     """
     view = graph.view()
     known = {**_dequantized_peaks(view), **peaks}
     stays = {n.name: why for n in view.nodes if (why := _stays(view, n, known)) is not None}
+    islands = {n.name for n in view.nodes if not {n.name, *n.outputs}.isdisjoint(singles)}
+    stays |= dict.fromkeys(islands | _pairs_of(view, islands), "")
     written = {
         t: n
         for n in view.nodes
@@ -58,6 +64,8 @@ def to_float16(graph: Graph, peaks: Mapping[str, float]) -> tuple[str, ...]:
         if follows and _is_single(view, t)
     }
     work = _Work(graph, view)
+    casts = [n for n in view.nodes if n.op in CASTING]
+    work.half.update({n.outputs[0]: n.inputs[0] for n in casts if _types(view, n) == FROM_HALF})
     captured = {t for n in view.nodes for t in n.captured}
     for tensor in written:
         _type_half(work, tensor, kept=tensor in view.outputs or tensor in captured)
@@ -69,6 +77,13 @@ def to_float16(graph: Graph, peaks: Mapping[str, float]) -> tuple[str, ...]:
                 name = _read_half(work, tensor) if half else _read_single(work, tensor)
                 if name != tensor:
                     graph.set_input(node.name, slot, name)
+    for cast in casts:
+        if (
+            cast.inputs[0] in written
+            and _types(view, cast) == TO_HALF
+            and graph.view().node(cast.name).inputs[0] == cast.inputs[0]
+        ):
+            graph.bypass(cast.name)  # what it reads is float16 now
     graph.cleanup()
     notes = [f"{name!r} keeps float32: {why}" for name, why in stays.items() if why]
     more = len(notes) - NAMED
@@ -93,6 +108,28 @@ def _stays(view: GraphView, node: NodeView, peaks: Mapping[str, float]) -> str |
     takes, follows = _inputs_take(view, node), _outputs_follow(view, node)
     ends = [*zip(node.inputs, takes, strict=True), *zip(node.outputs, follows, strict=True)]
     return None if any(ok for t, ok in ends if t in floats) else ""
+
+
+def _pairs_of(view: GraphView, islands: Collection[str]) -> set[str]:
+    """The Q and DQ of which all readers are ``islands``, or that read what one computes: no Cast
+    comes between a pair and the kernel that it belongs to."""
+    found: set[str] = set()
+    for node in view.nodes:
+        above = view.producer(node.inputs[0]) if node.op == Q else None
+        readers = view.consumers(node.outputs[0]) if node.op == DQ else ()
+        if readers and all(n.name in islands for n in readers):
+            found.add(node.name)
+        if above is not None and above.name in islands:
+            found.add(node.name)
+    return found
+
+
+FROM_HALF, TO_HALF = ("float16", "float32"), ("float32", "float16")
+
+
+def _types(view: GraphView, cast: NodeView) -> tuple[str | None, str | None]:
+    """The types that a Cast reads and writes."""
+    return view.tensors[cast.inputs[0]].dtype, view.tensors[cast.outputs[0]].dtype
 
 
 def _bad_constant(view: GraphView, tensor: str) -> str | None:

@@ -18,6 +18,7 @@ from oq.emission.pack_blocks import pack_blocks
 from oq.emission.pack_bodies import Storage, pack_bodies
 from oq.emission.solve import Solution
 from oq.errors import ModelError
+from oq.model.restore_types import restore_types
 from oq.numerics.statistics import Statistics
 from oq.numerics.values import Array
 from oq.planning.check import Finding
@@ -32,6 +33,13 @@ CARRIED = (
 INSIDE = (
     "in bodies of If, Loop and Scan the weights of {layers} are in blocks, rounded to the nearest"
 )
+WIDENED = (
+    "the model is {own}: it was calibrated in float32, and its float rest is {rest} now; inputs "
+    "and outputs keep their types"
+)
+"""For models of another type than float32."""
+
+COMPARED = "; where onnxruntime cannot run {own}, it is compared in float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +71,14 @@ def write_graph(
     notes: tuple[str, ...] = ()
     if carried:
         notes = (CARRIED.format(tensors=counted(carried, "tensor")),)
-    if planned.target.high_precision == "float16":
+    own, rest = planned.own, planned.target.high_precision
+    restore_types(planned.graph, own.inputs, own.outputs)
+    if own.most is not None:
+        few = "" if own.most == "float16" else COMPARED
+        notes += ((WIDENED + few).format(own=own.most, rest=rest),)
+    if rest == "float16":
         peaks = {t: inf if s.masked else max(-s.lo, s.hi) for t, s in seen.items() if s.count}
-        notes += to_float16(planned.graph, peaks)
+        notes += to_float16(planned.graph, peaks, own.singles)
     gather_codes(planned.graph)
     if planned.target.at_run_time:
         quantize_data(planned.graph)

@@ -8,6 +8,7 @@ import onnx
 from oq.errors import OptionError
 from oq.model.files import load_model
 from oq.model.input_shapes import Shapes, with_shapes
+from oq.model.proto_fields import without_empty_ends
 from oq.model.structure import check_structure
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def load(
         model = load_model(model)
     if isinstance(model, onnx.ModelProto):
         check_structure(model)
-        return with_shapes(model, shapes)
+        return with_shapes(without_empty_ends(model), shapes)
     from oq.exporting.export import export_module, is_module
 
     if not is_module(model):

@@ -18,11 +18,11 @@ from oq.model.proto_fields import oldest_ir, without_graph
 from oq.model.surgeon import (
     Arrays,
     export,
-    given_tensor,
     holds_numbers,
     inner_names,
     is_sorted,
     numpy_dtype,
+    pick_out,
     reread,
     slot_of,
     tensor_info,
@@ -146,6 +146,7 @@ class Graph:
         before: str | None = None,
     ) -> str:
         """Add a node ``op`` that computes the new tensor ``output``; returns the tensor's name.
+        An input "" is an optional one that is left out.
 
         The tensor has the shape of tensor ``like`` and dtype ``dtype``.  The node is inserted
         directly after the producer of its first input, or before node ``before``.
@@ -154,7 +155,7 @@ class Graph:
         node_name, tensor_name = self.fresh(name), self.fresh(output)
         shape = None if like is None else self._tensors[like].shape
         out = gs.Variable(tensor_name, None if dtype is None else np.dtype(dtype), shape)
-        sources = [self._tensors[i] for i in inputs]
+        sources = [self._tensors[i] if i else gs.Variable.empty() for i in inputs]
         node = gs.Node(op, node_name, dict(attributes or {}), sources, [out])
         self._insert(node, before)
         self._tensors[tensor_name], self._nodes[node_name] = out, node
@@ -270,31 +271,7 @@ class Graph:
     ) -> onnx.ModelProto:
         """The ``nodes`` alone as a model without inputs that computes ``outputs``; tensors that are
         ``given`` are constants in it."""
-        made = [self._nodes[n] for n in nodes]
-        picked = gs.Graph(
-            nodes=[
-                gs.Node(
-                    *(n.op, n.name, n.attrs),
-                    inputs=[given_tensor(t, given) for t in n.inputs],
-                    outputs=[],
-                    domain=n.domain,
-                )
-                for n in made
-            ],
-            opset=self._graph.opset,
-            import_domains=self._graph.import_domains,
-        )
-        tensors: dict[str, Any] = {}
-        for node, source in zip(picked.nodes, made, strict=True):
-            for slot, tensor in enumerate(node.inputs):
-                if tensor.name in tensors:
-                    node.inputs[slot] = tensors[tensor.name]
-            for tensor in source.outputs:
-                # types that the file declares may be wrong: onnxruntime is to find its own
-                tensors[tensor.name] = gs.Variable(tensor.name)
-                node.outputs.append(tensors[tensor.name])
-        picked.outputs = [tensors[name] for name in outputs]
-        return export(picked)
+        return export(pick_out(self._graph, [self._nodes[n] for n in nodes], outputs, given))
 
     def make_constant(self, tensor: str, values: Array) -> None:
         """Let the computed ``tensor`` be a constant; its producer writes nothing any more."""
@@ -364,6 +341,11 @@ class Graph:
         """Set the dtype of ``tensor``, after its producer was changed."""
         self._view = None
         self._tensors[tensor].dtype = numpy_dtype(dtype)
+
+    def redirect(self, old: str, new: str) -> None:
+        """Make every node that reads tensor ``old``, those of bodies too, read ``new``."""
+        self._view = None
+        reread(self._tensors[old], self._tensors[new])
 
     # -- inside -----------------------------------------------------------------------------
 

@@ -108,6 +108,9 @@ SHAPE_OPS = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size", 
 STANDARD = frozenset({"", "ai.onnx"})
 """The names of ONNX's own domain."""
 
+SAME_IN_ANY_DOMAIN = frozenset({"DequantizeLinear", "QuantizeLinear"})
+"""Operators that com.microsoft defines as ONNX does, for more types."""
+
 RANDOM_OPS = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
      "RandomUniformLike"}
@@ -172,6 +175,8 @@ OUTPUT_AXIS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1, "Ma
 RECURRENT: Mapping[str, int] = {"LSTM": 2}
 """op -> the slot of the weight that its own state is multiplied by, with the output channels of its
 other weight."""
+CASTING = frozenset({"Cast"})
+"""Ops that change the type of a tensor, not its values."""
 
 STACKING = frozenset({"MatMul"})
 """Ops whose weight may be a stack of matrices: more than two axes, the last two of a matrix."""

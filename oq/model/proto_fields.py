@@ -1,11 +1,12 @@
 """The parts of a model outside the graph, which onnx-graphsurgeon does not keep."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import onnx
 
 from oq.errors import ModelError
 from oq.model.bodies import bodies_of
+from oq.model.ops import STANDARD
 from oq.numerics.values import STRING, Array, TensorInfo
 
 
@@ -26,6 +27,33 @@ def oldest_ir(opsets: Sequence[onnx.OperatorSetIdProto]) -> int:
     """The first IR version that supports these operator sets, but at least 4, which does not
     require initializers to be inputs."""
     return max(4, onnx.helper.find_min_ir_version_for(list(opsets), ignore_unknown=True))
+
+
+def without_empty_ends(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with empty optional inputs and outputs at the end of standard nodes left out, which
+    means the same; a copy where there are any.  onnxruntime 1.32 crashes on some when it optimizes
+    (``LayerNormalization(x, scale, "")`` behind a MatMul)."""
+    if not any(_has_empty_end(node) for node in _nodes(model.graph)):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in _nodes(copy.graph):
+        for names in (node.input, node.output) if _has_empty_end(node) else ():
+            while names and not names[-1]:
+                names.pop()
+    return copy
+
+
+def _has_empty_end(node: onnx.NodeProto) -> bool:
+    ends = (names[-1] for names in (node.input, node.output) if names)
+    return node.domain in STANDARD and not all(ends)
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for _, body in bodies_of(node):
+            yield from _nodes(body)
 
 
 def put_constants(model: onnx.ModelProto, values: Mapping[str, Array]) -> None:

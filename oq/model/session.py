@@ -23,6 +23,7 @@ import onnxruntime as ort
 from oq.errors import DataError, ModelError, OptionError, one_line
 from oq.model.bodies import bodies_of, declare, reads_of
 from oq.model.files import loadable
+from oq.model.qdq import PAIR
 from oq.numerics.values import Array, Shape, TensorInfo
 from oq.parallel import parallel_map
 
@@ -72,6 +73,8 @@ for, as onnxruntime 1.32 does last of all: with its other optimizations the mode
 
 NO_ARRAY = ("can't be converted to MLDataType", "No corresponding Numpy type")
 """What onnxruntime says of values whose type NumPy has not: bfloat16, float8."""
+BIASES = "WeightBiasQuantization"
+"""Its optimizer that quantizes float weights and biases of layers between Q/DQ pairs."""
 
 _custom_ops: list[str] = []
 """Libraries of custom operators that every session of this process registers."""
@@ -122,17 +125,20 @@ class Session:
         options.enable_mem_pattern = settings.reserve
         if dump is not None:
             options.optimized_model_filepath = str(dump)
+        without = [BIASES] if _has_float16_scales(model) else []
         for library in _custom_ops:
             with _as_model_error():
                 options.register_custom_ops_library(library)
         providers = _providers(settings.provider)
         with loadable(model) as source:
             try:
-                self._session = _load(source, options, providers)
+                self._session = _load(source, options, providers, without)
             except ModelError as error:
                 if not _mend(options, str(error)):
                     raise
-                self._session = _load(source, options, providers)
+                self._session = _load(source, options, providers, without)
+        kinds = {i.name: i.dtype for i in self.inputs}
+        self._narrow = {n: d for n, d in kinds.items() if d in {"float16", "float64"}}
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -158,7 +164,7 @@ class Session:
         if outputs is not None and not outputs:  # onnxruntime refuses to run for nothing
             return []
         try:
-            values: list[Array] = self._session.run(outputs, dict(feeds))
+            values: list[Array] = self._session.run(outputs, self._fitting(feeds))
         except Exception as error:
             if type(error).__module__.startswith("onnxruntime"):
                 shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feeds.items())
@@ -172,6 +178,16 @@ class Session:
                 ) from error
             raise
         return values
+
+    def _fitting(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """``feeds``, with float32 values in the type that the model reads: samples are float32 for
+        the float32 form that oq computes with, and the model they belong to may be float16."""
+        return {
+            name: values.astype(self._narrow[name])
+            if name in self._narrow and values.dtype == np.float32
+            else values
+            for name, values in feeds.items()
+        }
 
     def run_all(
         self,
@@ -191,6 +207,16 @@ class Session:
 _FLOAT8 = frozenset(
     number for name, number in onnx.TensorProto.DataType.items() if name.startswith("FLOAT8")
 )
+
+
+def _has_float16_scales(model: onnx.ModelProto | Path) -> bool:
+    """Whether Q/DQ of ``model`` has float16 scales: onnxruntime 1.32 then quantizes float biases
+    with scale(data) * scale(weight) in float16, which is 0 or a few bits, and computes noise
+    (2 dB where the file has 65)."""
+    if isinstance(model, Path):  # a user's file that oq has not read
+        return False
+    half = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
+    return any(n.op_type in PAIR and n.input[1] in half for n in model.graph.node)
 
 
 def _has_float8(model: onnx.ModelProto | Path) -> bool:
@@ -312,10 +338,17 @@ def providers() -> tuple[str, ...]:
 
 
 def _load(
-    source: str | bytes, options: ort.SessionOptions, providers: list[str]
+    source: str | bytes, options: ort.SessionOptions, providers: list[str], without: list[str]
 ) -> ort.InferenceSession:
-    with _as_model_error():  # without the fallback, which prints
-        return ort.InferenceSession(source, options, providers=providers, enable_fallback=0)
+    """Without the optimizers ``without``, and without the fallback, which prints."""
+    with _as_model_error():
+        return ort.InferenceSession(
+            source,
+            options,
+            providers=providers,
+            disabled_optimizers=without,
+            enable_fallback=0,
+        )
 
 
 def _mend(options: ort.SessionOptions, said: str) -> bool:

@@ -6,7 +6,7 @@ fail with a traceback, or do not end.  :func:`check_structure` looks for all of 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import prod
 
 import onnx
@@ -129,6 +129,25 @@ def arguments(model: onnx.ModelProto) -> Problems:
                 if not least <= count <= most:
                     wanted = f"{least}" if least == most else f"{least} to {most}"
                     yield f"node {_name(node)} ({node.op_type}) has {count} {what}, not {wanted}"
+            for names, formals, what in (
+                (node.input, schema.inputs, "input"),
+                (node.output, schema.outputs, "output"),
+            ):
+                yield from _left_out(node, names, formals, what)
+
+
+def _left_out(
+    node: onnx.NodeProto,
+    names: Sequence[str],
+    formals: Sequence[defs.OpSchema.FormalParameter],
+    what: str,
+) -> Iterator[str]:
+    """Empty names where an operator has no optional argument: onnxruntime crashes on some."""
+    for slot, name in enumerate(names):
+        if not name and formals:
+            kind = formals[min(slot, len(formals) - 1)].option
+            if kind != defs.OpSchema.FormalParameterOption.Optional:
+                yield f"node {_name(node)} ({node.op_type}) has no name for its {what} {slot}"
 
 
 def producers(model: onnx.ModelProto) -> Problems:

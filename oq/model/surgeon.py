@@ -9,6 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from oq.model.bodies import bodies_of
+from oq.model.ops import SAME_IN_ANY_DOMAIN, STANDARD
 from oq.model.proto_fields import lift_constants, put_constants
 from oq.model.view import NodeView
 from oq.numerics.values import Array, Shape, TensorInfo
@@ -91,13 +92,21 @@ def view_node(node: Any, shared: set[int]) -> NodeView:
     captured = tuple(dict.fromkeys(name for g in inner for name in captured_names(g, shared)))
     return NodeView(
         name=node.name,
-        op=node.op,
+        op=op_name(node.op, node.domain or ""),
         domain=node.domain or "",
         inputs=tuple(t.name for t in node.inputs),
         outputs=tuple(t.name for t in node.outputs),
         attributes=dict(node.attrs),
         captured=captured,
     )
+
+
+def op_name(op: str, domain: str) -> str:
+    """``op``, with its ``domain`` in front where ONNX has another operator of that name: a Conv of
+    com.microsoft.nchwc is none that a rule or a rewrite knows."""
+    if domain in STANDARD or op in SAME_IN_ANY_DOMAIN or not onnx.defs.has(op):
+        return op
+    return f"{domain}.{op}"
 
 
 def captured_names(graph: Any, shared: set[int]) -> Iterator[str]:
@@ -175,3 +184,33 @@ def reread(old: Any, new: Any) -> None:
 def slot_of(tensors: Sequence[Any], wanted: Any) -> int:
     """The place of ``wanted`` itself, not of its equal, in ``tensors``."""
     return next(i for i, t in enumerate(tensors) if t is wanted)
+
+
+def pick_out(
+    graph: Any, made: Sequence[Any], outputs: Sequence[str], given: Mapping[str, Array]
+) -> Any:
+    """The nodes ``made`` of a gs ``graph`` alone, as one of its own; see :func:`given_tensor`."""
+    picked = gs.Graph(
+        nodes=[
+            gs.Node(
+                *(n.op, n.name, n.attrs),
+                inputs=[given_tensor(t, given) for t in n.inputs],
+                outputs=[],
+                domain=n.domain,
+            )
+            for n in made
+        ],
+        opset=graph.opset,
+        import_domains=graph.import_domains,
+    )
+    tensors: dict[str, Any] = {}
+    for node, source in zip(picked.nodes, made, strict=True):
+        for slot, tensor in enumerate(node.inputs):
+            if tensor.name in tensors:
+                node.inputs[slot] = tensors[tensor.name]
+        for tensor in source.outputs:
+            # types that the file declares may be wrong: onnxruntime is to find its own
+            tensors[tensor.name] = gs.Variable(tensor.name)
+            node.outputs.append(tensors[tensor.name])
+    picked.outputs = [tensors[name] for name in outputs]
+    return picked

@@ -13,7 +13,8 @@ from oq.numerics.values import FLOAT_DTYPES, Array, Shape, TensorInfo
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """One node.  ``inputs`` holds "" for an empty optional input.
+    """One node.  ``inputs`` holds "" for an empty optional input.  ``op`` has the domain in front
+    where it is another operator than ONNX's of that name (:func:`oq.model.surgeon.op_name`).
 
     ``captured`` are the outer tensors that the node's subgraphs (If, Loop, Scan) read.
     """

@@ -28,7 +28,7 @@ from oq.model.operands import (
     recurrent_input,
     weight_input,
 )
-from oq.model.ops import BODIES, SHAPE_OPS, STACKING, only_moves, weight_axis
+from oq.model.ops import BODIES, SHAPE_OPS, STACKING, STANDARD, only_moves, weight_axis
 from oq.model.paths import is_never_negative
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import INT32
@@ -380,6 +380,10 @@ def skip_reason(target: Target, node: NodeView, said: Mapping[str, str]) -> str:
     op."""
     reasons = target.reasons if target.reasons is not None else {}
     plain = f"target {target.name} does not support {node.op} in int8"
+    if node.domain in target.domains:
+        plain = f"an operator of {node.domain}, which target {target.name} runs in float"
+    elif node.domain not in STANDARD:
+        plain = f"an operator of {node.domain}, which is foreign to target {target.name}"
     if node.op in BODIES:
         plain = "it contains subgraphs, and oq quantizes only the main graph"
     return said.get(node.name, reasons.get(node.op, plain))

@@ -45,7 +45,11 @@ def bias_is_not_constant(view: GraphView, match: Match) -> str | None:
         return None
     shape, of = view.constants[bias].shape, view.constants[weight].shape
     axis = weight_axis(match.anchor.op, match.anchor.attributes, len(of))
-    if axis is None or shape == (of[axis],):
+    if axis is None:
+        return None
+    # the weight of a ConvTranspose has the output channels of one group
+    groups = int(match.anchor.attributes.get("group", 1)) if axis == 1 and len(of) > 2 else 1
+    if shape == (of[axis] * groups,):
         return None
     return f"bias {bias!r} has shape {list(shape)}, not one value per output channel"
 

@@ -22,6 +22,7 @@ from oq.planning.spec import Own, Plan, measured_at
 from oq.planning.target import Target, with_options
 from oq.planning.zero_points import assign_zero_points
 from oq.prepare.order import prepare
+from oq.prepare.widen_floats import FLOAT32, OwnTypes, is_float16
 
 if TYPE_CHECKING:
     pass
@@ -91,8 +92,8 @@ def make_methods(default: str, settings: Mapping[str, Any], overrides: Overrides
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The prepared graph, its float model and view, the plan, and the overrides it was made
-    with."""
+    """The prepared graph, its float model and view, the plan, the overrides it was made with, and
+    the types of the model that the user gave."""
 
     target: Target
     graph: Graph
@@ -100,19 +101,26 @@ class Planned:
     view: GraphView
     plan: Plan
     overrides: Overrides
+    own: OwnTypes = FLOAT32
 
 
 def plan_model(model: onnx.ModelProto, profile: Target, overrides: Overrides) -> Planned:
     """``model`` prepared and planned for the target ``profile``."""
+    if profile.for_float16 is not None and is_float16(model):
+        profile = profile.for_float16(profile)
     least = least_opset(profile, overrides.all_layers)
-    return plan_graph(prepare(model, least, profile.passes).graph, profile, overrides)
+    prepared = prepare(model, least, profile.passes)
+    return plan_graph(prepared.graph, profile, overrides, prepared.own)
 
 
-def plan_graph(graph: Graph, profile: Target, overrides: Overrides) -> Planned:
-    """A prepared ``graph`` with its plan for the target ``profile``."""
+def plan_graph(
+    graph: Graph, profile: Target, overrides: Overrides, own: OwnTypes = FLOAT32
+) -> Planned:
+    """A prepared ``graph`` with its plan for the target ``profile``; ``own``: the types that the
+    model had before it was prepared."""
     view = graph.view()
     plan = apply_layers(decide(view, profile, overrides), view, profile, overrides.all_layers)
-    return Planned(profile, graph, graph.to_model(), view, plan, overrides)
+    return Planned(profile, graph, graph.to_model(), view, plan, overrides, own)
 
 
 def decide(view: GraphView, profile: Target, overrides: Overrides) -> Plan:

@@ -179,7 +179,9 @@ class Target:
     (None: all of them). ``packs_blocks``: weights in blocks are written as MatMulNBits, with this
     accuracy level (None: as a DequantizeLinear). ``at_run_time``: layers with quantized weights
     quantize their data when they run. ``high_precision``: the type of everything that is
-    not quantized. ``checks``: the checks for files of this target: names of rows of
+    not quantized. ``for_float16``: the variant for a float16 model, whose float rest stays float16
+    (None: it becomes float32). ``domains``: those besides ONNX's whose operators its runtime has.
+    ``checks``: the checks for files of this target: names of rows of
     :mod:`oq.checks.legal`, and its own. ``verified_in``: the engine (:mod:`oq.engines.engine`) that
     computes as the target does. ``passes``: names of the prepare passes
     (:mod:`oq.prepare.order`) that only some targets use. ``guarded``: its runtime quantizes float
@@ -213,6 +215,8 @@ class Target:
     packs_blocks: int | None = None
     at_run_time: bool = False
     high_precision: Literal["float32", "float16"] = "float32"
+    for_float16: Callable[["Target"], "Target"] | None = None
+    domains: tuple[str, ...] = ()
     runtime: Runtime = Runtime()
     verified_in: str = "onnxruntime"
 

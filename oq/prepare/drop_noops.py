@@ -1,4 +1,6 @@
-"""``y = f(x) = x``: Identity, Dropout at inference, Pad by zero."""
+"""``y = f(x) = x``: Identity, Dropout at inference, Pad by zero, Cast to the type that it reads."""
+
+from collections.abc import Callable
 
 from oq.errors import ModelError
 from oq.model.graph import Graph
@@ -8,10 +10,20 @@ from oq.prepare.outcome import Outcome
 
 def drop_noops(graph: Graph) -> Outcome:
     """Remove nodes whose output is their first input."""
+    return _drop(graph, _is_noop)
+
+
+def drop_casts(graph: Graph) -> Outcome:
+    """Remove Casts of tensors to the type that they have: those around parts of a mixed model that
+    is float32 throughout now.  Types must be known."""
+    return _drop(graph, _keeps_type)
+
+
+def _drop(graph: Graph, is_noop: Callable[[GraphView, NodeView], bool]) -> Outcome:
     view = graph.view()
     changed, refusals = 0, []
     for node in view.nodes:
-        if not _is_noop(view, node):
+        if not is_noop(view, node):
             continue
         if node.inputs[0] in view.constants:
             continue  # fold_constants turns it into a constant of its own name
@@ -37,6 +49,13 @@ def _is_noop(view: GraphView, node: NodeView) -> bool:
         pads = node.input(1)
         return bool(pads) and view.is_constant(pads) and not view.constants[pads].any()
     return False
+
+
+def _keeps_type(view: GraphView, node: NodeView) -> bool:
+    if node.op not in {"Cast", "CastLike"} or node.domain not in {"", "ai.onnx"}:
+        return False
+    before, after = (view.tensors[t].dtype for t in (node.inputs[0], node.outputs[0]))
+    return before is not None and before == after
 
 
 def _is_training(view: GraphView, node: NodeView) -> bool:

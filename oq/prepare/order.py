@@ -1,8 +1,10 @@
 """The passes, in the order they run.
 
-Constant folding comes first, since all other passes depend on what is constant; then no-ops, since
-an Identity may be between any two nodes; then type inference, and after it the passes that need
-ranks; Mul and Add are folded into a BatchNormalization before that is folded into its layer.
+In front of them the file itself is changed: functions are inlined, floats become float32, the opset
+is raised, fused operators are written out.  Then constant folding comes first, since all other
+passes depend on what is constant; then no-ops, since an Identity may be between any two nodes; then
+type inference, and after it the passes that need ranks; Mul and Add are folded into a
+BatchNormalization before that is folded into its layer.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,17 +15,22 @@ from onnx import inliner
 
 from oq.errors import ModelError
 from oq.model.graph import Graph
+from oq.prepare.bias_apart import bias_apart
 from oq.prepare.bias_as_matrix import bias_as_matrix
+from oq.prepare.constant_left import constant_left
 from oq.prepare.div_to_mul import div_to_mul
 from oq.prepare.drop_dilations import drop_dilations
-from oq.prepare.drop_noops import drop_noops
+from oq.prepare.drop_noops import drop_casts, drop_noops
+from oq.prepare.einsum_to_matmul import einsum_to_matmul
 from oq.prepare.fold_affine import fold_affine
 from oq.prepare.fold_batchnorm import fold_batchnorm
 from oq.prepare.fold_constants import fold_constants
 from oq.prepare.fold_pad import fold_pad
+from oq.prepare.gemm_operands import gemm_operands
 from oq.prepare.harden_sigmoid import harden_sigmoid
 from oq.prepare.infer_types import infer_types
 from oq.prepare.insert_rescale import insert_rescale
+from oq.prepare.line_to_image import line_to_image
 from oq.prepare.lower_opset import lower_opset
 from oq.prepare.mean_to_pool import mean_to_pool
 from oq.prepare.norm_to_conv import inner_norm_to_conv, norm_to_conv
@@ -36,7 +43,9 @@ from oq.prepare.split_groups import split_groups
 from oq.prepare.split_mean import split_mean
 from oq.prepare.squeeze_weight import squeeze_weight
 from oq.prepare.sum_to_add import sum_to_add
+from oq.prepare.unfuse import least_opset, unfuse
 from oq.prepare.upright_gemm import upright_gemm
+from oq.prepare.widen_floats import OwnTypes, widen_floats
 from oq.prepare.widen_input import widen_input
 from oq.prepare.write_attributes import write_attributes
 
@@ -44,7 +53,12 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     fold_constants,
     drop_noops,
     infer_types,
+    drop_casts,
+    einsum_to_matmul,
     squeeze_weight,
+    constant_left,
+    bias_apart,
+    gemm_operands,
     sum_to_add,
     fold_affine,
     fold_batchnorm,
@@ -56,6 +70,7 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
 BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
     "div_to_mul": div_to_mul,
     "inner_norm_to_conv": inner_norm_to_conv,
+    "line_to_image": line_to_image,
     "norm_to_conv": norm_to_conv,
     "split_groups": split_groups,
     "split_mean": split_mean,
@@ -87,10 +102,11 @@ QUANTIZED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The prepared graph, and the outcome of each pass."""
+    """The prepared graph, the outcome of each pass, and the types of the model that it was."""
 
     graph: Graph
     outcomes: dict[str, Outcome]
+    own: OwnTypes
 
 
 def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] = ()) -> Prepared:
@@ -102,10 +118,13 @@ def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] =
     refuse_quantized(model)
     if model.functions:
         model = inliner.inline_local_functions(model)
-    graph = Graph(lower_opset(raise_opset(model, min_opset)))
+    model, own = widen_floats(model)
+    model, unfused = unfuse(raise_opset(model, max(min_opset, least_opset(model))))
+    graph = Graph(lower_opset(model))
     graph.cleanup()  # what no output needs would be planned and calibrated all the same
     steps = (*PASSES, *(BY_REQUEST[name] for name in requested))
-    return Prepared(graph, {step.__name__: step(graph) for step in steps})
+    outcomes = {unfuse.__name__: unfused}
+    return Prepared(graph, outcomes | {step.__name__: step(graph) for step in steps}, own)
 
 
 def refuse_quantized(model: onnx.ModelProto) -> None:

@@ -73,7 +73,7 @@ def _given(
         if behind is not None:
             adds.add(behind)
     try:
-        made = plan_graph(graph, planned.target, planned.overrides)
+        made = plan_graph(graph, planned.target, planned.overrides, planned.own)
     except OptionError:  # the user speaks of layers that would not be there any more
         return None
     inside = {n for g in made.plan.groups for n in g.nodes[1:]}

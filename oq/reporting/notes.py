@@ -1,18 +1,23 @@
 """Notes and warnings about a run, and the command to try after a collapse."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+
+import onnx
 
 from oq.comparison.compare import Verification
 from oq.data.sampling import RANDOM as RANDOM_NAME
 from oq.data.source import Fitted
 from oq.exporting.load import Model
-from oq.model.ops import facts
+from oq.model.ops import STANDARD, facts
+from oq.model.view import GraphView
 from oq.planning.blocks import AT_RUN_TIME, ONLY_WEIGHTS
 from oq.planning.plan import KEPT, NOT_CHOSEN
 from oq.planning.spec import Plan, Skip
+from oq.planning.target import Target
 from oq.refine.defaults import AgainstDefaults
-from oq.wording import db
+from oq.wording import counted, db
 
 
 def remedy(
@@ -37,6 +42,36 @@ def random_data_warning(source: Fitted | None) -> tuple[str, ...]:
     if source is None or source.name != RANDOM_NAME:
         return ()
     return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
+
+
+def foreign_warning(view: GraphView, target: Target) -> tuple[str, ...]:
+    """The warning about operators that neither ONNX nor the runtime of ``target`` defines."""
+    known = {*STANDARD, *target.domains}
+    found = [n for n in view.nodes if n.domain not in known]
+    if not found:
+        return ()
+    ops = Counter(f"{n.op.removeprefix(f'{n.domain}.')} of {n.domain}" for n in found)
+    named = ", ".join(f"{count} x {op}" for op, count in sorted(ops.items()))
+    return (
+        f"{counted(len(found), 'node')} foreign to target {target.name} ({named}): it loads the "
+        "file only with a plugin that has them",
+    )
+
+
+def default_inputs_note(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The note about inputs with a value in the file, which are constants in oq's.  Up to IR
+    version 3 every constant had to be listed as an input: there it says nothing."""
+    given = {t.name for t in model.graph.initializer}
+    found = [i.name for i in model.graph.input if i.name in given]
+    if not found or model.ir_version < 4:
+        return ()
+    names = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+    have = (
+        "has a default value, and is a constant now"
+        if len(found) == 1
+        else ("have default values, and are constants now")
+    )
+    return (f"{counted(len(found), 'input')} {have}: {names}",)
 
 
 EXPECTED = (

@@ -5,7 +5,7 @@ import onnx
 from onnx import numpy_helper
 
 from oq.model.graph import Graph
-from oq.model.proto_fields import oldest_ir, put_constants, without_graph
+from oq.model.proto_fields import oldest_ir, put_constants, without_empty_ends, without_graph
 from tests.small import reference, small
 
 CODES = np.arange(-8, 8, dtype=np.int8).reshape(4, 4)
@@ -47,3 +47,29 @@ def test_without_graph_keeps_the_rest() -> None:
     assert shell.producer_name == "someone" and not shell.graph.node
     assert [o.version for o in shell.opset_import] == [o.version for o in model.opset_import]
     assert oldest_ir(model.opset_import) >= 10
+
+
+def test_what_is_left_out_at_the_end_of_standard_nodes_goes() -> None:
+    model = small(
+        """net (float[n,4] x, bool c) => (float[n,4] y) {
+            a = LayerNormalization (x, w, "")
+            b = Clip (a, "", w)
+            d, "" = Dropout (b, "")
+            e = com.example.Mystery (d, "")
+            y = If (c) <
+                then_branch = yes () => (float[n,4] t) { t = Clip (e, "", "") },
+                else_branch = no () => (float[n,4] s) { s = Relu (e) }
+            >
+        }"""
+    )
+    made = without_empty_ends(model)
+    assert [list(n.input) for n in made.graph.node[:4]] == [
+        ["x", "w"],
+        ["a", "", "w"],
+        ["b"],
+        ["d", ""],
+    ]
+    assert list(made.graph.node[2].output) == ["d"]
+    assert list(made.graph.node[4].attribute[0].g.node[0].input) == ["e"]
+    assert list(model.graph.node[0].input) == ["x", "w", ""]
+    assert without_empty_ends(made) is made

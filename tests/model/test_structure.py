@@ -117,6 +117,16 @@ def optional(model: onnx.ModelProto) -> None:
     model.graph.input.append(helper.make_value_info("o", helper.make_optional_type_proto(inner)))
 
 
+def nothing_said(model: onnx.ModelProto) -> None:
+    model.graph.node[0].input[1] = ""
+
+
+def one_part(model: onnx.ModelProto) -> None:
+    relu = model.graph.node[1]
+    relu.op_type = "Split"
+    relu.output.insert(0, "")
+
+
 FAULTS: dict[Callable[[onnx.ModelProto], None], str] = {
     cycle: "node 'n_c' needs its own result",
     own_result: "node 'n_y' needs its own result",
@@ -132,6 +142,8 @@ FAULTS: dict[Callable[[onnx.ModelProto], None], str] = {
     negative: r"has the shape \[-4, 4, 3, 3\]",
     nothing_read: r"node 'n_c' \(Conv\) has 0 inputs, not 2 to 3",
     nothing_written: r"node 'n_y' \(Relu\) has 0 outputs, not 1",
+    nothing_said: r"node 'n_c' \(Conv\) has no name for its input 1",
+    one_part: r"node 'n_y' \(Split\) has no name for its output 0",
     no_opset: "domain 'ai.onnx', for which the file imports no opset",
     itself: "function 'F' calls itself",
     each_other: "function '[FG]' calls itself",

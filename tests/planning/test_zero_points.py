@@ -255,7 +255,7 @@ def test_layers_of_odd_shapes(tail: Callable[[Net], None], count: int) -> None:
 
 
 @pytest.mark.parametrize("side", ["a", "y"])
-def test_a_gemm_that_scales_a_bias_it_has_not(side: str) -> None:
+def test_a_gemm_that_scales_a_bias_it_has_not_gets_one(side: str) -> None:
     net = Net()
     net.input("x", ("n", 8))
     for data, out in (("x", "a"), ("r", "y")):
@@ -263,7 +263,7 @@ def test_a_gemm_that_scales_a_bias_it_has_not(side: str) -> None:
         net.node("Gemm", [data, net.weight(f"w_{out}", 8, 8)], out, beta=beta)
         if out == "a":
             net.node("Relu", ["a"], "r")
-    check_file(net.model("y"), ROWS.reshape(-1, 8), 0)
+    check_file(net.model("y"), ROWS.reshape(-1, 8), 1)
 
 
 @pytest.mark.parametrize("top", [0.0, -1.0])

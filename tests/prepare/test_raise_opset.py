@@ -7,7 +7,7 @@ from onnx import helper, version_converter
 
 from oq.errors import ModelError
 from oq.prepare.raise_opset import opset, raise_opset
-from tests.small import assert_same_outputs, normal, small
+from tests.small import assert_same_outputs, normal, random_feeds, reference, small
 
 CONSTANTS = {
     "w": normal(4, 3, 3, 3),
@@ -112,3 +112,21 @@ def test_a_scan_over_samples_is_refused() -> None:
     assert raise_opset(model, 8) is model
     with pytest.raises(ModelError, match="whose Scan has an axis of samples"):
         raise_opset(model, 13)
+
+
+def test_an_operator_of_a_later_opset_raises_it_to_its_own() -> None:
+    """As onnxruntime saves them: LayerNormalization at opset 14, where ONNX has none."""
+    text = """net (float[2,4] x) => (float[2,4] y) {
+        h = Hardmax <axis = 1> (x)
+        n = LayerNormalization <axis = -1> (x, gamma, beta)
+        s = SimplifiedLayerNormalization (n, gamma)
+        y = Add (h, s)
+    }"""
+    used = {n: CONSTANTS[n] for n in ("gamma", "beta")}
+    model = small(text, used, opset=14)
+    raised = raise_opset(model, 13)
+    assert opset(raised) == 17 and {n.domain for n in raised.graph.node} == {""}
+    assert [o.domain for o in raised.opset_import] == [o.domain for o in model.opset_import]
+    feeds = random_feeds(model)
+    expected, found = reference(model, feeds)["y"], reference(raised, feeds)["y"]
+    np.testing.assert_array_equal(found, expected)
