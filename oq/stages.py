@@ -21,6 +21,7 @@ from oq.emission.write import Written, write_graph
 from oq.errors import OqError
 from oq.exporting.load import Model, load
 from oq.model.files import model_bytes
+from oq.model.noise import random_nodes
 from oq.model.proto_fields import inputs_of
 from oq.model.session import Settings
 from oq.numerics.calibrator import Methods
@@ -50,6 +51,7 @@ from oq.reporting.notes import (
     run_warnings,
     unrefined_note,
 )
+from oq.reporting.random import random_note
 from oq.reporting.report import Report
 
 
@@ -302,6 +304,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
     odd = data_warnings(inputs_of(given.model), seen, run.measured.samples) if seen else ()
     notes = (
         *random_data_warning(given.source),
+        *random_note(random_nodes(given.model)),
         *(*odd, *run_warnings(planned.plan, summary.found)),
         *default_notes(named_choices(chosen, asked), summary.beside, chosen.target.name),
         *unrefined_note(chosen.steps, default_steps(chosen.target)),

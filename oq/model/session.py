@@ -23,6 +23,7 @@ import onnxruntime as ort
 from oq.errors import DataError, ModelError, OptionError, one_line
 from oq.model.bodies import bodies_of, declare, reads_of
 from oq.model.files import loadable
+from oq.model.noise import freeze_noise
 from oq.numerics.values import Array, Shape, TensorInfo
 from oq.parallel import parallel_map
 
@@ -44,13 +45,15 @@ class Settings:
     """Session settings.
 
     ``threads`` 0 lets onnxruntime choose.  ``spin`` False keeps idle threads from spinning, which
-    is necessary to compare two sessions in one process fairly.
+    is necessary to compare two sessions in one process fairly.  ``frozen``: random operators draw
+    the same in every run (:mod:`oq.model.noise`).
     """
 
     reading: Reading = "deployed"
     provider: str = "cpu"
     threads: int = 0
     spin: bool = True
+    frozen: bool = True
 
 
 SERIAL = Settings(reading="literal", threads=1)
@@ -116,6 +119,8 @@ class Session:
             with _as_model_error():
                 options.register_custom_ops_library(library)
         providers = _providers(settings.provider)
+        if settings.frozen and dump is None and isinstance(model, onnx.ModelProto):
+            model = freeze_noise(model)
         with loadable(model) as source:
             try:
                 with _as_model_error():
