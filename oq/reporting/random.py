@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from oq.wording import counted
-
 NAMED = 3
 """Maximum number of nodes named."""
 
@@ -14,6 +12,6 @@ def random_note(nodes: Sequence[str]) -> tuple[str, ...]:
         return ()
     names = ", ".join(map(repr, nodes[:NAMED])) + (", ..." if len(nodes) > NAMED else "")
     return (
-        f"{counted(len(nodes), 'node')} draw at random ({names}): while measuring they draw the "
-        "same in both models, so the figures hold for that draw; the file draws anew in every run",
+        f"random numbers, drawn by {names}: while measuring both models draw the same ones, so the "
+        "figures hold for that draw; the file draws anew in every run",
     )

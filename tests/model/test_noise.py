@@ -171,14 +171,14 @@ def test_a_run_measures_one_draw_and_writes_the_node_as_it_was(target: str) -> N
     assert node.name == given.name and node.attribute == given.attribute
     assert not any("oq_noise" in t.name for t in first.model.graph.initializer)
     text = " ".join(str(first.report).split())
-    assert text.count("1 node draw at random ('n_drawn')") == 1
+    assert text.count("random numbers, drawn by 'n_drawn': while") == 1
     assert "the figures hold for that draw" in text
 
 
 def test_oq_verify_tells_it_too(tmp_path: Path) -> None:
     model = noisy("RandomUniformLike", low=-1.0)
     made = oq.quantize(model, "ort", DATA, verify=False, refine="none")
-    assert any("draw at random" in n for n in made.report.notes)
+    assert any("random numbers, drawn" in n for n in made.report.notes)
     found = [oq.verify(model, made.model, DATA, latency=False) for _ in range(2)]
     assert found[0].literal == found[1].literal and found[0].literal.outputs[0].sqnr_db > 20
-    assert "draw at random ('n_drawn')" in " ".join("\n".join(verification_lines(found[0])).split())
+    assert "drawn by 'n_drawn'" in " ".join("\n".join(verification_lines(found[0])).split())
