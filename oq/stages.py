@@ -23,6 +23,7 @@ from oq.emission.write import Written, write_graph
 from oq.errors import OqError
 from oq.exporting.load import Model, load
 from oq.model.files import model_bytes
+from oq.model.noise import random_nodes
 from oq.model.proto_fields import inputs_of
 from oq.model.session import Settings
 from oq.numerics.calibrator import Methods
@@ -54,6 +55,7 @@ from oq.reporting.notes import (
     run_warnings,
     unrefined_note,
 )
+from oq.reporting.random import random_note
 from oq.reporting.report import Report
 
 
@@ -327,6 +329,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
     notes = (
         *random_data_warning(given.source),
         *sizing_notes(*summary.sizings),
+        *random_note(random_nodes(given.model)),
         *(*odd, *run_warnings(planned.plan, summary.found)),
         *default_notes(named_choices(chosen, asked), summary.beside, chosen.target.name),
         *unrefined_note(chosen.steps, default_steps(chosen.target)),

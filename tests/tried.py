@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 import oq
 from oq.errors import OqError
-from oq.model.session import KEEP_INT8, MIXED_INT8
+from oq.model.optimizer_faults import KEEP_INT8, MIXED_INT8
 
 LEAST_DB = 3.0
 """A mean of noise on the grid of what it averages is coarse, but not noise itself."""

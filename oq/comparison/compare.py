@@ -28,6 +28,7 @@ from oq.comparison.layers import LayerError
 from oq.comparison.metrics import Figure, Metric, Score
 from oq.engines.engine import DEFAULT, Engine, Kernels, Loaded, find_engine
 from oq.errors import DataError
+from oq.model.noise import random_nodes
 from oq.model.session import Session, Settings
 from oq.numerics.values import Array, Batch
 
@@ -76,7 +77,8 @@ class Latency:
 class Verification:
     """All measurements.  ``gap``: deployed against literal mode, per output.  ``engine``: the
     engine of the deployed mode, the kernels and the latency.  ``codes``: the same gap in
-    quantization steps, if the engine counts them.  ``simulated``: the engine simulates a device."""
+    quantization steps, if the engine counts them.  ``simulated``: the engine simulates a device.
+    ``random``: the nodes that draw at random, the same in both models (:mod:`oq.model.noise`)."""
 
     samples: int
     deployed: ReadingResult
@@ -89,6 +91,7 @@ class Verification:
     layers: tuple[LayerError, ...] = ()
     codes: tuple[CodeGap, ...] = ()
     simulated: bool = False
+    random: tuple[str, ...] = ()
 
     @property
     def collapse(self) -> tuple[str, ...]:
@@ -179,6 +182,7 @@ def compare(
         scores=tuple(figure.score(metric, r) for (figure, r), metric in counts.metrics.items()),
         codes=tuple(c.result(n) for n, c in counts.codes.items()),
         simulated=not runner.timed,
+        random=random_nodes(float_model),
     )
 
 
@@ -260,7 +264,8 @@ def measure_latency(
     """Run both models alternately on one batch in ``engine``, without spinning threads (two
     spinning sessions in one process would slow each other down)."""
     load = (find_engine(DEFAULT) if engine is None else engine).load
-    sessions = [load(m, Settings(spin=False, reserve=True)) for m in (float_model, quantized)]
+    timed = Settings(spin=False, reserve=True, frozen=False)
+    sessions = [load(m, timed) for m in (float_model, quantized)]
     times: tuple[list[float], list[float]] = ([], [])
     for session in sessions:
         session.run(sample.feeds)

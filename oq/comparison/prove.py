@@ -70,7 +70,7 @@ def prove_written(
 
 def _try(model: onnx.ModelProto, feeds: Mapping[str, Array] | None) -> OqError | None:
     try:
-        session = Session(model, Settings())
+        session = Session(model, Settings(frozen=False))
         if feeds is not None:
             session.run(feeds)
     except OqError as error:

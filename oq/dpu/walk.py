@@ -21,9 +21,6 @@ from oq.numerics.grid import Grid
 from oq.numerics.values import Array
 from oq.parallel import parallel_map
 
-FINE = 24
-"""Position of a constant without a grid: finer than any accumulator, which truncates the rest."""
-
 
 class DeviceWalk:
     """One pass through ``model`` over ``samples`` (input name -> values, per batch).
@@ -107,9 +104,9 @@ class DeviceWalk:
 
 
 def _fixed(values: Array, grid: Grid | None) -> Value:
-    """``values`` in fixed point; as they are where their scale is no power of two."""
-    position = FINE if grid is None else position_of(grid.scale)
-    if position is None or values.dtype.kind != "f":
+    """``values`` in fixed point; as they are without a grid whose scale is a power of two."""
+    position = None if grid is None else position_of(grid.scale)
+    if position is None:
         return values
     codes = np.rint(np.ldexp(values.astype(np.float64), position))
     reach = float(np.abs(codes).max(initial=1.0))

@@ -40,6 +40,13 @@ BIAS_STEPS = 2.0**23
 """Quantized bias of a channel whose weights are all zero: the resolution of float32."""
 
 
+FEW_STEPS = 16
+"""Steps of a grid; a range of as many keeps 20 to 30 dB."""
+
+NAMED = 3
+"""Maximum number of tensors named in a note."""
+
+
 @dataclass(frozen=True, slots=True)
 class Solution:
     """The grid of every site, notes for the report, and the ranges of the activations."""
@@ -54,6 +61,7 @@ class _Work:
     grids: dict[SiteKey, Grid] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     ranges: dict[str, Range] = field(default_factory=dict)
+    coarse: dict[str, Grid] = field(default_factory=dict)
 
 
 def solve(
@@ -84,7 +92,9 @@ def solve(
                 else:
                     method = calibrator if name is None else methods[name]
                     values = _activation_range(site, qtype, method, view, statistics, given, work)
-                work.grids[key(site)] = fit(values, qtype, axis, block)
+                work.grids[key(site)] = grid = fit(values, qtype, axis, block)
+                if _is_coarse(values, grid):
+                    work.coarse[site.tensor] = grid
             case Fixed(qtype, scale, zero):
                 dtype = np.dtype(qtype.dtype)
                 work.grids[key(site)] = Grid(
@@ -99,8 +109,31 @@ def solve(
     work.grids = dict(legal.grids)
     work.notes.extend(legal.notes)
     _bias(plan, view, work)
+    work.notes.extend(_coarse_note(work.coarse))
     grids = {key(s): work.grids[key(s)] for s in plan.sites}
     return Solution(grids, tuple(work.notes), {**given, **work.ranges})
+
+
+def _is_coarse(values: Range, grid: Grid) -> bool:
+    """Whether most channels of ``values`` have less than :data:`FEW_STEPS` of their grid, whose
+    scale would have to be smaller than the type allows."""
+    if not grid.qtype.uniform or grid.qtype.qmax - grid.qtype.qmin < 2 * FEW_STEPS:
+        return False
+    size = np.asarray(values.hi - values.lo, np.float64)
+    few = (size < FEW_STEPS * grid.scale)[size > 0]
+    return bool(few.size and few.mean() > 0.5)
+
+
+def _coarse_note(coarse: Mapping[str, Grid]) -> tuple[str, ...]:
+    if not coarse:
+        return ()
+    names = ", ".join(map(repr, list(coarse)[:NAMED])) + (", ..." if len(coarse) > NAMED else "")
+    least = min(float(grid.scale.min()) for grid in coarse.values())
+    return (
+        f"{names}: values so small that less than {FEW_STEPS} steps of the grid hold them, since "
+        f"no scale may be below {least:.2g} here; scale them up in the model, or keep what reads "
+        "and makes them in float (--keep-float)",
+    )
 
 
 def apply_steps(plan: Plan, view: GraphView, grids: Grids, steps: Sequence[Legalizer]) -> Legalized:

@@ -20,6 +20,7 @@ import onnx
 from oq.engines.engine import Engine, Kernels
 from oq.errors import DataError, MissingExtra, ModelError, OptionError, one_line
 from oq.model.files import loadable
+from oq.model.noise import freeze_noise
 from oq.model.session import Settings
 from oq.numerics.values import Array
 
@@ -54,7 +55,7 @@ class Compiled:
             raise OptionError(
                 f"--provider {settings.provider} is onnxruntime's; {FEATURE} runs on its CPU plugin"
             )
-        self._compiled = _compile(model, settings.threads)
+        self._compiled = _compile(model, settings.threads, settings.frozen)
         self._request = self._compiled.create_infer_request()
         self._names = [o.name for o in model.graph.output]
 
@@ -163,13 +164,13 @@ def _where(layer: Layer | None) -> str:
     return f"{layer.kind} in {layer.precision}"
 
 
-def _compile(model: onnx.ModelProto, threads: int) -> Any:
+def _compile(model: onnx.ModelProto, threads: int, frozen: bool = False) -> Any:
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
     core = _import().Core()
     try:
-        with loadable(model) as source:
+        with loadable(freeze_noise(model) if frozen else model) as source:
             read = (source, b"") if isinstance(source, bytes) else (source,)
             return core.compile_model(core.read_model(*read), "CPU", settings)
     except RuntimeError as error:

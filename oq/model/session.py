@@ -23,7 +23,16 @@ import onnxruntime as ort
 from oq.errors import DataError, ModelError, OptionError, one_line
 from oq.model.bodies import bodies_of, declare, reads_of
 from oq.model.files import loadable
-from oq.model.qdq import PAIR
+from oq.model.noise import freeze_noise
+from oq.model.optimizer_faults import (
+    BIASES,
+    KEEP_INT8,
+    LOST_OUTPUT,
+    MIXED_INT8,
+    NO_ARRAY,
+    has_float8,
+    has_float16_scales,
+)
 from oq.numerics.values import Array, Shape, TensorInfo
 from oq.parallel import parallel_map
 
@@ -47,6 +56,7 @@ class Settings:
     ``threads`` 0 lets onnxruntime choose.  ``spin`` False keeps idle threads from spinning, which
     is necessary to compare two sessions in one process fairly.  ``reserve`` True, onnxruntime's own
     default, holds the memory that one run has taken once more for the next, in one piece.
+    ``frozen``: random operators draw the same in every run (:mod:`oq.model.noise`).
     """
 
     reading: Reading = "deployed"
@@ -54,27 +64,12 @@ class Settings:
     threads: int = 0
     spin: bool = True
     reserve: bool = False
+    frozen: bool = True
 
 
 SERIAL = Settings(reading="literal", threads=1)
 """The literal mode on one thread: for parallel runs, with the same sums on any machine."""
 
-
-MIXED_INT8 = "does not match y_zero_point type UINT8"
-"""What onnxruntime 1.32 says of a file of opset 21 and up whose int8 pairs it moved across an op
-and then made uint8 ones of, without the type that they name: a fault of its optimizer."""
-
-KEEP_INT8 = "session.qdqisint8allowed"
-"""The session entry with which it leaves int8 pairs as they are."""
-
-LOST_OUTPUT = "Failed to find node output"
-"""What it says where it fused a residual Add into a grouped convolution whose own output is asked
-for, as onnxruntime 1.32 does last of all: with its other optimizations the model loads."""
-
-NO_ARRAY = ("can't be converted to MLDataType", "No corresponding Numpy type")
-"""What onnxruntime says of values whose type NumPy has not: bfloat16, float8."""
-BIASES = "WeightBiasQuantization"
-"""Its optimizer that quantizes float weights and biases of layers between Q/DQ pairs."""
 
 _custom_ops: list[str] = []
 """Libraries of custom operators that every session of this process registers."""
@@ -118,18 +113,20 @@ class Session:
         options.intra_op_num_threads = settings.threads
         if settings.reading == "literal":
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        elif _has_float8(model):
+        elif has_float8(model):
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         if not settings.spin:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.enable_mem_pattern = settings.reserve
         if dump is not None:
             options.optimized_model_filepath = str(dump)
-        without = [BIASES] if _has_float16_scales(model) else []
+        without = [BIASES] if has_float16_scales(model) else []
         for library in _custom_ops:
             with _as_model_error():
                 options.register_custom_ops_library(library)
         providers = _providers(settings.provider)
+        if settings.frozen and dump is None and isinstance(model, onnx.ModelProto):
+            model = freeze_noise(model)
         with loadable(model) as source:
             try:
                 self._session = _load(source, options, providers, without)
@@ -202,30 +199,6 @@ class Session:
             DataError: the model fails on a batch.
         """
         return parallel_map(lambda feeds: self.run(feeds, outputs), batches, at_once)
-
-
-_FLOAT8 = frozenset(
-    number for name, number in onnx.TensorProto.DataType.items() if name.startswith("FLOAT8")
-)
-
-
-def _has_float16_scales(model: onnx.ModelProto | Path) -> bool:
-    """Whether Q/DQ of ``model`` has float16 scales: onnxruntime 1.32 then quantizes float biases
-    with scale(data) * scale(weight) in float16, which is 0 or a few bits, and computes noise
-    (2 dB where the file has 65)."""
-    if isinstance(model, Path):  # a user's file that oq has not read
-        return False
-    half = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
-    return any(n.op_type in PAIR and n.input[1] in half for n in model.graph.node)
-
-
-def _has_float8(model: onnx.ModelProto | Path) -> bool:
-    """Whether float8 is stored in ``model``: beyond its basic optimizations onnxruntime 1.31 makes
-    QLinearConv of its Q/DQ, which takes no float8, and refuses the file; told not to, it computes
-    wrong numbers (-8 dB on ResNet-20)."""
-    if isinstance(model, Path):  # a user's file that oq has not read
-        return False
-    return any(t.data_type in _FLOAT8 for t in model.graph.initializer)
 
 
 def run(

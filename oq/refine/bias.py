@@ -31,9 +31,7 @@ from oq.refine.subject import Change, Subject
 def correct_bias(subject: Subject) -> Change:
     """New biases for every layer that has one."""
     wanted, ends = float_means(subject), find_ends(subject)
-    rounded = subject.walk()
-    for tensor, values in subject.constants.items():
-        rounded.set_constant(tensor, values)
+    rounded = subject.walk(subject.constants)
     biases: dict[str, Array] = {}
     grids: dict[SiteKey, Grid] = {}
     without: list[str] = []

@@ -146,19 +146,20 @@ class Subject:
         """Whether the engine has a rounding of its own."""
         return find_engine(self.engine).rounds
 
-    def walk(self) -> Walk:
-        """A pass over the samples through :meth:`simulated`, in the rounding of the engine if that
-        has one of its own: then all constants with a grid are on it too."""
-        begin = find_engine(self.engine).walk
-        if begin is None:
-            return layerwise.Walk(self.simulated(), self.samples)
-        walk = begin(self.simulated(), self.samples)
-        for site in self.plan.sites:
-            if self.view.is_constant(site.tensor):
-                grid = self.solution.grids[key(site)]
-                walk.set_constant(
-                    site.tensor, fake_quantize(self.constant(site.tensor), grid), grid
-                )
+    def walk(self, changed: Mapping[str, Array] | None = None) -> Walk:
+        """A pass over the samples through :meth:`simulated` with ``changed`` constants, in the
+        rounding of the engine if that has one of its own: then all constants with a grid are on it
+        too."""
+        begin = find_engine(self.engine).walk or layerwise.Walk
+        walk, values = begin(self.simulated(), self.samples), changed or {}
+        for tensor, found in values.items():
+            walk.set_constant(tensor, found)
+        if self.rounds:
+            for site in self.plan.sites:
+                if self.view.is_constant(site.tensor):
+                    grid = self.solution.grids[key(site)]
+                    exact = values.get(site.tensor, self.view.constants[site.tensor])
+                    walk.set_constant(site.tensor, fake_quantize(exact, grid), grid)
         return walk
 
     def quantized(self) -> onnx.ModelProto:

@@ -3,7 +3,7 @@ errors."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oq.checks.describe import conformance, finding_lines
@@ -14,6 +14,7 @@ from oq.planning.check import Finding
 from oq.planning.explain import skip_lines, weighted_layers
 from oq.planning.spec import Own, Plan
 from oq.refine.outcome import Outcome
+from oq.reporting.random import random_note
 from oq.reporting.search import Searched, describe_drop
 from oq.wording import LABEL, counted, cut, db, item, row
 
@@ -85,7 +86,8 @@ def _lines(report: Report) -> Iterable[str]:
     yield from finding_lines(report.findings)
     if report.verification is not None:
         yield ""
-        yield from verification_lines(report.verification, report.remedy)
+        told = replace(report.verification, random=())  # a note says it
+        yield from verification_lines(told, report.remedy)
         if report.verification.latency is not None and not _runs_there(report):
             yield from row(
                 "",
@@ -162,6 +164,8 @@ def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
     """
     yield from _collapse_lines(found, remedy)
     yield f"verified on {found.samples:,} samples against the float model"
+    for text in random_note(found.random):
+        yield from item(text)
     columns = f"{'SQNR dB':>7} {'max err':>9} {'mean err':>9} {'cosine':>8}"
     yield f"  {'output':<22} {'mode':<9} {columns}"
     readings = (_reading(found), found.deployed), ("literal", found.literal)

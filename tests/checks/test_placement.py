@@ -9,7 +9,8 @@ from models.digits import BUNDLED
 from oq import pipeline
 from oq.checks.legal import CHECKS
 from oq.model.graph import Graph
-from oq.model.session import KEEP_INT8, MIXED_INT8, Session, Settings, optimized_ops, run
+from oq.model.optimizer_faults import KEEP_INT8, MIXED_INT8
+from oq.model.session import Session, Settings, optimized_ops, run
 from tests.graphs import Net
 from tests.pairs import conv, dequantize, pair, quantize, stored
 from tests.small import normal

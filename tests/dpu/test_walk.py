@@ -1,6 +1,6 @@
 """A walk in the device's arithmetic: what it says of a model is what the simulator computes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from oq.dpu.simulate import Simulator
 from oq.dpu.walk import DeviceWalk
 from oq.engines.engine import Walk
 from oq.model.session import expose
+from oq.numerics.values import Array
 from oq.refine.bias import correct_bias
 from oq.refine.gptq import round_with_feedback
 from oq.refine.subject import Change, Subject
@@ -37,18 +38,26 @@ def test_every_tensor_is_what_the_simulator_computes(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("apply", [correct_bias, round_with_feedback])
+@pytest.mark.parametrize("again", [False, True])
 def test_a_step_sees_what_its_file_gives(
-    name: str, apply: Callable[[Subject], Change], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    apply: Callable[[Subject], Change],
+    again: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """``again``: behind another step that has changed the constants."""
     walks: list[Walk] = []
 
-    def begin(found: Subject) -> Walk:
-        walks.append(original(found))
+    def begin(found: Subject, changed: Mapping[str, Array] | None = None) -> Walk:
+        walks.append(original(found, changed))
         return walks[-1]
 
     original = Subject.walk
     monkeypatch.setattr(Subject, "walk", begin)
-    before = on_device(name)
+    fresh = on_device(name)
+    earlier = round_with_feedback(fresh) if again else Change({})
+    before = fresh.put(earlier.constants, earlier.grids)
+    walks.clear()
     change = apply(before)
     after = before.put(change.constants, change.grids)
     simulator = Simulator(after.quantized())

@@ -1,6 +1,7 @@
 """Ranges become scales: per channel, shared, fixed, and products wide enough for every bias."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -228,3 +229,27 @@ def test_a_tensor_without_values_is_noted_and_gets_some_grid(seen: dict[str, Sta
     found = solved(layer(normal(2, 2), normal(2)), DATA, seen=seen)
     assert found.notes == ("'x' had no values in the calibration data",)
     assert float(found.grids[key(DATA)].scale) == np.float32(1 / 255)
+
+
+@pytest.mark.parametrize(("reach", "noted"), [(2.0**-11, True), (2.0**-9, False), (0.0, False)])
+def test_values_below_the_least_scale_of_a_target_are_noted(reach: float, noted: bool) -> None:
+    """A float16 scale is 2**-14 or more: 2**-11 is then 8 steps, 2**-9 are 32."""
+    half = replace(UINT8, scale="float16")
+    site = replace(DATA, spec=Own(half))
+    seen = {"x": Statistics(100, 0, 0.0, reach)}
+    notes = solved(layer(normal(2, 2), normal(2)), site, seen=seen).notes
+    assert len(notes) == noted
+    if noted:
+        assert notes[0].startswith("'x': values so small that less than 16 steps of the grid")
+        assert "no scale may be below 6.1e-05 here" in notes[0]
+    assert solved(layer(normal(2, 2), normal(2)), DATA, seen=seen).notes == ()
+
+
+@pytest.mark.parametrize(("small_channels", "noted"), [(3, True), (1, False)])
+def test_weights_are_noted_where_most_channels_are_that_small(
+    small_channels: int, noted: bool
+) -> None:
+    weight = normal(6, 4)
+    weight[:, :small_channels] *= np.float32(1e-5)
+    site = replace(WEIGHT, spec=Own(replace(INT8_NARROW, scale="float16"), 1))
+    assert bool(solved(layer(weight, normal(4)), site).notes) == noted

@@ -8,8 +8,8 @@ import onnxruntime as ort
 import pytest
 
 from oq.errors import DataError, ModelError, OptionError
+from oq.model.optimizer_faults import LOST_OUTPUT
 from oq.model.session import (
-    LOST_OUTPUT,
     SERIAL,
     Session,
     Settings,
