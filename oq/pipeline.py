@@ -16,7 +16,7 @@ from oq.checks.inspection import check, explain, judge, make_plan
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import LayerError, Remembered, compare_layers
 from oq.comparison.metrics import open_metric
-from oq.data.samples import open_samples
+from oq.data.samples import feed_defaults, open_samples
 from oq.data.sizing import MAX_MEMORY, SESSIONS, Sizing
 from oq.data.source import Fitted, has_labels, open_source, subset
 from oq.engines.engine import DEFAULT
@@ -113,7 +113,7 @@ def quantize(
         )
     done = Run(given.model, recalibration, refined, measured, given.used, chosen.calibrator)
     with clock.stage("emit"):
-        written = write_run(done)
+        written = write_run(done, given)
         if given.held is None:
             prove_written_run(given, written)
     found, judged = None, size_verification(recalibration, asked)
@@ -161,6 +161,7 @@ def calibrate(
     """
     loaded = load(model, shapes=shape)
     source = open_samples(loaded, data, preprocess, samples, seed)
+    loaded = feed_defaults(loaded, source)
     planned = plan_model(loaded, own_target(target, settings), make_overrides(keep_float))
     job = Job(
         planned.model,

@@ -15,13 +15,13 @@ from oq.calibration.ranges import known_ranges
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import Remembered, compare_layers
 from oq.comparison.prove import APPROXIMATE, prove_prepared, prove_written
-from oq.data.samples import BATCH, divide, open_samples
+from oq.data.samples import BATCH, divide, feed_defaults, open_samples
 from oq.data.sizing import SESSIONS, Sizing, sizing_notes
 from oq.data.source import Fitted
 from oq.emission.write import Written, write_graph
 from oq.exporting.load import Model, load
 from oq.model.files import model_bytes
-from oq.model.proto_fields import inputs_of
+from oq.model.proto_fields import inputs_of, restore_defaults
 from oq.model.session import Settings
 from oq.numerics.calibrator import Methods
 from oq.numerics.values import Array
@@ -40,7 +40,7 @@ from oq.planning.target import Target
 from oq.progress import Clock, Counter
 from oq.refine.order import NONE, choose_steps
 from oq.refine.recalibrate import Calibration
-from oq.reporting.notes import describe_data, random_data_warning, remedy, run_warnings
+from oq.reporting.notes import describe_data, lost_inputs, random_data_warning, remedy, run_warnings
 from oq.reporting.report import Report
 
 
@@ -87,6 +87,8 @@ class Given:
     source: Fitted | None
     used: Fitted | None
     held: Fitted | None
+    whole: onnx.ModelProto | None = None
+    """The model with the default values of inputs that the samples feed."""
 
 
 def open_given(model: Model, data: object, asked: QuantizeOptions) -> Given:
@@ -96,7 +98,7 @@ def open_given(model: Model, data: object, asked: QuantizeOptions) -> Given:
         return Given(loaded, None, None, None)
     source = open_samples(loaded, data, asked["preprocess"], asked["samples"], asked["seed"])
     used, held = divide(source, asked["seed"], asked["verify"])
-    return Given(loaded, source, used, held)
+    return Given(feed_defaults(loaded, source), source, used, held, loaded)
 
 
 def set_up(
@@ -158,11 +160,13 @@ def find_cache(asked: QuantizeOptions) -> Path | Shared | None:
     return Path(cache) if isinstance(cache, str) else cache
 
 
-def write_run(run: Run) -> Written:
+def write_run(run: Run, given: Given) -> Written:
     """The graph with its Q/DQ, from what refinement has left."""
     subject = run.refined.subject
     planned = run.refined.planned or run.recalibration.planned
-    return write_graph(planned, subject.constants, subject.solution, run.measured.statistics)
+    written = write_graph(planned, subject.constants, subject.solution, run.measured.statistics)
+    restore_defaults(written.model, given.whole)
+    return written
 
 
 def prove_prepared_run(given: Given, planned: Planned, asked: QuantizeOptions) -> None:
@@ -235,6 +239,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
     notes = (
         *random_data_warning(given.source),
         *sizing_notes(*summary.sizings),
+        *lost_inputs(given.whole or given.model, summary.written.model),
         *(*odd, *run_warnings(planned.plan, summary.found)),
         *(*run.refined.subject.solution.notes, *summary.written.notes),
     )

@@ -288,9 +288,9 @@ def test_the_packages_are_importable_by_one_name_only() -> None:
 
 ACROSS = {
     "architecture", "calibrators", "cli_damage", "derived", "docs", "dpu.rewritten", "end_to_end",
-    "examples", "fusions", "light_models", "memory", "models", "odd_models", "packaging", "page",
-    "page_browser", "page_charts", "page_cli", "real_models", "target_coreml", "target_dpu",
-    "target_ort", "targets",
+    "examples", "fusions", "inputs", "light_models", "memory", "models", "odd_models", "packaging",
+    "page", "page_browser", "page_charts", "page_cli", "real_models", "target_coreml",
+    "target_dpu", "target_ort", "targets",
 }  # fmt: skip
 """Tests that are of no single module."""
 

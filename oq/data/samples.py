@@ -1,13 +1,14 @@
 """The samples of a run: opened, drawn, and split into those for calibration and for
 verification."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 
 from oq.data.source import Fitted, open_source, random_source, split, subset
 from oq.errors import DataError, ModelError
-from oq.model.proto_fields import inputs_of
+from oq.model.proto_fields import feedable, inputs_of, without_defaults
 
 BATCH = 8
 """Default batch size."""
@@ -39,8 +40,24 @@ def open_samples(
         raise ModelError("the model has no inputs: it computes a constant")
     if isinstance(data, str) and data == RANDOM:
         return random_source(inputs, samples or RANDOM_SAMPLES, seed)
-    source = open_source(data, inputs, preprocess=preprocess)
+    source = open_source(data, feedable(model), preprocess=preprocess)
+    fed = _defaults(model, source)  # inputs like the others from here on
+    source = replace(
+        source,
+        inputs=tuple(replace(i, optional=i.optional and i.name not in fed) for i in source.inputs),
+    )
     return source if samples is None else subset(source, samples, seed)
+
+
+def feed_defaults(model: onnx.ModelProto, source: Fitted) -> onnx.ModelProto:
+    """``model`` without the default values of the inputs that ``source`` feeds: they are inputs
+    like the others then, and no constants."""
+    return without_defaults(model, _defaults(model, source))
+
+
+def _defaults(model: onnx.ModelProto, source: Fitted) -> frozenset[str]:
+    known = {t.name for t in model.graph.initializer}
+    return frozenset(i.name for i in source.inputs if i.name in known)
 
 
 def divide(source: Fitted, seed: int, verify: bool) -> tuple[Fitted, Fitted | None]:

@@ -73,7 +73,8 @@ class Simulator:
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
         """The outputs (all if ``outputs`` is None) for one batch, as real values."""
-        values: dict[str, Value] = {"": None, **self._constants, **feeds}
+        left_out = dict.fromkeys((i.name for i in self._view.inputs), None)
+        values: dict[str, Value] = {"": None, **left_out, **self._constants, **feeds}
         left = dict(self._readers)
         for node in self._view.nodes:
             found = self._compute(node, values)
@@ -221,7 +222,7 @@ class _Alone:
 
     def run(self, node: NodeView, values: Mapping[str, Value]) -> list[Array]:
         names = list(dict.fromkeys(t for t in (*node.inputs, *node.captured) if t))
-        feeds = {t: _real(values[t]) for t in names}
+        feeds = {t: _real(values[t]) for t in names if values[t] is not None}
         slot = (node.name, *(str(v.dtype) for v in feeds.values()))
         if slot not in self.sessions:
             proto = self.protos[node.name]

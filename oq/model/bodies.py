@@ -7,6 +7,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from oq.model.proto_fields import is_optional
+
 
 def bodies_of(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
     """(attribute, graph) for every subgraph of ``node``."""
@@ -48,11 +50,13 @@ def make_piece(
     constants: Sequence[onnx.TensorProto] = (),
 ) -> onnx.ModelProto:
     """A model of some ``nodes`` of ``model``: it computes ``outputs`` from ``given``: name ->
-    dtype."""
+    dtype; optional inputs that are not given stay optional."""
+    reads = {t for node in nodes for t in reads_of(node)} - set(given)
+    left_out = (v for v in model.graph.input if v.name in reads and is_optional(v))
     graph = helper.make_graph(
         nodes,
         "piece",
-        [declare(name, dtype) for name, dtype in given.items()],
+        [*(declare(name, dtype) for name, dtype in given.items()), *left_out],
         [onnx.ValueInfoProto(name=name) for name in outputs],
         constants,
     )

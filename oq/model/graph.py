@@ -13,10 +13,11 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from oq.errors import ModelError
-from oq.model.proto_fields import oldest_ir, without_graph
+from oq.model.proto_fields import is_optional, oldest_ir, without_graph
 from oq.model.surgeon import (
     Arrays,
     export,
+    forget_optionals,
     given_tensor,
     index_of,
     inner_names,
@@ -44,6 +45,9 @@ class Graph:
         self._shell = onnx.ModelProto()
         self._shell.CopyFrom(without_graph(model))
         self._graph = gs.import_onnx(model)
+        ends = (*model.graph.input, *model.graph.output)
+        self._optional = {v.name: v for v in ends if is_optional(v)}
+        forget_optionals(self._graph)
         tensors = self._graph.tensors()
         self._graph.inputs = [t for t in self._graph.inputs if not isinstance(t, gs.Constant)]
         self._tensors: dict[str, Any] = dict(tensors)
@@ -96,6 +100,9 @@ class Graph:
         model = onnx.ModelProto()
         model.CopyFrom(self._shell)
         model.graph.CopyFrom(exported.graph)
+        for value in (*model.graph.input, *model.graph.output):
+            if value.name in self._optional:
+                value.CopyFrom(self._optional[value.name])
         given = {a.dim_param for i in model.graph.input for a in i.type.tensor_type.shape.dim}
         for value in model.graph.value_info:
             for axis in value.type.tensor_type.shape.dim:

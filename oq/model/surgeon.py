@@ -27,6 +27,14 @@ def export(graph: Any) -> onnx.ModelProto:
     return model
 
 
+def forget_optionals(graph: Any) -> None:
+    """Leave out the types of optional tensors, which graphsurgeon reads and cannot write."""
+    for inner in (graph, *graph.subgraphs(recursive=True)):
+        for tensor in (*inner.tensors().values(), *inner.inputs, *inner.outputs):
+            if getattr(tensor, "type", None) == "optional_type":
+                tensor.dtype, tensor.type = None, "tensor_type"
+
+
 def given_tensor(tensor: Any, given: Mapping[str, Array]) -> Any:
     """``tensor`` as a piece reads it: a constant of its own, or a name that is still to be made."""
     if isinstance(tensor, gs.Constant):  # another one: a tensor lists all nodes that read it

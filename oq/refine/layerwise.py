@@ -92,7 +92,9 @@ class Walk:
             name = open_.pop()
             if name in self._here or name in self._constants:
                 continue
-            node = self._maker[name]
+            node = self._maker.get(name)
+            if node is None:  # an optional input that the samples leave out
+                continue
             if node not in needed:
                 needed.add(node)
                 open_.extend(reads_of(self._nodes[node]))

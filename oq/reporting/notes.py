@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import onnx
+
 from oq.comparison.compare import Verification
 from oq.data.sampling import RANDOM as RANDOM_NAME
 from oq.data.source import Fitted
 from oq.exporting.load import Model
 from oq.model.ops import facts
+from oq.model.proto_fields import feedable
 from oq.planning.plan import KEPT, NOT_CHOSEN
 from oq.planning.spec import Plan, Skip
 
@@ -33,6 +36,19 @@ def random_data_warning(source: Fitted | None) -> tuple[str, ...]:
     if source is None or source.name != RANDOM_NAME:
         return ()
     return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
+
+
+def lost_inputs(model: onnx.ModelProto, written: onnx.ModelProto) -> tuple[str, ...]:
+    """The note about inputs with default values that are constants in the file."""
+    left = {value.name for value in written.graph.input}
+    lost = [i.name for i in feedable(model) if i.optional and i.name not in left]
+    if not lost:
+        return ()
+    names = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
+    return (
+        f"{len(lost)} inputs with a default value that no sample feeds are constants in the file: "
+        f"{names}",
+    )
 
 
 EXPECTED = (KEPT.partition("{")[0], NOT_CHOSEN, "slower in int8", "too thin for")
