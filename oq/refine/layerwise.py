@@ -13,6 +13,7 @@ import onnx
 from onnx import numpy_helper
 
 from oq.model.bodies import make_piece, reads_of
+from oq.model.proto_fields import is_optional
 from oq.model.session import SERIAL, Session
 from oq.numerics.values import Array
 
@@ -27,6 +28,7 @@ class Walk:
         graph = model.graph
         self._model = model
         self._constants = {t.name: t for t in graph.initializer}
+        self._optional = {v.name for v in graph.input if is_optional(v)}
         self._nodes = list(graph.node)
         self._maker = {t: i for i, n in enumerate(self._nodes) for t in n.output if t}
         self._readers: dict[str, set[int]] = {}
@@ -90,11 +92,9 @@ class Walk:
         open_ = [tensor]
         while open_:
             name = open_.pop()
-            if name in self._here or name in self._constants:
+            if name in self._here or name in self._constants or name in self._optional:
                 continue
-            node = self._maker.get(name)
-            if node is None:  # an optional input that the samples leave out
-                continue
+            node = self._maker[name]
             if node not in needed:
                 needed.add(node)
                 open_.extend(reads_of(self._nodes[node]))
