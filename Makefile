@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 REAL ?= $(wildcard ../shared/real)
 MODELOPT ?=
 
-.PHONY: demo test bench bench-accuracy results train clean
+.PHONY: demo test soak bench bench-accuracy results train clean
 
 demo: $(VENV)/.core
 	$(BIN)/oq demo -o out/demo
@@ -20,6 +20,11 @@ test: $(VENV)/.dev
 	@$(BIN)/mypy
 	@echo "3 of 3: tests, one worker per core$(if $(REAL),, (those on real models are skipped: no REAL folder))"
 	@OQ_REAL=$(abspath $(REAL)) $(BIN)/python -m pytest -q -n auto --dist loadgroup --no-loadscope-reorder
+
+# The tests that take a sample in "make test", whole: ONNX's backend suite, 2,000 random graphs, 20 kills.
+soak: $(VENV)/.dev
+	@OQ_SOAK=1 $(BIN)/python -m pytest -q -n auto --dist load \
+		tests/test_onnx_suite.py tests/test_fuzz.py tests/test_interrupted.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt

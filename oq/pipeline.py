@@ -20,7 +20,7 @@ from oq.data.samples import feed_defaults, open_samples
 from oq.data.sizing import MAX_MEMORY, SESSIONS, Sizing
 from oq.data.source import Fitted, has_labels, open_source, subset
 from oq.engines.engine import DEFAULT
-from oq.errors import OptionError, OqError
+from oq.errors import OptionError
 from oq.exporting.load import Model, load
 from oq.model.files import replacing, save_model
 from oq.model.footprint import Footprint
@@ -48,16 +48,16 @@ from oq.reporting.provenance import provenance, stamp
 from oq.reporting.report import Report
 from oq.stages import (
     RunSummary,
+    against_defaults,
     choose,
     find_cache,
+    judge_run,
     keep_apart,
     make_report,
     open_given,
     prove_prepared_run,
-    prove_written_run,
     set_up,
     size_verification,
-    verify_run,
     write_run,
 )
 
@@ -112,23 +112,20 @@ def quantize(
             *(given.source, given.used, asked["seed"]),
         )
     done = Run(given.model, recalibration, refined, measured, given.used, chosen.calibrator)
+    with clock.stage("defaults"):
+        beside = against_defaults(recalibration, refined, measured, chosen, given, asked)
     with clock.stage("emit"):
         written = write_run(done, given)
-        if given.held is None:
-            prove_written_run(given, written)
-    found, judged = None, size_verification(recalibration, asked)
-    if given.held is not None:
-        with clock.stage("verify"):
-            engine = chosen.target.verified_in
-            try:
-                found = verify_run(given, written.model, judged, engine, asked)
-            except OqError:
-                prove_written_run(given, written)  # a fault of oq is not called the model's
-                raise
+    judged = size_verification(recalibration, asked)
+    with clock.stage("verify"):
+        found = judge_run(given, written, judged, chosen.target.verified_in, asked)
     stamp(written.model, provenance(recalibration.planned, chosen.methods, measured, found))
     sizings = (size_batches(recalibration.job), judged)
     report = make_report(
-        RunSummary(model, target, data, asked, chosen, given, done, written, found, sizings), clock
+        RunSummary(
+            *(model, target, data, asked, chosen, given, done, written, found, beside), sizings
+        ),
+        clock,
     )
     page = None if wanted is None else Pending(wanted, evidence_of_run(done))
     return Result(written.model, report, refined.subject.solution.ranges, page)

@@ -19,6 +19,7 @@ from oq.data.samples import BATCH, divide, feed_defaults, open_samples
 from oq.data.sizing import SESSIONS, Sizing, sizing_notes
 from oq.data.source import Fitted
 from oq.emission.write import Written, write_graph
+from oq.errors import OqError
 from oq.exporting.load import Model, load
 from oq.model.files import model_bytes
 from oq.model.proto_fields import inputs_of, restore_defaults
@@ -38,16 +39,27 @@ from oq.planning.setup import (
 )
 from oq.planning.target import Target
 from oq.progress import Clock, Counter
+from oq.refine.defaults import AgainstDefaults, Defaults, compare_with_defaults
 from oq.refine.order import NONE, choose_steps
 from oq.refine.recalibrate import Calibration
-from oq.reporting.notes import describe_data, lost_inputs, random_data_warning, remedy, run_warnings
+from oq.refine.run import Refined
+from oq.reporting.notes import (
+    default_notes,
+    describe_data,
+    lost_inputs,
+    random_data_warning,
+    remedy,
+    run_warnings,
+    unrefined_note,
+)
 from oq.reporting.report import Report
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """What the options mean for the target: its variant, what the user asks of single layers, the
-    calibrators (the default one's name), the steps of refinement, and how weights get ranges."""
+    calibrators (the default one's name) with their ``settings``, the steps of refinement, and how
+    weights get ranges."""
 
     target: Target
     overrides: Overrides
@@ -55,6 +67,7 @@ class Chosen:
     calibrator: str
     steps: tuple[str, ...]
     weights: str
+    settings: Mapping[str, Any]
 
 
 def choose(target: str, asked: QuantizeOptions) -> Chosen:
@@ -76,6 +89,7 @@ def choose(target: str, asked: QuantizeOptions) -> Chosen:
         calibrator,
         choose_steps(asked["refine"], profile.refine),
         asked["weights"] or profile.weight_range,
+        rest,
     )
 
 
@@ -198,6 +212,21 @@ def size_verification(calibration: Calibration, asked: QuantizeOptions) -> Sizin
     return Sizing(known.footprint, known.limit, asked["batch_size"] or BATCH, models=SESSIONS)
 
 
+def judge_run(
+    given: Given, written: Written, sizing: Sizing, engine: str, asked: QuantizeOptions
+) -> Verification | None:
+    """The comparison on the samples that are held back, if there are any; what is not compared is
+    loaded and run once."""
+    if given.held is None:
+        prove_written_run(given, written)
+        return None
+    try:
+        return verify_run(given, written.model, sizing, engine, asked)
+    except OqError:
+        prove_written_run(given, written)  # a fault of oq is not called the model's
+        raise
+
+
 def verify_run(
     given: Given, quantized: onnx.ModelProto, sizing: Sizing, engine: str, asked: QuantizeOptions
 ) -> Verification | None:
@@ -214,6 +243,57 @@ def verify_run(
     return replace(found, layers=compare_layers(given.model, quantized, lambda: seen.kept))
 
 
+def named_choices(chosen: Chosen, asked: QuantizeOptions) -> tuple[str, ...]:
+    """What the user asks for in place of defaults that decide how near the outputs come, as
+    flags."""
+    profile, steps = chosen.target, default_steps(chosen.target)
+    weights, ranges = asked["weights"], asked["ranges"]
+    choices = asked["calibrator_for"], [w for w in asked["layers"] if w.calibrator]
+    flags = {
+        f"--refine {','.join(chosen.steps)}": chosen.steps and chosen.steps != steps,
+        f"--calibrator {asked['calibrator']}": asked["calibrator"],
+        **{f"--calibrator-for {glob}={name}": True for glob, name in choices[0]},
+        **{f"--layer {w.glob}:calibrator={w.calibrator}": True for w in choices[1]},
+        f"--weights {weights}": weights and weights != profile.weight_range,
+        f"--ranges {ranges}": ranges,
+        **{f"--set {key}={value}": True for key, value in chosen.settings.items()},
+    }
+    return tuple(flag for flag, given in flags.items() if given)
+
+
+def default_steps(target: Target) -> tuple[str, ...]:
+    """The steps of refinement that ``target`` has unless some are named."""
+    return choose_steps(None, target.refine)
+
+
+def against_defaults(
+    recalibration: Calibration,
+    refined: Refined,
+    measured: Measured,
+    chosen: Chosen,
+    given: Given,
+    asked: QuantizeOptions,
+) -> AgainstDefaults | None:
+    """What the user combines beside the defaults, on held-back samples; None where nothing is
+    named, or nothing is to be verified, and in a search, which measures what its files lose.
+
+    Without refinement, the defaults have none either.
+    """
+    source, used = given.source, given.used
+    if source is None or used is None or used.count is None:
+        return None
+    shared = isinstance(find_cache(asked), Shared)
+    if shared or not asked["verify"] or not named_choices(chosen, asked):
+        return None
+    profile = chosen.target
+    plain = make_methods(profile.calibrator, {}, Overrides())
+    steps = default_steps(profile) if chosen.steps else ()
+    return compare_with_defaults(
+        Defaults(plain, profile.weight_range, steps),
+        *(recalibration, refined, measured, source, used, asked["seed"]),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class RunSummary:
     """What a report is made of: what was asked for, and what came of it."""
@@ -227,6 +307,7 @@ class RunSummary:
     run: Run
     written: Written
     found: Verification | None
+    beside: AgainstDefaults | None
     sizings: tuple[Sizing, ...] = ()
 
 
@@ -241,6 +322,8 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
         *sizing_notes(*summary.sizings),
         *lost_inputs(given.whole or given.model, summary.written.model),
         *(*odd, *run_warnings(planned.plan, summary.found)),
+        *default_notes(named_choices(chosen, asked), summary.beside, chosen.target.name),
+        *unrefined_note(chosen.steps, default_steps(chosen.target)),
         *(*run.refined.subject.solution.notes, *summary.written.notes),
     )
     model, named = summary.model, {"target": summary.target, "data": summary.data}

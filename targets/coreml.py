@@ -25,6 +25,7 @@ from dataclasses import replace
 from oq.checks.float16 import MOVES, POOLS
 from oq.numerics.values import INT8, INT8_NARROW, UINT8_POSITIVE
 from oq.planning.predicates import (
+    average_is_dilated,
     both_operands_vary,
     data_is_not_float,
     first_operand_is_constant,
@@ -73,7 +74,7 @@ TARGET = Target(
         OpRule(
             (POOLS,),
             output=Output.ALIGNED,
-            unless=(data_is_not_float,),
+            unless=(data_is_not_float, average_is_dilated),
         ),
         OpRule(("Concat",), output=Output.UNITED, unless=(data_is_not_float,)),
         OpRule((MOVES,), output=Output.SAME, unless=(data_is_not_float,)),

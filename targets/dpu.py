@@ -44,6 +44,7 @@ from oq.dpu.refusals import (
 )
 from oq.numerics.values import INT8
 from oq.planning.predicates import (
+    average_is_dilated,
     bias_is_not_constant,
     both_operands_vary,
     data_is_not_float,
@@ -71,7 +72,7 @@ COPY = (
     "Unsqueeze",
 )
 MOVES = (data_is_not_float, input_is_constant)
-MEANS = (*MOVES, mean_is_not_in_hardware)
+MEANS = (*MOVES, average_is_dilated, mean_is_not_in_hardware)
 WEIGHTED = (data_is_not_float, weight_is_not_constant, bias_is_not_constant)
 GEMM = (*WEIGHTED, gemm_is_scaled)
 MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)

@@ -35,6 +35,7 @@ from oq.checks.obstacles import (
 )
 from oq.numerics.values import INT8_AFFINE, INT8_NARROW, INT16, UINT8, UINT16
 from oq.planning.predicates import (
+    average_is_dilated,
     bias_is_not_constant,
     both_operands_vary,
     data_is_not_float,
@@ -167,7 +168,7 @@ TARGET = Target(
         OpRule(
             (("AveragePool", "GlobalAveragePool"),),
             output=Output.OWN,
-            unless=(data_is_not_float,),
+            unless=(data_is_not_float, average_is_dilated),
             slower=(averages_windows,),
         ),
         OpRule(("LeakyRelu",), output=Output.OWN, unless=(data_is_not_float,)),

@@ -38,6 +38,7 @@ from oq.errors import OptionError
 from oq.model.ops import OPS
 from oq.numerics.values import FLOAT8, INT4, INT8, INT8_NARROW
 from oq.planning.predicates import (
+    average_is_dilated,
     both_operands_vary,
     data_is_not_float,
     first_operand_is_constant,
@@ -90,7 +91,7 @@ RULES = (
     OpRule(("MatMul",), unless=MATMUL, slower=SMALL),
     OpRule(
         (("AveragePool", "GlobalAveragePool"),),
-        unless=(data_is_not_float, feeds_no_quantized_layer),
+        unless=(data_is_not_float, average_is_dilated, feeds_no_quantized_layer),
     ),
     OpRule(
         ("Resize",),

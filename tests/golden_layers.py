@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 
+from oq.planning.islands import ALONE
 from tests.golden import (
     FLOAT_STILL,
     SOFTMAX,
@@ -270,15 +271,35 @@ LONE_ADD = "no convolution branch fuses it; a standalone Add runs in float"
 
 
 @example(
-    Golden(
-        {"x > s": "uint8", "s > *": "uint8 0.00390625 0", "k > a": "uint8", "a > *": "uint8"},
-        {"s", "a"},
-        {},
+    golden(
+        "ort",
+        [("x", "c")],
+        {
+            **{"x > c": "uint8", "c > *": "uint8", "s > *": "uint8 0.00390625 0"},
+            **{"k > a": "uint8", "a > *": "uint8"},
+        },
+        {"c", "s", "a"},
     ),
-    Golden({}, set(), {"s": "TensorRT runs standalone activations in float", "a": LONE_ADD}),
+    golden(
+        "trt",
+        [("x", "c")],
+        {"x > c": "int8"},
+        {"c s"},
+        {"a": LONE_ADD},
+    ),
 )
 def add_of_a_constant() -> onnx.ModelProto:
     """A constant operand of an integer kernel is in codes too (ort)."""
+    net = Net()
+    s = net.node("Sigmoid", [net.conv(net.input("x"), "c")], "s")
+    return net.model(net.node("Add", [s, net.weight("k", 4, 1, 1)], "a"))
+
+
+@example(
+    Golden({}, set(), {"s": ALONE, "a": ALONE}),
+    Golden({}, set(), {"s": "TensorRT runs standalone activations in float", "a": LONE_ADD}),
+)
+def no_layer_is_near() -> onnx.ModelProto:
     net = Net()
     s = net.node("Sigmoid", [net.input("x")], "s")
     return net.model(net.node("Add", [s, net.weight("k", 4, 1, 1)], "a"))

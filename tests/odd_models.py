@@ -69,6 +69,29 @@ def tied_gemm() -> onnx.ModelProto:
     )
 
 
+def dilated_average() -> onnx.ModelProto:
+    """An average over values that lie apart, between two layers."""
+    return small(
+        f"""net (float[n,4,8,8] x) => (float[n,4,6,6] y) {{
+            a = Conv <{CONV}> (x, k)
+            p = AveragePool <kernel_shape = [2, 2], dilations = [2, 2]> (a) y = Conv <{CONV}> (p, k)
+        }}""",
+        {"k": KERNEL},
+        opset=19,
+    )
+
+
+def sequences() -> onnx.ModelProto:
+    """A tensor is split into a sequence, and a branch gives an optional."""
+    return small(
+        f"""net (float[n,4,8,8] x) => (float[n,4,8,8] y) {{
+            a = Conv <{CONV}> (x, k) s = SplitToSequence <axis = 1> (a, two)
+            y = ConcatFromSequence <axis = 1> (s)
+        }}""",
+        {"k": KERNEL, "two": np.array(2)},
+    )
+
+
 def empty_inputs() -> onnx.ModelProto:
     """Conv without a bias by an empty name, Clip without a minimum, Resize without a region."""
     return small(
@@ -347,6 +370,8 @@ ODD: Mapping[str, Build] = {
         computed_weight,
         tied_embedding,
         tied_gemm,
+        dilated_average,
+        sequences,
         empty_inputs,
         nameless,
         namesakes,

@@ -7,6 +7,8 @@ import onnx
 import onnxruntime as ort
 from onnx import numpy_helper
 
+from oq.model.graph import Graph
+from oq.model.view import GraphView
 from oq.numerics.values import Array
 
 
@@ -24,6 +26,11 @@ def small(
 def normal(*shape: int, seed: int = 0) -> Array:
     """Standard normal float32 values."""
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def view(model: onnx.ModelProto) -> GraphView:
+    """The read-only picture of ``model``, with the types and shapes that ONNX infers."""
+    return Graph(onnx.shape_inference.infer_shapes(model, strict_mode=True)).view()
 
 
 def floats(*values: float) -> Array:

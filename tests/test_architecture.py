@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "numerics", "model"},
     "prepare": {"numpy", "onnx", "errors", "numerics", "model"},
     "planning": {"numpy", "onnx", "errors", "wording", "numerics", "model", "prepare"},
-    "dpu": {"numpy", "onnx", "errors", "numerics", "model", "planning"},
+    "dpu": {"numpy", "onnx", "errors", "parallel", "numerics", "model", "planning"},
     "engines": {"onnx", "openvino", "errors", "numerics", "model", "dpu"},
     "checks": {"numpy", "onnx", "errors", "wording", "numerics", "model", "exporting", "prepare",
         "planning"},
@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "emission": {"numpy", "onnx", "errors", "wording", "numerics", "model", "planning", "checks",
         "calibration"},
     "refine": {"numpy", "onnx", "torch", "errors", "parallel", "numerics", "model", "prepare",
-        "planning", "comparison", "data", "calibration", "emission"},
+        "planning", "engines", "comparison", "data", "calibration", "emission"},
     "ranking": {"numpy", "onnx", "errors", "parallel", "progress", "wording", "numerics", "model",
         "exporting", "planning", "comparison", "data", "calibration", "emission", "refine"},
     "reporting": {"onnx", "wording", "numerics", "model", "exporting", "planning", "checks",
@@ -59,8 +59,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "planning", "engines", "checks", "comparison", "data", "calibration", "emission", "refine",
         "ranking", "reporting"},
     "options": {"yaml", "errors", "progress", "planning", "plain_yaml"},
-    "stages": {"onnx", "progress", "numerics", "model", "exporting", "planning", "comparison",
-        "data", "calibration", "emission", "refine", "reporting", "page", "options"},
+    "stages": {"onnx", "errors", "progress", "numerics", "model", "exporting", "planning",
+        "comparison", "data", "calibration", "emission", "refine", "reporting", "page", "options"},
     "pipeline": {"onnx", "errors", "progress", "numerics", "model", "exporting", "planning",
         "engines", "checks", "comparison", "data", "calibration", "refine", "reporting", "page",
         "options", "stages"},
@@ -288,9 +288,10 @@ def test_the_packages_are_importable_by_one_name_only() -> None:
 
 ACROSS = {
     "architecture", "calibrators", "cli_damage", "derived", "docs", "dpu.rewritten", "end_to_end",
-    "examples", "fusions", "inputs", "light_models", "memory", "models", "odd_models", "packaging",
-    "page", "page_browser", "page_charts", "page_cli", "real_models", "target_coreml",
-    "target_dpu", "target_ort", "targets",
+    "examples", "fusions", "fuzz", "inputs", "interrupted", "light_models", "memory", "models",
+    "odd_models", "onnx_suite", "packaging", "page",
+    "page_browser", "page_charts", "page_cli", "real_models", "target_coreml", "target_dpu",
+    "target_ort", "targets",
 }  # fmt: skip
 """Tests that are of no single module."""
 

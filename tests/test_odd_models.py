@@ -24,7 +24,7 @@ UNLOADABLE = {"namesakes"}
 UNTOUCHED = {"nothing_to_do", "half_precision"}
 """Where no target finds anything to quantize."""
 
-DISPUTED = {"odd_gemms", "computed_weight"}
+DISPUTED = {"odd_gemms", "computed_weight", "other_ranks"}
 """Where some targets do."""
 
 

@@ -102,7 +102,13 @@ GOLDEN = {
             "e": "target coreml does not support Exp in int8",
         },
     ),
-    "add_of_a_constant": Golden(
+    "add_of_a_constant": golden(
+        "c",
+        {"x > c": "int8", "s > *": "uint8 0.00390625 0"},
+        {"c s"},
+        {"a": "operand 'k' of 'n_a' is a constant"},
+    ),
+    "no_layer_is_near": Golden(
         {},
         set(),
         {

@@ -60,14 +60,18 @@ class ChannelSums:
         self.sums += np.stack([signal, noise, usable.sum(axis=1)])
         self.peaks = np.maximum(self.peaks, np.abs(x).max(axis=1))
 
-    def result(self, limit_db: float) -> ChannelErrors | None:
-        """The channels that can be judged; None if there are none."""
+    def decibels(self) -> dict[int, float]:
+        """The SQNR of every channel that can be judged, in dB."""
         signal, noise, values = self.sums
         least = PRESENT * min(1.0, float(self.peaks.max(initial=0.0)))
         judged = np.flatnonzero((values >= LEAST_VALUES) & (self.peaks >= least) & (signal > 0))
-        if not judged.size:
+        return {int(c): sqnr_db(float(signal[c]), float(noise[c])) for c in judged}
+
+    def result(self, limit_db: float) -> ChannelErrors | None:
+        """The channels that can be judged; None if there are none."""
+        decibels = self.decibels()
+        if not decibels:
             return None
-        decibels = {int(c): sqnr_db(float(signal[c]), float(noise[c])) for c in judged}
         worst = min(decibels, key=lambda c: decibels[c])
         lost = sum(db < limit_db for db in decibels.values())
         return ChannelErrors(self.axis, worst, decibels[worst], lost, len(decibels))

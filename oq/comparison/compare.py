@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 
 from oq.comparison.channels import ChannelErrors, ChannelSums
+from oq.comparison.classes import class_axes, class_axis
 from oq.comparison.deviation import (
     Classification,
     CodeGap,
@@ -22,7 +23,6 @@ from oq.comparison.deviation import (
     Steps,
     Sums,
     Votes,
-    is_classifier,
 )
 from oq.comparison.layers import LayerError
 from oq.comparison.metrics import Figure, Metric, Score
@@ -152,7 +152,8 @@ def compare(
         "deployed": deployed,
         "literal": Session(quantized, Settings(reading="literal")),
     }
-    counts = _Counts(names, {(f, r): f.start() for f in figures for r in readings})
+    axes = class_axes(float_model)
+    counts = _Counts(names, axes, {(f, r): f.start() for f in figures for r in readings})
     done, sample = 0, None
     for batch in batches:
         exact = reference.run(batch.feeds, names)
@@ -186,6 +187,7 @@ class _Counts:
     """Everything that is summed over the batches, by reading and output."""
 
     names: Sequence[str]
+    axes: Mapping[str, int]
     metrics: Mapping[tuple[Figure, str], Metric]
     sums: dict[tuple[str, int], Sums] = field(default_factory=dict)
     channels: dict[tuple[str, int], ChannelSums] = field(default_factory=dict)
@@ -203,11 +205,13 @@ class _Counts:
         self, exact: Sequence[Array], found: Mapping[str, Sequence[Array]], labels: Array | None
     ) -> None:
         for i, values in enumerate(exact):
+            axis = class_axis(values, self.axes.get(self.names[i]))
             for reading, results in found.items():
                 self.sums.setdefault((reading, i), Sums()).add(values, results[i])
                 self.channels.setdefault((reading, i), ChannelSums()).add(values, results[i])
-                if is_classifier(values):
-                    self.votes.setdefault((reading, i), Votes()).add(values, results[i], labels)
+                if axis is not None:
+                    votes = self.votes.setdefault((reading, i), Votes(axis))
+                    votes.add(values, results[i], labels)
             gap = self.sums.setdefault(("gap", i), Sums())
             gap.add(found["literal"][i], found["deployed"][i])
         for (_, reading), metric in self.metrics.items():
@@ -243,7 +247,7 @@ def _collapses(reading: ReadingResult) -> Iterable[str]:
         if votes.samples >= ENOUGH_VOTES and votes.agreement < COLLAPSE_AGREEMENT:
             yield (
                 f"output {votes.output!r} agrees with the float model's top-1 on "
-                f"{votes.agreement:.0f} % of {votes.samples} samples"
+                f"{votes.agreement:.0f} % of {votes.samples} {votes.unit}"
             )
 
 

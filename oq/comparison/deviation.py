@@ -13,6 +13,8 @@ from oq.numerics.values import Array
 PRESENT = 0.1
 """A score below says that nothing was found, in the float model as in the quantized one."""
 
+FIVE = 5
+
 
 @dataclass(frozen=True, slots=True)
 class OutputError:
@@ -44,7 +46,8 @@ class Classification:
     """For an output with axes (sample, class).  Percentages; accuracies need labels.
 
     ``agreement``: samples whose top-1 equals the float model's.  ``agreement5``: samples whose
-    float top-1 is among the top 5.
+    float top-1 is among the top 5.  ``positions``: the output has classes at each of several
+    positions (tokens, frames, pixels) of a sample, and those are counted.
     """
 
     output: str
@@ -55,6 +58,12 @@ class Classification:
     top1: float | None = None
     top5_float: float | None = None
     top5: float | None = None
+    positions: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What ``samples`` counts."""
+        return "positions" if self.positions else "samples"
 
 
 @dataclass(slots=True)
@@ -162,34 +171,39 @@ def error_power(reference: Array, found: Array) -> float:
 
 
 def sqnr_db(signal: float, noise: float) -> float:
-    """``10 log10(signal / noise)``; inf without noise, -inf without signal."""
+    """``10 log10(signal / noise)``; inf without noise, -inf without signal or with infinite
+    noise."""
     if noise == 0:
-        return float("inf")
-    return float(10 * np.log10(signal / noise)) if signal > 0 else float("-inf")
+        return math.inf
+    return float(10 * np.log10(signal / noise)) if signal > 0 and noise < math.inf else -math.inf
 
 
 @dataclass(slots=True)
 class Votes:
-    """Running counts for one classifier output."""
+    """Running counts for one classifier output, its classes along ``axis``."""
 
+    axis: int = 1
     samples: int = 0
     labelled: int = 0
+    positions: bool = False
     hits: dict[str, int] = field(default_factory=dict)
 
     def add(self, reference: Array, found: Array, labels: Array | None) -> None:
         if reference.shape != found.shape:
             return
-        mine, theirs = top5(found), top5(reference)
+        mine, theirs = (_rows(scores, self.axis) for scores in (found, reference))
+        self.positions |= len(mine) > len(found)
         self.samples += len(mine)
-        self._count("agreement", mine[:, 0] == theirs[:, 0])
-        self._count("agreement5", (mine == theirs[:, :1]).any(axis=1))
-        if labels is None or labels.ndim != 1:  # labels per pixel are no classes of samples
-            return
+        before = places(mine, _best(theirs))
+        self._count("agreement", before == 0)
+        self._count("agreement5", before < FIVE)
+        if labels is None or len(mine) != len(labels) or labels.ndim != 1:
+            return  # labels per pixel are no classes of samples
         self.labelled += len(labels)
-        wanted = np.asarray(labels).reshape(-1, 1)
-        for suffix, top in (("", mine), ("_float", theirs)):
-            self._count(f"top1{suffix}", (top[:, :1] == wanted).any(axis=1))
-            self._count(f"top5{suffix}", (top == wanted).any(axis=1))
+        for suffix, scores in (("", mine), ("_float", theirs)):
+            before = places(scores, np.asarray(labels))
+            self._count(f"top1{suffix}", before == 0)
+            self._count(f"top5{suffix}", before < FIVE)
 
     def _count(self, test: str, holds: Array) -> None:
         self.hits[test] = self.hits.get(test, 0) + int(np.count_nonzero(holds))
@@ -204,13 +218,32 @@ class Votes:
             percent("agreement", self.samples) or 0.0,
             percent("agreement5", self.samples) or 0.0,
             **{t: percent(t, self.labelled) for t in ("top1_float", "top1", "top5_float", "top5")},
+            positions=self.positions,
         )
 
 
-def top5(scores: Array) -> Array:
-    """Indices of the five largest classes per sample, largest first; ties to the lower index."""
-    flat = scores.reshape(len(scores), math.prod(scores.shape[1:]))
-    return np.argsort(-flat, axis=1, kind="stable")[:, :5]
+def _rows(scores: Array, axis: int) -> Array:
+    """(..., classes, ...) to (row, class), NaN below every score."""
+    last = np.moveaxis(scores, axis, -1)
+    rows = last.reshape(math.prod(last.shape[:-1]), last.shape[-1])
+    filled: Array = np.where(np.isnan(rows), -np.inf, rows)
+    return filled
+
+
+def _best(rows: Array) -> Array:
+    return rows.argmax(axis=1) if len(rows) else np.zeros(0, np.int64)
+
+
+def places(rows: Array, classes: Array) -> Array:
+    """For each row, the number of classes that are ahead of the one in ``classes``: those of higher
+    scores, and those before it of the same.  A class that the row has not is behind all."""
+    count = rows.shape[1]
+    inside = (classes >= 0) & (classes < count)
+    index = np.where(inside, classes, 0).astype(np.int64)[:, None]
+    score = np.take_along_axis(rows, index, axis=1)
+    ahead = (rows > score) | ((rows == score) & (np.arange(count) < index))
+    before: Array = np.where(inside, ahead.sum(axis=1), count)
+    return before
 
 
 def is_classifier(values: Array) -> bool:

@@ -49,7 +49,7 @@ class Simulator:
 
     ``floats`` maps the name of a node that ran in float to the reason, ``computed`` that of a node
     that a DPU kernel computed to its op; both are complete after a run.  ``positions`` maps a
-    quantized output to its position.
+    quantized output to its position.  ``view`` and ``constants`` are those of the graph.
 
     Raises:
         ModelError: a scale is not one constant power of two.
@@ -60,35 +60,36 @@ class Simulator:
         self.floats: dict[str, str] = {}
         self.computed: dict[str, str] = {}
         self.positions: dict[str, int] = {}
-        self._view = Graph(model).view()
-        self._alone = _Alone(model, self._view)
-        self._constants = {n: np.asarray(v) for n, v in self._view.constants.items()}
-        self._readers = _count_readers(self._view)
-        self._grids = {n.name: self._grid(n) for n in self._view.nodes if n.op in SPECIAL}
+        self.view = Graph(model).view()
+        self._alone = _Alone(model, self.view)
+        self.constants = {n: np.asarray(v) for n, v in self.view.constants.items()}
+        self._readers = _count_readers(self.view)
+        self._grids = {n.name: self._grid(n) for n in self.view.nodes if n.op in SPECIAL}
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the graph's outputs."""
-        return self._view.outputs
+        return self.view.outputs
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
         """The outputs (all if ``outputs`` is None) for one batch, as real values."""
-        left_out = dict.fromkeys((i.name for i in self._view.inputs), None)
-        values: dict[str, Value] = {"": None, **left_out, **self._constants, **feeds}
+        left_out = dict.fromkeys((i.name for i in self.view.inputs), None)
+        values: dict[str, Value] = {"": None, **left_out, **self.constants, **feeds}
         left = dict(self._readers)
-        for node in self._view.nodes:
-            found = self._compute(node, values)
+        for node in self.view.nodes:
+            found = self.compute(node, values)
             values.update(zip((t for t in node.outputs if t), found, strict=True))
             for tensor in {*node.inputs, *node.captured} & left.keys():
                 left[tensor] -= 1
-                if not left[tensor] and tensor not in self._constants:
+                if not left[tensor] and tensor not in self.constants:
                     del values[tensor]
         names = self.outputs if outputs is None else outputs
         ends = {n: values[n] for n in names}
         self.positions.update({n: v.position for n, v in ends.items() if isinstance(v, FixedPoint)})
-        return [_real(v) for v in ends.values()]
+        return [real(v) for v in ends.values()]
 
-    def _compute(self, node: NodeView, values: Mapping[str, Value]) -> Sequence[Value]:
+    def compute(self, node: NodeView, values: Mapping[str, Value]) -> Sequence[Value]:
+        """The outputs of ``node``, given at least what it reads."""
         inputs = tuple(values[t] for t in node.inputs)
         if node.name in self._grids:
             return [SPECIAL[node.op](inputs[0], self._grids[node.name], self.arithmetic)]
@@ -120,11 +121,11 @@ class Simulator:
 
     def _computes_weight(self, node: NodeView) -> bool:
         weight = weight_input(node)
-        source = None if weight is None else self._view.producer(weight)
-        return source is not None and not self._view.is_constant(source.inputs[0])
+        source = None if weight is None else self.view.producer(weight)
+        return source is not None and not self.view.is_constant(source.inputs[0])
 
     def _grid(self, node: NodeView) -> Codes:
-        arrays = [self._constants.get(t) for t in node.inputs[1:3]]
+        arrays = [self.constants.get(t) for t in node.inputs[1:3]]
         scale = arrays[0]
         position = None if scale is None else position_of(scale)
         if position is None:
@@ -163,7 +164,8 @@ SPECIAL: Mapping[str, Callable[[Value, Codes, Arithmetic], Value]] = {
 }
 
 
-def _real(value: Value) -> Array:
+def real(value: Value) -> Array:
+    """``value`` as real numbers."""
     return value.real() if isinstance(value, FixedPoint) else np.asarray(value)
 
 
@@ -178,7 +180,7 @@ def _moves_codes(node: NodeView, inputs: Sequence[Value]) -> bool:
     if node.op in NEAREST:
         return bool(node.attributes.get("mode", "nearest") == "nearest")
     value = inputs[2] if node.op in PADDED and len(inputs) > 2 else None
-    if value is not None and np.count_nonzero(_real(value)):
+    if value is not None and np.count_nonzero(real(value)):
         return False
     return only_moves(node.op)
 
@@ -222,11 +224,12 @@ class _Alone:
 
     def run(self, node: NodeView, values: Mapping[str, Value]) -> list[Array]:
         names = list(dict.fromkeys(t for t in (*node.inputs, *node.captured) if t))
-        feeds = {t: _real(values[t]) for t in names if values[t] is not None}
-        slot = (node.name, *(str(v.dtype) for v in feeds.values()))
+        here = {t: v for t in names if (v := values[t]) is not None}
+        feeds = {t: v if isinstance(v, list) else real(v) for t, v in here.items()}
+        given = {t: [v[0].dtype] if isinstance(v, list) else v.dtype for t, v in feeds.items()}
+        slot = (node.name, *map(str, given.values()))
         if slot not in self.sessions:
             proto = self.protos[node.name]
-            given = {t: v.dtype for t, v in feeds.items()}
             piece = make_piece(self.model, [proto], given, filter(None, proto.output))
             self.sessions[slot] = Session(piece, Settings(reading="literal"))
         return self.sessions[slot].run(feeds)

@@ -50,7 +50,7 @@ def _emit_constant(
 ) -> None:
     tensor = site.tensor
     codes = graph.add_constant(f"{tensor}_quantized", quantize(view.constants[tensor], grid))
-    first = next(n.name for n in view.nodes if n.name in site.consumers)
+    first = next(n.name for n in view.consumers(tensor) if n.name in site.consumers)
     real = _dequantize(graph, site, grid, (codes, *parameters.of(grid, tensor)), before=first)
     for reader in site.consumers:
         graph.replace_reads(reader, tensor, real)

@@ -7,11 +7,11 @@ single operand, ``y = max(x) = x``, between the DequantizeLinear and the node do
 patterns, and no optimization of onnxruntime removes it.  It costs one copy of x.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from oq.checks.legal import quantized_anyway
 from oq.model.graph import Graph
-from oq.model.ops import OPS
+from oq.model.ops import OPS, POOLING, only_moves
 from oq.model.qdq import DQ, Q
 from oq.model.view import GraphView, NodeView
 
@@ -23,11 +23,27 @@ integers and 0.58 if kept in float; over 64 x 28 x 28, Softmax takes 0.40 and 0.
 def keep_layers_float(graph: Graph, floats: Collection[str]) -> tuple[str, ...]:
     """Insert a Max before layers with float weights, and before those of the nodes ``floats`` that
     are slower in integers; returns their names."""
-    view, copies = graph.view(), dict[str, str]()
+    view = graph.view()
     layers = {name for name, _ in quantized_anyway(view)}
-    found = tuple(
-        n.name for n in view.nodes if n.name in layers or (n.name in floats and _slower(view, n))
+    return _part(
+        graph,
+        (n.name for n in view.nodes if n.name in layers or (n.name in floats and _slower(view, n))),
     )
+
+
+def keep_loadable(graph: Graph) -> tuple[str, ...]:
+    """Insert a Max before averages over values that lie apart, for any target; returns their names.
+
+    onnxruntime makes a QLinearAveragePool of one between pairs, which has no dilations, and then
+    refuses the file.  (:mod:`oq.prepare.drop_dilations` has removed those that say nothing.)
+    """
+    view = graph.view()
+    return _part(graph, (n.name for n in view.nodes if _is_dilated(n) and _is_between(view, n)))
+
+
+def _part(graph: Graph, names: Iterable[str]) -> tuple[str, ...]:
+    view, copies = graph.view(), dict[str, str]()
+    found = tuple(names)
     for name in found:
         node = view.node(name)
         tensor = node.inputs[OPS[node.op].data[0]]
@@ -47,7 +63,15 @@ def keep_layers_float(graph: Graph, floats: Collection[str]) -> tuple[str, ...]:
 
 
 def _slower(view: GraphView, node: NodeView) -> bool:
+    return node.op in SLOWER_IN_INT8 and _is_between(view, node)
+
+
+def _is_between(view: GraphView, node: NodeView) -> bool:
     above = view.producer(node.inputs[0]) if node.inputs else None
-    if node.op not in SLOWER_IN_INT8 or above is None or above.op != DQ:
+    if above is None or above.op != DQ:
         return False
     return any(r.op == Q for r in view.consumers(node.outputs[0]))
+
+
+def _is_dilated(node: NodeView) -> bool:
+    return "dilations" in node.attributes and node.op in POOLING and not only_moves(node.op)

@@ -10,7 +10,7 @@ from oq.checks.legal import check
 from oq.emission.emit import emit
 from oq.emission.float16 import to_float16
 from oq.emission.fold_zero_points import fold_zero_points
-from oq.emission.keep_float import keep_layers_float
+from oq.emission.keep_float import keep_layers_float, keep_loadable
 from oq.emission.solve import Solution
 from oq.errors import ModelError
 from oq.numerics.statistics import Statistics
@@ -48,6 +48,7 @@ def write_graph(
     if planned.target.carries_zero_points:
         plan, solution, carried = fold_zero_points(planned.graph, plan, solution)
     emit(planned.graph, plan, solution)
+    keep_loadable(planned.graph)
     if planned.target.guarded:
         keep_layers_float(planned.graph, {s.node for s in planned.plan.skips})
     notes: tuple[str, ...] = ()

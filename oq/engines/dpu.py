@@ -11,6 +11,7 @@ from typing import cast
 import onnx
 
 from oq.dpu.simulate import Simulator
+from oq.dpu.walk import DeviceWalk
 from oq.engines.engine import Engine, Kernels, Loaded
 from oq.model.session import Settings
 
@@ -44,4 +45,4 @@ def steps(loaded: Loaded) -> Mapping[str, float]:
     return {n: 2.0**-p for n, p in cast(Simulator, loaded).positions.items()}
 
 
-ENGINE = Engine("dpu", load, count_kernels, timed=False, steps=steps)
+ENGINE = Engine("dpu", load, count_kernels, timed=False, steps=steps, walk=DeviceWalk)

@@ -14,6 +14,7 @@ import onnx
 
 from oq.errors import OptionError
 from oq.model.session import Settings
+from oq.numerics.grid import Grid
 from oq.numerics.values import Array
 
 ENGINES: Mapping[str, str] = {
@@ -29,6 +30,28 @@ class Loaded(Protocol):
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
         """The outputs (all if ``outputs`` is None) for one batch."""
+
+
+class Walk(Protocol):
+    """A pass through a model, node by node, over some batches: what refinement learns from."""
+
+    def output(self, node: str) -> str:
+        """The first output of the node called ``node``."""
+
+    def input(self, node: str, slot: int = 0) -> str:
+        """Input ``slot`` of the node called ``node``."""
+
+    def at(self, tensor: str) -> tuple[Array, ...]:
+        """The values of ``tensor``, one array per batch."""
+
+    def shift(self, tensor: str, by: Array) -> None:
+        """Add ``by``, which broadcasts to it, to ``tensor`` for the nodes that have not run."""
+
+    def peek(self, tensor: str, shifted: str, by: Array) -> tuple[Array, ...]:
+        """The values that ``tensor`` would have if ``by`` was added to ``shifted``."""
+
+    def set_constant(self, tensor: str, values: Array, grid: Grid | None = None) -> None:
+        """Replace a constant, whose values lie on ``grid``, for the nodes that have not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +85,21 @@ class Engine:
     """An engine.  ``load`` raises `ModelError` for a model it cannot run and `MissingExtra` for a
     missing package; ``count_kernels`` reports the integer kernels of a model, given its loaded form
     after a run.  ``timed``: whether its latency is meaningful.  ``steps``: output -> its scale, for
-    quantized outputs."""
+    quantized outputs.  ``walk``: of an engine that rounds otherwise than the Q/DQ nodes say, in
+    every layer: (model, batches) -> a pass in that rounding.  Models for it are refined and judged
+    in it."""
 
     name: str
     load: Callable[[onnx.ModelProto, Settings], Loaded]
     count_kernels: Callable[[onnx.ModelProto, Loaded], Kernels]
     timed: bool = True
     steps: Callable[[Loaded], Mapping[str, float]] = _no_steps
+    walk: Callable[[onnx.ModelProto, Sequence[Mapping[str, Array]]], Walk] | None = None
+
+    @property
+    def rounds(self) -> bool:
+        """Whether it has a rounding of its own."""
+        return self.walk is not None
 
 
 def find_engine(name: str) -> Engine:

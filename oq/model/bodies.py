@@ -36,7 +36,10 @@ def captured_by(body: onnx.GraphProto) -> list[str]:
 
 
 def declare(name: str, dtype: Any) -> onnx.ValueInfoProto:
-    """A graph input of NumPy type ``dtype`` and any shape."""
+    """A graph input of NumPy type ``dtype`` and any shape; ``[dtype]`` is a sequence of such."""
+    if isinstance(dtype, list):
+        element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype[0]))
+        return helper.make_tensor_sequence_value_info(name, element, None)
     return helper.make_tensor_value_info(
         name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None
     )

@@ -13,13 +13,14 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from oq.errors import ModelError
+from oq.model.insertions import Insertions
 from oq.model.proto_fields import is_optional, oldest_ir, without_graph
 from oq.model.surgeon import (
     Arrays,
     export,
     forget_optionals,
     given_tensor,
-    index_of,
+    holds_numbers,
     inner_names,
     is_sorted,
     numpy_dtype,
@@ -57,6 +58,7 @@ class Graph:
         self._nodes: dict[str, Any] = {}
         self._provenance: dict[str, str] = {}
         self._view: GraphView | None = None
+        self._waiting = Insertions()
         self._name_nodes()
         if not is_sorted(self._graph):
             self._graph.toposort()
@@ -77,6 +79,7 @@ class Graph:
     def _look(self) -> GraphView:
         constants = {n: t for n, t in self._tensors.items() if isinstance(t, gs.Constant)}
         shared = {id(t) for t in constants.values()}
+        self._waiting.apply(self._graph.nodes)
         for node in self._graph.nodes:
             if node.op == "Constant" and isinstance(node.attrs.get("value"), gs.Constant):
                 constants[node.outputs[0].name] = node.attrs["value"]
@@ -96,6 +99,7 @@ class Graph:
         one name to outputs of different sizes, and onnxruntime then lets tensors share memory, so
         that the file loads and fails when it is run (microsoft/onnxruntime issue 23600).
         """
+        self._waiting.apply(self._graph.nodes)
         exported = export(self._graph)
         model = onnx.ModelProto()
         model.CopyFrom(self._shell)
@@ -235,6 +239,11 @@ class Graph:
         self._view = None
         self._nodes[node].attrs[name] = value
 
+    def drop_attribute(self, node: str, name: str) -> None:
+        """Remove attribute ``name`` of ``node``, which then has its default."""
+        self._view = None
+        self._nodes[node].attrs.pop(name, None)
+
     def piece(
         self, nodes: Sequence[str], outputs: Sequence[str], given: Mapping[str, Array]
     ) -> onnx.ModelProto:
@@ -290,19 +299,21 @@ class Graph:
                 if tensor.name in self._tensors:
                     tensor.name = self.fresh(tensor.name)
                 self._tensors[tensor.name] = tensor
-        at = index_of(self._graph.nodes, this)
         outputs = list(this.outputs)
-        self._drop(this)
         copies = [
             gs.Node("Identity", f"{node}_{i}", inputs=[source], outputs=[out])
             for i, (source, out) in enumerate(zip(body.outputs, outputs, strict=True))
         ]
-        self._graph.nodes[at:at] = [*body.nodes, *copies]
+        for part in (*body.nodes, *copies):
+            self._waiting.put_before(this, part)
+        self._drop(this)
+        self._waiting.apply(self._graph.nodes)
         self._name_nodes()
 
     def cleanup(self) -> None:
         """Remove nodes and constants that nothing reads."""
         self._view = None
+        self._waiting.apply(self._graph.nodes)
         self._graph.cleanup()
         self._nodes = {}
         self._name_nodes()
@@ -324,7 +335,7 @@ class Graph:
         self._view = None
         for name, info in types.items():
             tensor = self._tensors.get(name)
-            if isinstance(tensor, gs.Variable):
+            if isinstance(tensor, gs.Variable) and holds_numbers(tensor):
                 tensor.dtype = None if info.dtype is None else numpy_dtype(info.dtype)
                 tensor.shape = None if info.shape is None else list(info.shape)
 
@@ -349,16 +360,17 @@ class Graph:
         self._names |= taken
 
     def _insert(self, node: Any, before: str | None) -> None:
-        nodes = self._graph.nodes
         if before is not None:
-            nodes.insert(index_of(nodes, self._nodes[before]), node)
+            self._waiting.put_before(self._nodes[before], node)
             return
         producer = next((t.inputs[0] for t in node.inputs if t.inputs), None)
-        nodes.insert(0 if producer is None else index_of(nodes, producer) + 1, node)
+        if producer is None:
+            self._waiting.put_first(node)
+        else:
+            self._waiting.put_after(producer, node)
 
     def _drop(self, node: Any) -> None:
         node.inputs.clear()
         node.outputs.clear()
-        nodes = self._graph.nodes
-        del nodes[index_of(nodes, node)]
+        self._waiting.remove(node)
         del self._nodes[node.name]

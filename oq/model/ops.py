@@ -201,6 +201,12 @@ PERMUTING = frozenset({"Transpose"})
 WHOLE_AXIS = frozenset({"Softmax"})
 """Activations over a whole axis, which cannot be fused."""
 
+NORMALIZED = frozenset({"LogSoftmax", "Softmax"})
+"""Activations whose values along an axis are the (log-)probabilities of classes."""
+
+KEEPING = frozenset({"Cast", "Identity"})
+"""Ops that keep every value where it is."""
+
 SCORING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
 """Final ops that turn logits into probabilities; errors are measured on the logits."""
 

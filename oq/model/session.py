@@ -66,6 +66,13 @@ and then made uint8 ones of, without the type that they name: a fault of its opt
 KEEP_INT8 = "session.qdqisint8allowed"
 """The session entry with which it leaves int8 pairs as they are."""
 
+LOST_OUTPUT = "Failed to find node output"
+"""What it says where it fused a residual Add into a grouped convolution whose own output is asked
+for, as onnxruntime 1.32 does last of all: with its other optimizations the model loads."""
+
+NO_ARRAY = ("can't be converted to MLDataType", "No corresponding Numpy type")
+"""What onnxruntime says of values whose type NumPy has not: bfloat16, float8."""
+
 _custom_ops: list[str] = []
 """Libraries of custom operators that every session of this process registers."""
 
@@ -121,14 +128,11 @@ class Session:
         providers = _providers(settings.provider)
         with loadable(model) as source:
             try:
-                with _as_model_error():
-                    self._session = ort.InferenceSession(source, options, providers=providers)
+                self._session = _load(source, options, providers)
             except ModelError as error:
-                if MIXED_INT8 not in str(error):
+                if not _mend(options, str(error)):
                     raise
-                options.add_session_config_entry(KEEP_INT8, "1")
-                with _as_model_error():
-                    self._session = ort.InferenceSession(source, options, providers=providers)
+                self._session = _load(source, options, providers)
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -158,6 +162,11 @@ class Session:
                 shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feeds.items())
                 raise DataError(
                     f"the model fails on a batch of {shapes}: {one_line(error)[:300]}"
+                ) from error
+            if any(said in str(error) for said in NO_ARRAY):
+                raise DataError(
+                    "onnxruntime has no arrays of bfloat16, float8 or 4-bit types, which the model "
+                    "reads or writes; give it inputs and outputs of float32 or float16"
                 ) from error
             raise
         return values
@@ -300,12 +309,30 @@ def providers() -> tuple[str, ...]:
     return tuple(ort.get_available_providers())
 
 
+def _load(
+    source: str | bytes, options: ort.SessionOptions, providers: list[str]
+) -> ort.InferenceSession:
+    with _as_model_error():  # without the fallback, which prints
+        return ort.InferenceSession(source, options, providers=providers, enable_fallback=0)
+
+
+def _mend(options: ort.SessionOptions, said: str) -> bool:
+    """Change ``options`` where a fault of onnxruntime's optimizer is known by what it ``said``."""
+    if MIXED_INT8 in said:
+        options.add_session_config_entry(KEEP_INT8, "1")
+    elif LOST_OUTPUT in said:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    else:
+        return False
+    return True
+
+
 @contextmanager
 def _as_model_error() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if type(error).__module__.startswith("onnxruntime"):
+        if type(error).__module__.startswith("onnxruntime") or LOST_OUTPUT in str(error):
             raise ModelError(
                 f"onnxruntime cannot load the model: {one_line(error)[:300]}"
             ) from error

@@ -88,6 +88,14 @@ def types(model: onnx.ModelProto) -> Problems:
             yield f"tensor {value.name!r} has the unknown element type {kind.tensor_type.elem_type}"
 
 
+def optionals(model: onnx.ModelProto) -> Problems:
+    """No graph or body gives an optional out: the graph library cannot write one."""
+    for graph in _graphs(model.graph):
+        for value in graph.output:
+            if value.type.WhichOneof("value") == "optional_type":
+                yield f"output {value.name!r} is an optional, not a tensor or a sequence"
+
+
 def constants(model: onnx.ModelProto) -> Problems:
     """A constant has a known type, and as many values as its shape asks for."""
     for graph in _graphs(model.graph):
@@ -160,6 +168,7 @@ CHECKS: tuple[Callable[[onnx.ModelProto], Problems], ...] = (
     opsets,
     functions,
     types,
+    optionals,
     constants,
     arguments,
     producers,

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from oq.model.bodies import bodies_of
 from oq.model.proto_fields import put_constants
 from oq.model.view import NodeView
 from oq.numerics.values import Array, Shape, TensorInfo
@@ -24,6 +25,7 @@ def export(graph: Any) -> onnx.ModelProto:
     for tensor in small:
         tensor.values = packed[tensor.name]
     put_constants(model, packed)
+    _drop_typeless(model.graph)
     return model
 
 
@@ -33,6 +35,18 @@ def forget_optionals(graph: Any) -> None:
         for tensor in (*inner.tensors().values(), *inner.inputs, *inner.outputs):
             if getattr(tensor, "type", None) == "optional_type":
                 tensor.dtype, tensor.type = None, "tensor_type"
+
+
+def _drop_typeless(graph: onnx.GraphProto) -> None:
+    """A sequence or an optional comes out as a value of no type, which ONNX's checker refuses."""
+    typed = [v for v in graph.value_info if v.type.WhichOneof("value") is not None]
+    if len(typed) < len(graph.value_info):
+        kept = [onnx.ValueInfoProto.FromString(v.SerializeToString()) for v in typed]
+        graph.ClearField("value_info")
+        graph.value_info.extend(kept)
+    for node in graph.node:
+        for _, body in bodies_of(node):
+            _drop_typeless(body)
 
 
 def given_tensor(tensor: Any, given: Mapping[str, Array]) -> Any:
@@ -105,10 +119,17 @@ def tensor_info(tensor: Any) -> TensorInfo:
     """What is known of a gs ``tensor``: its dtype by NumPy name, and its shape."""
     if isinstance(tensor, gs.Constant):
         return TensorInfo(tensor.name, dtype_name(tensor.dtype), tuple(tensor.shape))
+    if not holds_numbers(tensor):
+        return TensorInfo(tensor.name, None, None)
     shape: Shape | None = None
     if tensor.shape is not None:
         shape = tuple(s if isinstance(s, int | str) else None for s in tensor.shape)
     return TensorInfo(tensor.name, dtype_name(tensor.dtype), shape)
+
+
+def holds_numbers(tensor: Any) -> bool:
+    """Whether a gs ``tensor`` is one, and no sequence of tensors."""
+    return isinstance(tensor, gs.Constant) or tensor.type == "tensor_type"
 
 
 @functools.cache
@@ -147,8 +168,3 @@ def reread(old: Any, new: Any) -> None:
 def slot_of(tensors: Sequence[Any], wanted: Any) -> int:
     """The place of ``wanted`` itself, not of its equal, in ``tensors``."""
     return next(i for i, t in enumerate(tensors) if t is wanted)
-
-
-def index_of(nodes: Sequence[Any], wanted: Any) -> int:
-    """The place of ``wanted`` itself, not of its equal, in ``nodes``."""
-    return next(i for i, n in enumerate(nodes) if n is wanted)

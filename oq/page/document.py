@@ -105,7 +105,8 @@ def _tiles(story: Story) -> str:
                 text = f"{votes.top1_float:.2f} % \u2192 {votes.top1:.2f} %"
                 found.append(tile("top-1 accuracy, points", _signed(change), f"{text}; {agree}"))
             else:
-                found.append(tile("agreement", f"{votes.agreement:.1f} %", "top-1 as in float"))
+                said = f"of {votes.unit} have the top-1 of float"
+                found.append(tile("agreement", f"{votes.agreement:.1f} %", said))
     aside = ""
     if seen is not None and seen.engine == DEFAULT and story.target != NATIVE:
         aside = paragraph(_stand_in(seen, story.target), "soft")

@@ -74,7 +74,7 @@ def find_layers(view: GraphView, plan: Plan) -> Iterator[Layer]:
         if along is None or len(shape) < 2:  # a MatMul with a vector has no channels
             continue
         last, bias, why = _bias(view, node, shape[along])
-        own = sites.get((bias, node.name)) if bias is not None else None
+        own = sites.get((bias, last)) if bias is not None else None
         yield Layer(
             *(node.name, node.op, last, weight, site, bias, own, why, axis, along), node.attributes
         )

@@ -26,6 +26,7 @@ from oq.model.paths import is_never_negative
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import INT32
 from oq.planning.concat_grids import share_concat_grids
+from oq.planning.islands import drop_islands
 from oq.planning.predicates import constant_is_not_finite
 from oq.planning.requests import Request, in_graph_order, requests_of
 from oq.planning.spec import (
@@ -42,6 +43,7 @@ from oq.planning.spec import (
     Site,
     Skip,
 )
+from oq.planning.states import carried_states
 from oq.planning.target import BrokenChain, Match, Output, Target, find
 
 KEPT = "kept in float by --keep-float {pattern!r}"
@@ -66,8 +68,12 @@ def plan(
     Raises:
         OptionError: a glob of ``keep_float`` matches no node.
     """
-    kept = dict(apart or {}) | _unchosen(view, only) | _kept(view, tuple(keep_float))
+    states = {} if naive else carried_states(view)
+    kept = states | dict(apart or {}) | _unchosen(view, only) | _kept(view, tuple(keep_float))
     matches, refusals = match_rules(view, target, kept, naive)
+    if only is None and not naive:
+        matches, alone = drop_islands(view, matches)
+        refusals += alone
     owner = {n.name: m for m in matches for n in m.members}
     requests = requests_of(view, in_graph_order(view, matches))
     sites = _settle(view, target, owner, requests)

@@ -15,6 +15,7 @@ from oq.errors import ModelError
 from oq.model.graph import Graph
 from oq.prepare.bias_as_matrix import bias_as_matrix
 from oq.prepare.div_to_mul import div_to_mul
+from oq.prepare.drop_dilations import drop_dilations
 from oq.prepare.drop_noops import drop_noops
 from oq.prepare.fold_affine import fold_affine
 from oq.prepare.fold_batchnorm import fold_batchnorm
@@ -23,6 +24,7 @@ from oq.prepare.fold_pad import fold_pad
 from oq.prepare.harden_sigmoid import harden_sigmoid
 from oq.prepare.infer_types import infer_types
 from oq.prepare.insert_rescale import insert_rescale
+from oq.prepare.lower_opset import lower_opset
 from oq.prepare.mean_to_pool import mean_to_pool
 from oq.prepare.norm_to_conv import inner_norm_to_conv, norm_to_conv
 from oq.prepare.outcome import Outcome
@@ -47,6 +49,7 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     fold_batchnorm,
     fold_pad,
     mean_to_pool,
+    drop_dilations,
 )
 
 BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
@@ -84,12 +87,12 @@ def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] =
     """Run every pass, and the ``requested`` ones; ``model`` itself is not changed.
 
     Raises:
-        ModelError: the model is quantized already, or its opset cannot be raised.
+        ModelError: the model is quantized already, or its opset can be neither raised nor lowered.
     """
     refuse_quantized(model)
     if model.functions:
         model = inliner.inline_local_functions(model)
-    graph = Graph(raise_opset(model, min_opset))
+    graph = Graph(lower_opset(raise_opset(model, min_opset)))
     graph.cleanup()  # what no output needs would be planned and calibrated all the same
     steps = (*PASSES, *(BY_REQUEST[name] for name in requested))
     return Prepared(graph, {step.__name__: step(graph) for step in steps})

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from oq.comparison.deviation import Noise, Votes, is_classifier
+from oq.comparison.classes import class_axes, class_axis
+from oq.comparison.deviation import Noise, Votes
 from oq.emission.emit import emit
 from oq.emission.solve import Solution
 from oq.errors import DataError
@@ -176,6 +177,7 @@ class _Worker:
         ]
         errors = [{n: Noise() for n in ns} for ns in names]
         votes: list[dict[str, Votes]] = [{} for _ in variants]
+        axes = class_axes(self.model)
         for feeds in self._feeds():
             exact = dict(zip(wanted, reference.run(feeds, wanted), strict=True))
             for i, session in enumerate(sessions):
@@ -183,8 +185,9 @@ class _Worker:
                 for name, error in errors[i].items():
                     error.add(exact[name], found[name])
                 for name in outputs:
-                    if is_classifier(exact[name]):
-                        vote = votes[i].setdefault(name, Votes())
+                    axis = class_axis(exact[name], axes.get(name))
+                    if axis is not None:
+                        vote = votes[i].setdefault(name, Votes(axis))
                         vote.add(exact[name], found[name], None)
         return [
             _effect(outputs, v.local, e, w) for v, e, w in zip(variants, errors, votes, strict=True)

@@ -9,5 +9,5 @@ A step is a pure function from a :class:`~oq.refine.subject.Subject` to a
 ``equalize``, ``absorb``) or only ask for other ranges; behind them tensors that may have moved are
 measured again (``recalibrate``) and the late steps that were kept are done again, so that two
 finished models are compared. ``order`` is the table, ``run`` tries and keeps, ``judge`` measures on
-held-back samples.  May import everything up to ``emission`` and ``comparison``.
+held-back samples.  May import everything up to ``emission``, ``comparison`` and ``engines``.
 """

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oq.engines.engine import Walk
 from oq.numerics.grid import Grid, fake_quantize, fit
 from oq.numerics.values import Array
 from oq.numerics.weights import channel_range
@@ -22,14 +23,15 @@ from oq.parallel import parallel_map
 from oq.planning.layers import Layer, along, find_layers
 from oq.planning.spec import SiteKey
 from oq.refine.channel_statistics import channel_sums, float_means
-from oq.refine.layerwise import Values, Walk
+from oq.refine.joined import find_ends
+from oq.refine.layerwise import Values
 from oq.refine.subject import Change, Subject
 
 
 def correct_bias(subject: Subject) -> Change:
     """New biases for every layer that has one."""
-    wanted = float_means(subject)
-    rounded = Walk(subject.simulated(), subject.samples)
+    wanted, ends = float_means(subject), find_ends(subject)
+    rounded = subject.walk()
     for tensor, values in subject.constants.items():
         rounded.set_constant(tensor, values)
     biases: dict[str, Array] = {}
@@ -37,7 +39,8 @@ def correct_bias(subject: Subject) -> Change:
     without: list[str] = []
     for layer in find_layers(subject.view, subject.plan):
         grid = subject.solution.grids[layer.site]
-        rounded.set_constant(layer.weight, fake_quantize(subject.constant(layer.weight), grid))
+        weight = fake_quantize(subject.constant(layer.weight), grid)
+        rounded.set_constant(layer.weight, weight, grid)
         if layer.bias is None:
             without.append(f"{layer.node!r}: {layer.why}")
             continue
@@ -45,7 +48,8 @@ def correct_bias(subject: Subject) -> Change:
         if coarse is None:
             biases[layer.bias] = shifted(bias, output_error(layer, wanted[layer.node], rounded))
         else:
-            found = round_bias(layer, wanted[layer.node], rounded, bias, coarse)
+            end = ends.get(layer.node, layer.last)
+            found = round_bias(layer, wanted[layer.node], rounded, bias, coarse, end)
             biases[layer.bias], grids[found.site] = found.values, found.grid
     note = f"{len(biases)} layers corrected"
     if without:
@@ -62,14 +66,16 @@ def output_error(layer: Layer, wanted: Array, rounded: Walk) -> Array:
     found = rounded.at(tensor)
     error = wanted - mean(found, layer.axis)
     error = np.where(np.isfinite(error), error, 0.0)  # infinite values say nothing of the mean
-    rounded.put(tensor, _add(found, error, layer.axis))
+    rounded.shift(tensor, along(error, layer.axis, found[0].ndim))
     return error
 
 
 def coarse_grid(subject: Subject, layer: Layer) -> Grid | None:
     """The grid of the bias if its scale is no smaller than that of a weight: int8 on the DPU."""
     grid = None if layer.bias_site is None else subject.solution.grids[layer.bias_site]
-    return None if grid is None or grid.qtype.dtype == "int32" else grid
+    if grid is None or grid.qtype.dtype == "int32" or not grid.qtype.symmetric:
+        return None
+    return grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +89,27 @@ class Rounded:
     left: Array
 
 
-def round_bias(layer: Layer, wanted: Array, rounded: Walk, bias: Array, grid: Grid) -> Rounded:
-    """``bias`` corrected as above and quantized.
+def round_bias(
+    layer: Layer, wanted: Array, rounded: Walk, bias: Array, grid: Grid, end: str
+) -> Rounded:
+    """``bias`` corrected as above, by the mean that is ``wanted`` of the output of the node
+    ``end``, and quantized.
 
     Downstream layers read outputs with the remaining error of the quantized bias, so that they can
     compensate it.
     """
     if layer.bias is None:
         raise ValueError(f"{layer.node} has no bias")
-    rounded.set_constant(layer.bias, bias)
+    rounded.set_constant(layer.bias, np.zeros_like(bias), grid)
     tensor = rounded.output(layer.last)
-    values = rounded.at(tensor)
-    settled = fit_bias(layer, bias, wanted - mean(values, layer.axis), grid)
-    rounded.set_constant(layer.bias, settled.values)
-    by = (settled.values.astype(np.float64) - bias).reshape(-1)
-    rounded.put(tensor, _add(values, by, layer.axis))
+    rank = rounded.at(tensor)[0].ndim
+
+    def by(values: Array) -> Array:
+        return along(values.astype(np.float64).reshape(-1), layer.axis, rank)
+
+    found = rounded.peek(rounded.output(end), tensor, by(bias))
+    settled = fit_bias(layer, bias, wanted - mean(found, layer.axis), grid)
+    rounded.shift(tensor, by(settled.values))
     return settled
 
 
@@ -125,7 +137,3 @@ def mean(values: Values, axis: int) -> Array:
 def shifted(bias: Array, by: Array) -> Array:
     """``bias`` (float32, channels in C order) plus ``by`` (channels,)."""
     return (bias.astype(np.float64) + by.reshape(bias.shape)).astype(bias.dtype)
-
-
-def _add(values: Values, by: Array, axis: int) -> Values:
-    return tuple(parallel_map(lambda v: v + along(by, axis, v.ndim).astype(v.dtype), values))

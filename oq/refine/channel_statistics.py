@@ -12,6 +12,7 @@ from oq.model.session import Session, Settings, expose
 from oq.numerics.values import Array, Batch
 from oq.parallel import parallel_map
 from oq.planning.layers import find_layers
+from oq.refine.joined import find_ends
 from oq.refine.subject import Feeds, Subject
 
 WAITING = 8
@@ -36,11 +37,13 @@ def channel_extremes(
 
 def float_means(subject: Subject) -> dict[str, Array]:
     """``E[output[c]]``, float64 (channels,), of every quantized layer of the float model, by node:
-    over the samples of the step and all positions.  Computed once per float model."""
+    over the samples of the step and all positions, behind the node of :func:`find_ends` if there is
+    one.  Computed once per float model."""
     if subject.means:
         return dict(subject.means)
     layers = list(find_layers(subject.view, subject.plan))
-    tensors = {x.node: subject.view.node(x.last).outputs[0] for x in layers}
+    ends = find_ends(subject)
+    tensors = {x.node: subject.view.node(ends.get(x.node, x.last)).outputs[0] for x in layers}
     axes = {tensors[x.node]: x.axis for x in layers}
     parts = _parts(subject.exact(), axes, subject.samples, _sums, subject.sizing)
     with np.errstate(invalid="ignore"):

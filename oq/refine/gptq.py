@@ -14,17 +14,19 @@ to the bias, which is corrected layer by layer in the same pass (:mod:`oq.refine
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from oq.engines.engine import Walk as Rounding
 from oq.numerics.grid import Grid, fake_quantize
 from oq.numerics.values import Array
 from oq.planning.layers import Layer, find_layers
 from oq.planning.spec import SiteKey
-from oq.refine.bias import coarse_grid, fit_bias, output_error, round_bias, shifted
+from oq.refine.bias import coarse_grid, fit_bias, mean, output_error, round_bias, shifted
 from oq.refine.channel_statistics import float_means
 from oq.refine.gptaq import refit
+from oq.refine.joined import find_ends
 from oq.refine.layer_inputs import center, draw_windows, finite, rows_of, weight_of, why_not
 from oq.refine.layerwise import Walk
 from oq.refine.subject import Change, Subject
@@ -52,7 +54,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
     Starts from the float weights and biases, regardless of earlier steps.
     """
     means, exact = float_means(subject), Walk(subject.exact(), subject.samples)
-    rounded = Walk(subject.simulated(), subject.samples)
+    rounded, ends = subject.walk(), find_ends(subject)
     changed: dict[str, Array] = {}
     grids: dict[SiteKey, Grid] = {}
     nearest: list[str] = []
@@ -60,7 +62,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
         grid = subject.solution.grids[layer.site]
         weight = changed.get(layer.weight, subject.view.constants[layer.weight])
         bias = None if layer.bias is None else subject.view.constants[layer.bias]
-        coarse, mean = coarse_grid(subject, layer), means[layer.node]
+        coarse, wanted = coarse_grid(subject, layer), means[layer.node]
         reason = why_not(layer, weight)
         if not grid.qtype.uniform or grid.block is not None:
             reason = "its weight is float8 or has blockwise scales"
@@ -69,19 +71,23 @@ def round_layers(subject: Subject, method: Method) -> Change:
             weight = fake_quantize(weight, grid)
         elif layer.weight not in changed:
             seen = _look(layer, weight, exact, rounded)
+            if layer.node in ends:
+                by = _other_error(layer, ends[layer.node], exact, rounded)
+                seen = replace(seen, error=seen.error + by)
             missing = None
             if bias is not None and coarse is not None:
                 settled = fit_bias(layer, bias, seen.error, coarse)
                 bias, missing, coarse = settled.values, settled.left, settled.grid
             weight = _round_layer(layer, weight, grid, seen, method, missing)
             changed[layer.weight] = weight
-        rounded.set_constant(layer.weight, weight)
+        rounded.set_constant(layer.weight, weight, grid)
         if layer.bias is None or bias is None:
             continue
         if coarse is None:
-            changed[layer.bias] = shifted(bias, output_error(layer, mean, rounded))
+            changed[layer.bias] = shifted(bias, output_error(layer, wanted, rounded))
         else:
-            settled = round_bias(layer, mean, rounded, bias, coarse)
+            end = ends.get(layer.node, layer.last)
+            settled = round_bias(layer, wanted, rounded, bias, coarse, end)
             changed[layer.bias], grids[settled.site] = settled.values, settled.grid
     note = f"{len(changed)} constants"
     if nearest:
@@ -102,13 +108,21 @@ class _Seen:
     error: Array
 
 
-def _look(layer: Layer, weight: Array, exact: Walk, rounded: Walk) -> _Seen:
+def _look(layer: Layer, weight: Array, exact: Walk, rounded: Rounding) -> _Seen:
     rows = rows_of(layer, weight).astype(np.float64)
     inputs = (walk.at(walk.input(layer.node)) for walk in (exact, rounded))
     wanted, given = finite(*(draw_windows(layer, values, weight) for values in inputs))
     means, found = center(wanted), center(given)
     error = np.einsum("gof,gf->go", rows, means - found).reshape(-1)
     return _Seen(rows, wanted, given, found, error)
+
+
+def _other_error(layer: Layer, end: str, exact: Walk, rounded: Rounding) -> Array:
+    """The mean (channels,) that the other operand of the Add ``end`` lacks."""
+    out = exact.output(layer.last)
+    (slot,) = (s for s in (0, 1) if exact.input(end, s) != out)
+    wanted, given = (mean(w.at(w.input(end, slot)), layer.axis) for w in (exact, rounded))
+    return np.asarray(wanted - given)
 
 
 def _round_layer(

@@ -15,7 +15,9 @@ from onnx import numpy_helper
 from oq.model.bodies import make_piece, reads_of
 from oq.model.proto_fields import is_optional
 from oq.model.session import SERIAL, Session
+from oq.numerics.grid import Grid
 from oq.numerics.values import Array
+from oq.parallel import parallel_map
 
 Values = tuple[Array, ...]
 """A tensor, one array per batch."""
@@ -53,13 +55,29 @@ class Walk:
             self._run(tensor)
         return self._here[tensor]
 
-    def put(self, tensor: str, values: Values) -> None:
-        """Replace ``tensor`` by ``values`` for the nodes that have not run."""
-        self._here[tensor] = values
+    def shift(self, tensor: str, by: Array) -> None:
+        """Add ``by``, which broadcasts to it, to ``tensor`` for the nodes that have not run."""
+        self._here[tensor] = self._shifted(tensor, by)
 
-    def set_constant(self, tensor: str, values: Array) -> None:
-        """Replace the values of a constant for the nodes that have not run."""
+    def peek(self, tensor: str, shifted: str, by: Array) -> Values:
+        """The values that ``tensor`` would have if ``by`` was added to ``shifted``."""
+        there = self._shifted(shifted, by)
+        if tensor == shifted:
+            return there
+        here = self._here
+        try:
+            self._here = {**here, shifted: there}
+            return self._compute(sorted(self._ancestors(tensor)), [tensor])[tensor]
+        finally:
+            self._here = here
+
+    def set_constant(self, tensor: str, values: Array, grid: Grid | None = None) -> None:
+        """Replace the values of a constant for the nodes that have not run; its ``grid`` does not
+        matter here."""
         self._constants[tensor] = numpy_helper.from_array(np.ascontiguousarray(values), tensor)
+
+    def _shifted(self, tensor: str, by: Array) -> Values:
+        return tuple(parallel_map(lambda v: v + by.astype(v.dtype), self._here[tensor]))
 
     def _find(self, name: str) -> int:
         return next(i for i, n in enumerate(self._nodes) if n.name == name)

@@ -17,6 +17,7 @@ from oq.data.samples import BATCH, divide
 from oq.data.sizing import Sizing
 from oq.data.source import Fitted, subset
 from oq.emission.solve import Solution
+from oq.engines.engine import find_engine
 from oq.errors import DataError
 from oq.model.view import GraphView
 from oq.numerics.statistics import Statistics
@@ -26,7 +27,7 @@ from oq.planning.outputs import find_logits
 from oq.planning.setup import Planned
 from oq.refine.add_biases import add_zero_biases, drop_unused_biases
 from oq.refine.channel_statistics import float_means
-from oq.refine.judge import Judge
+from oq.refine.judge import Judge, Verdict, is_better
 from oq.refine.order import STEPS
 from oq.refine.outcome import Outcome
 from oq.refine.recalibrate import Calibration
@@ -47,6 +48,10 @@ SHARES = 4
 BLIND_DB = 10.0
 """SQNR below which the effect of an early step is hidden by other errors: on MobileNet for ``dpu``,
 ``rescale`` gains 5 dB once the mean errors are corrected, and anything from -0.02 to 1.4 before."""
+
+SIMULATED = 32
+"""Maximum number of held-back samples where the target's engine simulates a device, which takes
+four times as long as onnxruntime."""
 
 Recalibrate = Callable[[Subject, str | None], Subject]
 """(subject with a new float model, calibrator or None) -> the subject with grids."""
@@ -70,25 +75,26 @@ def improve(
     source: Fitted | None,
     calibrated: Fitted | None,
     seed: int,
+    most: int = SAMPLES_TO,
 ) -> Refined:
-    """Refine ``solution`` on samples of ``source``, judged on the held-out samples.  Ranges are
-    measured again on the samples ``calibrated``; ``seen`` are the statistics of the run.
+    """Refine ``solution`` on ``most`` samples of ``source``, judged on the held-out samples.
+    Ranges are measured again on the samples ``calibrated``; ``seen`` are the statistics of the run.
 
     Layers without a bias have a zero bias while steps are tried (:mod:`oq.refine.add_biases`), and
     keep it only if a step that was kept changed it.
     """
     planned = recalibration.planned
+    engine = planned.target.verified_in
     subject = Subject(planned.model, planned.view, planned.plan, solution, ())
     if not names:
         return Refined(subject)
     if source is None or calibrated is None:
         return Refined(subject, tuple(_undone(n, "there are no samples") for n in names))
-    known = size_batches(recalibration.job)
-    every = frozenset(planned.view.tensors)
-    sizing = Sizing(known.footprint, known.limit, BATCH, every, shares=SHARES)
+    sizing = size_refinement(recalibration)
     try:
-        used, held = divide(source, seed, True)
-        samples, unseen = draw_samples(used, held or used, planned.view, sizing, seed)
+        used, held = split_samples(source, engine, seed)
+        samples = feeds_to_learn(used, sizing, seed, most)
+        unseen = feeds_to_judge(held, planned.view, sizing, seed)
     except DataError as error:  # a generator that calibration has used up, a stream of a few
         return Refined(subject, tuple(_undone(n, str(error)) for n in names))
     refused = ((name, _why_not(STEPS[name], recalibration, calibrated)) for name in names)
@@ -108,6 +114,7 @@ def improve(
         seen=seen,
         legalize=legalize,
         sizing=sizing,
+        engine=engine,
     )
     allowed = [n for n in names if n not in denied]
     refined = refine(allowed, begun, unseen, recalibrate)
@@ -141,18 +148,18 @@ def _settled(found: Subject, begun: Subject, plain: Subject, given: frozenset[st
 def refine(
     names: Sequence[str], subject: Subject, held: Sequence[Feeds], recalibrate: Recalibrate
 ) -> Refined:
-    """``subject`` after the steps ``names``, each kept only if it raises the SQNR on the ``held``
-    samples.
+    """``subject`` after the steps ``names``, each kept only if it is better on the ``held`` samples
+    (:func:`~oq.refine.judge.is_better`).
 
     An early step that is dropped below :data:`BLIND_DB` is tried once more after the next late step
     that is kept.
     """
     most, sizing = cores(), subject.sizing
     at_once = sizing.beside(Batch(held[0]), most) if held and sizing is not None else None
-    judge = Judge(subject.model, subject.view, tuple(held), at_once)
+    judge = Judge(subject.model, subject.view, tuple(held), subject.engine, at_once)
     if not judge.tensors:
         return Refined(subject, tuple(_undone(n, "the model has no float output") for n in names))
-    before = judge.sqnr_db(subject.quantized())
+    before = judge.compare(subject.quantized())
     outcomes: dict[str, Outcome] = {}
     late: list[str] = []
     calibrator: str | None = None
@@ -165,12 +172,13 @@ def refine(
         if tried is subject:
             outcomes[name] = _undone(name, note)
             continue
-        after = judge.sqnr_db(tried.quantized())
-        kept, second = after > before, name in outcomes
+        after = judge.compare(tried.quantized())
+        kept, second = is_better(after, before), name in outcomes
         spent = time.perf_counter() - start + (outcomes[name].seconds if second else 0)
-        outcomes[name] = Outcome(name, kept, before, after, spent, note)
+        said = note if kept else _with_losses(note, after, before)
+        outcomes[name] = Outcome(name, kept, before.db, after.db, spent, said)
         if not kept:
-            hidden += [name] * (step.early and before < BLIND_DB and not second)
+            hidden += [name] * (step.early and before.db < BLIND_DB and not second)
             continue
         subject, before, calibrator = tried, after, chosen
         if not step.early:
@@ -178,6 +186,13 @@ def refine(
             waiting.extendleft(reversed(hidden))
             hidden.clear()
     return Refined(subject, tuple(outcomes.values()))
+
+
+def _with_losses(note: str, after: Verdict, before: Verdict) -> str:
+    """``note``, and the first of what the step would have destroyed, if that alone is why it is
+    dropped."""
+    lost = next(after.lost(before), None) if after.db > before.db else None
+    return "; ".join(filter(None, (note, lost)))
 
 
 def _try(
@@ -207,26 +222,51 @@ def _done(step: Step, subject: Subject) -> tuple[Subject, str]:
     return known.put(change.constants, change.grids), change.note
 
 
-def draw_samples(
-    used: Fitted, held: Fitted, view: GraphView, sizing: Sizing, seed: int
-) -> tuple[tuple[Feeds, ...], tuple[Feeds, ...]]:
-    """Batches for the steps, and those to judge them on.
+def size_refinement(recalibration: Calibration) -> Sizing:
+    """The sizing of batches that steps keep whole, and of those they are judged on."""
+    known = size_batches(recalibration.job)
+    every = frozenset(recalibration.planned.view.tensors)
+    return Sizing(known.footprint, known.limit, BATCH, every, shares=SHARES)
 
-    Of the first as many samples as :data:`MEMORY` allows for the largest tensor at its real shape;
-    of the second as many as keep what is judged within a part of the limit.
+
+def split_samples(source: Fitted, engine: str, seed: int) -> tuple[Fitted, Fitted]:
+    """The samples to learn from, and those that are held back: some of them where ``engine`` is
+    slow.
+
+    Raises:
+        DataError: the samples cannot be read once more.
     """
-    first = next(used.batches(1))
-    sizes = {t: n // max(first.samples, 1) for t, n in sizing.footprint.of(first).items()}
-    largest = max(max(sizes.values(), default=0), 1)
-    part = sizing.limit // SHARES
-    least = max(1, min(SAMPLES_FROM, part // largest))
-    count = int(min(SAMPLES_TO, max(MEMORY // largest, least)))
-    judged = sum(sizes.get(t, 0) for t in {*find_logits(view), *first.feeds})
-    few = subset(held, max(1, part // (2 * max(judged, 1))), seed)
-    return feeds_of(subset(used, count, seed), sizing), feeds_of(few, sizing)
+    used, held = divide(source, seed, True)
+    unseen = used if held is None else held
+    return used, subset(unseen, SIMULATED, seed) if find_engine(engine).rounds else unseen
 
 
-def feeds_of(source: Fitted, sizing: Sizing) -> tuple[Feeds, ...]:
+def feeds_to_learn(used: Fitted, sizing: Sizing, seed: int, most: int) -> tuple[Feeds, ...]:
+    """Batches for the steps: as many samples as :data:`MEMORY` allows for the largest tensor at its
+    real shape, and ``most`` at most."""
+    largest = max(max(_sizes(used, sizing).values(), default=0), 1)
+    least = max(1, min(SAMPLES_FROM, sizing.limit // SHARES // largest))
+    count = int(min(most, max(MEMORY // largest, least)))
+    return _feeds(subset(used, count, seed), sizing)
+
+
+def feeds_to_judge(held: Fitted, view: GraphView, sizing: Sizing, seed: int) -> tuple[Feeds, ...]:
+    """Batches to judge steps on: as many samples as keep what is judged within a part of the
+    limit."""
+    sizes = _sizes(held, sizing)
+    inputs = {i.name for i in view.inputs}
+    judged = sum(sizes.get(t, 0) for t in {*find_logits(view), *inputs})
+    count = max(1, sizing.limit // SHARES // (2 * max(judged, 1)))
+    return _feeds(subset(held, count, seed), sizing)
+
+
+def _sizes(source: Fitted, sizing: Sizing) -> dict[str, int]:
+    """Tensor -> its bytes for one sample like the first of ``source``."""
+    first = next(source.batches(1))
+    return {t: n // max(first.samples, 1) for t, n in sizing.footprint.of(first).items()}
+
+
+def _feeds(source: Fitted, sizing: Sizing) -> tuple[Feeds, ...]:
     """The batches of ``source``, without labels."""
     return tuple(b.feeds for b in source.batches(sizing))
 

@@ -10,13 +10,15 @@ from oq.data.sizing import Sizing
 from oq.data.source import Fitted
 from oq.emission.emit import emit
 from oq.emission.solve import Solution, apply_steps
+from oq.engines.engine import DEFAULT, Walk, find_engine
 from oq.model.graph import Graph
 from oq.model.view import GraphView
-from oq.numerics.grid import Grid
+from oq.numerics.grid import Grid, fake_quantize
 from oq.numerics.statistics import Statistics
 from oq.numerics.values import Array, Range
-from oq.planning.spec import Plan, SiteKey
+from oq.planning.spec import Plan, SiteKey, key
 from oq.planning.target import Legalizer
+from oq.refine import layerwise
 
 Feeds = Mapping[str, Array]
 """Input name -> values of one batch, axes (sample, ...)."""
@@ -49,8 +51,8 @@ class Subject:
     ``source`` all calibration samples.  ``seen`` are the statistics of the float model's tensors,
     ``means`` those of its layers' outputs (node -> (channels,)), as far as they have been measured.
     Early steps have ``sized`` the channels of some tensors; ranges that follow from that are
-    ``known``.  ``legalize`` are the target's steps on solved grids.
-    ``sizing`` is that of batches of ``source``.
+    ``known``.  ``legalize`` are the target's steps on solved grids, ``engine`` what computes as
+    the target does, ``sizing`` that of batches of ``source``.
     """
 
     model: onnx.ModelProto
@@ -67,6 +69,7 @@ class Subject:
     known: Mapping[str, Range] = field(default_factory=dict)
     legalize: Sequence[Legalizer] = ()
     sizing: Sizing | None = None
+    engine: str = DEFAULT
 
     def constant(self, tensor: str, changed: Mapping[str, Array] | None = None) -> Array:
         """The current values of a constant, or those in ``changed``."""
@@ -137,6 +140,26 @@ class Subject:
         sites = tuple(s for s in self.plan.sites if not self.view.is_constant(s.tensor))
         emit(graph, replace(self.plan, sites=sites), self.solution)
         return graph.to_model()
+
+    @property
+    def rounds(self) -> bool:
+        """Whether the engine has a rounding of its own."""
+        return find_engine(self.engine).rounds
+
+    def walk(self) -> Walk:
+        """A pass over the samples through :meth:`simulated`, in the rounding of the engine if that
+        has one of its own: then all constants with a grid are on it too."""
+        begin = find_engine(self.engine).walk
+        if begin is None:
+            return layerwise.Walk(self.simulated(), self.samples)
+        walk = begin(self.simulated(), self.samples)
+        for site in self.plan.sites:
+            if self.view.is_constant(site.tensor):
+                grid = self.solution.grids[key(site)]
+                walk.set_constant(
+                    site.tensor, fake_quantize(self.constant(site.tensor), grid), grid
+                )
+        return walk
 
     def quantized(self) -> onnx.ModelProto:
         """The model as it would be written now."""

@@ -1,5 +1,6 @@
 """Notes and warnings about a run, and the command to try after a collapse."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -12,6 +13,8 @@ from oq.model.ops import facts
 from oq.model.proto_fields import feedable
 from oq.planning.plan import KEPT, NOT_CHOSEN
 from oq.planning.spec import Plan, Skip
+from oq.refine.defaults import AgainstDefaults
+from oq.wording import db
 
 
 def remedy(
@@ -74,6 +77,25 @@ def run_warnings(plan: Plan, found: Verification | None) -> tuple[str, ...]:
             "with the float model"
         )
     return tuple(said)
+
+
+def default_notes(
+    named: Sequence[str], found: AgainstDefaults | None, target: str
+) -> tuple[str, ...]:
+    """The note about options that are clearly worse than the defaults, with both figures."""
+    if found is None or not found.is_worse:
+        return ()
+    return (
+        f"{' '.join(named)}: output SQNR {db(found.asked_db)} dB on held-back samples, against "
+        f"{db(found.default_db)} dB with the defaults of {target}",
+    )
+
+
+def unrefined_note(steps: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
+    """The note about a run without the refinement that its target has by default."""
+    if steps or not default:
+        return ()
+    return (f"not refined (--refine none): {', '.join(default)} may bring the outputs nearer",)
 
 
 def _expected(skip: Skip) -> bool:

@@ -269,6 +269,8 @@ def _error_line(reading: str, error: OutputError) -> str:
 
 def _votes(votes: Classification) -> str:
     text = f"top-1 agrees with float on {votes.agreement:.1f} %"
+    if votes.positions:
+        text += f" of the {votes.samples:,} positions of {votes.output!r}"
     if votes.top1 is not None and votes.top1_float is not None:
         text += f"; accuracy {votes.top1_float:.2f} -> {votes.top1:.2f} %"
     if votes.top5 is not None and votes.top5_float is not None:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from oq.comparison.deviation import Noise, Sums, Votes
+from oq.comparison.deviation import Noise, Sums, Votes, places
 
 
 def test_an_output_of_nothing_but_nan_is_not_equal() -> None:
@@ -77,3 +77,13 @@ def test_labels_per_pixel_are_no_classes() -> None:
     votes.add(scores, scores, np.zeros((3, 2, 2), np.int64))
     found = votes.result("y")
     assert (found.agreement, found.top1) == (100.0, None)
+
+
+def test_places_are_those_of_a_stable_sort() -> None:
+    random = np.random.default_rng(0)
+    rows = random.integers(0, 4, (50, 7)).astype(np.float32)  # many ties
+    order = np.argsort(-rows, axis=1, kind="stable")
+    classes = random.integers(0, 7, 50)
+    expected = [list(line).index(c) for line, c in zip(order, classes, strict=True)]
+    assert places(rows, classes).tolist() == expected
+    assert places(rows[:2], np.array([-1, 7])).tolist() == [7, 7]

@@ -9,6 +9,7 @@ import pytest
 
 from oq.errors import DataError, ModelError, OptionError
 from oq.model.session import (
+    LOST_OUTPUT,
     SERIAL,
     Session,
     Settings,
@@ -24,7 +25,8 @@ from oq.model.session import (
 )
 from oq.numerics.grid import fake_quantize, fit, quantize
 from oq.numerics.values import INT8_NARROW, UINT8, Array, Range, TensorInfo
-from tests.small import normal, reference, small
+from tests.graphs import Net
+from tests.small import normal, random_feeds, reference, small
 
 CHAIN = """net (float[n,3] x) => (float[n,3] y) {
     a = Relu(x)
@@ -242,3 +244,17 @@ def test_a_cut_model_computes_from_what_it_is_given() -> None:
     np.testing.assert_array_equal(found["a"], np.maximum(normal(2, 3, seed=1), 0))
     np.testing.assert_array_equal(found["y"], np.abs(given))
     assert [n.op_type for n in model.graph.node] == ["Relu", "Neg", "Abs"]
+
+
+def test_what_a_residual_add_reads_can_be_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    """onnxruntime fuses the Add into the convolution, and misses the convolution's own output."""
+    net = Net()
+    first, second = (net.conv(net.input("x"), name, group=2) for name in "ab")
+    model = net.model(net.node("Add", [first, second], "s"), "a")
+    feeds = random_feeds(model)
+    with pytest.raises(Exception, match=LOST_OUTPUT):
+        ort.InferenceSession(model.SerializeToString(), enable_fallback=0)
+    found = run(model, feeds)
+    for name, values in reference(model, feeds).items():
+        np.testing.assert_allclose(found[name], values, atol=1e-5)
+    assert capfd.readouterr().out == ""

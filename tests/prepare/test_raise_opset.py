@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import version_converter
+from onnx import helper, version_converter
 
 from oq.errors import ModelError
 from oq.prepare.raise_opset import opset, raise_opset
@@ -94,3 +94,21 @@ def test_the_default_domain_has_two_spellings() -> None:
     model.opset_import.add(domain="com.example", version=99)
     assert opset(model) == 11
     assert opset(onnx.ModelProto()) == 0
+
+
+def test_a_scan_over_samples_is_refused() -> None:
+    """ONNX converts it to one that reads the first axis otherwise, without a word."""
+    body = helper.make_graph(
+        [helper.make_node("Add", ["a", "b"], ["c"]), helper.make_node("Identity", ["c"], ["d"])],
+        "body",
+        [helper.make_tensor_value_info(n, 1, [2]) for n in "ab"],
+        [helper.make_tensor_value_info(n, 1, [2]) for n in "cd"],
+    )
+    scan = helper.make_node("Scan", ["", "x", "y"], ["z", "t"], body=body, num_scan_inputs=1)
+    ends = [("x", [1, 2]), ("y", [1, 3, 2])], [("z", [1, 2]), ("t", [1, 3, 2])]
+    values = [[helper.make_tensor_value_info(n, 1, s) for n, s in side] for side in ends]
+    graph = helper.make_graph([scan], "net", values[0], values[1])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 8)], ir_version=4)
+    assert raise_opset(model, 8) is model
+    with pytest.raises(ModelError, match="whose Scan has an axis of samples"):
+        raise_opset(model, 13)

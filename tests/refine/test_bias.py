@@ -93,14 +93,16 @@ def test_a_bias_that_outgrows_its_grid_gets_a_wider_one() -> None:
     assert grid is not None
     wanted, rounded = float_means(found)[layer.node], Walk(found.model, found.samples)
     far = found.constant(str(layer.bias)) - 300 * grid.scale
-    settled = round_bias(layer, wanted, rounded, far.astype(np.float32), grid)
+    settled = round_bias(layer, wanted, rounded, far.astype(np.float32), grid, layer.last)
     np.testing.assert_allclose(
         settled.values, found.constant(str(layer.bias)), atol=float(grid.scale)
     )
     assert settled.grid is grid  # corrected, it fits again
     narrow = Grid(grid.qtype, grid.scale / 64, grid.zero_point, grid.axis)
     rounded = Walk(found.model, found.samples)
-    settled = round_bias(layer, wanted, rounded, found.constant(str(layer.bias)), narrow)
+    settled = round_bias(
+        layer, wanted, rounded, found.constant(str(layer.bias)), narrow, layer.last
+    )
     wider = settled.grid
     assert settled.site == layer.bias_site
     assert wider.scale > narrow.scale

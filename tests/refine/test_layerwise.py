@@ -33,13 +33,13 @@ def test_a_walk_may_jump() -> None:
         walk.at("a")
 
 
-def test_later_nodes_read_what_was_put() -> None:
+def test_later_nodes_read_what_was_shifted() -> None:
     model = small("net (float[n,2] x) => (float[n,2] y) { a = Relu(x) b = Neg(a) y = Add(a, b) }")
     walk = Walk(model, [{"x": floats(1, 2).reshape(1, 2)}])
     walk.at("a")
-    walk.put("a", (floats(5, 7).reshape(1, 2),))
+    walk.shift("a", floats(4, 5).reshape(1, 2))
     walk.at("b")
-    walk.put("b", (floats(0, 0).reshape(1, 2),))
+    walk.shift("b", floats(5, 7).reshape(1, 2))
     assert walk.at("y")[0].tolist() == [[5, 7]]
 
 

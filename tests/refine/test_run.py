@@ -11,7 +11,7 @@ import pytest
 import oq
 from oq.errors import OptionError
 from oq.refine import order, run
-from oq.refine.judge import Judge
+from oq.refine.judge import Judge, Verdict
 from oq.refine.order import choose_steps
 from oq.refine.run import refine
 from oq.refine.step import Step
@@ -42,7 +42,7 @@ def test_a_step_that_harms_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first.after_db < first.before_db - 3
     assert second.kept and second.before_db == first.before_db < second.after_db
     judge = Judge(before.model, before.view, HELD)
-    assert judge.sqnr_db(found.subject.quantized()) == second.after_db
+    assert judge.compare(found.subject.quantized()).db == second.after_db
     assert np.abs(found.subject.constant("b_a") - before.constant("b_a")).max() < 1
 
 
@@ -53,8 +53,8 @@ class Scripted:
     figures: list[float]
     tensors: tuple[str, ...] = ("y",)
 
-    def sqnr_db(self, _model: onnx.ModelProto) -> float:
-        return self.figures.pop(0)
+    def compare(self, _model: onnx.ModelProto) -> Verdict:
+        return Verdict(self.figures.pop(0))
 
 
 def judged_by(
@@ -101,7 +101,7 @@ def test_the_file_holds_what_was_kept() -> None:
     view = subject(model).view
     judge = Judge(model, view, batches(8, seed=5))
     assert outcome.kept
-    assert judge.sqnr_db(refined.model) > judge.sqnr_db(plain.model) + 0.5
+    assert judge.compare(refined.model).db > judge.compare(plain.model).db + 0.5
     assert plain.report.refinement == ()
 
 

@@ -1,0 +1,81 @@
+"""Which outputs score classes, and along which axis.
+
+An output with axes (sample, class) is known by its shape.  One with more axes (logits per token,
+characters per frame, labels per pixel) is known by the node that computes it: a Softmax, whose axis
+it is, or a product with a constant matrix, whose columns are the classes.  Others (boxes, images,
+hidden states) have no classes.
+"""
+
+from typing import Any
+
+import onnx
+
+from oq.comparison.deviation import is_classifier
+from oq.model.ops import ADDING, KEEPING, NORMALIZED, OUTPUT_AXIS, PERMUTING, SHAPE_OPS, STANDARD
+from oq.numerics.values import Array
+
+LAST_AXIS_SINCE = 13
+"""The opset since which a Softmax is over one axis, by default the last one."""
+
+
+def class_axis(values: Array, known: int | None) -> int | None:
+    """The axis of the classes in a batch of an output; None without one of two at least.
+
+    ``known``: the axis that :func:`class_axes` found for it.
+    """
+    if is_classifier(values):
+        return 1
+    if known is None or values.ndim < 3 or values.dtype.kind != "f":
+        return None
+    axis = known % values.ndim
+    return axis if axis > 0 and values.shape[axis] >= 2 else None
+
+
+def class_axes(model: onnx.ModelProto) -> dict[str, int]:
+    """Output -> the axis of its classes (negative from the end), for outputs of ``model`` that a
+    Softmax or a product with a constant computes, across a bias and moves of axes."""
+    version = max((o.version for o in model.opset_import if o.domain in STANDARD), default=0)
+    producers = {t: n for n in model.graph.node for t in n.output if t and n.domain in STANDARD}
+    constants = {t.name for t in model.graph.initializer}
+    constants |= {t for t, n in producers.items() if not n.input and n.op_type in SHAPE_OPS}
+    found = {}
+    for output in model.graph.output:
+        axis = _axis(output.name, producers, constants, version)
+        if axis is not None:
+            found[output.name] = axis
+    return found
+
+
+def _axis(
+    tensor: str, producers: dict[str, onnx.NodeProto], constants: set[str], version: int
+) -> int | None:
+    moves: list[list[int]] = []
+    node = producers.get(tensor)
+    while node is not None and (node.op_type in KEEPING or node.op_type in PERMUTING):
+        if node.op_type in PERMUTING:
+            moves.append(list(_attributes(node).get("perm", ())))
+        node = producers.get(node.input[0])
+    if node is not None and node.op_type in ADDING:
+        varying = [t for t in node.input if t not in constants]
+        node = producers.get(varying[0]) if len(varying) == 1 else None
+    axis = None if node is None else _own_axis(node, constants, version)
+    for perm in reversed(moves):
+        if axis is None or not -len(perm) <= axis < len(perm):
+            return None
+        axis = perm.index(axis % len(perm))
+    return axis
+
+
+def _own_axis(node: onnx.NodeProto, constants: set[str], version: int) -> int | None:
+    """The axis of the classes in what ``node`` computes.  Before opset 13 a Softmax was over all
+    axes from its own on, so that only the last one is known for sure."""
+    if node.op_type in NORMALIZED:
+        whole = version >= LAST_AXIS_SINCE
+        axis: int = _attributes(node).get("axis", -1 if whole else 1)
+        return axis if whole or axis == -1 else None
+    reads_constant = len(node.input) > 1 and node.input[1] in constants
+    return -1 if reads_constant and OUTPUT_AXIS.get(node.op_type) == -1 else None
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
