@@ -21,19 +21,25 @@ optimized graphs of one-op models:
 * After MatMulIntegerToFloat an Add is a separate pass over the floats (1 to 8 % of a block of two
   layers), so a MatMul without a bias does not get one.
 * Softmax in int8 has steps of 1/256, which makes small probabilities equal, so it stays float.
+* Layers that read float data (``weights=int4``, ``dynamic=on``) are in
+  :mod:`oq.planning.float_data`, with the rule for embedding tables.
 """
 
 from dataclasses import replace
 
 from oq.checks.obstacles import (
+    blocks_are_shared,
     clip_differs_from_range,
     float_output_without_int32_bias,
     int8_is_shared,
     int8_operand_is_stored,
     row_bias_makes_a_gemm,
     signs_differ,
+    table_is_dequantized_whole,
 )
+from oq.errors import OptionError
 from oq.numerics.values import INT8_AFFINE, INT8_NARROW, INT16, UINT8, UINT16
+from oq.planning.float_data import FLOAT_DATA, TABLE
 from oq.planning.predicates import (
     average_is_dilated,
     bias_is_not_constant,
@@ -89,8 +95,11 @@ def on_arm(target: Target) -> Target:
 
     The quantized values are 128 lower and represent the same real values (onnxruntime, "Quantize
     ONNX models": S8S8 on ARM, U8S8 on x86).  First layers and averages are quantized, and images
-    keep their number of channels, since the speed of these was measured only on x86.
+    keep their number of channels, since the speed of these was measured only on x86.  Weights in
+    blocks are the same on both.
     """
+    if target.block is not None or target.at_run_time:
+        return target
     return replace(
         target,
         summary="onnxruntime CPU on ARM: int8 affine activations, int8 weights",
@@ -114,6 +123,11 @@ def attention_in_int8(target: Target) -> Target:
 
     Measured on the bundled transformer: 1.15 of the float time, against 0.98 without.
     """
+    if target.block is not None or target.at_run_time:
+        raise OptionError(
+            "--set attention=int8 needs calibrated activations: it cannot be combined with "
+            "weights=int4, weights=int8 or dynamic=on"
+        )
     codes = target.activations
     softmax = OpRule(("Softmax",), Fixed(codes, 1 / 256, codes.qmin), unless=(data_is_not_float,))
     rows = (
@@ -134,10 +148,12 @@ TARGET = Target(
     # no equalize: weights have a scale per channel, so it adds nothing
     refine=("smooth", "bias", "ranges", "round"),
     options={
+        **FLOAT_DATA,
         "platform": {"x86": as_is, "arm": on_arm},
         "attention": {"float": as_is, "int8": attention_in_int8},
     },
     rules=(
+        TABLE,
         OpRule(("Conv", RELU), output=Output.OWN, bias="int32", unless=WEIGHTED, slower=FIRST),
         OpRule(("Conv",), output=Output.OWN, bias="int32", unless=WEIGHTED, slower=FIRST),
         OpRule(("Gemm", RELU), output=Output.OWN, bias="int32", unless=(*WEIGHTED, gemm_is_scaled)),
@@ -188,7 +204,9 @@ TARGET = Target(
         "HardSigmoid": "onnxruntime has no integer kernel for it",
         "HardSwish": "onnxruntime has no integer kernel for it",
         "InstanceNormalization": "onnxruntime has no integer kernel for it",
+        "GRU": "onnxruntime has no integer kernel for it",
         "LRN": "onnxruntime has no integer kernel for it",
+        "LSTM": "its integer kernel takes ranges at run time only (--set dynamic=on)",
         "LayerNormalization": "onnxruntime has no integer kernel for it",
         "Max": "onnxruntime has no integer kernel for it",
         "Min": "onnxruntime has no integer kernel for it",
@@ -216,6 +234,9 @@ TARGET = Target(
         *ON_X86,
     ),
     runtime=Runtime(
+        blocks=("int4", "int8", "uint4", "uint8"),
+        packed=True,
+        at_run_time=True,
         # attention products and Softmax run in integers where another tool asks for it
         rules=(
             OpRule(("MatMul",), output=Output.WANTED, unless=(data_is_not_float,)),
@@ -223,7 +244,13 @@ TARGET = Target(
         ),
         moves=("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"),
         rounds=("Conv", "Gemm"),
-        obstacles=(*FUSION, int8_is_shared, int8_operand_is_stored),
+        obstacles=(
+            *FUSION,
+            int8_is_shared,
+            int8_operand_is_stored,
+            blocks_are_shared,
+            table_is_dequantized_whole,
+        ),
     ),
     passes=(
         "div_to_mul",

@@ -262,6 +262,7 @@ TARGET = Target(
     ),
     runtime=Runtime(
         codes=("int8", "float8_e4m3fn"),
+        blocks=("int4",),
         # what other tools quantize: elementwise ops and pooling write int8 when they read it
         rules=(
             OpRule(("ConvTranspose",), unless=WEIGHTED),

@@ -18,6 +18,7 @@ from oq.prepare.order import QUANTIZED
 from oq.refine.subject import Subject
 from tests.light import FOLDER, HUGE, LIGHT, light, narrow
 from tests.test_odd_models import quantized
+from tests.test_targets import NEEDED
 
 TARGETS = registry.names("targets")
 LAYERS = {
@@ -43,7 +44,7 @@ OPTIONS = tuple(
     for target in TARGETS
     for key, values in (registry.target(target).options or {}).items()
     for value in list(values)[1:]
-    if key not in {"attention", "conv_transpose", "sigmoid"}
+    if key not in {"attention", "conv_transpose", "sigmoid"} and (target, key) not in NEEDED
 )
 """Every value that is not the default of the options that touch a convolutional network."""
 
@@ -51,8 +52,9 @@ VARIED = ("bvlc_alexnet", "densenet121", "shufflenet")
 """Linear layers and LRN; BatchNormalization and Concat at every depth; groups, residual sums and
 averages: the other six are chains of the same."""
 
-NO_LINEAR_LAYER = ("densenet121", "shufflenet", "squeezenet")
-"""Nothing in them takes 4-bit weights (ShuffleNet's one product does not split into blocks)."""
+NO_LINEAR_LAYER: dict[str, tuple[str, ...]] = {"ort": ("densenet121", "squeezenet")}
+NO_LINEAR_LAYER["trt"] = (*NO_LINEAR_LAYER["ort"], "shufflenet")
+"""Nothing in them has weights in blocks (ShuffleNet's one product has no whole ones for trt)."""
 
 
 def model_of(name: str) -> onnx.ModelProto:
@@ -94,7 +96,7 @@ def test_light_models_with_options(name: str, target: str, key: str, value: str)
     made = written(model_of(name), target, {key: value})
     onnx.checker.check_model(made, full_check=True)
     Session(made, Settings("literal"))
-    if value == "int4" and name in NO_LINEAR_LAYER:
+    if key == "weights" and name in NO_LINEAR_LAYER[target]:
         assert not QUANTIZED & {n.op_type for n in made.graph.node}
         return
     found = judge(made, own_target(target, {key: value}))

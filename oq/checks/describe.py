@@ -40,6 +40,7 @@ def forecast_lines(found: Forecast) -> Iterator[str]:
     """Integer kernels grouped by kind, float nodes by op and reason."""
     yield f"{'runs as':<32} {'count':>5} {'MACs':>6}"
     kernels: dict[str, list[NodeForecast]] = {}
+    weights: dict[str, list[NodeForecast]] = {}
     moves: dict[str, list[NodeForecast]] = {}
     floats: dict[tuple[str, str], list[NodeForecast]] = {}
     for entry in found.nodes:
@@ -47,11 +48,14 @@ def forecast_lines(found: Forecast) -> Iterator[str]:
             floats.setdefault(
                 (entry.kernel or entry.op, generalize(entry.reason, entry.node)), []
             ).append(entry)
+        elif entry.runs == "weights":
+            weights.setdefault(entry.kernel, []).append(entry)
         elif entry.kernel:
             kernels.setdefault(entry.kernel, []).append(entry)
         else:
             moves.setdefault(entry.op, []).append(entry)
-    for title, groups in (("int8", kernels), ("int8, moved", moves)):
+    titled = (("int8", kernels), ("weights in blocks", weights), ("int8, moved", moves))
+    for title, groups in titled:
         for name, entries in groups.items():
             yield _line(f"{title}: {name}", entries, found)
     for (name, reason), entries in floats.items():
@@ -67,6 +71,9 @@ def total_lines(found: Forecast) -> Iterator[str]:
         f"{found.kernels} of {found.kernels + found.float_kernels} kernels"
         + (f", {found.share:.1f} % of {_short(found.macs)} MACs" if found.macs else ""),
     )
+    if found.weight_kernels:
+        share = f", {100 * found.weight_macs / found.macs:.1f} % of MACs" if found.macs else ""
+        yield from row("weights", f"{found.weight_kernels} kernels read blocks of integers{share}")
     yield from row(
         "crossings",
         f"{found.boundaries} between int8 and float, {found.requantizations} requantizations",

@@ -17,14 +17,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from oq.checks.dynamic import dynamic_kernels
 from oq.checks.float_view import merge_quantizers, read_as_float
 from oq.model.cost import macs
 from oq.model.operands import data_inputs, weight_input
-from oq.model.ops import SHAPE_OPS
+from oq.model.ops import SHAPE_OPS, only_moves
 from oq.model.qdq import (
     DQ,
     PAIR,
     Q,
+    block_size,
     codes_dtype,
     dequantized_by,
     pairs,
@@ -36,7 +38,8 @@ from oq.model.view import GraphView, NodeView
 from oq.planning.plan import holds_floats, match_rules, skip_reason
 from oq.planning.target import Match, Output, Place, Target
 
-Runs = Literal["int8", "float"]
+Runs = Literal["int8", "weights", "float"]
+"""In integers; in float with a weight that is stored in blocks of integers; in float."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,11 @@ class Forecast:
     """The prediction for every float-valued node, in graph order, and totals.
 
     ``kernels``: the number of integer compute kernels, ``float_kernels``: the number of nodes and
-    fused groups in float (data movement is in neither).  ``requantizations``: DequantizeLinear ->
-    QuantizeLinear with different scales and only data movement between.  ``boundaries``:
-    QuantizeLinear and DequantizeLinear nodes that are not part of a kernel: the transitions between
-    integers and float, graph inputs and outputs included.
+    fused groups in float (data movement is in neither).  ``weight_kernels``: how many of those read
+    weights in blocks; ``weight_macs``: their multiply-accumulates.  ``requantizations``:
+    DequantizeLinear -> QuantizeLinear with different scales and only data movement between.
+    ``boundaries``: QuantizeLinear and DequantizeLinear nodes that are not part of a kernel: the
+    transitions between integers and float, graph inputs and outputs included.
     """
 
     target: str
@@ -76,6 +80,8 @@ class Forecast:
     integer_macs: int
     requantizations: int
     boundaries: int
+    weight_kernels: int = 0
+    weight_macs: int = 0
 
     @property
     def share(self) -> float:
@@ -88,49 +94,68 @@ def forecast(view: GraphView, target: Target) -> Forecast:
     view = merge_quantizers(view)
     plain = read_as_float(view)
     rows = (*target.rules, *target.runtime.rules)
-    matches, refusals = match_rules(plain, replace(target, rules=rows), {}, True)
+    dynamic = dynamic_kernels(plain) if target.runtime.at_run_time else {}
+    taken = dict.fromkeys((n for around in dynamic.values() for n in around), "")
+    matches, refusals = match_rules(plain, replace(target, rules=rows), taken, True)
     matches = [m for m in matches if m.anchor.op not in PAIR]
     reading = _Reading(view, target, _moves(target))
     reasons = {m.anchor.name: _why_float(reading, m) for m in matches}
     owner = {n.name: m for m in matches for n in m.members}
     said = {r.node: r.reason for r in refusals}
-    entries = tuple(_node_forecasts(plain, target, owner, reasons, said))
-    computing = [m for m in matches if not _moves_values(m)]
-    done = sum(reasons[m.anchor.name] is None for m in computing)
-    alone = sum(f.node not in owner for f in entries)
+    entries = tuple(
+        f
+        for f in (*_dynamic(plain, dynamic), *_node_forecasts(reading, plain, owner, reasons, said))
+        if f.node not in taken and (f.node not in dynamic or f.runs == "int8")
+    )
     runs = {f.node: f.runs for f in entries}
+    computing = [runs.get(m.anchor.name) for m in matches if not _moves_values(m)]
+    done = computing.count("int8") + len(dynamic)
+    alone = sum(f.node not in owner and f.runs == "float" for f in entries)
     return Forecast(
         target=target.name,
         nodes=entries,
         kernels=done,
-        float_kernels=len(computing) - done + alone,
+        float_kernels=len(computing) + len(dynamic) - done + alone,
         macs=sum(f.macs or 0 for f in entries),
         integer_macs=sum(f.macs or 0 for f in entries if f.runs == "int8"),
         requantizations=sum(1 for _ in _requantized(reading)),
         boundaries=sum(1 for _ in _boundaries(view, runs)),
+        weight_kernels=computing.count("weights"),
+        weight_macs=sum(f.macs or 0 for f in entries if f.runs == "weights"),
     )
 
 
+def _dynamic(plain: GraphView, kernels: Mapping[str, tuple[str, ...]]) -> Iterator[NodeForecast]:
+    for name, around in kernels.items():
+        node = plain.node(name)
+        yield NodeForecast(name, node.op, "int8", node.op, around, "", macs(plain, node))
+
+
 def _node_forecasts(
+    reading: "_Reading",
     plain: GraphView,
-    target: Target,
     owner: Mapping[str, Match],
     reasons: Mapping[str, str | None],
     said: Mapping[str, str],
 ) -> Iterator[NodeForecast]:
     for node in plain.nodes:
-        if node.op in PAIR or node.op in SHAPE_OPS or not holds_floats(plain, node):
+        if node.op in PAIR or node.op in SHAPE_OPS:
+            continue
+        if not holds_floats(plain, node):
+            if _moves_codes(plain, node):
+                yield NodeForecast(node.name, node.op, "int8", "", (), "", macs(plain, node))
             continue
         match = owner.get(node.name)
         if match is None:
-            why = skip_reason(target, node, said)
+            why = skip_reason(reading.target, node, said)
             yield NodeForecast(node.name, node.op, "float", "", (), why, macs(plain, node))
             continue
         reason = reasons[match.anchor.name]
+        done: Runs = "int8" if _blockwise(reading, match) is None else "weights"
         yield NodeForecast(
             node=node.name,
             op=node.op,
-            runs="int8" if reason is None else "float",
+            runs=done if reason is None else "float",
             kernel="" if _moves_values(match) else match.name,
             with_nodes=tuple(n.name for n in match.members if n.name != node.name),
             reason=reason or "",
@@ -176,6 +201,12 @@ def _moves_values(match: Match) -> bool:
     return match.rule.output is Output.SAME or united
 
 
+def _moves_codes(view: GraphView, node: NodeView) -> bool:
+    """Whether ``node`` moves integers that are dequantized behind it (rows of a table)."""
+    readers = view.consumers(node.outputs[0]) if node.outputs else ()
+    return only_moves(node.op) and any(n.op == DQ for n in readers)
+
+
 def _moves(target: Target) -> frozenset[str]:
     if target.runtime.moves is not None:
         return frozenset(target.runtime.moves)
@@ -200,7 +231,7 @@ def _why_float(reading: _Reading, match: Match) -> str | None:
 def _input_is_float(reading: _Reading, match: Match) -> str | None:
     if _moves_values(match):
         return _move_is_float(reading, match)
-    if not match.rule.inputs:
+    if not match.rule.inputs or _blockwise(reading, match) is not None:
         return None
     for tensor in data_inputs(match.anchor):
         if reading.view.is_constant(tensor):
@@ -242,6 +273,13 @@ def _move_is_float(reading: _Reading, match: Match) -> str | None:
     return None if same else "its input and output have different scales or zero points"
 
 
+def _blockwise(reading: _Reading, match: Match) -> NodeView | None:
+    """The DequantizeLinear of a weight in blocks, which the runtime reads beside float data."""
+    weight = weight_input(match.anchor)
+    dq = None if weight is None else dequantized_by(reading.view, weight)
+    return None if dq is None or block_size(dq) is None else dq
+
+
 def _weight_is_float(reading: _Reading, match: Match) -> str | None:
     weight = weight_input(match.anchor)
     dq = None if weight is None else dequantized_by(reading.view, weight)
@@ -253,7 +291,8 @@ def _weight_is_float(reading: _Reading, match: Match) -> str | None:
             return None
         return f"its weight {weight!r} is float"
     dtype = codes_dtype(reading.view, dq)
-    known = dtype in reading.target.runtime.codes
+    runtime = reading.target.runtime
+    known = dtype in (runtime.codes if block_size(dq) is None else runtime.blocks)
     return None if known else f"its weight is {dtype}, for which there is no integer kernel"
 
 

@@ -7,6 +7,7 @@ import onnx
 from oq.checks.forecast import Forecast, forecast
 from oq.checks.legal import check
 from oq.checks.subgraphs import bodies
+from oq.checks.unpack_blocks import unpack_blocks
 from oq.errors import ModelError
 from oq.model.graph import Graph
 from oq.model.view import GraphView
@@ -42,10 +43,10 @@ def judge(model: onnx.ModelProto, target: Target) -> Judgement:
         raise ModelError(
             "the model holds no Q/DQ: it is a float model, and there is nothing to check"
         )
-    view = _typed(model)
+    view = _typed(model, target)
     findings, whole = list(check(view, target)), forecast(view, target)
     for body in inner:
-        view = _typed(body.model, runs=False)
+        view = _typed(body.model, target, runs=False)
         findings += [
             replace(f, node=f"{body.path}{f.node}")
             for f in check(view, target)
@@ -59,16 +60,18 @@ def _is_quantized(graph: onnx.GraphProto) -> bool:
     return any(n.op_type in QUANTIZED for n in graph.node)
 
 
-def _typed(model: onnx.ModelProto, *, runs: bool = True) -> GraphView:
+def _typed(model: onnx.ModelProto, target: Target, *, runs: bool = True) -> GraphView:
     """The graph with the types that can be inferred; a broken file keeps those it states."""
     graph = Graph(model)
     try:
         if runs:
             infer_types(graph)
-            return graph.view()
     except ModelError:  # onnxruntime refuses the file; the checks say more of why
-        graph = Graph(model)
-    infer_with_onnx(graph)
+        graph, runs = Graph(model), False
+    if not runs:
+        infer_with_onnx(graph)
+    if target.runtime.packed:
+        unpack_blocks(graph)
     return graph.view()
 
 
@@ -90,4 +93,6 @@ def _joined(whole: Forecast, body: Forecast, path: str) -> Forecast:
         integer_macs=whole.integer_macs + body.integer_macs,
         requantizations=whole.requantizations + body.requantizations,
         boundaries=whole.boundaries + body.boundaries,
+        weight_kernels=whole.weight_kernels + body.weight_kernels,
+        weight_macs=whole.weight_macs + body.weight_macs,
     )

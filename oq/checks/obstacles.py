@@ -7,7 +7,8 @@ Each function looks at one match in a Q/DQ graph and returns None or the reason;
 import numpy as np
 
 from oq.model.operands import added_row, bias_input, data_inputs, weight_input
-from oq.model.qdq import Q, codes_dtype, constant, dequantized_by, stored
+from oq.model.ops import PICKING
+from oq.model.qdq import Q, block_size, codes_dtype, constant, dequantized_by, stored
 from oq.model.view import GraphView, NodeView
 from oq.planning.target import Place
 
@@ -100,6 +101,32 @@ def int8_operand_is_stored(place: Place) -> str | None:
                     "convert to uint8, unlike the other operand"
                 )
     return None
+
+
+def blocks_are_shared(place: Place) -> str | None:
+    """onnxruntime fuses a blockwise DequantizeLinear only if it has one reader and nothing else
+    reads its constants (probed with onnxruntime 1.32)."""
+    weight = weight_input(place.match.anchor)
+    dq = None if weight is None else dequantized_by(place.view, weight)
+    if weight is None or dq is None or block_size(dq) is None:
+        return None
+    shared = next((t for t in (weight, *dq.inputs) if t and place.view.edges(t) > 1), None)
+    if shared is None:
+        return None
+    return f"several nodes read {shared!r}, so onnxruntime dequantizes the weight on every run"
+
+
+def table_is_dequantized_whole(place: Place) -> str | None:
+    """onnxruntime does not move a DequantizeLinear of a constant behind the Gather that reads
+    it (probed with onnxruntime 1.32)."""
+    node = place.match.anchor
+    dq = dequantized_by(place.view, node.inputs[0]) if node.op in PICKING else None
+    if dq is None or not stored(place.view, dq):
+        return None
+    return (
+        f"onnxruntime dequantizes the whole table {dq.inputs[0]!r} on every run; put the "
+        "DequantizeLinear behind it"
+    )
 
 
 def _bounds(view: GraphView, clip: NodeView) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from oq.model.qdq import (
     Q,
     above_pair,
     before_pair,
+    block_size,
     codes_dtype,
     constant,
     dequantized_by,
@@ -103,11 +104,14 @@ def doubled_pair(view: GraphView) -> Iterator[Found]:
 
 
 def weight_only(view: GraphView) -> Iterator[Found]:
-    """Integer weights with float data become MatMulNBits, which quantizes the data too."""
+    """Integer weights per channel with float data become MatMulNBits, which quantizes the data too.
+    Weights in blocks are made for that kernel."""
     for node in view.nodes:
         weight = weight_input(node)
         dq = None if weight is None else dequantized_by(view, weight)
         if dq is None or node.op not in {"Gemm", "MatMul"} or node.attributes.get("transB"):
+            continue
+        if block_size(dq) is not None:
             continue
         if stored(view, dq) and dequantized_by(view, node.inputs[0]) is None:
             yield node.name, "its weight is integer and its data is float"

@@ -18,7 +18,7 @@ from oq.dpu.fixed_point import DPU, Arithmetic, FixedPoint, hold, rounded
 from oq.dpu.kernels import KERNELS, Call, Value
 from oq.dpu.scales import position_of
 from oq.errors import ModelError
-from oq.model.bodies import make_piece
+from oq.model.bodies import make_piece, reads_of
 from oq.model.graph import Graph
 from oq.model.operands import weight_input
 from oq.model.ops import SHAPE_OPS, only_moves
@@ -230,6 +230,8 @@ class _Alone:
         slot = (node.name, *map(str, given.values()))
         if slot not in self.sessions:
             proto = self.protos[node.name]
-            piece = make_piece(self.model, [proto], given, filter(None, proto.output))
+            inner = set(reads_of(proto)) - given.keys()  # weights that only its bodies read
+            held = [t for t in self.model.graph.initializer if t.name in inner]
+            piece = make_piece(self.model, [proto], given, filter(None, proto.output), held)
             self.sessions[slot] = Session(piece, Settings(reading="literal"))
         return self.sessions[slot].run(feeds)

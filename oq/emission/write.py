@@ -1,5 +1,6 @@
 """Grids -> the final graph: Q/DQ, what the target requires of the whole graph, and the checks."""
 
+import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
@@ -7,10 +8,14 @@ from math import inf
 import onnx
 
 from oq.checks.legal import check
+from oq.emission.dynamic import quantize_data
 from oq.emission.emit import emit
 from oq.emission.float16 import to_float16
 from oq.emission.fold_zero_points import fold_zero_points
+from oq.emission.gather_codes import gather_codes
 from oq.emission.keep_float import keep_layers_float, keep_loadable
+from oq.emission.pack_blocks import pack_blocks
+from oq.emission.pack_bodies import Storage, pack_bodies
 from oq.emission.solve import Solution
 from oq.errors import ModelError
 from oq.numerics.statistics import Statistics
@@ -22,6 +27,10 @@ from oq.wording import counted
 CARRIED = (
     "{tensors} after a ReLU use all 256 int8 levels: the zero point is folded into biases, and "
     "QuantizeLinear saturates in place of the ReLU"
+)
+
+INSIDE = (
+    "in bodies of If, Loop and Scan the weights of {layers} are in blocks, rounded to the nearest"
 )
 
 
@@ -57,9 +66,30 @@ def write_graph(
     if planned.target.high_precision == "float16":
         peaks = {t: inf if s.masked else max(-s.lo, s.hi) for t, s in seen.items() if s.count}
         notes += to_float16(planned.graph, peaks)
+    gather_codes(planned.graph)
+    if planned.target.at_run_time:
+        quantize_data(planned.graph)
     findings = check(planned.graph.view(), planned.target)
     _insist(findings)
-    return Written(planned.graph.to_model(), findings, notes)
+    if planned.target.packs_blocks is not None:
+        pack_blocks(planned.graph, planned.target.packs_blocks)
+    made = planned.graph.to_model()
+    inside = _pack_bodies(made, planned)
+    if inside:
+        notes += (INSIDE.format(layers=counted(len(inside), "layer")),)
+    return Written(made, findings, notes)
+
+
+def _pack_bodies(model: onnx.ModelProto, planned: Planned) -> tuple[str, ...]:
+    """The layers inside bodies whose weights are stored in blocks now."""
+    target, kept = planned.target, planned.overrides.kept
+    if target.block is None or target.packs_blocks is None or planned.overrides.only is not None:
+        return ()
+    return pack_bodies(
+        model,
+        Storage(target.weights, target.block, target.weight_range, target.packs_blocks),
+        lambda name: any(fnmatch.fnmatchcase(name, glob) for glob in kept),
+    )
 
 
 def _insist(findings: tuple[Finding, ...]) -> None:

@@ -7,8 +7,6 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from oq.model.proto_fields import is_optional
-
 
 def bodies_of(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
     """(attribute, graph) for every subgraph of ``node``."""
@@ -33,6 +31,14 @@ def captured_by(body: onnx.GraphProto) -> list[str]:
         for _, inner in bodies_of(node):
             reads += captured_by(inner)
     return [name for name in dict.fromkeys(reads) if name and name not in defined]
+
+
+def is_optional(value: onnx.ValueInfoProto) -> bool:
+    """Whether ``value`` is an optional tensor."""
+    kind = value.type
+    if not kind.HasField("optional_type"):
+        return False
+    return bool(kind.optional_type.elem_type.HasField("tensor_type"))
 
 
 def declare(name: str, dtype: Any) -> onnx.ValueInfoProto:

@@ -14,7 +14,7 @@ from onnx_graphsurgeon.logger import G_LOGGER
 
 from oq.errors import ModelError
 from oq.model.insertions import Insertions
-from oq.model.proto_fields import is_optional, oldest_ir, without_graph
+from oq.model.proto_fields import oldest_ir, without_graph
 from oq.model.surgeon import (
     Arrays,
     export,
@@ -46,9 +46,7 @@ class Graph:
         self._shell = onnx.ModelProto()
         self._shell.CopyFrom(without_graph(model))
         self._graph = gs.import_onnx(model)
-        ends = (*model.graph.input, *model.graph.output)
-        self._optional = {v.name: v for v in ends if is_optional(v)}
-        forget_optionals(self._graph)
+        self._optional = forget_optionals(self._graph, model)
         tensors = self._graph.tensors()
         self._graph.inputs = [t for t in self._graph.inputs if not isinstance(t, gs.Constant)]
         self._tensors: dict[str, Any] = dict(tensors)
@@ -100,13 +98,10 @@ class Graph:
         that the file loads and fails when it is run (microsoft/onnxruntime issue 23600).
         """
         self._waiting.apply(self._graph.nodes)
-        exported = export(self._graph)
+        exported = export(self._graph, self._optional)
         model = onnx.ModelProto()
         model.CopyFrom(self._shell)
         model.graph.CopyFrom(exported.graph)
-        for value in (*model.graph.input, *model.graph.output):
-            if value.name in self._optional:
-                value.CopyFrom(self._optional[value.name])
         given = {a.dim_param for i in model.graph.input for a in i.type.tensor_type.shape.dim}
         for value in model.graph.value_info:
             for axis in value.type.tensor_type.shape.dim:
@@ -169,6 +164,14 @@ class Graph:
             self._provenance[node_name] = rule
         return tensor_name
 
+    def add_output(self, made: str, wish: str, dtype: str, shape: Sequence[int]) -> str:
+        """One more output of the node that computes ``made``; returns its name."""
+        self._view = None
+        out = gs.Variable(self.fresh(wish), np.dtype(dtype), list(shape))
+        self._tensors[out.name] = out
+        self._tensors[made].inputs[0].outputs.append(out)
+        return str(out.name)
+
     def set_input(self, node: str, slot: int, tensor: str) -> None:
         """Make input ``slot`` of ``node`` read ``tensor`` ("" for an empty optional input)."""
         self._view = None
@@ -211,6 +214,26 @@ class Graph:
         out = str(self._nodes[node].outputs[0].name)
         self.split_output(out, f"{out}_before")
         self.give_output(out, self.add_node(op, inputs, f"{out}_after", before=node, **made))
+
+    def recast(
+        self,
+        node: str,
+        op: str,
+        inputs: Sequence[str],
+        attributes: Mapping[str, Any],
+        domain: str = "",
+    ) -> None:
+        """Let ``node`` be an ``op`` of ``domain`` that reads ``inputs`` ("" for an empty one); its
+        name and outputs stay."""
+        self._view = None
+        this = self._nodes[node]
+        this.op, this.domain, this.attrs = op, domain or None, dict(attributes)
+        this.inputs.clear()
+        for tensor in inputs:
+            this.inputs.append(self._tensors[tensor] if tensor else gs.Variable.empty())
+        imported = list(self._graph.import_domains or ())
+        if domain and all(o.domain != domain for o in imported):
+            self._graph.import_domains = [*imported, onnx.helper.make_opsetid(domain, 1)]
 
     def bypass(self, node: str, slot: int = 0) -> None:
         """Remove ``node``; readers of its first output read its input ``slot`` instead.

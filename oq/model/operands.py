@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from oq.model.ops import facts
+from oq.model.ops import RECURRENT, facts
 from oq.model.view import GraphView, NodeView
 
 
@@ -80,6 +80,11 @@ def weight_input(node: NodeView) -> str | None:
     """The tensor at the weight slot of ``node``."""
     row = facts(node.op)
     return None if row is None else _at(node, row.weight)
+
+
+def recurrent_input(node: NodeView) -> str | None:
+    """The tensor of ``node`` that its own state is multiplied by."""
+    return _at(node, RECURRENT.get(node.op))
 
 
 def bias_input(node: NodeView) -> str | None:

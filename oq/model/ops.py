@@ -66,6 +66,7 @@ OPS: Mapping[str, OpFacts] = {
     "HardSigmoid": _POSITIVE,
     "HardSwish": _UNARY,
     "Identity": _COPY,
+    "LSTM": OpFacts("compute", weight=1, weight_axis=1),
     "LayerNormalization": OpFacts("compute"),
     "LeakyRelu": _UNARY,
     "MatMul": OpFacts("compute", weight=1, weight_axis=-1),
@@ -168,6 +169,10 @@ def weight_axis(op: str, attributes: Mapping[str, Any], rank: int) -> int | None
 OUTPUT_AXIS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1, "MatMul": -1}
 """op with a weight -> the channel axis of its output."""
 
+RECURRENT: Mapping[str, int] = {"LSTM": 2}
+"""op -> the slot of the weight that its own state is multiplied by, with the output channels of its
+other weight."""
+
 STACKING = frozenset({"MatMul"})
 """Ops whose weight may be a stack of matrices: more than two axes, the last two of a matrix."""
 
@@ -210,6 +215,9 @@ KEEPING = frozenset({"Cast", "Identity"})
 SCORING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
 """Final ops that turn logits into probabilities; errors are measured on the logits."""
 
+PICKING = frozenset({"Gather"})
+"""Ops that pick slices of their first input by index."""
+
 JOINING = frozenset({"Concat"})
 """Ops that concatenate their inputs."""
 
@@ -219,12 +227,25 @@ def output_axis(op: str) -> int | None:
     return OUTPUT_AXIS.get(op)
 
 
+RANGES_AT_RUN_TIME = frozenset(
+    {"ConvInteger", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger"}
+)
+"""Integer ops whose data is quantized when they run, so that they need no calibration."""
+
+RANGING = frozenset({"DynamicQuantizeLinear"})
+"""Ops that quantize their input with its own range."""
+
+CONVERTING = frozenset({"Cast"})
+"""Ops that change the type of values."""
+
 INTEGER_KERNELS = frozenset(
     {
         "ConvInteger",
+        "DynamicQuantizeLSTM",
         "DynamicQuantizeMatMul",
         "MatMulInteger",
         "MatMulIntegerToFloat",
+        "MatMulNBits",
         "QAttention",
         "QGemm",
         "QLinearAdd",
@@ -262,10 +283,10 @@ FLOAT_KERNELS = frozenset(
         "HardSigmoid",
         "HardSwish",
         "InstanceNormalization",
+        "LSTM",
         "LayerNormalization",
         "LeakyRelu",
         "MatMul",
-        "MatMulNBits",
         "Mul",
         "QuickGelu",
         "ReduceMean",

@@ -6,6 +6,7 @@ from dataclasses import replace
 import onnx
 
 from oq.errors import ModelError
+from oq.model.bodies import bodies_of, is_optional
 from oq.numerics.values import STRING, Array, TensorInfo
 
 
@@ -33,6 +34,18 @@ def put_constants(model: onnx.ModelProto, values: Mapping[str, Array]) -> None:
     for proto in model.graph.initializer:
         if proto.name in values:
             proto.CopyFrom(onnx.numpy_helper.from_array(values[proto.name], proto.name))
+
+
+def lift_constants(graph: onnx.GraphProto, names: Collection[str]) -> None:
+    """Move the initializers ``names`` of all bodies of ``graph`` into ``graph``, each once."""
+    here = {t.name for t in graph.initializer}
+    for _, body in (found for node in graph.node for found in bodies_of(node)):
+        lift_constants(body, names)
+        for tensor in [t for t in body.initializer if t.name in names]:
+            if tensor.name not in here:
+                here.add(tensor.name)
+                graph.initializer.append(tensor)
+            body.initializer.remove(tensor)
 
 
 def read_type(value: onnx.ValueInfoProto) -> TensorInfo:
@@ -71,14 +84,6 @@ def feedable(model: onnx.ModelProto) -> tuple[TensorInfo, ...]:
 
 OVERRIDES = 4
 """The first IR version in which an initializer of an input's name is its default."""
-
-
-def is_optional(value: onnx.ValueInfoProto) -> bool:
-    """Whether ``value`` is an optional tensor."""
-    kind = value.type
-    if not kind.HasField("optional_type"):
-        return False
-    return bool(kind.optional_type.elem_type.HasField("tensor_type"))
 
 
 def _inside(value: onnx.ValueInfoProto) -> TensorInfo:

@@ -70,6 +70,12 @@ def stored(view: GraphView, dq: NodeView) -> bool:
     )
 
 
+def block_size(dq: NodeView) -> int | None:
+    """The number of neighbours that share a scale of ``dq``; None without blocks."""
+    found = int(dq.attributes.get("block_size", 0))
+    return found or None
+
+
 def codes_dtype(view: GraphView, node: NodeView) -> str:
     """The integer type of a Q's or DQ's codes: its zero point's, or its codes', or uint8."""
     zero = constant(view, node, 2)

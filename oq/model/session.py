@@ -155,6 +155,8 @@ class Session:
         Raises:
             DataError: the model fails on this batch.
         """
+        if outputs is not None and not outputs:  # onnxruntime refuses to run for nothing
+            return []
         try:
             values: list[Array] = self._session.run(outputs, dict(feeds))
         except Exception as error:

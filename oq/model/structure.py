@@ -13,9 +13,8 @@ import onnx
 from onnx import TensorProto, defs, helper
 
 from oq.errors import ModelError
-from oq.model.bodies import bodies_of, reads_of
+from oq.model.bodies import bodies_of, is_optional, reads_of
 from oq.model.ops import STANDARD
-from oq.model.proto_fields import is_optional
 
 MOST_NODES = 1_000_000
 """Nodes of a graph after its functions are expanded: more are a fault, or an attack."""

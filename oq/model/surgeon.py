@@ -2,20 +2,27 @@
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from oq.model.bodies import bodies_of
-from oq.model.proto_fields import put_constants
+from oq.model.bodies import bodies_of, is_optional
+from oq.model.proto_fields import lift_constants, put_constants
 from oq.model.view import NodeView
 from oq.numerics.values import Array, Shape, TensorInfo
 
+Optionals = Mapping[str, onnx.ValueInfoProto]
 
-def export(graph: Any) -> onnx.ModelProto:
-    """What graphsurgeon makes of ``graph``; it cannot pack 4-bit constants, so onnx does that."""
+
+def export(graph: Any, optional: Optionals = MappingProxyType({})) -> onnx.ModelProto:
+    """What graphsurgeon makes of ``graph``; it cannot pack 4-bit constants, so onnx does that, and
+    it cannot write the ``optional`` inputs and outputs, which are those of the file.
+
+    It writes a constant of the outer graph into every body that reads it; it is put back.
+    """
     tensors = graph.tensors().values()
     small = [t for t in tensors if isinstance(t, gs.Constant) and str(t.dtype).endswith("int4")]
     packed = {t.name: t.values for t in small}
@@ -26,15 +33,22 @@ def export(graph: Any) -> onnx.ModelProto:
         tensor.values = packed[tensor.name]
     put_constants(model, packed)
     _drop_typeless(model.graph)
+    lift_constants(model.graph, _shared(graph))
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name in optional:
+            value.CopyFrom(optional[value.name])
     return model
 
 
-def forget_optionals(graph: Any) -> None:
-    """Leave out the types of optional tensors, which graphsurgeon reads and cannot write."""
+def forget_optionals(graph: Any, model: onnx.ModelProto) -> Optionals:
+    """The optional inputs and outputs of ``model``; leaves out the types of optional tensors in
+    ``graph``, which graphsurgeon reads and cannot write."""
     for inner in (graph, *graph.subgraphs(recursive=True)):
         for tensor in (*inner.tensors().values(), *inner.inputs, *inner.outputs):
             if getattr(tensor, "type", None) == "optional_type":
                 tensor.dtype, tensor.type = None, "tensor_type"
+    ends = (*model.graph.input, *model.graph.output)
+    return {value.name: value for value in ends if is_optional(value)}
 
 
 def _drop_typeless(graph: onnx.GraphProto) -> None:
@@ -47,6 +61,17 @@ def _drop_typeless(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         for _, body in bodies_of(node):
             _drop_typeless(body)
+
+
+def _shared(graph: Any) -> set[str]:
+    """The names of constants that several of ``graph`` and its bodies read as one, and by which
+    none of them means another."""
+    held: dict[str, list[int]] = {}
+    for part in (graph, *graph.subgraphs(recursive=True)):
+        read = {id(t): t for n in part.nodes for t in n.inputs if isinstance(t, gs.Constant)}
+        for key, tensor in read.items():
+            held.setdefault(tensor.name, []).append(key)
+    return {name for name, keys in held.items() if len(keys) > 1 and len(set(keys)) == 1}
 
 
 def given_tensor(tensor: Any, given: Mapping[str, Array]) -> Any:

@@ -26,7 +26,7 @@ class Grid:
 
     ``scale`` (float32) and ``zero_point`` (the code of real 0, dtype ``qtype.dtype``) have shape ()
     if per-tensor, or (channels,) along ``axis``; with ``block``, that of the tensor with ``axis``
-    divided by the block size (ONNX ``block_size``).
+    divided by the block size, rounded up (ONNX ``block_size``): the last block may be shorter.
 
     Raises:
         ValueError: a scale is not finite and positive, or a zero point lies outside the codes.
@@ -142,7 +142,7 @@ def quantize(x: Array, grid: Grid) -> Array:
     The first equation of this module.  A narrow range (-127..127) is also clipped to its bounds,
     which QuantizeLinear does not do: it only saturates at those of the dtype.
     """
-    scale, zero = _aligned(grid, x.ndim)
+    scale, zero = spread(grid, x.shape)
     with np.errstate(over="ignore"):  # infinitely many steps saturate like too many
         steps = x.astype(np.float32, copy=False) / scale
     if not grid.qtype.uniform:
@@ -157,7 +157,7 @@ def quantize(x: Array, grid: Grid) -> Array:
 
 def dequantize(codes: Array, grid: Grid) -> Array:
     """The real values (float32) of ``codes`` (any axes): the second equation of this module."""
-    scale, zero = _aligned(grid, codes.ndim)
+    scale, zero = spread(grid, codes.shape)
     if not grid.qtype.uniform:
         return codes.astype(np.float32) * scale
     steps: Array = (codes.astype(np.int64) - zero).astype(np.float32)
@@ -169,13 +169,15 @@ def fake_quantize(x: Array, grid: Grid) -> Array:
     return dequantize(quantize(x, grid), grid)
 
 
-def _aligned(grid: Grid, rank: int) -> tuple[Array, Array]:
-    """Scale (float32) and zero point (int64), shaped to broadcast over ``rank`` axes."""
+def spread(grid: Grid, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Scale (float32) and zero point (int64), shaped to broadcast over a tensor of ``shape``."""
     zero = grid.zero_point.astype(np.int64)
     if grid.axis is None:
         return grid.scale, zero
     if grid.block is not None:
-        return np.repeat(grid.scale, grid.block, grid.axis), np.repeat(zero, grid.block, grid.axis)
-    shape = [1] * rank
-    shape[grid.axis] = -1
-    return grid.scale.reshape(shape), zero.reshape(shape)
+        # element i of the axis is in block i // block_size; the last block may be shorter
+        block_of = np.arange(shape[grid.axis]) // grid.block
+        return np.take(grid.scale, block_of, grid.axis), np.take(zero, block_of, grid.axis)
+    alone = [1] * len(shape)
+    alone[grid.axis] = -1
+    return grid.scale.reshape(alone), zero.reshape(alone)

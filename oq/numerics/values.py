@@ -83,6 +83,7 @@ INT8_NARROW = QType("int8", -127, 127, symmetric=True)
 INT16 = QType("int16", -(2**15), 2**15 - 1, symmetric=True)
 UINT16 = QType("uint16", 0, 2**16 - 1, symmetric=False)
 INT4 = QType("int4", -8, 7, symmetric=True)
+UINT4 = QType("uint4", 0, 15, symmetric=False)
 FLOAT8 = QType("float8_e4m3fn", -448, 448, symmetric=True)
 INT32 = QType("int32", -(2**31), 2**31 - 1, symmetric=True)
 

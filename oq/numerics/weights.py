@@ -20,7 +20,8 @@ def weight_range(
     values: Array, qtype: QType, axis: int | None, method: str = "max", block: int | None = None
 ) -> Range:
     """The range of ``values`` (any axes) along ``axis`` (None: per tensor), shape () or
-    (channels,); with ``block``, that of ``values`` with ``axis`` divided by the block size.
+    (channels,); with ``block``, that of ``values`` with ``axis`` divided by the block size, rounded
+    up.
 
     Raises:
         OptionError: ``method`` is not one of :data:`WEIGHT_CALIBRATORS`.
@@ -55,10 +56,11 @@ def _like_last(grids: Grid, i: int) -> bool:
 
 def channel_range(values: Array, axis: int | None, block: int | None = None) -> Range:
     """``[min(w, 0), max(w, 0)]`` over all axes but ``axis``, or over each block of it."""
-    real, over = _divided(values.astype(np.float64), axis, block)
+    real, over = _divided(values, axis, block)
     if not values.size:
         return Range(np.zeros(()), np.zeros(()))
-    return Range(np.minimum(real.min(axis=over), 0.0), np.maximum(real.max(axis=over), 0.0))
+    lo, hi = (np.asarray(end(axis=over), np.float64) for end in (real.min, real.max))
+    return Range(np.minimum(lo, 0.0), np.maximum(hi, 0.0))
 
 
 def channel_reach(values: Array, axis: int) -> Array:
@@ -76,9 +78,15 @@ def _squares(values: Array, grid: Grid) -> Array:
 def _divided(
     values: Array, axis: int | None, block: int | None
 ) -> tuple[Array, tuple[int, ...] | None]:
-    """``values``, ``axis`` split in two where there are blocks, and the axes to sum over."""
+    """``values``, ``axis`` split in two where there are blocks, and the axes to sum over.
+
+    An incomplete last block is filled with zeros: every range contains 0, and 0 has no error.
+    """
     if block is None or axis is None:
         return values, None if axis is None else other_axes(values, axis)
+    missing = -values.shape[axis] % block
+    if missing:
+        values = np.pad(values, [(0, missing * (i == axis)) for i in range(values.ndim)])
     shape = values.shape
     split = (*shape[:axis], shape[axis] // block, block, *shape[axis + 1 :])
     return values.reshape(split), (axis + 1,)

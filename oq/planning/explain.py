@@ -21,10 +21,11 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     )
     yield ""
     yield "kernels"
+    stored = {reader for s in plan.sites if s.role == "weight" for reader in s.consumers}
+    moves = [g for g in plan.groups if all(map(only_moves, g.ops)) and stored.isdisjoint(g.nodes)]
     for group in plan.groups:
-        if not all(map(only_moves, group.ops)):
+        if group not in moves:
             yield from hanging(group.rule, ", ".join(group.nodes))
-    moves = [g for g in plan.groups if all(map(only_moves, g.ops))]
     if moves:
         yield ""
         yield "data movement, with the scale and zero point of the input"
@@ -129,8 +130,10 @@ def _about_tensor(plan: Plan, name: str) -> Iterable[str]:
 def describe(spec: QuantSpec) -> str:
     """``int8 symmetric per channel of axis 0``."""
     match spec:
-        case Own(qtype, axis):
+        case Own(qtype, axis, block=block):
             grain = "per tensor" if axis is None else f"per channel of axis {axis}"
+            if block is not None:
+                grain = f"in blocks of {block} along axis {axis}"
             carried = ", zero point folded into biases" if spec.carried else ""
             whole = ", not clipped: a model output or logits" if spec.whole else ""
             return f"{qtype} {grain}{carried}{whole}"
@@ -158,17 +161,28 @@ def weighted_layers(plan: Plan) -> tuple[int, int]:
     return inside, inside + outside
 
 
+MANY = 4
+"""Ops that are listed together, without the names of their nodes, where one reason is that of
+all."""
+
+
 def skip_lines(skips: Iterable[Skip]) -> Iterable[str]:
     """The float nodes, grouped by op and reason."""
-    groups: dict[tuple[str, str], list[Skip]] = {}
+    groups: dict[str, dict[str, list[Skip]]] = {}
     for skip in skips:
-        groups.setdefault((skip.op, generalize(skip.reason, skip.node)), []).append(skip)
+        shared = generalize(skip.reason, skip.node)
+        groups.setdefault(shared, {}).setdefault(skip.op, []).append(skip)
     if groups:
         yield ""
         yield "left in float"
-    for (op, shared), same in groups.items():
-        nodes = [s.node for s in same]
-        many = f" x{len(nodes)}" if len(nodes) > 1 else ""
-        yield from item(f"{op}{many}: {shared if many else same[0].reason}")
-        shown = ", ".join(nodes[:3]) + (f", and {len(nodes) - 3} more" if len(nodes) > 3 else "")
-        yield from item(shown, indent=6)
+    for shared, by_op in groups.items():
+        counts = [op + (f" x{len(same)}" if len(same) > 1 else "") for op, same in by_op.items()]
+        if len(by_op) >= MANY:
+            yield from item(f"{', '.join(counts)}: {shared}")
+            continue
+        for count, same in zip(counts, by_op.values(), strict=True):
+            nodes = [s.node for s in same]
+            yield from item(f"{count}: {shared if len(same) > 1 else same[0].reason}")
+            shown = ", ".join(nodes[:3])
+            more = f", and {len(nodes) - 3} more" if len(nodes) > 3 else ""
+            yield from item(shown + more, indent=6)

@@ -31,7 +31,7 @@ def drop_islands(view: GraphView, matches: Sequence[Match]) -> tuple[list[Match]
             if source is not None:
                 near[here].add(source)
                 near[source].add(here)
-    queue = [i for i, m in enumerate(matches) if any(has_weight(n.op) for n in m.links)]
+    queue = [i for i, m in enumerate(matches) if _profits(m)]
     reached = set(queue)
     while queue:
         found = near[queue.pop()] - reached
@@ -41,6 +41,11 @@ def drop_islands(view: GraphView, matches: Sequence[Match]) -> tuple[list[Match]
     alone = [m for i, m in enumerate(matches) if i not in stay]
     refusals = [Refusal(n.name, m.name, ALONE) for m in alone for n in m.members]
     return [matches[i] for i in stay], refusals
+
+
+def _profits(match: Match) -> bool:
+    """Whether a match gains something by itself: a layer, or a table that is stored in codes."""
+    return match.rule.columns or any(has_weight(n.op) for n in match.links)
 
 
 def _reads(match: Match) -> Iterable[str]:

@@ -20,7 +20,14 @@ from dataclasses import replace
 from math import frexp
 
 from oq.errors import OptionError
-from oq.model.operands import bias_input, data_inputs, factor_of, pads_zeros, weight_input
+from oq.model.operands import (
+    bias_input,
+    data_inputs,
+    factor_of,
+    pads_zeros,
+    recurrent_input,
+    weight_input,
+)
 from oq.model.ops import BODIES, SHAPE_OPS, STACKING, only_moves, weight_axis
 from oq.model.paths import is_never_negative
 from oq.model.view import GraphView, NodeView
@@ -311,6 +318,9 @@ def _parameter_sites(view: GraphView, target: Target, match: Match) -> Iterable[
             inputs = axis - 1 if axis == rank - 1 else axis + 1  # beside the output channels
             stored = Own(target.weights, inputs, block=target.block)
         yield _constant_site(weight, stored, "weight", match, node)
+        recurrent = recurrent_input(node)
+        if recurrent is not None:
+            yield _constant_site(recurrent, stored, "weight", match, node)
     if bias is not None and weight is not None and rule.bias != "float":
         own = rule.bias == "own"
         spec = Own(target.weights) if own else Product(INT32, data[0], weight)
@@ -319,7 +329,9 @@ def _parameter_sites(view: GraphView, target: Target, match: Match) -> Iterable[
         for link in match.links:
             for tensor in data_inputs(link):
                 if view.is_constant(tensor):
-                    yield _constant_site(tensor, Own(target.activations), "weight", match, link)
+                    axis = view.constants[tensor].ndim - 1 if rule.columns else None
+                    spec = Own(target.activations, axis)
+                    yield _constant_site(tensor, spec, "weight", match, link)
 
 
 def _constant_site(

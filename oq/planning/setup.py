@@ -36,8 +36,23 @@ def choose_target(name: str, settings: Mapping[str, Any]) -> tuple[Target, dict[
     """
     target = registry.target(name)
     options = target.options if target.options is not None else {}
-    own = {key: str(value) for key, value in settings.items() if key in options}
+    own = {key: _spell(value) for key, value in settings.items() if key in options}
+    for key in settings:
+        others = [] if key in own else _targets_with(key)
+        if others:
+            have = " and ".join(others) + (" have it" if len(others) > 1 else " has it")
+            raise OptionError(f"--set {key}: target {name} has no such option; {have}")
     return with_options(target, own), {k: v for k, v in settings.items() if k not in own}
+
+
+def _spell(value: Any) -> str:
+    """``value`` as it is written behind ``--set``; YAML reads on and off as a truth value."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+
+
+def _targets_with(option: str) -> list[str]:
+    """The names of the targets that have ``option``."""
+    return [n for n in registry.names("targets") if option in (registry.target(n).options or {})]
 
 
 def own_target(name: str, settings: Mapping[str, Any] | None) -> Target:

@@ -56,12 +56,12 @@ class OpRule:
     ``inputs``: whether the data inputs are quantized.  ``output``: see :class:`Output`, or a fixed
     grid. ``bias``: "int32" for a DequantizeLinear with scale(data) * scale(weight), "own" for a
     scale of its own, as a weight has.  ``constants``: whether constant data operands are quantized
-    too. ``per_channel``: False if the weight is quantized per tensor, whatever the target says.
-    ``skip_follows``: an operand that joins after the first node (the skip connection of a residual
-    Add) is quantized only if an integer kernel computes it, or if a quantized layer reads it too.
-    ``unless``: predicates; each returns None or the reason not to quantize the match.  ``slower``:
-    the same, for matches that the target could run in int8 but that would be slower; ``--mode
-    naive`` ignores them.
+    too; ``columns``: with a scale per slice of their last axis. ``per_channel``: False if the
+    weight is quantized per tensor, whatever the target says. ``skip_follows``: an operand that
+    joins after the first node (the skip connection of a residual Add) is quantized only if an
+    integer kernel computes it, or if a quantized layer reads it too. ``unless``: predicates; each
+    returns None or the reason not to quantize the match.  ``slower``: the same, for matches that
+    the target could run in int8 but that would be slower; ``--mode naive`` ignores them.
     """
 
     ops: tuple[Element, ...]
@@ -69,6 +69,7 @@ class OpRule:
     inputs: bool = True
     bias: Literal["float", "int32", "own"] = "float"
     constants: bool = False
+    columns: bool = False
     per_channel: bool = True
     skip_follows: bool = False
     unless: tuple["Predicate", ...] = ()
@@ -140,13 +141,18 @@ quantized."""
 class Runtime:
     """How the runtime of a target treats Q/DQ graphs from any tool, for :mod:`oq.checks.forecast`.
 
-    ``codes``: integer types its kernels read.  ``rules``: additional chains that it runs in
-    integers and that this target does not quantize.  ``moves``: ops across which it moves a Q or DQ
-    by itself (None: those of all rules with SAME).  ``rounds``: ops whose float weights it
+    ``codes``: integer types its kernels read; ``blocks``: those of weights in blocks, which it
+    reads beside float data; ``packed``: as MatMulNBits too; ``at_run_time``: its
+    integer kernels may quantize their data when they run.  ``rules``: additional chains that it
+    runs in integers and that this target does not quantize.  ``moves``: ops across which it moves a
+    Q or DQ by itself (None: those of all rules with SAME).  ``rounds``: ops whose float weights it
     quantizes by itself.
     """
 
     codes: tuple[str, ...] = ("int8", "uint8")
+    blocks: tuple[str, ...] = ()
+    packed: bool = False
+    at_run_time: bool = False
     rules: tuple[OpRule, ...] = ()
     moves: tuple[str, ...] | None = None
     rounds: tuple[str, ...] = ()
@@ -170,12 +176,14 @@ class Target:
     key=value`` -> a function from the target to a variant of it; the first value of a key is the
     default and changes nothing. ``reasons``: op -> why it stays in float, if there is more to say
     than that no rule exists. ``block``: the number of inputs of a layer that share a weight scale
-    (None: all of them). ``high_precision``: the type of everything that is not quantized.
-    ``checks``: the checks for files of this target: names of rows of :mod:`oq.checks.legal`, and
-    its own. ``verified_in``: the engine (:mod:`oq.engines.engine`) that computes as the target
-    does. ``passes``: names of the prepare passes (:mod:`oq.prepare.order`) that only some targets
-    use. ``guarded``: its runtime quantizes float layers between Q/DQ pairs by itself, which
-    :mod:`oq.emission.keep_float` prevents.
+    (None: all of them). ``packs_blocks``: weights in blocks are written as MatMulNBits, with this
+    accuracy level (None: as a DequantizeLinear). ``at_run_time``: layers with quantized weights
+    quantize their data when they run. ``high_precision``: the type of everything that is
+    not quantized. ``checks``: the checks for files of this target: names of rows of
+    :mod:`oq.checks.legal`, and its own. ``verified_in``: the engine (:mod:`oq.engines.engine`) that
+    computes as the target does. ``passes``: names of the prepare passes
+    (:mod:`oq.prepare.order`) that only some targets use. ``guarded``: its runtime quantizes float
+    layers between Q/DQ pairs by itself, which :mod:`oq.emission.keep_float` prevents.
     """
 
     name: str
@@ -202,6 +210,8 @@ class Target:
     guarded: bool = False
     next_step: str = ""
     block: int | None = None
+    packs_blocks: int | None = None
+    at_run_time: bool = False
     high_precision: Literal["float32", "float16"] = "float32"
     runtime: Runtime = Runtime()
     verified_in: str = "onnxruntime"
@@ -213,13 +223,14 @@ def as_is(target: Target) -> Target:
 
 
 def with_options(target: Target, chosen: Mapping[str, str]) -> Target:
-    """``target`` with the options of ``--set key=value``.
+    """``target`` with the options of ``--set key=value``, in the order of the target's table.
 
     Raises:
         OptionError: a key has no such value.
     """
     options = target.options if target.options is not None else {}
-    for key, value in chosen.items():
+    for key in sorted(chosen, key=list(options).index):
+        value = chosen[key]
         if value not in options[key]:
             raise OptionError(
                 f"--set {key}={value}: target {target.name} takes {', '.join(options[key])}"

@@ -3,7 +3,8 @@ Div.
 
 Exact if c is a power of two, else up to the last bit of float32.  Exporters write ``scores /
 sqrt(d)`` in attention and ``x * relu6(x + 3) / 6`` for HardSwish this way. A Div of a graph input
-is kept: it preprocesses the data, in float.
+is kept: it preprocesses the data, in float.  So is one in front of an Erf, by which onnxruntime
+knows a Gelu.
 """
 
 import numpy as np
@@ -29,6 +30,8 @@ def div_to_mul(graph: Graph) -> Outcome:
 def _is_rewritable(view: GraphView, node: NodeView) -> bool:
     over, under = node.inputs
     info = view.tensors.get(over)
+    if any(n.op == "Erf" for n in view.consumers(node.outputs[0])):
+        return False
     if view.producer(over) is None or not view.is_constant(under) or info is None:
         return False
     size = np.abs(view.constants[under].astype(np.float64))

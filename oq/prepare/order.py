@@ -36,6 +36,7 @@ from oq.prepare.split_groups import split_groups
 from oq.prepare.split_mean import split_mean
 from oq.prepare.squeeze_weight import squeeze_weight
 from oq.prepare.sum_to_add import sum_to_add
+from oq.prepare.upright_gemm import upright_gemm
 from oq.prepare.widen_input import widen_input
 from oq.prepare.write_attributes import write_attributes
 
@@ -64,6 +65,7 @@ BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
     "round_slopes": round_slopes,
     "write_attributes": write_attributes,
     "plain_gemm": plain_gemm,
+    "upright_gemm": upright_gemm,
     "bias_as_matrix": bias_as_matrix,
     "shortcut_to_conv": shortcut_to_conv,
     "widen_input": widen_input,
@@ -71,7 +73,15 @@ BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
 """Passes that only some targets need, which name them in ``Target.passes``; they run last."""
 
 QUANTIZED = frozenset(
-    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"}
+    {
+        "DequantizeLinear",
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeLinear",
+        "MatMulNBits",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QuantizeLinear",
+    }
 )
 
 

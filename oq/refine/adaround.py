@@ -19,7 +19,7 @@ import numpy as np
 
 from oq.errors import MissingExtra
 from oq.numerics.values import Array
-from oq.refine.gptq import round_layers
+from oq.refine.gptq import Steps, round_layers
 from oq.refine.subject import Change, Subject
 
 ITERATIONS = 1000
@@ -46,8 +46,8 @@ def learn_rounding(subject: Subject) -> Change:
     return round_layers(subject, adaround)
 
 
-def adaround(rows: Array, moments: Array, scale: Array, lowest: int, highest: int) -> Array:
-    """``rows`` (group, channel, weight) on multiples of ``scale`` (group, channel).
+def adaround(rows: Array, moments: Array, grid: Steps) -> Array:
+    """``rows`` (group, channel, weight) on ``grid``.
 
     ``moments`` (group, weight, weight): H of each group, positive semidefinite.
     """
@@ -58,16 +58,17 @@ def adaround(rows: Array, moments: Array, scale: Array, lowest: int, highest: in
     def tensor(values: Array) -> Any:
         return torch.tensor(np.ascontiguousarray(values), dtype=torch.float32, device=device)
 
-    steps = rows / scale[:, :, None]
+    scale, lowest, highest = grid.scale, grid.lowest - grid.zero, grid.highest - grid.zero
+    steps = rows / scale
     below = np.clip(np.floor(steps), lowest, highest)
     room = np.clip(below + 1, lowest, highest) - below
     share = np.clip((steps - below + 0.1) / 1.2, 0.01, 0.99)
-    nearest = (np.rint(steps) - steps) * scale[:, :, None]
+    nearest = (np.rint(steps) - steps) * scale
     usual = float(np.einsum("gof,gfk,gok->", nearest, moments, nearest, optimize=True))
     if usual <= 0:
-        return np.asarray(np.clip(np.rint(steps), lowest, highest) * scale[:, :, None])
+        return np.asarray(np.clip(np.rint(steps), lowest, highest) * scale)
     weigh = tensor(moments * (rows[:, :, 0].size / usual))
-    start, size = tensor((below - steps) * scale[:, :, None]), tensor(room * scale[:, :, None])
+    start, size = tensor((below - steps) * scale), tensor(room * scale)
     v = tensor(np.log(share / (1 - share))).requires_grad_()
     descent = torch.optim.Adam([v], RATE)
     for i in range(ITERATIONS):
@@ -82,4 +83,4 @@ def adaround(rows: Array, moments: Array, scale: Array, lowest: int, highest: in
         loss.backward()
         descent.step()
     chosen = (v.detach() >= 0).cpu().numpy()
-    return np.asarray((below + chosen * room) * scale[:, :, None])
+    return np.asarray((below + chosen * room) * scale)

@@ -5,7 +5,7 @@ E[(x - E x)(x - E x)^T]`` over the windows x that the layer reads, the error of 
 ``d^T H d`` for the error d of its weights.  Weights are rounded one after the other, those of the
 largest inputs first; the error of weight j changes the remaining weights by
 
-    w[k] -= (w[j] - code[j] * scale) * U[j, k] / U[j, j],     inverse(H + damping) = U^T U
+    w[k] -= (w[j] - rounded(w[j])) * U[j, k] / U[j, j],     inverse(H + damping) = U^T U
 
 (Frantar et al. 2022, "GPTQ", arXiv:2210.17323, equations 2 and 3; Hassibi & Stork 1993, "Optimal
 Brain Surgeon".)  No torch, no labels; a weight may be rounded further than to its two neighbours.
@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from oq.engines.engine import Walk as Rounding
-from oq.numerics.grid import Grid, fake_quantize
+from oq.numerics.grid import Grid, fake_quantize, spread
 from oq.numerics.values import Array
 from oq.planning.layers import Layer, find_layers
 from oq.planning.spec import SiteKey
@@ -27,7 +27,16 @@ from oq.refine.bias import coarse_grid, fit_bias, mean, output_error, round_bias
 from oq.refine.channel_statistics import float_means
 from oq.refine.gptaq import refit
 from oq.refine.joined import find_ends
-from oq.refine.layer_inputs import center, draw_windows, finite, rows_of, weight_of, why_not
+from oq.refine.layer_inputs import (
+    WIDEST,
+    WIDEST_IN_BLOCKS,
+    center,
+    draw_windows,
+    finite,
+    rows_of,
+    weight_of,
+    why_not,
+)
 from oq.refine.layerwise import Walk
 from oq.refine.subject import Change, Subject
 
@@ -38,8 +47,19 @@ BLOCK = 32
 """Weights that are rounded before the others are updated, in one product (GPTQ, section 3.3)."""
 
 
-Method = Callable[[Array, Array, Array, int, int], Array]
-"""(rows, moments, scale, lowest, highest) -> rounded rows, as :func:`feedback`."""
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The grid of every weight: ``scale`` and ``zero`` (the code of 0) with axes that broadcast to
+    (group, channel, weight), codes ``lowest..highest``."""
+
+    scale: Array
+    zero: Array
+    lowest: int
+    highest: int
+
+
+Method = Callable[[Array, Array, Steps], Array]
+"""(rows, moments, steps) -> rounded rows, as :func:`feedback`."""
 
 
 def round_with_feedback(subject: Subject) -> Change:
@@ -63,9 +83,9 @@ def round_layers(subject: Subject, method: Method) -> Change:
         weight = changed.get(layer.weight, subject.view.constants[layer.weight])
         bias = None if layer.bias is None else subject.view.constants[layer.bias]
         coarse, wanted = coarse_grid(subject, layer), means[layer.node]
-        reason = why_not(layer, weight)
-        if not grid.qtype.uniform or grid.block is not None:
-            reason = "its weight is float8 or has blockwise scales"
+        reason = why_not(layer, weight, WIDEST if grid.block is None else WIDEST_IN_BLOCKS)
+        if not grid.qtype.uniform:
+            reason = "its weight is float8"
         if reason is not None and layer.weight not in changed:
             nearest.append(f"{layer.node!r}: {reason}")
             weight = fake_quantize(weight, grid)
@@ -134,9 +154,15 @@ def _round_layer(
     if missing is not None:
         moments += seen.means[:, :, None] * seen.means[:, None, :]
         rows = rows + compensate(moments, seen.means, missing, rows.shape[:2])
-    scale = np.broadcast_to(grid.scale, weight.shape[layer.weight_axis]).astype(np.float64)
-    found = method(rows, moments, scale.reshape(rows.shape[:2]), grid.qtype.qmin, grid.qtype.qmax)
-    return weight_of(layer, found, weight)
+    return weight_of(layer, method(rows, moments, steps_of(layer, weight, grid)), weight)
+
+
+def steps_of(layer: Layer, weight: Array, grid: Grid) -> Steps:
+    """``grid`` of ``weight`` in the layout of its rows."""
+    scale, zero = (
+        rows_of(layer, np.broadcast_to(part, weight.shape)) for part in spread(grid, weight.shape)
+    )
+    return Steps(scale.astype(np.float64), zero, grid.qtype.qmin, grid.qtype.qmax)
 
 
 def compensate(moments: Array, means: Array, missing: Array, channels: tuple[int, int]) -> Array:
@@ -157,8 +183,8 @@ def _damped(moments: Array) -> Array:
     return np.asarray(moments + damping[:, None, None] * np.eye(moments.shape[1]))
 
 
-def feedback(rows: Array, moments: Array, scale: Array, lowest: int, highest: int) -> Array:
-    """``rows`` (group, channel, weight) rounded to multiples of ``scale`` (group, channel).
+def feedback(rows: Array, moments: Array, steps: Steps) -> Array:
+    """``rows`` (group, channel, weight), each rounded to the grid in ``steps``.
 
     ``moments`` (group, weight, weight): H of each group, positive semidefinite.
     """
@@ -168,13 +194,18 @@ def feedback(rows: Array, moments: Array, scale: Array, lowest: int, highest: in
     h = np.take_along_axis(moments, order[:, :, None], 1)
     h = np.take_along_axis(h, order[:, None, :], 2)
     upper = np.linalg.cholesky(np.linalg.inv(_damped(h))).transpose(0, 2, 1)
-    left = np.take_along_axis(rows, order[:, None, :], 2)
+
+    def sorted_by_size(values: Array) -> Array:
+        return np.take_along_axis(np.broadcast_to(values, rows.shape), order[:, None, :], 2)
+
+    left, scale, zero = map(sorted_by_size, (rows, steps.scale, steps.zero))
+    lowest, highest = steps.lowest - zero, steps.highest - zero
     codes, errors = np.empty_like(left), np.empty_like(left)
     for start in range(0, width, BLOCK):
         end = min(start + BLOCK, width)
         for j in range(start, end):
-            code = np.clip(np.rint(left[:, :, j] / scale), lowest, highest)
-            codes[:, :, j] = code * scale
+            code = np.clip(np.rint(left[:, :, j] / scale[:, :, j]), lowest[..., j], highest[..., j])
+            codes[:, :, j] = code * scale[:, :, j]
             errors[:, :, j] = (left[:, :, j] - codes[:, :, j]) / upper[:, None, j, j]
             left[:, :, j + 1 : end] -= errors[:, :, j, None] * upper[:, None, j, j + 1 : end]
         left[:, :, end:] -= errors[:, :, start:end] @ upper[:, start:end, end:]

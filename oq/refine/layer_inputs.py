@@ -23,9 +23,13 @@ channel has windows of its own, needs no more than so many for each of a few."""
 WIDEST = 1024
 """Weights per output channel; second moments beyond cost more than the rest of a run."""
 
+WIDEST_IN_BLOCKS = 4096
+"""The same for weights in blocks, for which this is the only refinement and the gain is large."""
 
-def why_not(layer: Layer, weight: Array) -> str | None:
-    """None, or why no windows of ``layer`` can be sampled."""
+
+def why_not(layer: Layer, weight: Array, widest: int = WIDEST) -> str | None:
+    """None, or why no windows of ``layer`` can be sampled, or too many weights to round
+    together."""
     if weight.ndim > 2 and layer.weight_axis != 0:
         return "its windows overlap in the output"
     if pads_by_size(layer.attributes):
@@ -33,7 +37,7 @@ def why_not(layer: Layer, weight: Array) -> str | None:
     if layer.attributes.get("transA"):
         return "its input is transposed"
     width = rows_of(layer, weight).shape[2]
-    return None if width <= WIDEST else f"it has {width} weights per output channel"
+    return None if width <= widest else f"it has {width} weights per output channel"
 
 
 def rows_of(layer: Layer, weight: Array) -> Array:

@@ -12,8 +12,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from oq.model.bodies import make_piece, reads_of
-from oq.model.proto_fields import is_optional
+from oq.model.bodies import is_optional, make_piece, reads_of
 from oq.model.session import SERIAL, Session
 from oq.numerics.grid import Grid
 from oq.numerics.values import Array

@@ -11,6 +11,7 @@ from oq.data.source import Fitted
 from oq.exporting.load import Model
 from oq.model.ops import facts
 from oq.model.proto_fields import feedable
+from oq.planning.blocks import AT_RUN_TIME, ONLY_WEIGHTS
 from oq.planning.plan import KEPT, NOT_CHOSEN
 from oq.planning.spec import Plan, Skip
 from oq.refine.defaults import AgainstDefaults
@@ -54,9 +55,19 @@ def lost_inputs(model: onnx.ModelProto, written: onnx.ModelProto) -> tuple[str, 
     )
 
 
-EXPECTED = (KEPT.partition("{")[0], NOT_CHOSEN, "slower in int8", "too thin for")
+EXPECTED = (
+    KEPT.partition("{")[0],
+    NOT_CHOSEN,
+    "slower in int8",
+    "too thin for",
+    ONLY_WEIGHTS.partition("{")[0],
+    AT_RUN_TIME.partition("}")[2],
+)
 """Parts of reasons for which a float layer is expected (oq.planning.speed,
 oq.planning.tensorrt)."""
+
+
+NOTHING = "nothing is quantized: the file is the float model, prepared for the target"
 
 
 def run_warnings(plan: Plan, found: Verification | None) -> tuple[str, ...]:
@@ -64,7 +75,7 @@ def run_warnings(plan: Plan, found: Verification | None) -> tuple[str, ...]:
 
     Layers that the user keeps in float, or that would be slower in int8, are not reported.
     """
-    said = []
+    said = [] if plan.sites else [NOTHING]
     left = [s.node for s in plan.skips if _is_layer(s.op) and not _expected(s)]
     if left:
         names = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")

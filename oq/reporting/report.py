@@ -12,7 +12,7 @@ from oq.comparison.deviation import Classification, OutputError
 from oq.comparison.layers import LayerError
 from oq.planning.check import Finding
 from oq.planning.explain import skip_lines, weighted_layers
-from oq.planning.spec import Plan
+from oq.planning.spec import Own, Plan
 from oq.refine.outcome import Outcome
 from oq.reporting.search import Searched, describe_drop
 from oq.wording import LABEL, counted, cut, db, item, row
@@ -63,11 +63,7 @@ def _lines(report: Report) -> Iterable[str]:
     yield f"oq {report.version}  {report.model}{arrow}"
     yield ""
     yield from row("target", f"{report.target}: {report.summary}")
-    took = report.seconds.get("calibrate")
-    seconds = "" if took is None else f" in {took:.2f} s"
-    yield from row(
-        "calibrated", f"{report.calibrator} on {report.samples:,} samples of {report.data}{seconds}"
-    )
+    yield from row("calibrated", _calibration(report))
     done, total = weighted_layers(report.plan)
     left = counted(len(report.plan.skips), "node")
     yield from row("quantized", f"{done} of {total} weighted layers; {left} left in float")
@@ -99,6 +95,15 @@ def _lines(report: Report) -> Iterable[str]:
     if report.next_step:
         yield ""
         yield from row("next", report.next_step)
+
+
+def _calibration(report: Report) -> str:
+    """The calibrator and its data."""
+    if not any(isinstance(s.spec, Own) and s.role == "activation" for s in report.plan.sites):
+        return "nothing: no activation has a range that is measured"
+    took = report.seconds.get("calibrate")
+    seconds = "" if took is None else f" in {took:.2f} s"
+    return f"{report.calibrator} on {report.samples:,} samples of {report.data}{seconds}"
 
 
 def _runs_there(report: Report) -> bool:

@@ -8,9 +8,9 @@ import pytest
 import oq
 from oq.calibration.data_checks import data_warnings
 from oq.numerics.statistics import EMPTY, observe
-from oq.numerics.values import Array, TensorInfo
+from oq.numerics.values import UINT8, Array, TensorInfo
 from oq.planning.plan import KEPT
-from oq.planning.spec import Plan, Skip
+from oq.planning.spec import Own, Plan, Site, Skip
 from oq.reporting.notes import run_warnings
 from tests.graphs import Net
 
@@ -100,7 +100,8 @@ def test_random_data_is_said_loudly_and_only_on_request() -> None:
 
 
 def skipped(*skips: Skip) -> str:
-    return " | ".join(run_warnings(Plan("ort", (), (), skips), None))
+    site = Site("x", Own(UINT8), "activation", "Conv")
+    return " | ".join(run_warnings(Plan("ort", (site,), (), skips), None))
 
 
 UNCHECKED = "not verified: run oq verify on samples that were not used for calibration"

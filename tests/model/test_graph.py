@@ -15,7 +15,7 @@ from oq.model.files import load_model
 from oq.model.graph import Graph
 from oq.numerics.values import Array, TensorInfo
 from tests.real import CIFAR, IMAGENET, needs_real
-from tests.small import assert_same_outputs, normal, ops, reference, small
+from tests.small import assert_same_outputs, floats, normal, ops, reference, small
 
 CAPTURE = """net (bool c, float[n,3] x) => (float[n,3] y) {
     r = Relu(x)
@@ -341,3 +341,30 @@ def test_axes_inside_have_the_names_of_inputs_only() -> None:
         for v in (*made.graph.value_info, *made.graph.output)
     }
     assert shapes == {"a": ["n", 0], "b": ["n", 4], "y": ["n", "many"]}
+
+
+def test_constants_of_the_outer_graph_are_written_once() -> None:
+    """Two branches and a nested one read ``w``; each keeps its own ``k``, which differs."""
+    text = """net (float[n,4] x, bool c) => (float[n,4] y) {
+        y = If (c) <
+            then_branch = then () => (float[n,4] t) { p = MatMul(x, w) t = Mul(p, k) },
+            else_branch = other () => (float[n,4] e) {
+                e = If (c) <
+                    then_branch = a () => (float[n,4] s) { s = MatMul(x, w) },
+                    else_branch = b () => (float[n,4] r) { q = MatMul(x, w) r = Add(q, k) }
+                >
+            }
+        >
+    }"""
+    model = small(text, {"w": normal(4, 4)})
+    outer = model.graph.node[0].attribute
+    then, other = (next(a.g for a in outer if a.name == f"{n}_branch") for n in ("then", "else"))
+    inner = next(a.g for a in other.node[0].attribute if a.name == "else_branch")
+    for body, value in ((then, 2.0), (inner, 3.0)):
+        body.initializer.append(onnx.numpy_helper.from_array(floats(value), "k"))
+    made = Graph(model).to_model()
+    assert [t.name for t in made.graph.initializer] == ["w"]
+    assert made.ByteSize() < model.ByteSize() + 400
+    for chosen in (True, False):
+        feeds = {"x": normal(2, 4, seed=1), "c": np.asarray(chosen)}
+        np.testing.assert_array_equal(reference(made, feeds)["y"], reference(model, feeds)["y"])

@@ -6,7 +6,7 @@ import pytest
 
 from oq.errors import OptionError
 from oq.numerics.grid import fake_quantize, fit, quantize
-from oq.numerics.values import INT4, INT8_NARROW, UINT8, QType
+from oq.numerics.values import INT4, INT8_NARROW, UINT4, UINT8, QType
 from oq.numerics.weights import channel_range, weight_range
 from tests import brute
 from tests.small import reference, small
@@ -94,6 +94,25 @@ def test_blocks_along_an_axis(axis: int, method: str) -> None:
         alone = fit(weight_range(part, INT4, None, method), INT4)
         assert found.scale[(i, j) if axis == 0 else (j, i)] == alone.scale
     text = f"""net () => (float[8,12] y) {{
+        y = DequantizeLinear <axis = {axis}, block_size = 4> (c, s, z)
+    }}"""
+    constants = {"c": quantize(values, found), "s": found.scale, "z": found.zero_point}
+    model = small(text, constants, opset=21, ir=10)
+    assert np.array_equal(reference(model, {})["y"], fake_quantize(values, found))
+
+
+@pytest.mark.parametrize("qtype", [INT4, UINT4, UINT8], ids=str)
+@pytest.mark.parametrize("method", ["max", "mse"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_last_block_may_be_shorter(axis: int, method: str, qtype: QType) -> None:
+    """10 values in blocks of 4: the last two are a block, as onnxruntime reads them."""
+    values = np.random.default_rng(1).normal(0.3, 1, size=(10, 10)).astype(np.float32)
+    found = fit(weight_range(values, qtype, axis, method, 4), qtype, axis, 4)
+    assert found.scale.shape == ((3, 10) if axis == 0 else (10, 3))
+    part = values[8:, 7] if axis == 0 else values[7, 8:]
+    alone = fit(weight_range(part, qtype, None, method), qtype)
+    assert found.scale[(2, 7) if axis == 0 else (7, 2)] == alone.scale
+    text = f"""net () => (float[10,10] y) {{
         y = DequantizeLinear <axis = {axis}, block_size = 4> (c, s, z)
     }}"""
     constants = {"c": quantize(values, found), "s": found.scale, "z": found.zero_point}

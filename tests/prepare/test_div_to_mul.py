@@ -38,6 +38,7 @@ def test_others_to_the_last_bit() -> None:
         ("t = Div(x, c) y = Add(t, z)", floats(2)),
         ("t = Add(x, z) y = Div(c, t)", floats(1)),
         ("t = Add(x, z) y = Div(t, c)", floats(2, 0, 1)),
+        ("t = Add(x, z) u = Div(t, c) y = Erf(u)", floats(1.41421)),
         ("t = Add(x, z) y = Div(t, c)", floats(float("inf"))),
         ("t = Add(x, z) y = Div(t, c)", floats(1e-39)),
     ],

@@ -10,17 +10,19 @@ from oq.numerics.values import Array
 from oq.planning.layers import find_layers
 from oq.refine.adaround import adaround, learn_rounding
 from oq.refine.gptaq import refit
-from oq.refine.gptq import round_with_feedback
+from oq.refine.gptq import Steps, round_with_feedback
 from oq.refine.layer_inputs import rows_of, weight_of
 from tests.refine.nets import subject
 from tests.refine.test_equalize import relu_chain
 
+STEPS = Steps(np.asarray(0.3), np.asarray(0), -127, 127)
 
-def problem(seed: int = 5) -> tuple[Array, Array, Array]:
-    """Weights (1, 8, 12), second moments of correlated inputs, scales."""
+
+def problem(seed: int = 5) -> tuple[Array, Array]:
+    """Weights (1, 8, 12), second moments of correlated inputs."""
     random = np.random.default_rng(seed)
     inputs = random.normal(size=(500, 6)) @ random.normal(size=(6, 12))
-    return random.normal(size=(1, 8, 12)), (inputs.T @ inputs / 500)[None], np.full((1, 8), 0.3)
+    return random.normal(size=(1, 8, 12)), (inputs.T @ inputs / 500)[None]
 
 
 def error(found: Array, rows: Array, moments: Array) -> float:
@@ -29,21 +31,21 @@ def error(found: Array, rows: Array, moments: Array) -> float:
 
 def test_never_further_than_the_two_neighbours() -> None:
     pytest.importorskip("torch")
-    rows, moments, scale = problem()
-    found = adaround(rows, moments, scale, -127, 127)
+    rows, moments = problem()
+    found = adaround(rows, moments, STEPS)
     codes = found / 0.3
     np.testing.assert_allclose(codes, np.rint(codes), atol=1e-9)
     assert (np.rint(codes) >= np.floor(rows / 0.3)).all()
     assert (np.rint(codes) <= np.ceil(rows / 0.3)).all()
     nearest = np.rint(rows / 0.3) * 0.3
     assert error(found, rows, moments) < 0.8 * error(nearest, rows, moments)
-    np.testing.assert_array_equal(adaround(rows, moments, scale, -127, 127), found)
+    np.testing.assert_array_equal(adaround(rows, moments, STEPS), found)
 
 
 def test_codes_stay_in_range() -> None:
     pytest.importorskip("torch")
-    rows, moments, scale = problem()
-    found = adaround(rows * 3, moments, scale, -2, 2)
+    rows, moments = problem()
+    found = adaround(rows * 3, moments, Steps(np.asarray(0.3), np.asarray(0), -2, 2))
     assert np.abs(found).max() <= 2 * 0.3 + 1e-9
 
 

@@ -7,10 +7,11 @@ import onnx
 import pytest
 
 from oq.model.session import Session, Settings, expose
-from oq.numerics.grid import fake_quantize
-from oq.numerics.values import Array
+from oq.numerics.grid import fake_quantize, fit, spread
+from oq.numerics.values import UINT4, Array
+from oq.numerics.weights import weight_range
 from oq.planning.layers import find_layers
-from oq.refine.gptq import DAMPING, compensate, feedback, round_with_feedback
+from oq.refine.gptq import DAMPING, Steps, compensate, feedback, round_with_feedback
 from oq.refine.layer_inputs import center, draw_windows, finite, rows_of, weight_of, why_not
 from tests.refine.nets import NETS, subject
 from tests.refine.test_equalize import relu_chain
@@ -33,22 +34,40 @@ def test_the_output_error_is_less_than_that_of_nearest() -> None:
     """``E ||x d||^2`` on correlated inputs, for many draws; white inputs change nothing."""
     random = np.random.default_rng(5)
     inputs = random.normal(size=(500, 6)) @ random.normal(size=(6, 12))
-    rows, scale = random.normal(size=(1, 8, 12)), np.full((1, 8), 0.3)
+    rows, steps = random.normal(size=(1, 8, 12)), Steps(np.asarray(0.3), np.asarray(0), -127, 127)
     nearest = np.rint(rows / 0.3) * 0.3
-    found = feedback(rows, (inputs.T @ inputs / 500)[None], scale, -127, 127)
+    found = feedback(rows, (inputs.T @ inputs / 500)[None], steps)
 
     def error(w: Array) -> float:
         return float(((inputs @ (w - rows)[0].T) ** 2).mean())
 
     assert error(found) < 0.3 * error(nearest)
     np.testing.assert_allclose(np.rint(found / 0.3) * 0.3, found)
-    np.testing.assert_array_equal(feedback(rows, np.eye(12)[None], scale, -127, 127), nearest)
+    np.testing.assert_array_equal(feedback(rows, np.eye(12)[None], steps), nearest)
 
 
 def test_codes_stay_in_range() -> None:
     rows = np.asarray([[[10.0, -10.0, 0.2]]])
-    found = feedback(rows, np.ones((1, 3, 3)) + np.eye(3), np.full((1, 1), 0.05), -127, 127)
+    steps = Steps(np.asarray(0.05), np.asarray(0), -127, 127)
+    found = feedback(rows, np.ones((1, 3, 3)) + np.eye(3), steps)
     assert np.abs(found).max() <= 127 * 0.05 + 1e-12
+
+
+def test_every_weight_has_the_grid_of_its_block() -> None:
+    """4-bit codes with zero points, a scale per 5 inputs and channel: white inputs round to the
+    nearest, as the grid does, and correlated ones stay on the grid and err less."""
+    random = np.random.default_rng(3)
+    weight = random.normal(size=(12, 8)).astype(np.float32)
+    grid = fit(weight_range(weight, UINT4, 0, block=5), UINT4, 0, 5)
+    scale, zero = spread(grid, weight.shape)
+    steps, rows = Steps(scale.T[None], zero.T[None], 0, 15), weight.T[None].astype(np.float64)
+    nearest = fake_quantize(weight, grid)
+    np.testing.assert_allclose(feedback(rows, np.eye(12)[None], steps)[0].T, nearest, rtol=1e-6)
+    inputs = random.normal(size=(500, 6)) @ random.normal(size=(6, 12))
+    found = feedback(rows, (inputs.T @ inputs / 500)[None], steps)[0].T
+    np.testing.assert_allclose(fake_quantize(found, grid), found, rtol=1e-6)
+    errors = [((inputs @ (w - weight)) ** 2).mean() for w in (found, nearest)]
+    assert errors[0] < 0.5 * errors[1]
 
 
 @pytest.mark.parametrize("name", [*NETS, "relu_chain"])

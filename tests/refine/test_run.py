@@ -18,6 +18,7 @@ from oq.refine.step import Step
 from oq.refine.subject import Change, Subject
 from oq.wording import to_json
 from tests.refine.nets import NETS, batches, subject
+from tests.small import normal, small
 
 HELD = batches(2, seed=11)
 DATA = {"x": np.concatenate([b["x"] for b in batches(8, seed=3)])}
@@ -133,3 +134,12 @@ def test_names_are_checked_and_ordered() -> None:
     assert choose_steps(list(order.STEPS)[::-1], ()) == tuple(order.STEPS)
     with pytest.raises(OptionError, match="--refine 'magic': expected none or some of"):
         choose_steps("bias,magic", ())
+
+
+def test_a_model_without_float_outputs_has_nothing_to_judge() -> None:
+    text = """net (float[n,8] x) => (int64[n] y) {
+        p = MatMul(x, w) y = ArgMax<axis = 1, keepdims = 0>(p)
+    }"""
+    model = small(text, {"w": normal(8, 4)})
+    done = oq.quantize(model, "ort", {"x": normal(32, 8, seed=1)}, refine="bias")
+    assert [o.note for o in done.report.refinement] == ["the model has no float output"]
