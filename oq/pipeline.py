@@ -17,7 +17,7 @@ from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import LayerError, Remembered, compare_layers
 from oq.comparison.metrics import open_metric
 from oq.comparison.reference import reference_of
-from oq.data.samples import in_float32, open_samples
+from oq.data.samples import feed_defaults, in_float32, open_samples
 from oq.data.sizing import MAX_MEMORY, SESSIONS, Sizing
 from oq.data.source import Fitted, has_labels, open_source, subset
 from oq.engines.engine import DEFAULT
@@ -118,7 +118,7 @@ def quantize(
     with clock.stage("defaults"):
         beside = against_defaults(recalibration, refined, measured, chosen, given, asked)
     with clock.stage("emit"):
-        written = write_run(done)
+        written = write_run(done, given)
     judged = size_verification(recalibration, asked)
     with clock.stage("verify"):
         found = judge_run(given, written, judged, chosen.target.verified_in, asked)
@@ -161,6 +161,7 @@ def calibrate(
     """
     loaded = load(model, shapes=shape)
     source = open_samples(loaded, data, preprocess, samples, seed)
+    loaded = feed_defaults(loaded, source)
     planned = plan_model(loaded, own_target(target, settings), make_overrides(keep_float))
     job = Job(
         planned.model,

@@ -16,7 +16,7 @@ from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import Remembered, compare_layers
 from oq.comparison.prove import APPROXIMATE, prove_prepared, prove_written
 from oq.comparison.reference import reference_of
-from oq.data.samples import BATCH, divide, in_float32, open_samples
+from oq.data.samples import BATCH, divide, feed_defaults, in_float32, open_samples
 from oq.data.sizing import SESSIONS, Sizing, sizing_notes
 from oq.data.source import Fitted
 from oq.emission.write import Written, write_graph
@@ -24,7 +24,7 @@ from oq.errors import OqError
 from oq.exporting.load import Model, load
 from oq.model.files import model_bytes
 from oq.model.noise import random_nodes
-from oq.model.proto_fields import inputs_of
+from oq.model.proto_fields import inputs_of, restore_defaults
 from oq.model.session import Settings
 from oq.numerics.calibrator import Methods
 from oq.numerics.values import Array
@@ -46,10 +46,10 @@ from oq.refine.order import NONE, choose_steps
 from oq.refine.recalibrate import Calibration
 from oq.refine.run import Refined
 from oq.reporting.notes import (
-    default_inputs_note,
     default_notes,
     describe_data,
     foreign_warning,
+    lost_inputs,
     random_data_warning,
     remedy,
     run_warnings,
@@ -105,6 +105,8 @@ class Given:
     source: Fitted | None
     used: Fitted | None
     held: Fitted | None
+    whole: onnx.ModelProto | None = None
+    """The model with the default values of inputs that the samples feed."""
 
 
 def open_given(model: Model, data: object, asked: QuantizeOptions) -> Given:
@@ -114,7 +116,7 @@ def open_given(model: Model, data: object, asked: QuantizeOptions) -> Given:
         return Given(loaded, None, None, None)
     source = open_samples(loaded, data, asked["preprocess"], asked["samples"], asked["seed"])
     used, held = divide(source, asked["seed"], asked["verify"])
-    return Given(loaded, source, used, held)
+    return Given(feed_defaults(loaded, source), source, used, held, loaded)
 
 
 def for_planned(given: Given, planned: Planned) -> Given:
@@ -184,11 +186,13 @@ def find_cache(asked: QuantizeOptions) -> Path | Shared | None:
     return Path(cache) if isinstance(cache, str) else cache
 
 
-def write_run(run: Run) -> Written:
+def write_run(run: Run, given: Given) -> Written:
     """The graph with its Q/DQ, from what refinement has left."""
     subject = run.refined.subject
     planned = run.refined.planned or run.recalibration.planned
-    return write_graph(planned, subject.constants, subject.solution, run.measured.statistics)
+    written = write_graph(planned, subject.constants, subject.solution, run.measured.statistics)
+    restore_defaults(written.model, given.whole)
+    return written
 
 
 def prove_prepared_run(given: Given, planned: Planned, asked: QuantizeOptions) -> None:
@@ -330,11 +334,11 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
         *random_data_warning(given.source),
         *sizing_notes(*summary.sizings),
         *random_note(random_nodes(given.model)),
+        *lost_inputs(given.whole or given.model, summary.written.model),
         *(*odd, *run_warnings(planned.plan, summary.found)),
         *default_notes(named_choices(chosen, asked), summary.beside, chosen.target.name),
         *unrefined_note(chosen.steps, default_steps(chosen.target)),
         *foreign_warning(planned.view, planned.target),
-        *default_inputs_note(given.model),
         *(*run.refined.subject.solution.notes, *summary.written.notes),
     )
     model, named = summary.model, {"target": summary.target, "data": summary.data}

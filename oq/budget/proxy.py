@@ -15,7 +15,7 @@ import onnx
 from oq.budget.strategy import Ranked
 from oq.calibration.measure import Job, Shared
 from oq.calibration.ranges import known_ranges
-from oq.data.samples import BATCH, divide, in_float32, open_samples
+from oq.data.samples import BATCH, divide, feed_defaults, in_float32, open_samples
 from oq.data.sizing import Sizing
 from oq.data.source import Fitted
 from oq.emission.solve import Solution
@@ -92,7 +92,7 @@ def make_ranker(
     )
     source = open_samples(loaded, data, preprocess, samples, seed)
     used, held = divide(source, seed, True)
-    planned = plan_model(loaded, profile, overrides)
+    planned = plan_model(feed_defaults(loaded, source), profile, overrides)
     used = in_float32(used, planned.own.inputs)
     held = None if held is None else in_float32(held, planned.own.inputs)
     known = {} if ranges is None else known_ranges(planned, ranges)

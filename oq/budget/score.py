@@ -13,7 +13,7 @@ from oq.data.sizing import SESSIONS, Sizing
 from oq.data.source import Fitted, has_labels, open_source
 from oq.errors import OptionError
 from oq.model.footprint import Footprint
-from oq.model.proto_fields import inputs_of
+from oq.model.proto_fields import feedable
 from oq.model.session import Settings
 from oq.planning.target import Target
 
@@ -87,7 +87,7 @@ def make_score(
     source = None
     if eval_data is not None:
         preprocess = options.get("preprocess")
-        source = open_source(eval_data, inputs_of(exact), preprocess=preprocess, labels=labels)
+        source = open_source(eval_data, feedable(exact), preprocess=preprocess, labels=labels)
         if not has_labels(source):
             raise OptionError(
                 f"--eval-data {source.name} has no labels, which --max-drop needs: key 'labels' in "

@@ -35,7 +35,7 @@ from oq.data.samples import open_samples
 from oq.data.source import fingerprint, open_source
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
-from oq.model.proto_fields import inputs_of
+from oq.model.proto_fields import feedable
 from oq.options.config import plain_options
 from oq.options.keywords import SearchOptions, complete, documented
 from oq.page.write import want_page
@@ -131,7 +131,7 @@ def _key(
     samples = open_samples(loaded, data, preprocess, None, 0)
     found = [make_key(loaded, "").model, target, fingerprint(samples), plain_options(options)]
     if eval_data is not None:
-        judged = open_source(eval_data, inputs_of(loaded), preprocess=preprocess, labels=labels)
+        judged = open_source(eval_data, feedable(loaded), preprocess=preprocess, labels=labels)
         found.append(fingerprint(judged))
     if labels is not None:
         found.append(hashlib.sha256(labels.read_bytes()).hexdigest())

@@ -9,7 +9,7 @@ import onnx
 
 from oq.data.source import Fitted, open_source, random_source, split, subset
 from oq.errors import DataError, ModelError
-from oq.model.proto_fields import inputs_of, read_type
+from oq.model.proto_fields import feedable, inputs_of, read_type, without_defaults
 
 BATCH = 8
 """Default batch size."""
@@ -48,7 +48,12 @@ def open_samples(
                 )
     if isinstance(data, str) and data == RANDOM:
         return random_source(inputs, samples or RANDOM_SAMPLES, seed)
-    source = open_source(data, inputs, preprocess=preprocess)
+    source = open_source(data, feedable(model), preprocess=preprocess)
+    fed = _defaults(model, source)  # inputs like the others from here on
+    source = replace(
+        source,
+        inputs=tuple(replace(i, optional=i.optional and i.name not in fed) for i in source.inputs),
+    )
     return source if samples is None else subset(source, samples, seed)
 
 
@@ -56,6 +61,17 @@ def in_float32(source: Fitted, inputs: Collection[str]) -> Fitted:
     """``source`` with float32 values for ``inputs``, for the float32 form of a model."""
     types = (replace(i, dtype="float32") if i.name in inputs else i for i in source.inputs)
     return replace(source, inputs=tuple(types))
+
+
+def feed_defaults(model: onnx.ModelProto, source: Fitted) -> onnx.ModelProto:
+    """``model`` without the default values of the inputs that ``source`` feeds: they are inputs
+    like the others then, and no constants."""
+    return without_defaults(model, _defaults(model, source))
+
+
+def _defaults(model: onnx.ModelProto, source: Fitted) -> frozenset[str]:
+    known = {t.name for t in model.graph.initializer}
+    return frozenset(i.name for i in source.inputs if i.name in known)
 
 
 def divide(source: Fitted, seed: int, verify: bool) -> tuple[Fitted, Fitted | None]:

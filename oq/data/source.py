@@ -9,6 +9,8 @@ Everything streams: no source is ever loaded as a whole, and memory depends only
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from oq.data.sources.fitted import Fitted, Source, fingerprint, has_labels
 from oq.data.sources.images import ImageTable, find_images, read_labels
 from oq.data.sources.items import (
     REFERENCE,
+    Once,
     import_callable,
     name_input,
     stream_callable,
@@ -28,7 +31,7 @@ from oq.data.sources.items import (
     stream_reader,
     to_array,
 )
-from oq.data.sources.layout import fixed_batch
+from oq.data.sources.layout import fixed_batch, required
 from oq.data.sources.npz import open_npz, open_npz_folder
 from oq.data.sources.streams import Chosen, Items, Rows
 from oq.data.sources.testsets import find_sets, stream_sets
@@ -100,10 +103,25 @@ def open_source(
         stream = _open_file(os.fspath(data), inputs)
     else:
         stream = _open_object(data, inputs)
+    if len(required(inputs)) < len(inputs):
+        stream, fed = _fed(stream)
+        inputs = [info for info in inputs if not info.optional or info.name in fed]
     source = Fitted(stream, tuple(inputs), options)
     if stream.count is not None:
         _check_first(source)
     return source
+
+
+def _fed(stream: Rows | Items | Chosen) -> tuple[Rows | Items | Chosen, frozenset[str]]:
+    """The names in the first feed, and the stream that still has that feed."""
+    if isinstance(stream, Items) and not stream.again:
+        items = stream.open()
+        first = next(items, None)
+        names = () if first is None else stream.convert(first).feeds
+        whole = iter(()) if first is None else chain([first], items)
+        return replace(stream, open=Once(whole, stream.name)), frozenset(names)
+    found = next(stream.read(1, 0, 1), None)
+    return stream, frozenset() if found is None else frozenset(found[1].feeds)
 
 
 def _check_first(source: Fitted) -> None:

@@ -73,7 +73,8 @@ class Simulator:
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
         """The outputs (all if ``outputs`` is None) for one batch, as real values."""
-        values: dict[str, Value] = {"": None, **self.constants, **feeds}
+        left_out = dict.fromkeys((i.name for i in self.view.inputs), None)
+        values: dict[str, Value] = {"": None, **left_out, **self.constants, **feeds}
         left = dict(self._readers)
         for node in self.view.nodes:
             found = self.compute(node, values)
@@ -223,7 +224,8 @@ class _Alone:
 
     def run(self, node: NodeView, values: Mapping[str, Value]) -> list[Array]:
         names = list(dict.fromkeys(t for t in (*node.inputs, *node.captured) if t))
-        feeds = {t: v if isinstance(v := values[t], list) else real(v) for t in names}
+        here = {t: v for t in names if (v := values[t]) is not None}
+        feeds = {t: v if isinstance(v, list) else real(v) for t, v in here.items()}
         given = {t: [v[0].dtype] if isinstance(v, list) else v.dtype for t, v in feeds.items()}
         slot = (node.name, *map(str, given.values()))
         if slot not in self.sessions:

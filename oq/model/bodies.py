@@ -33,6 +33,14 @@ def captured_by(body: onnx.GraphProto) -> list[str]:
     return [name for name in dict.fromkeys(reads) if name and name not in defined]
 
 
+def is_optional(value: onnx.ValueInfoProto) -> bool:
+    """Whether ``value`` is an optional tensor."""
+    kind = value.type
+    if not kind.HasField("optional_type"):
+        return False
+    return bool(kind.optional_type.elem_type.HasField("tensor_type"))
+
+
 def declare(name: str, dtype: Any) -> onnx.ValueInfoProto:
     """A graph input of NumPy type ``dtype`` and any shape; ``[dtype]`` is a sequence of such."""
     if isinstance(dtype, list):
@@ -51,11 +59,13 @@ def make_piece(
     constants: Sequence[onnx.TensorProto] = (),
 ) -> onnx.ModelProto:
     """A model of some ``nodes`` of ``model``: it computes ``outputs`` from ``given``: name ->
-    dtype."""
+    dtype; optional inputs that are not given stay optional."""
+    reads = {t for node in nodes for t in reads_of(node)} - set(given)
+    left_out = (v for v in model.graph.input if v.name in reads and is_optional(v))
     graph = helper.make_graph(
         nodes,
         "piece",
-        [declare(name, dtype) for name, dtype in given.items()],
+        [*(declare(name, dtype) for name, dtype in given.items()), *left_out],
         [onnx.ValueInfoProto(name=name) for name in outputs],
         constants,
     )

@@ -18,6 +18,7 @@ from oq.model.proto_fields import oldest_ir, without_graph
 from oq.model.surgeon import (
     Arrays,
     export,
+    forget_optionals,
     holds_numbers,
     inner_names,
     is_sorted,
@@ -45,6 +46,7 @@ class Graph:
         self._shell = onnx.ModelProto()
         self._shell.CopyFrom(without_graph(model))
         self._graph = gs.import_onnx(model)
+        self._optional = forget_optionals(self._graph, model)
         tensors = self._graph.tensors()
         self._graph.inputs = [t for t in self._graph.inputs if not isinstance(t, gs.Constant)]
         self._tensors: dict[str, Any] = dict(tensors)
@@ -96,7 +98,7 @@ class Graph:
         that the file loads and fails when it is run (microsoft/onnxruntime issue 23600).
         """
         self._waiting.apply(self._graph.nodes)
-        exported = export(self._graph)
+        exported = export(self._graph, self._optional)
         model = onnx.ModelProto()
         model.CopyFrom(self._shell)
         model.graph.CopyFrom(exported.graph)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import onnx
 
 from oq.errors import OptionError
-from oq.model.proto_fields import inputs_of, read_type
+from oq.model.proto_fields import feedable, inputs_of, read_type
 from oq.numerics.values import Shape, TensorInfo
 
 Shapes = Mapping[str, Sequence[int | None]]
@@ -89,7 +89,7 @@ def common_inputs(first: onnx.ModelProto, second: onnx.ModelProto) -> tuple[Tens
     models take."""
     others = {value.name: read_type(value).shape for value in second.graph.input}
     found = []
-    for info in inputs_of(first):
+    for info in feedable(first):
         other = others.get(info.name)
         if info.shape is not None and other is not None and len(other) == len(info.shape):
             both = zip(info.shape, other, strict=True)

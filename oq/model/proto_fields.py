@@ -1,11 +1,12 @@
 """The parts of a model outside the graph, which onnx-graphsurgeon does not keep."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import onnx
 
 from oq.errors import ModelError
-from oq.model.bodies import bodies_of
+from oq.model.bodies import bodies_of, is_optional
 from oq.model.ops import STANDARD
 from oq.numerics.values import STRING, Array, TensorInfo
 
@@ -91,9 +92,50 @@ def read_type(value: onnx.ValueInfoProto) -> TensorInfo:
 
 
 def inputs_of(model: onnx.ModelProto) -> tuple[TensorInfo, ...]:
-    """The inputs a caller must feed: those without a default value."""
+    """The inputs a caller must feed: those without a default value, and of no optional type."""
     given = {t.name for t in model.graph.initializer}
-    return tuple(_input(v) for v in model.graph.input if v.name not in given)
+    wanted = (v for v in model.graph.input if v.name not in given)
+    return tuple(_input(v) for v in wanted if not is_optional(v))
+
+
+def feedable(model: onnx.ModelProto) -> tuple[TensorInfo, ...]:
+    """:func:`inputs_of`, and the inputs that a feed may leave out: those of an optional type, and
+    those with a default value, an initializer of their name that a feed replaces (IR version 4 and
+    up; before it every initializer is listed as an input)."""
+    given = {t.name for t in model.graph.initializer}
+    free = [replace(_inside(v), optional=True) for v in model.graph.input if is_optional(v)]
+    if model.ir_version >= OVERRIDES:
+        defaults = (v for v in model.graph.input if v.name in given)
+        free += [replace(_input(v), optional=True) for v in defaults]
+    return (*inputs_of(model), *free)
+
+
+OVERRIDES = 4
+"""The first IR version in which an initializer of an input's name is its default."""
+
+
+def _inside(value: onnx.ValueInfoProto) -> TensorInfo:
+    return read_type(onnx.ValueInfoProto(name=value.name, type=value.type.optional_type.elem_type))
+
+
+def without_defaults(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
+    """``model`` whose inputs ``names`` have no default value; itself if there are none."""
+    if not names:
+        return model
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    del plain.graph.initializer[:]
+    plain.graph.initializer.extend(t for t in model.graph.initializer if t.name not in names)
+    return plain
+
+
+def restore_defaults(model: onnx.ModelProto, original: onnx.ModelProto | None) -> None:
+    """Give the inputs of ``model`` the default values that they have in ``original``."""
+    if original is None:
+        return
+    known = {t.name for t in model.graph.initializer}
+    names = {v.name for v in model.graph.input} - known
+    model.graph.initializer.extend(t for t in original.graph.initializer if t.name in names)
 
 
 def _input(value: onnx.ValueInfoProto) -> TensorInfo:

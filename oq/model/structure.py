@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, defs, helper
 
 from oq.errors import ModelError
-from oq.model.bodies import bodies_of, reads_of
+from oq.model.bodies import bodies_of, is_optional, reads_of
 from oq.model.ops import STANDARD
 
 MOST_NODES = 1_000_000
@@ -75,6 +75,8 @@ def types(model: onnx.ModelProto) -> Problems:
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         kind = value.type
         if kind.WhichOneof("value") != "tensor_type":
+            if is_optional(value):
+                continue
             if value in model.graph.input and kind.WhichOneof("value") is not None:
                 what = str(kind.WhichOneof("value")).removesuffix("_type")
                 yield f"input {value.name!r} is a {what}, not a tensor"

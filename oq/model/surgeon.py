@@ -2,21 +2,25 @@
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from oq.model.bodies import bodies_of
+from oq.model.bodies import bodies_of, is_optional
 from oq.model.ops import SAME_IN_ANY_DOMAIN, STANDARD
 from oq.model.proto_fields import lift_constants, put_constants
 from oq.model.view import NodeView
 from oq.numerics.values import Array, Shape, TensorInfo
 
+Optionals = Mapping[str, onnx.ValueInfoProto]
 
-def export(graph: Any) -> onnx.ModelProto:
-    """What graphsurgeon makes of ``graph``; it cannot pack 4-bit constants, so onnx does that.
+
+def export(graph: Any, optional: Optionals = MappingProxyType({})) -> onnx.ModelProto:
+    """What graphsurgeon makes of ``graph``; it cannot pack 4-bit constants, so onnx does that, and
+    it cannot write the ``optional`` inputs and outputs, which are those of the file.
 
     It writes a constant of the outer graph into every body that reads it; it is put back.
     """
@@ -31,7 +35,21 @@ def export(graph: Any) -> onnx.ModelProto:
     put_constants(model, packed)
     _drop_typeless(model.graph)
     lift_constants(model.graph, _shared(graph))
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name in optional:
+            value.CopyFrom(optional[value.name])
     return model
+
+
+def forget_optionals(graph: Any, model: onnx.ModelProto) -> Optionals:
+    """The optional inputs and outputs of ``model``; leaves out the types of optional tensors in
+    ``graph``, which graphsurgeon reads and cannot write."""
+    for inner in (graph, *graph.subgraphs(recursive=True)):
+        for tensor in (*inner.tensors().values(), *inner.inputs, *inner.outputs):
+            if getattr(tensor, "type", None) == "optional_type":
+                tensor.dtype, tensor.type = None, "tensor_type"
+    ends = (*model.graph.input, *model.graph.output)
+    return {value.name: value for value in ends if is_optional(value)}
 
 
 def _drop_typeless(graph: onnx.GraphProto) -> None:

@@ -26,11 +26,13 @@ STRING = "str"
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """The type of a tensor: NumPy dtype name and shape by axes."""
+    """The type of a tensor: NumPy dtype name and shape by axes; of an input, whether a feed may
+    leave it out (``optional``)."""
 
     name: str
     dtype: str | None
     shape: Shape | None
+    optional: bool = False
 
 
 Scale = Literal["float32", "float16", "power_of_two"]

@@ -43,6 +43,9 @@ def _keys() -> Iterator[Key]:
 KEYS: tuple[Key, ...] = tuple(_keys())
 """Every key of the file."""
 
+MAY_BE_HELD = ("data", "eval_data")
+"""Keys whose value may be arrays or feeds instead of a path, which no file can hold."""
+
 _BY_NAME = {key.name: key for key in KEYS}
 
 
@@ -79,6 +82,7 @@ def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
     :data:`KEYS`; without those that are None or empty, and without data that only exists in memory.
     """
     kept = {key.name: options.get(key.name) for key in KEYS}
+    kept |= {name: None for name in MAY_BE_HELD if not isinstance(kept[name], str | Path)}
     found = {name: _plain(value) for name, value in kept.items()}
     return {name: value for name, value in found.items() if value not in (None, [], {})}
 

@@ -50,7 +50,8 @@ TARGET = Option(
     example="trt",
 )
 DATA = Option(
-    ".npz, .npy, a folder, package.module:callable, or random",
+    ".npz, .npy, a folder, package.module:callable, or random; an array with one axis more than its"
+    " input has one entry per sample in front",
     TEXT,
     flags=("--data", "-d"),
     takes="a path",

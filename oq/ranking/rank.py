@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from oq.calibration.measure import Job, size_batches
-from oq.data.samples import BATCH, in_float32, open_samples
+from oq.data.samples import BATCH, feed_defaults, in_float32, open_samples
 from oq.data.sizing import Sizing
 from oq.errors import ModelError
 from oq.exporting.load import Model, load
@@ -148,7 +148,7 @@ def sensitivity(
     source = open_samples(loaded, data, preprocess, None, seed)
     if samples is not None and (source.count is None or source.count > samples):
         source = open_samples(loaded, data, preprocess, samples, seed)
-    planned = plan_model(loaded, profile, overrides)
+    planned = plan_model(feed_defaults(loaded, source), profile, overrides)
     source = in_float32(source, planned.own.inputs)
     kernels = find_candidates(planned.plan, planned.view)
     if not kernels:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from oq.model.bodies import make_piece, reads_of
+from oq.model.bodies import is_optional, make_piece, reads_of
 from oq.model.session import SERIAL, Session
 from oq.numerics.grid import Grid
 from oq.numerics.values import Array
@@ -29,6 +29,7 @@ class Walk:
         graph = model.graph
         self._model = model
         self._constants = {t.name: t for t in graph.initializer}
+        self._optional = {v.name for v in graph.input if is_optional(v)}
         self._nodes = list(graph.node)
         self._maker = {t: i for i, n in enumerate(self._nodes) for t in n.output if t}
         self._readers: dict[str, set[int]] = {}
@@ -108,7 +109,7 @@ class Walk:
         open_ = [tensor]
         while open_:
             name = open_.pop()
-            if name in self._here or name in self._constants:
+            if name in self._here or name in self._constants or name in self._optional:
                 continue
             node = self._maker[name]
             if node not in needed:

@@ -11,6 +11,7 @@ from oq.data.sampling import RANDOM as RANDOM_NAME
 from oq.data.source import Fitted
 from oq.exporting.load import Model
 from oq.model.ops import STANDARD, facts
+from oq.model.proto_fields import feedable
 from oq.model.view import GraphView
 from oq.planning.blocks import AT_RUN_TIME, ONLY_WEIGHTS
 from oq.planning.plan import KEPT, NOT_CHOSEN
@@ -58,20 +59,16 @@ def foreign_warning(view: GraphView, target: Target) -> tuple[str, ...]:
     )
 
 
-def default_inputs_note(model: onnx.ModelProto) -> tuple[str, ...]:
-    """The note about inputs with a value in the file, which are constants in oq's.  Up to IR
-    version 3 every constant had to be listed as an input: there it says nothing."""
-    given = {t.name for t in model.graph.initializer}
-    found = [i.name for i in model.graph.input if i.name in given]
-    if not found or model.ir_version < 4:
+def lost_inputs(model: onnx.ModelProto, written: onnx.ModelProto) -> tuple[str, ...]:
+    """The note about inputs with default values that are constants in the file."""
+    left = {value.name for value in written.graph.input}
+    lost = [i.name for i in feedable(model) if i.optional and i.name not in left]
+    if not lost:
         return ()
-    names = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-    have = (
-        "has a default value, and is a constant now"
-        if len(found) == 1
-        else ("have default values, and are constants now")
-    )
-    return (f"{counted(len(found), 'input')} {have}: {names}",)
+    names = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
+    are = "is a constant" if len(lost) == 1 else "are constants"
+    what = counted(len(lost), "input")
+    return (f"{what} with a default value that no sample feeds {are} in the file: {names}",)
 
 
 EXPECTED = (

@@ -114,7 +114,8 @@ def doubling(model: onnx.ModelProto) -> None:
 
 def optional(model: onnx.ModelProto) -> None:
     inner = helper.make_tensor_type_proto(TensorProto.FLOAT, ["n"])
-    model.graph.input.append(helper.make_value_info("o", helper.make_optional_type_proto(inner)))
+    kind = helper.make_optional_type_proto(helper.make_sequence_type_proto(inner))
+    model.graph.input.append(helper.make_value_info("o", kind))
 
 
 def nothing_said(model: onnx.ModelProto) -> None:

@@ -71,6 +71,13 @@ def test_what_is_not_set_is_not_written(tmp_path: Path) -> None:
     assert found == {"target": "ort", "seed": 0, "verify": False}
 
 
+@pytest.mark.parametrize(
+    "data", [[(np.zeros(1), np.zeros(1), np.zeros(1))], [{"x": np.zeros(1)}], {"x": np.zeros(1)}]
+)
+def test_data_in_memory_is_not_written(data: object) -> None:
+    assert write_config({"target": "ort", "data": data, "eval_data": data}) == "target: ort\n"
+
+
 def test_the_template_says_nothing_until_a_line_is_uncommented(tmp_path: Path) -> None:
     assert read(tmp_path, template()) == {}
     spoken = "\n".join(

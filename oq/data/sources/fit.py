@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oq.data.preprocess import list_presets
-from oq.data.sources.layout import is_size
+from oq.data.sources.layout import is_size, required
 from oq.errors import DataError
 from oq.numerics.values import FLOAT_DTYPES, STRING, Array, Batch, Shape, TensorInfo
 
@@ -60,13 +60,14 @@ def fit_batch(batch: Batch, inputs: Sequence[TensorInfo], place: Place, regroupe
             batch.feeds[info.name], info, place, free and info.name not in batch.alike
         )
         for info in inputs
+        if info.name in batch.feeds
     }
     return Batch(feeds, batch.labels, batch.alike)
 
 
 def _check_names(feeds: Mapping[str, Array], inputs: Sequence[TensorInfo], name: str) -> None:
-    wanted = [info.name for info in inputs]
-    if set(feeds) != set(wanted):
+    wanted = [info.name for info in required(inputs)]
+    if not set(wanted) <= set(feeds) <= {info.name for info in inputs}:
         found = ", ".join(map(repr, feeds)) or "nothing"
         raise DataError(
             f"{name}: has {found} where the model's inputs are"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from oq.data.sources.arrays import hash_arrays
-from oq.data.sources.layout import LABELS, lay_out
+from oq.data.sources.layout import LABELS, lay_out, required
 from oq.data.sources.streams import Items
 from oq.errors import DataError, one_line
 from oq.imports import current_folder_importable
@@ -73,6 +73,7 @@ def _name_tuple(
     item: Sequence[Any], name: str, inputs: Sequence[TensorInfo]
 ) -> tuple[dict[str, Any], Array | None]:
     """The values of a tuple by input name, and the labels where there is one value more."""
+    inputs = required(inputs)
     extra = len(item) - len(inputs)
     if extra not in (0, 1):
         raise DataError(
@@ -93,6 +94,7 @@ def name_input(name: str, inputs: Sequence[TensorInfo]) -> str:
     Raises:
         DataError: the model has several inputs.
     """
+    inputs = required(inputs)
     if len(inputs) != 1:
         raise DataError(
             f"{name}: an array without a name; the model has {len(inputs)} inputs"
@@ -101,7 +103,7 @@ def name_input(name: str, inputs: Sequence[TensorInfo]) -> str:
     return inputs[0].name
 
 
-class _Once:
+class Once:
     """Opens an iterator that can be read one single time."""
 
     def __init__(self, iterator: Iterator[Any], name: str) -> None:
@@ -166,7 +168,7 @@ def stream_iterable(data: Iterable[Any], inputs: Sequence[TensorInfo]) -> Items:
         return Items(name, partial(iter, data), convert, sizes, partial(_hash_items, data, convert))
     iterator = iter(data)
     if iterator is data:
-        return Items(name, _Once(iterator, name), convert, again=False)
+        return Items(name, Once(iterator, name), convert, again=False)
     return Items(name, partial(iter, data), convert)
 
 

@@ -58,11 +58,17 @@ class Layout:
     alike: frozenset[str]
 
 
+def required(inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
+    """The inputs that every feed has."""
+    return tuple(info for info in inputs if not info.optional)
+
+
 def find_layout(shapes: Mapping[str, Sizes], inputs: Sequence[TensorInfo]) -> Layout:
     """The layout of arrays of these ``shapes``; names without an input count along their first
     axis."""
-    declared = {info.name: info.shape for info in inputs}
-    common = has_samples_axis(inputs)
+    fed = [info for info in inputs if not info.optional or info.name in shapes]
+    declared = {info.name: info.shape for info in fed}
+    common = has_samples_axis(fed)
     kinds = {key: _kind(shape, declared.get(key), common) for key, shape in shapes.items()}
     counts = {key: shape[0] if shape else 0 for key, shape in shapes.items()}
     decided = {counts[key] for key, kind in kinds.items() if kind in ("rows", "stacked")}
