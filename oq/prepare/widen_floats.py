@@ -15,6 +15,7 @@ number (a mask).
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import onnx
@@ -22,7 +23,7 @@ from onnx import TensorProto, numpy_helper
 
 from oq.model.bodies import bodies_of
 from oq.model.ops import STANDARD, has_weight
-from oq.model.proto_fields import read_type
+from oq.model.proto_fields import read_type, without_graph
 
 NARROW: Mapping[int, int] = dict.fromkeys(
     (TensorProto.FLOAT16, TensorProto.BFLOAT16), TensorProto.FLOAT
@@ -33,6 +34,9 @@ TYPES = frozenset(
     {"dtype", "output_datatype", "output_dtype", "softmax_precision", "stash_type", "to"}
 )
 """Attributes whose integer is a type (Cast, RandomNormal, HannWindow, LayerNormalization, ...)."""
+
+SMALL = 1024
+"""Values of a constant that type inference may read."""
 
 REINTERPRETS = frozenset({"BitCast"})
 """Ops that read the bits of a number, not its value: no other type gives the same."""
@@ -151,13 +155,27 @@ def _singles(model: onnx.ModelProto) -> frozenset[str]:
     """Nodes of the main graph that compute in float32, and what they write.  A Cast is none of
     them: it stands between two types, and goes."""
     try:
-        graph = onnx.shape_inference.infer_shapes(model).graph
+        graph = onnx.shape_inference.infer_shapes(_without_weights(model)).graph
     except (onnx.shape_inference.InferenceError, ValueError):
-        graph = model.graph  # over 2 GB: what the file declares
+        graph = model.graph  # what the file declares
     values = (*graph.value_info, *graph.output)
     singles = {v.name for v in values if read_type(v).dtype == "float32"}
     found = [n for n in graph.node if n.op_type != "Cast" and singles.intersection(n.output)]
     return frozenset(t for n in found for t in (n.name, *n.output) if t)
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with types and shapes alone of large float constants: that is all that types of
+    others depend on."""
+    light, graph = without_graph(model), model.graph
+    for name in ("node", "input", "output", "value_info"):
+        getattr(light.graph, name).extend(getattr(graph, name))
+    light.graph.name = graph.name
+    for tensor in graph.initializer:
+        is_large = tensor.data_type in {*NARROW, TensorProto.FLOAT} and prod(tensor.dims) > SMALL
+        bare = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        light.graph.initializer.append(bare if is_large else tensor)
+    return light
 
 
 # -- widening ------------------------------------------------------------------------------------
