@@ -18,7 +18,7 @@ from oq.dpu.fixed_point import DPU, Arithmetic, FixedPoint, hold, rounded
 from oq.dpu.kernels import KERNELS, Call, Value
 from oq.dpu.scales import position_of
 from oq.errors import ModelError
-from oq.model.bodies import make_piece
+from oq.model.bodies import make_piece, reads_of
 from oq.model.graph import Graph
 from oq.model.operands import weight_input
 from oq.model.ops import SHAPE_OPS, only_moves
@@ -226,6 +226,9 @@ class _Alone:
         if slot not in self.sessions:
             proto = self.protos[node.name]
             given = {t: v.dtype for t, v in feeds.items()}
-            piece = make_piece(self.model, [proto], given, filter(None, proto.output))
+            inside = set(reads_of(proto)) - given.keys()
+            constants = [t for t in self.model.graph.initializer if t.name in inside]
+            outputs = filter(None, proto.output)
+            piece = make_piece(self.model, [proto], given, outputs, constants)
             self.sessions[slot] = Session(piece, Settings(reading="literal"))
         return self.sessions[slot].run(feeds)
