@@ -222,7 +222,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
     odd = data_warnings(inputs_of(given.model), seen, run.measured.samples) if seen else ()
     notes = (
         *random_data_warning(given.source),
-        *(*odd, *run_warnings(planned.plan, summary.found)),
+        *(*odd, *run_warnings(planned.plan, summary.found, summary.written.inside)),
         *(*run.refined.subject.solution.notes, *summary.written.notes),
     )
     model, named = summary.model, {"target": summary.target, "data": summary.data}
