@@ -33,6 +33,7 @@ from oq.numerics.values import (
 )
 from oq.planning.check import Check, Finding
 from oq.planning.predicates import (
+    average_is_dilated,
     bias_is_not_constant,
     both_operands_vary,
     data_is_not_float,
@@ -102,6 +103,7 @@ __all__ = [
     "Statistics",
     "Target",
     "as_is",
+    "average_is_dilated",
     "bias_input",
     "bias_is_not_constant",
     "both_operands_vary",

@@ -335,7 +335,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
         *sizing_notes(*summary.sizings),
         *random_note(random_nodes(given.model)),
         *lost_inputs(given.whole or given.model, summary.written.model),
-        *(*odd, *run_warnings(planned.plan, summary.found)),
+        *(*odd, *run_warnings(planned.plan, summary.found, summary.written.inside)),
         *default_notes(named_choices(chosen, asked), summary.beside, chosen.target.name),
         *unrefined_note(chosen.steps, default_steps(chosen.target)),
         *foreign_warning(planned.view, planned.target),

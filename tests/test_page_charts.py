@@ -13,6 +13,7 @@ from oq.numerics.grid import fake_quantize, fit
 from oq.numerics.histogram import to_histogram
 from oq.numerics.statistics import Need, observe
 from oq.numerics.values import INT8, UINT8, Array, QType, Range
+from oq.numerics.weights import channel_range
 from oq.page.activations import BINS, activations, binned
 from oq.page.bars import Bar, draw_bars
 from oq.page.channels import COLUMNS, describe_spread, draw_channels, gather_columns
@@ -128,6 +129,18 @@ def test_channels_against_numpy() -> None:
         assert columns[3].hi == max(found.hi[6:8])
         assert "1 almost zero" in describe_spread(found)
         ET.fromstring(draw_channels(found))
+
+
+def test_blocks_are_drawn_by_output_channel() -> None:
+    values = np.random.default_rng(0).normal(size=(70, 5)).astype(np.float32)
+    net = Net()
+    net.node("MatMul", [net.input("x", ("n", 70)), net.constant("w", values)], "c")
+    grid = fit(channel_range(values, 0, 32), INT8, 0, 32)
+    place = Place("w", "w", ("n_c",), "weight", grid, values)
+    (found,) = weights([place], net.view("c"))
+    np.testing.assert_allclose(found.hi, np.maximum(values.max(0), 0), rtol=1e-5)
+    np.testing.assert_allclose(found.grid_hi, (grid.scale * 127).max(0), rtol=1e-5)
+    np.testing.assert_allclose(found.grid_lo, (grid.scale * -128).min(0), rtol=1e-5)
 
 
 def test_a_weight_of_nothing() -> None:

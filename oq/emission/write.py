@@ -44,11 +44,13 @@ COMPARED = "; where onnxruntime cannot run {own}, it is compared in float32"
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A graph with its Q/DQ, what the target's checks find in it, and remarks for the report."""
+    """A graph with its Q/DQ, what the target's checks find in it, and remarks for the report;
+    ``inside``: the layers in bodies of If, Loop and Scan that were quantized."""
 
     model: onnx.ModelProto
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    inside: tuple[str, ...] = ()
 
 
 def write_graph(
@@ -90,7 +92,7 @@ def write_graph(
     inside = _pack_bodies(made, planned)
     if inside:
         notes += (INSIDE.format(layers=counted(len(inside), "layer")),)
-    return Written(made, findings, notes)
+    return Written(made, findings, notes, inside)
 
 
 def _pack_bodies(model: onnx.ModelProto, planned: Planned) -> tuple[str, ...]:

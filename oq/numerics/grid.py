@@ -67,7 +67,10 @@ class Grid:
         return self._real(self.qtype.qmax)
 
     def _real(self, code: int) -> Array:
-        flat = self if self.axis is None else replace(self, axis=0)
+        if self.block is not None:
+            flat = replace(self, block=1)
+        else:
+            flat = self if self.axis is None else replace(self, axis=0)
         return dequantize(np.full(self.scale.shape, code, self.qtype.dtype), flat)
 
 

@@ -20,7 +20,11 @@ def weights(places: Iterable[Place], view: GraphView) -> Iterator[Weight]:
             continue
         done.add(place.tensor)
         values, grid = place.values, place.grid
-        axis = grid.axis if grid.axis is not None else _channels(place, view)
+        lowest, highest = grid.lowest, grid.highest
+        if grid.block is not None:  # of all blocks of an output channel
+            lowest, highest = lowest.min(axis=grid.axis), highest.max(axis=grid.axis)
+        own = grid.axis if grid.block is None else None
+        axis = own if own is not None else _channels(place, view)
         if axis is not None and not -values.ndim <= axis < values.ndim:
             axis = None
         reach = channel_range(values, axis)
@@ -29,8 +33,8 @@ def weights(places: Iterable[Place], view: GraphView) -> Iterator[Weight]:
             str(grid.qtype),
             _row(reach.lo),
             _row(reach.hi),
-            _row(grid.lowest),
-            _row(grid.highest),
+            _row(lowest),
+            _row(highest),
         )
 
 

@@ -86,12 +86,15 @@ oq.planning.tensorrt)."""
 NOTHING = "nothing is quantized: the file is the float model, prepared for the target"
 
 
-def run_warnings(plan: Plan, found: Verification | None) -> tuple[str, ...]:
+def run_warnings(
+    plan: Plan, found: Verification | None, inside: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Warnings about a run: float layers that are usually quantized, and unmeasured accuracy.
 
-    Layers that the user keeps in float, or that would be slower in int8, are not reported.
+    ``inside``: layers that were quantized in subgraphs, of which the plan knows nothing.  Layers
+    that the user keeps in float, or that would be slower in int8, are not reported.
     """
-    said = [] if plan.sites else [NOTHING]
+    said = [] if plan.sites or inside else [NOTHING]
     left = [s.node for s in plan.skips if _is_layer(s.op) and not _expected(s)]
     if left:
         names = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")

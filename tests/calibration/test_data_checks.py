@@ -141,6 +141,6 @@ def test_accuracy_that_nobody_measured_is_said() -> None:
         made = oq.quantize(model, "ort", data, refine="none", verify=verify)
         return " ".join(made.report.notes)
 
-    assert notes(labelled, True) == ""
+    assert "accuracy" not in notes(labelled, True)
     assert "the data has no labels, so accuracy is unknown" in notes(bare, True)
-    assert notes(labelled, False) == UNCHECKED
+    assert UNCHECKED in notes(labelled, False)

@@ -66,6 +66,7 @@ def test_both_branches(chosen: bool) -> None:
     codes = sum(CONSTANTS[name].size for name in "wvu")  # in floats, or twice, it would be more
     assert done.model.ByteSize() < 2 * codes + 4000
     assert any("weights of 4 layers are in blocks" in note for note in done.report.notes)
+    assert not any("nothing is quantized" in note for note in done.report.notes)
 
 
 def test_the_forecast_looks_inside() -> None:

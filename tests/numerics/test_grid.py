@@ -19,6 +19,7 @@ from oq.numerics.values import (
     INT8_AFFINE,
     INT8_NARROW,
     INT32,
+    UINT4,
     UINT8,
     UINT8_POSITIVE,
     Array,
@@ -368,3 +369,12 @@ def test_float8_covers_the_range_with_448() -> None:
     x = np.linspace(-2, 7, 1001).astype(np.float32)
     error = np.abs(fake_quantize(x, grid) - x)
     assert (error <= np.maximum(np.abs(x) / 16, 2.0**-10 * grid.scale) * 1.0001).all()
+
+
+def test_the_ends_of_blocks() -> None:
+    """One pair per block, and what codes at the ends mean there."""
+    scale = np.asarray([[0.5, 1.0, 2.0], [0.25, 3.0, 4.0]], np.float32)
+    zero = np.asarray([[0, 5, 15], [8, 7, 3]]).astype("uint4")
+    grid = Grid(UINT4, scale, zero, 0, 32)
+    np.testing.assert_array_equal(grid.lowest, (0 - zero.astype(int)) * scale)
+    np.testing.assert_array_equal(grid.highest, (15 - zero.astype(int)) * scale)
