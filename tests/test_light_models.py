@@ -96,7 +96,7 @@ def test_light_models_with_options(name: str, target: str, key: str, value: str)
     made = written(model_of(name), target, {key: value})
     onnx.checker.check_model(made, full_check=True)
     Session(made, Settings("literal"))
-    if key == "weights" and name in NO_LINEAR_LAYER[target]:
+    if key in {"weights", "dynamic"} and name in NO_LINEAR_LAYER[target]:
         assert not QUANTIZED & {n.op_type for n in made.graph.node}
         return
     found = judge(made, own_target(target, {key: value}))
