@@ -211,6 +211,12 @@ PERMUTING = frozenset({"Transpose"})
 WHOLE_AXIS = frozenset({"Softmax"})
 """Activations over a whole axis, which cannot be fused."""
 
+SINGULAR: Mapping[str, int] = {"Div": 1, "Log": 0, "Reciprocal": 0}
+"""op -> the slot of the input at whose 0 it is infinite."""
+
+ZERO_KEEPING = frozenset({"Abs", "Neg", "Sqrt"})
+"""Ops that map 0, and nothing else, to 0."""
+
 NORMALIZED = frozenset({"LogSoftmax", "Softmax"})
 """Activations whose values along an axis are the (log-)probabilities of classes."""
 

@@ -33,6 +33,7 @@ from oq.model.paths import is_never_negative
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import INT32
 from oq.planning.concat_grids import share_concat_grids
+from oq.planning.divisors import divisors
 from oq.planning.islands import drop_islands
 from oq.planning.predicates import constant_is_not_finite
 from oq.planning.requests import Request, in_graph_order, requests_of
@@ -75,8 +76,8 @@ def plan(
     Raises:
         OptionError: a glob of ``keep_float`` matches no node.
     """
-    states = {} if naive else carried_states(view)
-    kept = states | dict(apart or {}) | _unchosen(view, only) | _kept(view, tuple(keep_float))
+    wary = {} if naive else carried_states(view) | divisors(view)
+    kept = wary | dict(apart or {}) | _unchosen(view, only) | _kept(view, tuple(keep_float))
     matches, refusals = match_rules(view, target, kept, naive)
     if only is None and not naive:
         matches, alone = drop_islands(view, matches)
