@@ -4,20 +4,21 @@
 code of 0 wherever y is negative.
 """
 
-from oq.model.ops import SINGULAR, ZERO_KEEPING, only_moves
+from oq.model.ops import SINGULAR, ZERO_KEEPING, has_weight, only_moves
 from oq.model.view import GraphView, NodeView
 
 DIVIDES = "{!r} is infinite at 0, to which int8 would round what it divides by"
 
 
-def divisors(view: GraphView) -> dict[str, str]:
+def divisors(view: GraphView, layers: bool) -> dict[str, str]:
     """Node -> why it stays in float, for every node whose output another divides by, or takes the
-    logarithm of, across ops that keep a 0."""
+    logarithm of, across ops that keep a 0; layers with weights only with ``layers``, where the
+    target gives a grid to what they write."""
     found: dict[str, str] = {}
     for node in view.nodes:
         slot = SINGULAR.get(node.op)
         source = None if slot is None else _source(view, node.input(slot))
-        if source is not None:
+        if source is not None and (layers or not has_weight(source.op)):
             found.setdefault(source.name, DIVIDES.format(node.name))
     return found
 

@@ -76,7 +76,7 @@ def plan(
     Raises:
         OptionError: a glob of ``keep_float`` matches no node.
     """
-    wary = {} if naive else carried_states(view) | divisors(view)
+    wary = {} if naive else carried_states(view) | divisors(view, target.exclusive)
     kept = wary | dict(apart or {}) | _unchosen(view, only) | _kept(view, tuple(keep_float))
     matches, refusals = match_rules(view, target, kept, naive)
     if only is None and not naive:

@@ -7,6 +7,7 @@ import pytest
 import oq
 from oq.planning import registry
 from oq.planning.divisors import DIVIDES, divisors
+from oq.planning.plan import plan
 from tests.small import normal, small, view
 
 TARGETS = registry.names("targets")
@@ -39,8 +40,17 @@ def test_nothing_becomes_infinite(divide: str, target: str) -> None:
 
 
 def test_the_reason_names_what_divides() -> None:
-    assert divisors(view(quotient("y = Div(a, d)"))) == {"Add_d": DIVIDES.format("Div_y")}
+    assert divisors(view(quotient("y = Div(a, d)")), True) == {"Add_d": DIVIDES.format("Div_y")}
     # a move between them changes nothing, and a constant divides by nothing that is rounded
     moved = "t = Transpose<perm = [0, 1, 3, 2]>(d) y = Div(a, t)"
-    assert set(divisors(view(quotient(moved)))) == {"Add_d"}
-    assert not divisors(view(quotient("y = Div(d, least)")))
+    assert set(divisors(view(quotient(moved)), True)) == {"Add_d"}
+    assert not divisors(view(quotient("y = Div(d, least)")), True)
+
+
+def test_a_layer_stays_in_float_where_its_output_gets_a_grid() -> None:
+    """TensorRT writes the products of an int8 layer in float."""
+    model = small(
+        "net (float[n,4] x) => (float[n,4] y) { m = MatMul(x, w) y = Log(m) }", {"w": normal(4, 4)}
+    )
+    planned = {t: plan(view(model), registry.target(t)) for t in TARGETS}
+    assert {t for t, p in planned.items() if p.sites} == {"trt"}
