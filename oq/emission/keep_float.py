@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 
 from oq.checks.legal import quantized_anyway
 from oq.model.graph import Graph
-from oq.model.ops import OPS, POOLING, only_moves
+from oq.model.ops import OPS, averages
 from oq.model.qdq import DQ, Q
 from oq.model.view import GraphView, NodeView
 
@@ -74,4 +74,4 @@ def _is_between(view: GraphView, node: NodeView) -> bool:
 
 
 def _is_dilated(node: NodeView) -> bool:
-    return "dilations" in node.attributes and node.op in POOLING and not only_moves(node.op)
+    return "dilations" in node.attributes and averages(node.op)

@@ -15,6 +15,22 @@ def bodies_of(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
             yield attribute.name, attribute.g
 
 
+def graphs_in(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """``graph`` and all bodies in it."""
+    yield graph
+    for node in graph.node:
+        for _, body in bodies_of(node):
+            yield from graphs_in(body)
+
+
+def nodes_in(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of ``graph``, each before those of its bodies."""
+    for node in graph.node:
+        yield node
+        for _, body in bodies_of(node):
+            yield from nodes_in(body)
+
+
 def reads_of(node: onnx.NodeProto) -> Iterator[str]:
     """The tensors that ``node`` reads, including outer tensors read by its subgraphs."""
     yield from (name for name in node.input if name)

@@ -141,6 +141,11 @@ def only_moves(op: str) -> bool:
     return row is not None and row.kind == "copy"
 
 
+def averages(op: str) -> bool:
+    """Whether ``op`` takes the mean of the positions of a channel."""
+    return op in POOLING and not only_moves(op)
+
+
 def has_weight(op: str) -> bool:
     """Whether ``op`` has a weight input."""
     row = facts(op)

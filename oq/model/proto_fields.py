@@ -1,12 +1,12 @@
 """The parts of a model outside the graph, which onnx-graphsurgeon does not keep."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import onnx
 
 from oq.errors import ModelError
-from oq.model.bodies import bodies_of, is_optional
+from oq.model.bodies import bodies_of, is_optional, nodes_in
 from oq.model.ops import STANDARD
 from oq.numerics.values import STRING, Array, TensorInfo
 
@@ -34,11 +34,11 @@ def without_empty_ends(model: onnx.ModelProto) -> onnx.ModelProto:
     """``model`` with empty optional inputs and outputs at the end of standard nodes left out, which
     means the same; a copy where there are any.  onnxruntime 1.32 crashes on some when it optimizes
     (``LayerNormalization(x, scale, "")`` behind a MatMul)."""
-    if not any(_has_empty_end(node) for node in _nodes(model.graph)):
+    if not any(_has_empty_end(node) for node in nodes_in(model.graph)):
         return model
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    for node in _nodes(copy.graph):
+    for node in nodes_in(copy.graph):
         for names in (node.input, node.output) if _has_empty_end(node) else ():
             while names and not names[-1]:
                 names.pop()
@@ -48,13 +48,6 @@ def without_empty_ends(model: onnx.ModelProto) -> onnx.ModelProto:
 def _has_empty_end(node: onnx.NodeProto) -> bool:
     ends = (names[-1] for names in (node.input, node.output) if names)
     return node.domain in STANDARD and not all(ends)
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for _, body in bodies_of(node):
-            yield from _nodes(body)
 
 
 def put_constants(model: onnx.ModelProto, values: Mapping[str, Array]) -> None:

@@ -21,7 +21,7 @@ import onnx
 import onnxruntime as ort
 
 from oq.errors import DataError, ModelError, OptionError, one_line
-from oq.model.bodies import bodies_of, declare, reads_of
+from oq.model.bodies import declare, nodes_in, reads_of
 from oq.model.files import loadable
 from oq.model.noise import freeze_noise
 from oq.model.optimizer_faults import (
@@ -279,15 +279,7 @@ def optimized_ops(model: onnx.ModelProto, settings: Settings | None = None) -> C
         dump = Path(folder) / "optimized.onnx"
         Session(model, settings, dump=dump)
         graph = onnx.load(dump, load_external_data=False).graph
-    return _count_ops(graph)
-
-
-def _count_ops(graph: onnx.GraphProto) -> Counter[str]:
-    found = Counter(node.op_type for node in graph.node)
-    for node in graph.node:
-        for _, body in bodies_of(node):
-            found += _count_ops(body)
-    return found
+    return Counter(node.op_type for node in nodes_in(graph))
 
 
 @contextmanager

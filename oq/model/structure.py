@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, defs, helper
 
 from oq.errors import ModelError
-from oq.model.bodies import bodies_of, is_optional, reads_of
+from oq.model.bodies import graphs_in, is_optional, reads_of
 from oq.model.ops import STANDARD
 
 MOST_NODES = 1_000_000
@@ -46,7 +46,7 @@ def opsets(model: onnx.ModelProto) -> Problems:
     """Every operator has a version, which its domain's opset gives."""
     versions = {o.domain: o.version for o in model.opset_import}
     known = {"ai.onnx" if d == "" else d for d in versions}
-    for graph in _graphs(model.graph):
+    for graph in graphs_in(model.graph):
         for node in graph.node:
             domain = node.domain or "ai.onnx"
             if domain not in known:
@@ -89,7 +89,7 @@ def types(model: onnx.ModelProto) -> Problems:
 
 def optionals(model: onnx.ModelProto) -> Problems:
     """No graph or body gives an optional out: the graph library cannot write one."""
-    for graph in _graphs(model.graph):
+    for graph in graphs_in(model.graph):
         for value in graph.output:
             if value.type.WhichOneof("value") == "optional_type":
                 yield f"output {value.name!r} is an optional, not a tensor or a sequence"
@@ -97,7 +97,7 @@ def optionals(model: onnx.ModelProto) -> Problems:
 
 def constants(model: onnx.ModelProto) -> Problems:
     """A constant has a known type, and as many values as its shape asks for."""
-    for graph in _graphs(model.graph):
+    for graph in graphs_in(model.graph):
         for tensor in graph.initializer:
             what = f"constant {tensor.name!r}"
             if not _is_type(tensor.data_type):
@@ -116,7 +116,7 @@ def constants(model: onnx.ModelProto) -> Problems:
 def arguments(model: onnx.ModelProto) -> Problems:
     """A standard operator has the inputs and outputs that it must have."""
     version = next((o.version for o in model.opset_import if o.domain in STANDARD), 0)
-    for graph in _graphs(model.graph):
+    for graph in graphs_in(model.graph):
         for node in graph.node:
             if node.domain not in STANDARD or not defs.has(node.op_type):
                 continue
@@ -191,13 +191,6 @@ CHECKS: tuple[Callable[[onnx.ModelProto], Problems], ...] = (
     arguments,
     producers,
 )
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    yield graph
-    for node in graph.node:
-        for _, body in bodies_of(node):
-            yield from _graphs(body)
 
 
 def _calls(nodes: Iterable[onnx.NodeProto]) -> set[tuple[str, str]]:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from oq.model.bodies import bodies_of, is_optional
+from oq.model.bodies import graphs_in, is_optional
 from oq.model.ops import SAME_IN_ANY_DOMAIN, STANDARD
 from oq.model.proto_fields import lift_constants, put_constants
 from oq.model.view import NodeView
@@ -54,14 +54,12 @@ def forget_optionals(graph: Any, model: onnx.ModelProto) -> Optionals:
 
 def _drop_typeless(graph: onnx.GraphProto) -> None:
     """A sequence or an optional comes out as a value of no type, which ONNX's checker refuses."""
-    typed = [v for v in graph.value_info if v.type.WhichOneof("value") is not None]
-    if len(typed) < len(graph.value_info):
-        kept = [onnx.ValueInfoProto.FromString(v.SerializeToString()) for v in typed]
-        graph.ClearField("value_info")
-        graph.value_info.extend(kept)
-    for node in graph.node:
-        for _, body in bodies_of(node):
-            _drop_typeless(body)
+    for part in graphs_in(graph):
+        typed = [v for v in part.value_info if v.type.WhichOneof("value") is not None]
+        if len(typed) < len(part.value_info):
+            kept = [onnx.ValueInfoProto.FromString(v.SerializeToString()) for v in typed]
+            part.ClearField("value_info")
+            part.value_info.extend(kept)
 
 
 def _shared(graph: Any) -> set[str]:

@@ -6,7 +6,7 @@ These are shared by the targets; a predicate that only one target needs is in th
 import numpy as np
 
 from oq.model.operands import bias_input, data_inputs, pads_zeros, weight_input
-from oq.model.ops import POOLING, only_moves, weight_axis
+from oq.model.ops import averages, weight_axis
 from oq.model.paths import branch_lengths
 from oq.model.view import GraphView
 from oq.planning.target import Match
@@ -129,7 +129,7 @@ def pad_is_not_zero(view: GraphView, match: Match) -> str | None:
 
 def average_is_dilated(_view: GraphView, match: Match) -> str | None:
     """No integer kernel averages values that lie apart: onnxruntime does not even load its own."""
-    node = next((n for n in match.links if n.op in POOLING and not only_moves(n.op)), None)
+    node = next((n for n in match.links if averages(n.op)), None)
     if node is None or all(step == 1 for step in node.attributes.get("dilations", ())):
         return None
     return f"{node.name!r} averages values that lie apart (dilations)"

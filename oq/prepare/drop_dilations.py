@@ -5,7 +5,7 @@ which knows no dilations, and refuses the file.
 """
 
 from oq.model.graph import Graph
-from oq.model.ops import POOLING, only_moves
+from oq.model.ops import averages
 from oq.prepare.outcome import Outcome
 
 
@@ -14,9 +14,7 @@ def drop_dilations(graph: Graph) -> Outcome:
     found = [
         n.name
         for n in graph.view().nodes
-        if n.op in POOLING
-        and not only_moves(n.op)
-        and set(n.attributes.get("dilations", ())) == {1}
+        if averages(n.op) and set(n.attributes.get("dilations", ())) == {1}
     ]
     for name in found:
         graph.drop_attribute(name, "dilations")

@@ -1,12 +1,10 @@
 """Lower the default operator set to one whose Q/DQ onnxruntime runs."""
 
-from collections.abc import Iterable
-
 import onnx
 from onnx import defs
 
 from oq.errors import ModelError
-from oq.model.bodies import bodies_of
+from oq.model.bodies import nodes_in
 from oq.model.ops import STANDARD
 from oq.prepare.raise_opset import opset
 
@@ -25,7 +23,7 @@ def lower_opset(model: onnx.ModelProto, newest: int = NEWEST) -> onnx.ModelProto
     found = opset(model)
     if found <= newest:
         return model
-    for node in _nodes(model.graph):
+    for node in nodes_in(model.graph):
         if node.domain in STANDARD and _since(node.op_type, found) != _since(node.op_type, newest):
             raise ModelError(
                 f"the model has opset {found}, for which onnxruntime has no QuantizeLinear, and "
@@ -45,10 +43,3 @@ def _since(op: str, version: int) -> int | None:
     if not defs.has(op, version):
         return None
     return int(defs.get_schema(op, version).since_version)
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterable[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for _, body in bodies_of(node):
-            yield from _nodes(body)

@@ -5,13 +5,11 @@ Files that onnxruntime's optimizer has saved hold operators of opsets above thei
 theirs.
 """
 
-from collections.abc import Iterator
-
 import onnx
 from onnx import version_converter
 
 from oq.errors import ModelError, one_line
-from oq.model.bodies import bodies_of
+from oq.model.bodies import nodes_in
 from oq.model.ops import STANDARD
 
 ASIDE = "oq.of_a_later_opset"
@@ -66,17 +64,10 @@ def opset(model: onnx.ModelProto) -> int:
     return max((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), default=0)
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for _, body in bodies_of(node):
-            yield from _nodes(body)
-
-
 def _later(graph: onnx.GraphProto, found: int) -> dict[str, int]:
     """Operators that ONNX does not define at opset ``found``, and the one from which on it does, or
     0 for those of onnxruntime that it never does."""
-    names = {n.op_type for n in _nodes(graph) if n.domain in STANDARD}
+    names = {n.op_type for n in nodes_in(graph) if n.domain in STANDARD}
     odd = sorted(op for op in names if not onnx.defs.has(op, found, ""))
     versions = range(found, onnx.defs.onnx_opset_version() + 1)
     first = {op: next((v for v in versions if onnx.defs.has(op, v, "")), 0) for op in odd}
@@ -85,7 +76,7 @@ def _later(graph: onnx.GraphProto, found: int) -> dict[str, int]:
 
 def _rename(graph: onnx.GraphProto, ops: dict[str, str], domain: str) -> None:
     """Put the operators ``ops`` (name -> domain) into ``domain``."""
-    for node in _nodes(graph):
+    for node in nodes_in(graph):
         if node.op_type in ops and node.domain in {
             ops[node.op_type],
             ops[node.op_type] or "ai.onnx",

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import onnx
 
 from oq.errors import ModelError
-from oq.model.bodies import bodies_of
+from oq.model.bodies import bodies_of, graphs_in
 from oq.model.proto_fields import read_type
 from oq.model.session import infer
 from oq.numerics.values import Shape
@@ -70,7 +70,7 @@ LAID_OUT_OPS = frozenset({"NhwcConv", "NhwcFusedConv", "NhwcMaxPool"})
 
 def least_opset(model: onnx.ModelProto) -> int:
     """The opset that what :func:`unfuse` writes needs, 0 if any will do."""
-    nodes = (n for graph in _graphs(model.graph) for n in graph.node)
+    nodes = (n for graph in graphs_in(model.graph) for n in graph.node)
     fused = any(n.domain == MICROSOFT and n.op_type in NORMALIZING for n in nodes)
     return LAYER_NORM_OPSET if fused else 0
 
@@ -82,7 +82,7 @@ def unfuse(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Outcome]:
     Raises:
         ModelError: the file is laid out for one kind of processor.
     """
-    found = [n for graph in _graphs(model.graph) for n in graph.node]
+    found = [n for graph in graphs_in(model.graph) for n in graph.node]
     _refuse_laid_out(found)
     if not any((n.domain, n.op_type) in FUSED for n in found):
         return model, Outcome(0)
@@ -106,16 +106,9 @@ def _refuse_laid_out(nodes: list[onnx.NodeProto]) -> None:
             )
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    yield graph
-    for node in graph.node:
-        for _, body in bodies_of(node):
-            yield from _graphs(body)
-
-
 def _names(graph: onnx.GraphProto) -> Iterator[str]:
     """Every name that ``graph`` and its bodies use."""
-    for part in _graphs(graph):
+    for part in graphs_in(graph):
         yield from (v.name for v in (*part.input, *part.output, *part.initializer))
         for node in part.node:
             yield from (node.name, *node.input, *node.output)

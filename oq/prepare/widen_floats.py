@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from oq.model.bodies import bodies_of
+from oq.model.bodies import graphs_in
 from oq.model.ops import STANDARD, has_weight
 from oq.model.proto_fields import read_type, without_graph
 
@@ -93,14 +93,6 @@ def _own(values: Iterable[onnx.ValueInfoProto], wide: Mapping[int, int]) -> dict
     return {name: _name(kind) for name, kind in kinds.items() if kind in wide}
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """``graph`` and the bodies in it."""
-    yield graph
-    for node in graph.node:
-        for _, body in bodies_of(node):
-            yield from _graphs(body)
-
-
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     """The constants of ``graph`` itself, those in attributes too."""
     yield from graph.initializer
@@ -116,7 +108,7 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 def _types(graph: onnx.GraphProto, wide: Mapping[int, int]) -> Iterator[int]:
     """Every type in ``wide`` that ``graph`` names, as often as it names it."""
-    for part in _graphs(graph):
+    for part in graphs_in(graph):
         yield from (t.data_type for t in _tensors(part) if t.data_type in wide)
         for value in (*part.input, *part.output, *part.value_info):
             if value.type.tensor_type.elem_type in wide:
@@ -148,7 +140,7 @@ def _has_layers_of(graph: onnx.GraphProto, kind: int) -> bool:
 
 
 def _reinterprets(graph: onnx.GraphProto) -> bool:
-    return any(n.op_type in REINTERPRETS for part in _graphs(graph) for n in part.node)
+    return any(n.op_type in REINTERPRETS for part in graphs_in(graph) for n in part.node)
 
 
 def _singles(model: onnx.ModelProto) -> frozenset[str]:
@@ -182,7 +174,7 @@ def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _widen_graph(graph: onnx.GraphProto, wide: Mapping[int, int]) -> None:
-    for part in _graphs(graph):
+    for part in graphs_in(graph):
         for tensor in _tensors(part):
             if tensor.data_type in wide:
                 tensor.CopyFrom(_widened(tensor))
