@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oq.budget.search import search
+    from oq.deployment.run import deploy
     from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
     from oq.pipeline import Result, calibrate, check, judge, make_plan, quantize, verify
     from oq.ranking.rank import sensitivity
@@ -28,6 +29,7 @@ _HOMES = {
     "Result": "oq.pipeline",
     "calibrate": "oq.pipeline",
     "check": "oq.pipeline",
+    "deploy": "oq.deployment.run",
     "judge": "oq.pipeline",
     "make_plan": "oq.pipeline",
     "quantize": "oq.pipeline",
@@ -45,6 +47,7 @@ __all__ = [
     "Result",
     "calibrate",
     "check",
+    "deploy",
     "judge",
     "make_plan",
     "quantize",

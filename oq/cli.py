@@ -21,6 +21,7 @@ import typer
 import oq
 from oq.commands.calibrate import calibrate
 from oq.commands.console import miss, say, warn
+from oq.commands.deploy import deploy, formats
 from oq.commands.flags import (
     ConfigOpt,
     DataOpt,
@@ -190,9 +191,9 @@ def _remedy(
     return pipeline.remedy(float_model, made_for, data, preprocess)
 
 
-for command in (sensitivity, plot, calibrate, plan, check, config, export, demo, doctor):
+for command in (sensitivity, plot, calibrate, plan, check, deploy, config, export, demo, doctor):
     app.command()(command)
-for listing in (targets, calibrators):
+for listing in (targets, calibrators, formats):
     app.command()(listing)
 
 

@@ -19,7 +19,8 @@ EXTRAS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "torch": (("torch", "onnxscript"), "oq export, torch modules"),
     "images": (("pillow",), "folders of images"),
     "report": (("matplotlib",), "plots as PNG, SVG or PDF"),
-    "openvino": (("openvino",), "oq verify --engine openvino"),
+    "openvino": (("openvino",), "oq verify --engine openvino, oq deploy --to openvino"),
+    "coreml": (("coremltools",), "oq deploy --to coreml"),
 }
 """Extra -> its packages, and what they are for."""
 

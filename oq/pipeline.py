@@ -6,11 +6,12 @@ These functions are the Python API and what the command line calls.  No decision
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import onnx
 
 import oq
+from oq.artifacts.artifact import Artifact, is_artifact, open_artifact
 from oq.calibration.measure import EVERYTHING, Job, Measured, measure, size_batches
 from oq.checks.inspection import check, explain, judge, make_plan
 from oq.comparison.compare import Verification, compare
@@ -20,17 +21,18 @@ from oq.comparison.reference import reference_of
 from oq.data.samples import feed_defaults, in_float32, open_samples
 from oq.data.sizing import MAX_MEMORY, SESSIONS, Sizing
 from oq.data.source import Fitted, has_labels, open_source, subset
+from oq.deployment.run import Deployment, deploy
 from oq.engines.engine import DEFAULT
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
 from oq.model.files import replacing, save_model
 from oq.model.footprint import Footprint
 from oq.model.input_shapes import Shapes, common_inputs
-from oq.model.proto_fields import inputs_of, same_interface
+from oq.model.proto_fields import inputs_of, same_interface, same_names
 from oq.model.session import Settings
 from oq.numerics.values import Range, TensorInfo
 from oq.options.config import write_config
-from oq.options.keywords import QuantizeOptions, VerifyOptions, complete, documented
+from oq.options.keywords import DeployOptions, QuantizeOptions, VerifyOptions, complete, documented
 from oq.page.evidence import Run, evidence_of_run
 from oq.page.story import Compared, comparison_story
 from oq.page.write import Pending, want_page
@@ -72,6 +74,10 @@ class Result:
     report: Report
     ranges: Mapping[str, Range] = field(default_factory=dict)
     page: Pending | None = None
+
+    def deploy(self, to: str, output: str | Path, **options: Unpack[DeployOptions]) -> Deployment:
+        """The model in the format ``to``, at ``output``: :func:`oq.deploy`."""
+        return deploy(self.model, to, output, **options)
 
     def save(self, path: str | Path) -> None:
         """Write the model to ``path`` (beside it first, then renamed), and the page."""
@@ -193,7 +199,10 @@ def verify(
     asked = complete(VerifyOptions, options)
     wanted = want_page(asked["report"], asked["ranking"])
     figures = [open_metric(name) for name in asked["metrics"]]
-    exact, rounded = reference_of(load(float_model)), load(quantized)
+    exact = reference_of(load(float_model))
+    if is_artifact(quantized):
+        return _verify_artifact(exact, open_artifact(cast("str | Path", quantized)), data, asked)
+    rounded = load(quantized)
     same_interface(exact, rounded)
     source = _open_judged(common_inputs(exact, rounded), data, asked)
     limit = 10**6 * (asked["max_memory"] or MAX_MEMORY)
@@ -217,6 +226,26 @@ def verify(
         given = Compared(float_model, quantized, target, source, asked["batch_size"], blame)
         wanted.write(comparison_story(given, exact, rounded, found, wanted.ranking))
     return found
+
+
+def _verify_artifact(
+    exact: onnx.ModelProto, opened: Artifact, data: object, asked: VerifyOptions
+) -> Verification:
+    """A device file compared with the float model, as its own reader evaluates it."""
+    for name in ("per_layer", "report", "ranking", "engine", "target"):
+        if asked[name]:
+            flag = name.replace("_", "-")
+            raise OptionError(f"--{flag} is for an ONNX file; a device file has one reader")
+    same_names(exact, {i.name for i in opened.inputs}, {o.name for o in opened.outputs})
+    source = _open_judged(opened.inputs, data, asked)
+    limit = 10**6 * (asked["max_memory"] or MAX_MEMORY)
+    sizing = Sizing(Footprint(exact), limit, asked["batch_size"], models=SESSIONS)
+    return compare(
+        *(exact, opened, source.batches(sizing)),
+        settings=Settings(provider=asked["provider"]),
+        progress=Counter("verify", source.count, asked["watch"]),
+        figures=[open_metric(name) for name in asked["metrics"]],
+    )
 
 
 def _open_judged(inputs: Sequence[TensorInfo], data: object, asked: VerifyOptions) -> Fitted:

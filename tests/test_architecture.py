@@ -19,7 +19,7 @@ FOLDERS = {
 }
 
 LINES, FUNCTION_LINES = 400, 60
-COMMANDS = ("calibrate", "look", "make", "plot", "sensitivity")
+COMMANDS = ("calibrate", "deploy", "look", "make", "plot", "sensitivity")
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -36,10 +36,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "prepare": {"numpy", "onnx", "errors", "numerics", "model"},
     "planning": {"numpy", "onnx", "errors", "wording", "numerics", "model", "prepare"},
     "dpu": {"numpy", "onnx", "errors", "parallel", "numerics", "model", "planning"},
+    "artifacts": {"errors", "numerics"},
     "engines": {"onnx", "openvino", "errors", "numerics", "model", "dpu"},
     "checks": {"numpy", "onnx", "errors", "wording", "numerics", "model", "exporting", "prepare",
         "planning"},
-    "comparison": {"numpy", "onnx", "errors", "imports", "numerics", "model", "prepare", "engines"},
+    "comparison": {"numpy", "onnx", "errors", "imports", "numerics", "model", "prepare",
+        "artifacts", "engines"},
     "targets": {"errors", "numerics", "model", "planning", "dpu", "checks"},
     "plugin": {"errors", "numerics", "model", "planning"},
     "doctor": {"parallel", "model"},
@@ -59,18 +61,21 @@ MAY_IMPORT: dict[str, set[str]] = {
         "planning", "engines", "checks", "comparison", "data", "calibration", "emission", "refine",
         "ranking", "reporting"},
     "options": {"yaml", "errors", "progress", "planning", "plain_yaml"},
+    "deployment": {"onnx", "errors", "progress", "wording", "model", "exporting", "planning",
+        "checks", "data", "options"},
     "stages": {"onnx", "errors", "progress", "numerics", "model", "exporting", "planning",
         "comparison", "data", "calibration", "emission", "refine", "reporting", "page", "options"},
     "pipeline": {"onnx", "errors", "progress", "numerics", "model", "exporting", "planning",
-        "engines", "checks", "comparison", "data", "calibration", "refine", "reporting", "page",
-        "options", "stages"},
+        "artifacts", "engines", "checks", "comparison", "data", "calibration", "refine",
+        "reporting", "page", "options", "deployment", "stages"},
     "budget": {"onnx", "errors", "progress", "model", "exporting", "planning", "checks",
         "comparison", "data", "calibration", "emission", "refine", "ranking", "reporting", "page",
         "options", "pipeline"},
-    "oq": {"errors", "ranking", "pipeline", "budget"},
+    "oq": {"errors", "ranking", "deployment", "pipeline", "budget"},
     "demo": {"model", "planning", "comparison", "pipeline"},
     "commands": {"typer", "errors", "progress", "wording", "model", "exporting", "planning",
-        "checks", "doctor", "calibration", "ranking", "page", "options", "pipeline", "demo"},
+        "checks", "doctor", "calibration", "ranking", "page", "options", "deployment", "pipeline",
+        "demo"},
     "cli": {"typer", "errors", "progress", "wording", "model", "planning", "comparison",
         "calibration", "reporting", "options", "pipeline", "budget", "commands"},
     "__main__": {"cli"},

@@ -39,7 +39,7 @@ def judge(model: onnx.ModelProto, target: Target) -> Judgement:
         ModelError: the model is not quantized at all.
     """
     inner = list(bodies(model))
-    if not any(_is_quantized(m.graph) for m in (model, *(b.model for b in inner))):
+    if not any(is_quantized(m.graph) for m in (model, *(b.model for b in inner))):
         raise ModelError(
             "the model holds no Q/DQ: it is a float model, and there is nothing to check"
         )
@@ -56,7 +56,7 @@ def judge(model: onnx.ModelProto, target: Target) -> Judgement:
     return Judgement(target.name, tuple(findings), whole)
 
 
-def _is_quantized(graph: onnx.GraphProto) -> bool:
+def is_quantized(graph: onnx.GraphProto) -> bool:
     return any(n.op_type in QUANTIZED for n in graph.node)
 
 

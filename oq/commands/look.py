@@ -81,10 +81,10 @@ def _list(kind: str, as_json: bool) -> None:
     from oq.planning import registry
 
     found = {name: registry.summary(kind, name) for name in registry.names(kind)}
-    say(found, _columns(found), as_json)
+    say(found, columns(found), as_json)
 
 
-def _columns(found: dict[str, str]) -> Iterator[str]:
+def columns(found: dict[str, str]) -> Iterator[str]:
     """Names and what they are, wrapped in 80 columns."""
     import textwrap
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
+from oq.artifacts.artifact import Artifact
 from oq.comparison.channels import ChannelErrors, ChannelSums
 from oq.comparison.classes import class_axes, class_axis
 from oq.comparison.deviation import (
@@ -24,6 +25,7 @@ from oq.comparison.deviation import (
     Sums,
     Votes,
 )
+from oq.comparison.device_file import artifact_engine
 from oq.comparison.layers import LayerError
 from oq.comparison.metrics import Figure, Metric, Score
 from oq.engines.engine import DEFAULT, Engine, Kernels, Loaded, find_engine
@@ -108,10 +110,16 @@ class Verification:
         return tuple(f"{text} ({', '.join(names)})" for text, names in said.items())
 
     @property
+    def read_once(self) -> bool:
+        """Whether the quantized model is a device file, which has one mode, that of its reader
+        (:mod:`oq.artifacts`): ``deployed`` and ``literal`` are the same."""
+        return not self.gap
+
+    @property
     def readings_differ(self) -> bool:
         """Whether the deployed mode differs from the literal one, in some output, by half of the
         quantization error's power or more."""
-        return any(
+        return not self.read_once and any(
             g.sqnr_db < min(error.sqnr_db + DIFFER_DB, ROUNDING_DB)
             for g, error in zip(self.gap, self.literal.outputs, strict=True)
         )
@@ -128,7 +136,7 @@ class Verification:
 
 def compare(
     float_model: onnx.ModelProto,
-    quantized: onnx.ModelProto,
+    quantized: onnx.ModelProto | Artifact,
     batches: Iterable[Batch],
     *,
     settings: Settings | None = None,
@@ -143,18 +151,13 @@ def compare(
         OqError: there are no samples, no outputs to compare, no such ``engine``, or it is not
             installed.
     """
-    runner = find_engine(engine)
-    timed = latency and runner.timed
     settings = Settings() if settings is None else settings
-    deployed = runner.load(quantized, settings)
+    runner, readings = _open(quantized, engine, settings)
+    deployed, timed = readings["deployed"], latency and runner.timed
     reference = Session(float_model, settings)
     names = reference.arrays
     if not names:
         raise DataError("no output of the model is an array of numbers that could be compared")
-    readings: dict[str, Loaded] = {
-        "deployed": deployed,
-        "literal": Session(quantized, Settings(reading="literal")),
-    }
     axes = class_axes(float_model)
     counts = _Counts(names, axes, {(f, r): f.start() for f in figures for r in readings})
     done, sample = 0, None
@@ -169,21 +172,34 @@ def compare(
             progress(done)
     if sample is None:
         raise DataError("there are no samples to verify on")
-    kernels = runner.count_kernels(quantized, deployed)
+    file = float_model if isinstance(quantized, Artifact) else quantized
+    kernels = runner.count_kernels(file, deployed)
+    literal = "literal" if "literal" in readings else "deployed"
     del reference, deployed, readings  # sessions keep memory, and two more follow
     return Verification(
         samples=done,
         deployed=counts.result("deployed"),
-        literal=counts.result("literal"),
-        gap=counts.result("gap").outputs,
+        literal=counts.result(literal),
+        gap=counts.result("gap").outputs if literal == "literal" else (),
         kernels=kernels,
-        latency=measure_latency(float_model, quantized, sample, runner) if timed else None,
-        engine=engine,
+        latency=measure_latency(float_model, file, sample, runner) if timed else None,
+        engine=runner.name,
         scores=tuple(figure.score(metric, r) for (figure, r), metric in counts.metrics.items()),
         codes=tuple(c.result(n) for n, c in counts.codes.items()),
         simulated=not runner.timed,
         random=random_nodes(float_model),
     )
+
+
+def _open(
+    quantized: onnx.ModelProto | Artifact, engine: str, settings: Settings
+) -> tuple[Engine, dict[str, Loaded]]:
+    """What runs the quantized model, and how it is read: a device file in one way only, its own."""
+    if isinstance(quantized, Artifact):
+        return artifact_engine(quantized), {"deployed": quantized}
+    runner = find_engine(engine)
+    literal = Session(quantized, Settings(reading="literal"))
+    return runner, {"deployed": runner.load(quantized, settings), "literal": literal}
 
 
 @dataclass(slots=True)
@@ -216,8 +232,9 @@ class _Counts:
                 if axis is not None:
                     votes = self.votes.setdefault((reading, i), Votes(axis))
                     votes.add(values, results[i], labels)
-            gap = self.sums.setdefault(("gap", i), Sums())
-            gap.add(found["literal"][i], found["deployed"][i])
+            if "literal" in found:
+                gap = self.sums.setdefault(("gap", i), Sums())
+                gap.add(found["literal"][i], found["deployed"][i])
         for (_, reading), metric in self.metrics.items():
             mine = dict(zip(self.names, found[reading], strict=True))
             metric.update(dict(zip(self.names, exact, strict=True)), mine, labels)

@@ -151,6 +151,38 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A free path in the same folder, for a folder that takes the place of ``path`` if the block
+    succeeds.
+
+    Raises:
+        OptionError: the system refuses to write; ``path`` is as it was.
+    """
+    with (
+        _as_option_error(path),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".oq-") as scratch,
+    ):
+        beside = Path(scratch) / path.name
+        yield beside
+        old = Path(scratch) / "old"
+        if path.exists():
+            path.rename(old)
+        try:
+            beside.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+
+
+def path_bytes(path: Path) -> int:
+    """The size in bytes of the file at ``path``, of all files in it if it is a folder."""
+    if path.is_dir():
+        return sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
+    return path.stat().st_size
+
+
+@contextlib.contextmanager
 def _as_option_error(path: Path) -> Iterator[None]:
     try:
         yield
@@ -183,6 +215,19 @@ def check_writable(path: str | Path) -> None:
             pass
     except OSError as error:
         raise OptionError(f"cannot write {str(path)!r}: {error.strerror}") from error
+
+
+def check_folder(path: Path, mark: str) -> None:
+    """Check that a folder can be written at ``path``, in place of nothing or of one of the same
+    kind, which holds a file called ``mark``.
+
+    Raises:
+        OptionError: something else lies there, or its folder is missing or read-only.
+    """
+    if (path / mark).is_file() and not path.is_symlink():
+        check_writable(path.with_name(f".{path.name}"))
+        return
+    check_writable(path)
 
 
 def _kind(path: Path) -> str | None:

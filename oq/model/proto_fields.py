@@ -1,6 +1,6 @@
 """The parts of a model outside the graph, which onnx-graphsurgeon does not keep."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import replace
 
 import onnx
@@ -144,13 +144,25 @@ def same_interface(first: onnx.ModelProto, second: onnx.ModelProto) -> None:
     Raises:
         ModelError: their inputs or outputs have different names.
     """
-    for kind in ("input", "output"):
-        sides = [
-            {v.name for v in getattr(m.graph, kind)} - {t.name for t in m.graph.initializer}
-            for m in (first, second)
-        ]
-        if sides[0] != sides[1]:
+    known = {t.name for t in second.graph.initializer}
+    inputs = {v.name for v in second.graph.input} - known
+    same_names(first, inputs, {v.name for v in second.graph.output} - known)
+
+
+def same_names(model: onnx.ModelProto, inputs: Set[str], outputs: Set[str]) -> None:
+    """Insist that a file of any format with these ``inputs`` and ``outputs`` can be compared.
+
+    Raises:
+        ModelError: those of ``model`` have different names.
+    """
+    known = {t.name for t in model.graph.initializer}
+    for kind, values, theirs in (
+        ("input", model.graph.input, inputs),
+        ("output", model.graph.output, outputs),
+    ):
+        mine = {v.name for v in values} - known
+        if mine != theirs:
             raise ModelError(
-                f"the two models have different {kind}s, {sorted(sides[0])} and "
-                f"{sorted(sides[1])}; give the float model and a quantized version of it"
+                f"the two models have different {kind}s, {sorted(mine)} and {sorted(theirs)}; "
+                "give the float model and a quantized version of it"
             )

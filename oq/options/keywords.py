@@ -23,6 +23,8 @@ from oq.options.rows import (
     NEED_LABELS,
     PER_LAYER,
     PREPROCESS,
+    PROOF_DATA,
+    PROOF_SAMPLES,
     PROVIDER,
     RANGES,
     RANKING,
@@ -98,6 +100,15 @@ class VerifyOptions(TypedDict, total=False):
     need_labels: Annotated[bool, NEED_LABELS]
     report: Annotated[str | Path | None, REPORT]
     ranking: Annotated[str | Path | None, RANKING]
+    seed: Annotated[int, SEED]
+    watch: Annotated[Watch | None, WATCH]
+
+
+class DeployOptions(TypedDict, total=False):
+    """The keywords of :func:`oq.deploy`; those of one format are refused by the others."""
+
+    data: Annotated[object, PROOF_DATA]
+    samples: Annotated[int | None, PROOF_SAMPLES]
     seed: Annotated[int, SEED]
     watch: Annotated[Watch | None, WATCH]
 

@@ -223,3 +223,11 @@ ENGINE = Option("what runs QUANT: onnxruntime, openvino (CPU plugin), dpu", TEXT
 RUN_AS = Option("run QUANT as this target does, without --engine", TEXT, None, ("--target", "-t"))
 LATENCY = Option("measure both models' time", SWITCH, True, ("--latency/--no-latency",))
 NEED_LABELS = Option("refuse data without labels before anything is run", default=False)
+
+PROOF_DATA = Option(
+    "samples that the written file is compared on: as for oq quantize, or random",
+    TEXT,
+    "random",
+    ("--data", "-d"),
+)
+PROOF_SAMPLES = Option("compare on this many samples, drawn by --seed", COUNT, 4, least=1)

@@ -168,7 +168,9 @@ def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
         yield from item(text)
     columns = f"{'SQNR dB':>7} {'max err':>9} {'mean err':>9} {'cosine':>8}"
     yield f"  {'output':<22} {'mode':<9} {columns}"
-    readings = (_reading(found), found.deployed), ("literal", found.literal)
+    readings = [(_reading(found), found.deployed), ("literal", found.literal)]
+    if found.read_once:
+        readings = [("file", found.deployed)]
     for i, _ in enumerate(found.deployed.outputs):
         for name, reading in readings:
             yield _error_line(name, reading.outputs[i])

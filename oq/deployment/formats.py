@@ -1,0 +1,84 @@
+"""The interface of formats to deploy to, and the table of them.
+
+A format is a module that exports ``FORMAT``, and a row here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from oq.data.source import Fitted
+from oq.errors import OptionError
+from oq.progress import Watch
+
+FORMATS: Mapping[str, str] = {}
+"""Name, as ``--to`` takes it -> its module."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What is deployed: the Q/DQ ``model``, the ``name`` of its file without suffix, the
+    ``samples`` that the written file is compared on, the ``options`` of the format by keyword."""
+
+    model: onnx.ModelProto
+    name: str
+    samples: Fitted
+    options: Mapping[str, Any] = field(default_factory=dict)
+    watch: Watch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One comparison of the written file with the Q/DQ file: what was compared, and the figures."""
+
+    what: str
+    figures: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a format wrote: the proofs of it, facts (name -> text: deployment target, layout ...),
+    what the user should know (``notes``) and do (``next_step``, ``{output}`` is where it lies)."""
+
+    proofs: tuple[Proof, ...]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    next_step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format: who takes it (``summary``), the ``suffix`` of its file, or of its folder (``mark``:
+    a file that every such folder holds), the ``target`` whose rules a Q/DQ file must obey, of
+    whatever tool, and the keywords of :func:`oq.deploy` that are its own.  ``takes_float``: whether
+    these options ask for a float model instead.
+
+    ``write`` writes to a path that is free and compares what lies there with the Q/DQ file.  It
+    raises `ModelError` for what it cannot express, by the node's name, before it writes, and
+    `MissingExtra` for a missing package."""
+
+    name: str
+    summary: str
+    suffix: str
+    target: str
+    write: Callable[[Given, Path], Made]
+    mark: str = ""
+    options: tuple[str, ...] = ()
+    takes_float: Callable[[Mapping[str, Any]], bool] = lambda options: False
+
+
+def find_format(name: str) -> Format:
+    """The format called ``name``.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if name not in FORMATS:
+        raise OptionError(f"no format {name!r}; there is: {', '.join(sorted(FORMATS))}")
+    found: Format = import_module(FORMATS[name]).FORMAT
+    return found
