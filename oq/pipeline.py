@@ -219,7 +219,9 @@ def verify(
     if asked["per_layer"] or wanted is not None:
         found = replace(found, layers=_by_layer(exact, rounded, source, sizing, asked))
     elif found.collapse:
-        found = replace(found, layers=compare_layers(exact, rounded, lambda: seen.kept))
+        found = replace(
+            found, layers=compare_layers(exact, rounded, lambda: seen.kept, limit=limit)
+        )
     if wanted is not None:
         target = asked["target"]
         blame = remedy(float_model, target, data, asked["preprocess"])
@@ -269,7 +271,9 @@ def _by_layer(
     asked: VerifyOptions,
 ) -> tuple[LayerError, ...]:
     counter = Counter("layers", source.count, asked["watch"])
-    return compare_layers(exact, rounded, lambda: source.batches(sizing), progress=counter)
+    return compare_layers(
+        exact, rounded, lambda: source.batches(sizing), limit=sizing.limit, progress=counter
+    )
 
 
 def next_step(target: Target, output: Path) -> str:

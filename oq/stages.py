@@ -253,7 +253,9 @@ def verify_run(
     found = compare(exact, quantized, seen, engine=engine, progress=counter)
     if not found.collapse and asked["report"] is None:
         return found
-    return replace(found, layers=compare_layers(exact, quantized, lambda: seen.kept))
+    return replace(
+        found, layers=compare_layers(exact, quantized, lambda: seen.kept, limit=sizing.limit)
+    )
 
 
 def named_choices(chosen: Chosen, asked: QuantizeOptions) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ uncorrelated (the usual noise model: Widrow and Kollar 2008, "Quantization Noise
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,11 +24,20 @@ from oq.model.view import GraphView
 from oq.numerics.values import Array, Batch
 
 SHARE_SAMPLES = 16
-SHARE_BYTES = 256 * 10**6
 """The estimate uses this many samples, fewer if their activations are larger."""
 
 EXACT_DB = 90.0
 """A layer with a smaller error is computed in float in both models."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A float model, its ``view`` and the ``types`` of its tensors, and the quantized one."""
+
+    exact: onnx.ModelProto
+    rounded: onnx.ModelProto
+    view: GraphView
+    types: Mapping[str, np.dtype[Any]]
 
 
 @dataclass(slots=True)
@@ -55,63 +65,82 @@ class _Disturbance:
 
 
 def take_few(batches: Iterable[Batch], most: int) -> list[Batch]:
-    """The first :data:`SHARE_SAMPLES` samples, in whole batches, or in parts of ``most`` samples
-    where these are larger."""
+    """The first :data:`SHARE_SAMPLES` samples, ``most`` at most, in whole batches or parts of
+    these; one batch at least."""
     kept: list[Batch] = []
-    samples = 0
+    wanted = min(SHARE_SAMPLES, max(most, 1))
     for batch in batches:
-        size = max(most, 1)
-        if batch.divisible and batch.samples > size:
-            starts = range(0, min(batch.samples, SHARE_SAMPLES), size)
-            kept += [batch.part(at, at + size) for at in starts]
-        else:
-            kept.append(batch)
-        samples += batch.samples
-        if samples >= SHARE_SAMPLES:
+        if batch.divisible and batch.samples > wanted:
+            batch = batch.part(0, wanted)
+        kept.append(batch)
+        wanted -= batch.samples
+        if wanted <= 0:
             break
     return kept
 
 
 def estimate_shares(
-    float_model: onnx.ModelProto,
-    quantized: onnx.ModelProto,
+    models: Pair,
     shared: Sequence[Shared],
+    groups: Iterable[Sequence[Shared]],
     batches: Sequence[Batch],
-    view: GraphView,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """(SQNR in dB of the error that each tensor adds, error power that this causes at the
-    outputs)."""
-    captured = {t for n in view.nodes for t in n.captured}
+    """(SQNR in dB of the error that each of ``shared`` adds, error power that this causes at the
+    outputs).
+
+    Worked out for one of ``groups`` at a time: what one batch takes in memory are the values of a
+    group and of what its layers read, in both models, and not those of all tensors."""
+    captured = {t for n in models.view.nodes for t in n.captured}
     given = {t.name: t for t in shared if t.name not in captured}
-    computed = [t.name for t in shared if t.node]
-    added = {t.name: _Disturbance() for t in shared}
-    used: list[Batch] = []
-    size, layers = 0, None
-    for batch, exact, found in run_both(float_model, quantized, shared, batches):
-        # what the quantized model gives each layer, for the float layers to compute from
-        kinds = {n: exact[n].dtype for n in given}  # the float model may be float16
-        feeds = {f"{n}:given": found[t.copy].astype(kinds[n]) for n, t in given.items()}
-        feeds |= {f"{n}:raw": found[n].astype(kinds[n]) for n, t in given.items() if t.raw}
-        if layers is None and computed:
-            layers = Session(_cut(float_model, given, feeds, computed), LITERAL)
+    decibels = dict.fromkeys((t.name for t in shared), float("inf"))
+    errors = dict.fromkeys(decibels, 0.0)
+    exact = _outputs(models.exact, batches)
+    for group in groups:
+        here = [t for t in group if t.name in given]
+        added = _disturb(models, given, here, batches)
+        found = {n: sqnr_db(a.signal, a.noise) for n, a in added.items()}
+        guilty = [t for t in here if found[t.name] < EXACT_DB]
+        decibels |= found
+        errors |= _at_the_outputs(models.exact, guilty, batches, added, exact)
+    return decibels, errors
+
+
+def _disturb(
+    models: Pair,
+    given: Mapping[str, Shared],
+    group: Sequence[Shared],
+    batches: Sequence[Batch],
+) -> dict[str, _Disturbance]:
+    """What the layers of ``group`` add, from what the quantized model gives them."""
+    added = {t.name: _Disturbance() for t in group}
+    computed = [t.name for t in group if t.node]
+    kinds = {n: models.types[n] for n in given}  # the float model may be float16
+    layers = None
+    if computed:
+        feeds = {f"{n}:given": k for n, k in kinds.items()}
+        feeds |= {f"{n}:raw": kinds[n] for n, t in given.items() if t.raw}
+        layers = Session(_cut(models.exact, given, feeds, computed), LITERAL)
+    read = {i.name.rpartition(":")[0] for i in layers.inputs} if layers is not None else set()
+    needed = [t for t in given.values() if t.name in read or t.name in added]
+    for batch, exact, found in run_both(models.exact, models.rounded, needed, batches):
+        values = {f"{t.name}:given": found[t.copy].astype(kinds[t.name]) for t in needed}
+        values |= {f"{t.name}:raw": found[t.name].astype(kinds[t.name]) for t in needed if t.raw}
         fresh = dict(exact)
         if layers is not None:
             names = [o.name for o in layers.outputs]
-            fresh |= zip(
-                names, layers.run(_wanted(layers, {**batch.feeds, **feeds}), names), strict=True
-            )
-        for name in given:
-            f, g = exact[name], fresh[name]
-            added[name].add(f, g, {n: feeds[n] for n in _names(name) if n in feeds})
-            size += f.nbytes
-        used.append(batch)
-        if size * (1 + 1 / len(used)) > SHARE_BYTES:
-            break
-    decibels = {n: sqnr_db(a.signal, a.noise) for n, a in added.items()}
-    errors = dict.fromkeys(decibels, 0.0)
-    guilty = [t for n, t in given.items() if decibels[n] < EXACT_DB]
-    errors |= _at_the_outputs(float_model, guilty, used, added)
-    return decibels, errors
+            ran = layers.run(_wanted(layers, {**batch.feeds, **values}), names)
+            fresh |= zip(names, ran, strict=True)
+        for name, disturbance in added.items():
+            mine = {n: values[n] for n in _names(name) if n in values}
+            disturbance.add(exact[name], fresh[name], mine)
+    return added
+
+
+def _outputs(model: onnx.ModelProto, batches: Sequence[Batch]) -> list[dict[str, Array]]:
+    """The float model's outputs, per batch."""
+    reference = Session(model, LITERAL)
+    names = reference.arrays
+    return [dict(zip(names, reference.run(b.feeds, names), strict=True)) for b in batches]
 
 
 def _at_the_outputs(
@@ -119,18 +148,18 @@ def _at_the_outputs(
     shared: Sequence[Shared],
     batches: Sequence[Batch],
     added: Mapping[str, _Disturbance],
+    exact: Sequence[Mapping[str, Array]],
 ) -> dict[str, float]:
-    """Mean over outputs of error power over signal power, with each of ``shared`` disturbed."""
-    reference = Session(model, LITERAL)
-    outputs = reference.arrays
-    exact = [dict(zip(outputs, reference.run(b.feeds, outputs), strict=True)) for b in batches]
+    """Mean over outputs of error power over signal power, with each of ``shared`` disturbed.
+    ``exact``: the float model's outputs, per batch."""
+    outputs = list(exact[0])
     signal = {o: sum(power(e[o]) for e in exact) for o in outputs}
     found: dict[str, float] = {}
     for tensor in shared:
         values = added[tensor.name].values
         reached = [o for o in outputs if o != tensor.name]
         first = {n: v[0] for n, v in values.items()}
-        part = _cut(model, {tensor.name: tensor}, first, reached)
+        part = _cut(model, {tensor.name: tensor}, {n: v.dtype for n, v in first.items()}, reached)
         rest = Session(part, LITERAL) if reached else None
         noise = dict.fromkeys(outputs, 0.0)
         for i, (batch, e) in enumerate(zip(batches, exact, strict=True)):
@@ -149,15 +178,15 @@ def _at_the_outputs(
 def _cut(
     model: onnx.ModelProto,
     given: Mapping[str, Shared],
-    values: Mapping[str, Array],
+    values: Mapping[str, np.dtype[Any]],
     outputs: Sequence[str],
 ) -> onnx.ModelProto:
-    """``model`` computing ``outputs`` from ``values`` of the tensors ``given``."""
+    """``model`` computing ``outputs`` from ``values`` (name -> dtype) of the tensors ``given``."""
 
     def replaced(tensor: str, reader: str) -> str:
         return given[tensor].given(reader) if tensor in given else tensor
 
-    return cut(model, {n: v.dtype for n, v in values.items()}, replaced, outputs)
+    return cut(model, values, replaced, outputs)
 
 
 def _names(tensor: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 
 from oq.comparison.deviation import sqnr_db
-from oq.comparison.error_shares import SHARE_BYTES, estimate_shares, take_few
+from oq.comparison.error_shares import Pair, estimate_shares, take_few
 from oq.comparison.shared_tensors import Shared, run_both, shared_tensors
 from oq.errors import DataError
 from oq.model.footprint import Footprint
@@ -29,8 +29,12 @@ from oq.numerics.values import FLOAT_DTYPES, Array, Batch, TensorInfo
 Batches = Callable[[], Iterable[Batch]]
 """A function that returns the same batches each time it is called."""
 
-PASS_BYTES = 256 * 10**6
-"""Maximum size of both models' tensors of one batch, per pass over the data."""
+LIMIT = 1000 * 10**6
+"""Bytes that tensors may take at a time unless the caller says otherwise."""
+
+PARTS = 4
+"""What is compared takes a fourth of the limit: beside the values of a batch in both models, the
+sessions that give them hold their own."""
 
 REMEMBERED = 32
 """Samples that :class:`Remembered` keeps."""
@@ -114,12 +118,13 @@ def compare_layers(
     quantized: onnx.ModelProto,
     batches: Batches,
     *,
+    limit: int = LIMIT,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[LayerError, ...]:
     """Every shared float tensor, largest share of the output error first.
 
     Memory depends on the size of a batch, not on the number of samples: tensors are processed in
-    several passes if those of one batch would exceed :data:`PASS_BYTES`.
+    several passes if those of one batch would exceed a part of ``limit`` bytes.
 
     Raises:
         DataError: there are no samples, or a model fails on one.
@@ -131,7 +136,8 @@ def compare_layers(
     if first is None:
         raise DataError("there are no samples to compare layers on")
     sizes = Footprint(float_model, types).of(first)
-    for group in _groups(shared, sizes):
+    most = limit // PARTS
+    for group in _groups(shared, sizes, most // 2):
         done = 0
         for batch, exact, found in run_both(float_model, quantized, group, batches()):
             for tensor in group:
@@ -144,8 +150,12 @@ def compare_layers(
     # a layer is fed what both models give it; it cannot be fed another number of boxes
     unlike |= {n for n in rows if looks[n].resized}
     usable = [t for t in shared if t.name in rows and t.name not in unlike]
-    most = SHARE_BYTES * first.samples // max(sum(sizes[t.name] for t in shared), 1)
-    added, errors = estimate_shares(float_model, quantized, usable, take_few(batches(), most), view)
+    few = take_few(batches(), most * first.samples // max(sum(sizes[t.name] for t in shared), 1))
+    times = sum(b.samples for b in few) / first.samples
+    kinds = {n: first.feeds[n].dtype for n in rows if n in first.feeds}
+    kinds |= {n: np.dtype(types[n].dtype) for n in rows if n in types}
+    models = Pair(float_model, quantized, view, kinds)
+    added, errors = estimate_shares(models, usable, _groups(usable, sizes, most / times), few)
     total = sum(errors.values())
     finished = [
         replace(row, alike=False)
@@ -166,15 +176,17 @@ def _real(
     return kept, types
 
 
-def _groups(shared: Sequence[Shared], sizes: Mapping[str, int]) -> Iterator[list[Shared]]:
-    """``shared`` in parts whose values of one batch, in both models, fit :data:`PASS_BYTES`."""
+def _groups(
+    shared: Sequence[Shared], sizes: Mapping[str, int], most: float
+) -> Iterator[list[Shared]]:
+    """``shared`` in parts whose values of one batch take ``most`` bytes."""
     group: list[Shared] = []
-    room = PASS_BYTES
+    room = most
     for tensor in shared:
-        size = 2 * sizes.get(tensor.name, 0)
+        size = sizes.get(tensor.name, 0)
         if group and size > room:
             yield group
-            group, room = [], PASS_BYTES
+            group, room = [], most
         group.append(tensor)
         room -= size
     if group:

@@ -1,6 +1,7 @@
 """Where the error is made: known damage is found in the right tensor, in files of any making."""
 
 import math
+from typing import Any
 
 import numpy as np
 import onnx
@@ -8,7 +9,7 @@ import pytest
 
 import oq
 from oq.comparison.layers import LayerError, Remembered, compare_layers
-from oq.comparison.shared_tensors import shared_tensors
+from oq.comparison.shared_tensors import run_both, shared_tensors
 from oq.errors import DataError
 from oq.model.graph import Graph
 from oq.numerics.values import Array, Batch
@@ -137,14 +138,25 @@ def test_real_damage_is_compared_however_large() -> None:
 
 
 def test_several_passes_give_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = damaged(2.0)
+    """A small limit leaves one sample to blame layers by, and takes few tensors at a time."""
+    model, one = damaged(2.0), [Batch({"x": X[:1]})]
     made = oq.quantize(model, "ort", X, verify=False, refine="none").model
-    whole = compare_layers(model, made, lambda: BATCHES)
     passes: list[int] = []
-    monkeypatch.setattr("oq.comparison.layers.PASS_BYTES", 10_000)
-    parts = compare_layers(model, made, lambda: BATCHES, progress=passes.append)
+    held: list[int] = []
+
+    def watched(*given: Any) -> Any:
+        for batch, exact, found in run_both(*given):
+            held.append(sum(v.nbytes for v in (*exact.values(), *found.values())))
+            yield batch, exact, found
+
+    monkeypatch.setattr("oq.comparison.error_shares.run_both", watched)
+    whole = compare_layers(model, made, lambda: one)
+    everything = max(held)
+    held.clear()
+    parts = compare_layers(model, made, lambda: one, limit=10_000, progress=passes.append)
     assert parts == whole
-    assert passes.count(len(X)) > 1
+    assert passes.count(1) > 1
+    assert max(held) < everything
 
 
 def test_files_of_another_tool_are_read_by_structure() -> None:
