@@ -210,8 +210,12 @@ def _row(tensor: Shared, look: _Look) -> LayerError:
 # -- tensors of one name and two meanings ----------------------------------------------------
 
 UNLIKE_DB = 10.0
-"""Decibels: a tensor with a lower SQNR may differ by a scale and a shift per channel; it counts as
-such if fitting these gains as much."""
+"""Decibels: a tensor with a lower SQNR may differ by a scale and a shift per channel, if what lies
+behind is as much better."""
+
+FITTED_DB = 5.0
+"""Decibels that fitting such a scale and shift must gain: what remains is the error of
+quantization, which may be large itself; on real damage it gains below 1."""
 
 
 def _moments(exact: Array, found: Array) -> Array:
@@ -251,7 +255,7 @@ def _means_something_else(
     with np.errstate(divide="ignore", invalid="ignore"):
         explained = np.where(spread_q > 0, common * common / spread_q, 0.0)
     left = np.maximum(spread_f - explained, 0.0)
-    return sqnr_db(float(spread_f.sum()), float(left.sum())) >= own + UNLIKE_DB
+    return sqnr_db(float(spread_f.sum()), float(left.sum())) >= own + FITTED_DB
 
 
 def _downstream(view: GraphView, tensor: str) -> set[str]:

@@ -8,14 +8,16 @@ from math import inf
 import onnx
 
 from oq.checks.legal import check
+from oq.emission.bodies import Form, rewrite_bodies
 from oq.emission.dynamic import quantize_data
+from oq.emission.dynamic_bodies import AtRunTime
 from oq.emission.emit import emit
 from oq.emission.float16 import to_float16
 from oq.emission.fold_zero_points import fold_zero_points
 from oq.emission.gather_codes import gather_codes
 from oq.emission.keep_float import keep_layers_float, keep_loadable
 from oq.emission.pack_blocks import pack_blocks
-from oq.emission.pack_bodies import Storage, pack_bodies
+from oq.emission.pack_bodies import Blocks
 from oq.emission.solve import Solution
 from oq.errors import ModelError
 from oq.model.restore_types import restore_types
@@ -23,6 +25,7 @@ from oq.numerics.statistics import Statistics
 from oq.numerics.values import Array
 from oq.planning.check import Finding
 from oq.planning.setup import Planned
+from oq.planning.target import Target
 from oq.wording import counted
 
 CARRIED = (
@@ -30,9 +33,11 @@ CARRIED = (
     "QuantizeLinear saturates in place of the ReLU"
 )
 
-INSIDE = (
-    "in bodies of If, Loop and Scan the weights of {layers} are in blocks, rounded to the nearest"
-)
+INSIDE = "in bodies of If, Loop and Scan {what} of {layers} are {how}"
+HOW = {
+    "blocks": ("the weights", "in blocks, rounded to the nearest"),
+    "run time": ("the products", "of integers, with the ranges of data taken at run time"),
+}
 WIDENED = (
     "the model is {own}: it was calibrated in float32, and its float rest is {rest} now; inputs "
     "and outputs keep their types"
@@ -89,22 +94,30 @@ def write_graph(
     if planned.target.packs_blocks is not None:
         pack_blocks(planned.graph, planned.target.packs_blocks)
     made = planned.graph.to_model()
-    inside = _pack_bodies(made, planned)
+    inside = _quantize_bodies(made, planned)
     if inside:
-        notes += (INSIDE.format(layers=counted(len(inside), "layer")),)
+        what, how = HOW["run time" if planned.target.at_run_time else "blocks"]
+        notes += (INSIDE.format(layers=counted(len(inside), "layer"), what=what, how=how),)
     return Written(made, findings, notes, inside)
 
 
-def _pack_bodies(model: onnx.ModelProto, planned: Planned) -> tuple[str, ...]:
-    """The layers inside bodies whose weights are stored in blocks now."""
-    target, kept = planned.target, planned.overrides.kept
-    if target.block is None or target.packs_blocks is None or planned.overrides.only is not None:
+def _quantize_bodies(model: onnx.ModelProto, planned: Planned) -> tuple[str, ...]:
+    """The layers inside bodies that were quantized, which needs no data."""
+    kept, form = planned.overrides.kept, _form_inside(planned.target)
+    if form is None or planned.overrides.only is not None:
         return ()
-    return pack_bodies(
-        model,
-        Storage(target.weights, target.block, target.weight_range, target.packs_blocks),
-        lambda name: any(fnmatch.fnmatchcase(name, glob) for glob in kept),
+    return rewrite_bodies(
+        model, form, lambda name: any(fnmatch.fnmatchcase(name, glob) for glob in kept)
     )
+
+
+def _form_inside(target: Target) -> Form | None:
+    """What products in bodies become; None where they stay in float."""
+    if target.at_run_time:
+        return AtRunTime(target.weights, target.weight_range)
+    if target.block is None or target.packs_blocks is None:
+        return None
+    return Blocks(target.weights, target.block, target.weight_range, target.packs_blocks)
 
 
 def _insist(findings: tuple[Finding, ...]) -> None:

@@ -114,7 +114,16 @@ def view_node(node: Any, shared: set[int]) -> NodeView:
         outputs=tuple(t.name for t in node.outputs),
         attributes=dict(node.attrs),
         captured=captured,
+        inner=tuple(name for g in inner for name in _node_names(g)),
     )
+
+
+def _node_names(graph: Any) -> Iterator[str]:
+    for node in graph.nodes:
+        yield node.name
+        for value in node.attrs.values():
+            if isinstance(value, gs.Graph):
+                yield from _node_names(value)
 
 
 def op_name(op: str, domain: str) -> str:

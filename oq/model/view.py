@@ -16,7 +16,8 @@ class NodeView:
     """One node.  ``inputs`` holds "" for an empty optional input.  ``op`` has the domain in front
     where it is another operator than ONNX's of that name (:func:`oq.model.surgeon.op_name`).
 
-    ``captured`` are the outer tensors that the node's subgraphs (If, Loop, Scan) read.
+    ``captured`` are the outer tensors that the node's subgraphs (If, Loop, Scan) read, ``inner``
+    the names of the nodes in these.
     """
 
     name: str
@@ -26,6 +27,7 @@ class NodeView:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(compare=False)
     captured: tuple[str, ...] = ()
+    inner: tuple[str, ...] = ()
 
     def input(self, slot: int) -> str:
         """The tensor at input ``slot``, "" if there is none."""

@@ -113,7 +113,8 @@ def _kept(view: GraphView, patterns: tuple[str, ...]) -> dict[str, str]:
     kept: dict[str, str] = {}
     for pattern in patterns:
         hits = [n.name for n in view.nodes if fnmatch.fnmatchcase(n.name, pattern)]
-        if not hits:
+        inside = any(fnmatch.fnmatchcase(i, pattern) for n in view.nodes for i in n.inner)
+        if not hits and not inside:
             close = ", ".join(repr(n.name) for n in view.nodes[:3])
             raise OptionError(
                 f"--keep-float {pattern!r} matches no node; node names look like {close}"

@@ -1,4 +1,4 @@
-"""Layers inside If and Loop: packed as in the main graph, from one copy of each weight."""
+"""Layers inside If and Loop: quantized as in the main graph, from one copy of each weight."""
 
 import numpy as np
 import onnx
@@ -6,6 +6,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import oq
+from oq.model.bodies import graphs_in
 from oq.model.session import optimized_ops
 from oq.numerics.values import Array
 from tests.small import normal, reference, small
@@ -107,3 +108,60 @@ def test_names_of_a_body_shadow_outer_ones() -> None:
     feeds = {"count": np.asarray(2), "go": np.asarray(True), "x": 0.2 * normal(24, 24)}
     wanted, found = (reference(m, feeds, deployed=True)["y"] for m in (model, made))
     assert ((wanted - found) ** 2).sum() < (wanted**2).sum() / 1000
+
+
+ON = {"dynamic": "on"}
+
+
+def at_run_time(x: Array, weight: Array) -> Array:
+    """``x @ weight`` with uint8 data over its own range and int8 weights per column, in NumPy."""
+    lo, hi = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
+    step = (hi - lo) / 255
+    zero = np.clip(np.rint(-lo / step), 0, 255)
+    codes = np.clip(np.rint(x / step) + zero, 0, 255) - zero
+    scale = np.abs(weight).max(axis=0) / 127
+    return np.asarray(codes * step @ (np.rint(weight / scale) * scale))
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_both_branches_with_ranges_at_run_time(chosen: bool) -> None:
+    done = oq.quantize(branches(), "ort", settings=ON)
+    onnx.checker.check_model(done.model, full_check=True)
+    x = normal(3, 40, seed=7)
+    found = reference(done.model, {"x": x, "c": np.asarray(chosen)}, deployed=True)["z"]
+    w, v, b, u = CONSTANTS["w"], CONSTANTS["v"], CONSTANTS["b"], CONSTANTS["u"]
+    first = at_run_time(x, w)
+    wanted = first + b if chosen else at_run_time(first + at_run_time(x, v.T) + b, u)
+    wanted = np.maximum(wanted, 0)
+    # a code of the inner product may fall to the other side of a half
+    assert ((wanted - found) ** 2).sum() < (wanted**2).sum() / 1e5
+    stored = {t.name for t in done.model.graph.initializer}
+    assert {"w_quantized", "w_scale", "b"} <= stored and "w" not in stored
+    assert any("the products of 4 layers are of integers" in note for note in done.report.notes)
+    judged = oq.judge(done.model, "ort")
+    assert judged.findings == () and judged.forecast.kernels == 4
+
+
+def test_a_loop_with_ranges_at_run_time() -> None:
+    """The range is that of each turn, and what is kept in float stays as it was."""
+    text = """net (int64 count, bool go, float[24,24] x) => (float[24,24] y) {
+        y = Loop (count, go, x) <body = turn (int64 i, bool on, float[24,24] u)
+            => (bool still, float[24,24] out) {
+            still = Identity(on)
+            p = MatMul(u, w)
+            out = MatMul(p, v)
+        }>
+    }"""
+    weights = {"w": normal(24, 24, seed=8), "v": normal(24, 24, seed=9)}
+    model = small(text, weights)
+    body = model.graph.node[0].attribute[0].g
+    body.node[2].name = "kept"
+    made = oq.quantize(model, "ort", settings=ON, keep_float=["kept"]).model
+    x = 0.2 * normal(24, 24)
+    feeds = {"count": np.asarray(3), "go": np.asarray(True), "x": x}
+    found, wanted = reference(made, feeds, deployed=True)["y"], x
+    for _ in range(3):
+        wanted = at_run_time(wanted, weights["w"]) @ weights["v"]
+    assert ((wanted - found) ** 2).sum() < (wanted**2).sum() / 1e4
+    held = {t.name: t.data_type for g in graphs_in(made.graph) for t in g.initializer}
+    assert held["v"] == onnx.TensorProto.FLOAT and held["w_quantized"] == onnx.TensorProto.INT8
