@@ -19,6 +19,9 @@ from oq.numerics.values import Array
 
 FLOAT32_INTEGERS = 2.0**24
 FLOAT64_INTEGERS = 2.0**53
+EXPONENTS = 100
+"""Positions at which the product of a float32 integer and the scale is a normal float32."""
+
 RELU6_CODE = 96
 """``6 * 2**4``: the integer at which the DPU's ReLU6 clips, for any position."""
 
@@ -67,8 +70,10 @@ class FixedPoint:
 
     def real(self) -> Array:
         """The values as float32; a ReLU6 that is not followed by rounding clips at 6."""
-        values = np.ldexp(self.numerator.astype(np.float64), -self.position)
-        return (np.minimum(values, 6.0) if self.capped else values).astype(np.float32)
+        held = self.numerator if abs(self.position) < EXPONENTS else self.numerator.astype(float)
+        values = held * held.dtype.type(2.0**-self.position)  # exact: a power of two
+        values = np.minimum(values, 6.0) if self.capped else values
+        return np.asarray(values.astype(np.float32, copy=False))
 
     def with_codes(self, numerator: Array) -> "FixedPoint":
         """The same scale with other numerators, for ops that only move values."""
@@ -110,11 +115,13 @@ def rounded(x: FixedPoint, position: int, low: int, high: int, arithmetic: Arith
     A ReLU6 clips at the integer 96 if ``position <= 4``, and not at all at larger positions, where
     int8 saturates below 6 anyway: it is exact at position 4 only.
     """
-    values = hold(x.numerator, FLOAT64_INTEGERS)  # x + 0.5 needs one bit more than x
     shift = position - x.position
-    steps = np.asarray(values * 2.0**shift)
+    # in units of the numerator, 0.5 is 2**-(shift + 1), which must not need a bit below its last
+    fits = shift < 0 and x.reach + 2.0 ** -(shift + 1) <= FLOAT32_INTEGERS
+    values = hold(x.numerator, x.reach if fits else FLOAT64_INTEGERS)
+    steps = np.asarray(values * values.dtype.type(2.0**shift))
     if arithmetic.half_up:
-        steps += 0.5
+        steps += steps.dtype.type(0.5)
         np.floor(steps, out=steps)
     else:
         np.rint(steps, out=steps)

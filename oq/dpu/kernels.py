@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
+from oq.dpu.convolutions import convolve
 from oq.dpu.fixed_point import Arithmetic, FixedPoint, floored, hold, rounded, scaled
 from oq.dpu.mean_factors import LARGEST_SIDE, mean_factors, mean_gain
-from oq.dpu.windows import convolve, scatter, window_sums, windows_of
+from oq.dpu.windows import scatter, window_sums, windows_of
 from oq.numerics.values import Array
 
 SLOPE_BITS = 8

@@ -152,10 +152,10 @@ def _quantize(value: Value, grid: Codes, arithmetic: Arithmetic) -> Array:
 
 
 def _dequantize(value: Value, grid: Codes, _arithmetic: Arithmetic) -> FixedPoint:
-    codes = np.asarray(value).astype(np.float64)
-    low, high = grid.bounds
+    codes, (low, high) = np.asarray(value), grid.bounds
     reach = float(max(-low, high))
-    return FixedPoint(hold(codes - grid.zero, reach), grid.position, reach)
+    wide = codes.astype(np.float32 if codes.dtype.itemsize < 4 else np.float64)
+    return FixedPoint(hold(wide - grid.zero if grid.zero else wide, reach), grid.position, reach)
 
 
 SPECIAL: Mapping[str, Callable[[Value, Codes, Arithmetic], Value]] = {
