@@ -78,8 +78,8 @@ def save_model(model: onnx.ModelProto, path: str | Path) -> int:
     """
     path = Path(path)
     check_writable(path)
-    if model_bytes(model) < PROTOBUF_LIMIT:
-        data = model.SerializeToString(deterministic=True)
+    data = _serialized(model, deterministic=True)
+    if data is not None:
         with replacing(path) as beside:
             beside.write_bytes(data)
         return len(data)
@@ -104,13 +104,25 @@ def loadable(model: onnx.ModelProto | Path) -> Iterator[bytes | str]:
     """``model`` in the form that runtimes load: bytes, or a path if it exceeds protobuf's 2 GB."""
     if isinstance(model, Path):
         yield str(model)
-    elif model_bytes(model) < PROTOBUF_LIMIT:
-        yield model.SerializeToString()
+        return
+    data = _serialized(model)
+    if data is not None:
+        yield data
     else:
         with tempfile.TemporaryDirectory(prefix="oq-") as folder:
             path = Path(folder) / "model.onnx"
             save_model(model, path)
             yield str(path)
+
+
+def _serialized(model: onnx.ModelProto, deterministic: bool = False) -> bytes | None:
+    """``model`` as bytes, None where it needs external data.  To ask for its size first would take
+    as long again: protobuf writes it out for that."""
+    try:
+        data: bytes = model.SerializeToString(deterministic=deterministic)
+    except EncodeError:
+        return None
+    return data if len(data) < PROTOBUF_LIMIT else None
 
 
 def model_bytes(model: onnx.ModelProto) -> int:
