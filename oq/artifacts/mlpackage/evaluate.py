@@ -11,7 +11,7 @@ import numpy as np
 
 from oq.artifacts.mlpackage.dtypes import FLOATS, numpy_dtype
 from oq.artifacts.mlpackage.ops.table import call
-from oq.artifacts.mlpackage.program import Operation, Program, TensorType
+from oq.artifacts.mlpackage.program import DICTIONARY, Operation, Program, TensorType
 from oq.errors import DataError, ModelError, one_line
 from oq.numerics.values import Array
 
@@ -118,7 +118,7 @@ class Evaluation:
             if value.dtype.kind != "f":
                 raise ModelError(f"{where} is declared {kind.dtype}, and is {value.dtype}")
             value = self._round(value, kind.dtype)
-        elif kind.dtype == "string":
+        elif kind.dtype in ("string", DICTIONARY):
             return value
         elif value.dtype != numpy_dtype(kind.dtype):
             raise ModelError(f"{where} is declared {kind.dtype}, and is {value.dtype}")

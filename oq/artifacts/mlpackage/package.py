@@ -1,7 +1,6 @@
 """A Core ML package as an artifact: opened, run, and told what it holds."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,15 +9,23 @@ from oq.artifacts.mlpackage.describe import read_description
 from oq.artifacts.mlpackage.evaluate import Evaluation
 from oq.artifacts.mlpackage.folder import find_model
 from oq.artifacts.mlpackage.grids import Quantizer, Weight, find_quantizers, find_weights
+from oq.artifacts.mlpackage.images import Pixels
+from oq.artifacts.mlpackage.metadata import (
+    INPUTS,
+    OUTPUTS,
+    TENSORS,
+    TYPES,
+    read_mapping,
+    read_names,
+)
 from oq.artifacts.mlpackage.parse import read_model, read_program
-from oq.artifacts.mlpackage.program import Description, Feature, Program
+from oq.artifacts.mlpackage.program import Description, Program
 from oq.artifacts.mlpackage.tell import count_layers, tell
-from oq.errors import DataError, ModelError, one_line
+from oq.errors import DataError, ModelError
 from oq.numerics.values import Array, TensorInfo
 
-INPUTS, OUTPUTS, TENSORS, TYPES = "oq.inputs", "oq.outputs", "oq.tensors", "oq.types"
-"""Keys of the metadata: names of the ONNX file's inputs and outputs, in the order of the package's
-own; ONNX name -> name in the program; ONNX name of an input or output -> its dtype there."""
+CLASSIFY = "classify"
+"""The operation of a classifier that gives the label, and all labels with their probabilities."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +34,10 @@ class Package:
 
     ``inputs`` and ``outputs`` have the names and dtypes of the ONNX file that it was made from,
     where its metadata say them; ``own`` leads from these names to the program's.  ``tensors`` does
-    so for that file's inner tensors."""
+    so for that file's inner tensors.
+
+    An input that is an image takes pixel values (0..255), or, where ``pixels`` has it, the values
+    that they become.  Of a classifier, the probabilities are an output."""
 
     path: Path
     description: Description
@@ -37,6 +47,7 @@ class Package:
     own: Mapping[str, str]
     tensors: Mapping[str, str]
     format: str = "coreml"
+    pixels: Mapping[str, Pixels] = field(default_factory=dict)
     evaluations: Mapping[bool, Evaluation] = field(default_factory=dict)
 
     def run(
@@ -60,10 +71,13 @@ class Package:
         names = {i.name for i in self.inputs}
         if spare := sorted(set(feeds) - names):
             raise DataError(f"no input {spare[0]!r}; there is: {', '.join(sorted(names))}")
-        given = {self.own[name]: value for name, value in feeds.items()}
+        given = {}
+        for name, value in feeds.items():
+            own = self.own[name]
+            given[own] = self.pixels[own].find(value) if own in self.pixels else value
         types = {o.name: o.dtype for o in self.outputs}
         asked = list(types) if outputs is None else list(outputs)
-        inner = [self.own.get(name, name) if name in types else name for name in asked]
+        inner = [self.own[name] if name in types else name for name in asked]
         found = self.evaluations[exact].run(given, set(inner), forced or {})
         results = []
         for name, own in zip(asked, inner, strict=True):
@@ -72,7 +86,11 @@ class Package:
         return results
 
     def contents(self) -> Contents:
-        """What the package holds."""
+        """What the package holds.
+
+        Raises:
+            ModelError: the scales of a weight are no constant.
+        """
         told = tell(self.path, self.description, self.program, self.quantizers(), self.weights())
         return replace(told, format=self.format, inputs=self.inputs, outputs=self.outputs)
 
@@ -99,7 +117,7 @@ class Package:
 
 
 def open_file(path: str | Path) -> Package:
-    """The package (a folder) at ``path``, read whole.
+    """The package (a folder) at ``path``, read whole; images are fed as pixels.
 
     Raises:
         ModelError: it is damaged, no ML program, or holds what oq does not read.
@@ -111,14 +129,17 @@ def open_file(path: str | Path) -> Package:
     program = read_program(model, file.parent)
     _insist_same(description, program)
     texts = description.metadata
-    types = _object(texts, TYPES)
-    inputs = _renamed(description.inputs, _names(texts, INPUTS), types, INPUTS)
-    outputs = _renamed(description.outputs, _names(texts, OUTPUTS), types, OUTPUTS)
-    features = (*description.inputs, *description.outputs)
-    own = {i.name: f.info.name for i, f in zip((*inputs, *outputs), features, strict=True)}
+    types, tensors = read_mapping(texts, TYPES), read_mapping(texts, TENSORS)
+    given = tuple(f.info for f in description.inputs)
+    made = tuple(_sized(f.info, program) for f in description.outputs)
+    classes = _probabilities(program, {own: name for name, own in tensors.items()})
+    inputs = _renamed(given, read_names(texts, INPUTS), types, INPUTS)
+    outputs = _renamed(made, read_names(texts, OUTPUTS), types, OUTPUTS)
+    own = {i.name: o.name for i, o in zip((*inputs, *outputs), (*given, *made), strict=True)}
+    own |= {info.name: name for name, info in classes.items()}
     evaluations = {exact: Evaluation(program, exact) for exact in (False, True)}
     return Package(
-        *(found, description, program, inputs, outputs, own, _object(texts, TENSORS)),
+        *(found, description, program, inputs, (*outputs, *classes.values()), own, tensors),
         evaluations=evaluations,
     )
 
@@ -137,10 +158,30 @@ def _insist_same(description: Description, program: Program) -> None:
                 )
 
 
+def _sized(info: TensorInfo, program: Program) -> TensorInfo:
+    """With the program's shape where the description says none."""
+    types = {name: kind for made in program.operations for name, kind in made.outputs}
+    known = info.shape is not None or info.name not in types
+    return info if known else replace(info, shape=types[info.name].shape)
+
+
+def _probabilities(program: Program, onnx: Mapping[str, str]) -> dict[str, TensorInfo]:
+    """The tensors that are classified, by their name in the program, under their ONNX name."""
+    types = {name: kind for made in program.operations for name, kind in made.outputs}
+    found = {}
+    for made in program.operations:
+        if made.kind != CLASSIFY:
+            continue
+        for name in made.inputs.get("probabilities", ()):
+            if isinstance(name, str) and name in types:
+                shape = types[name].shape
+                found[name] = TensorInfo(onnx.get(name, name), "float32", shape)
+    return found
+
+
 def _renamed(
-    features: Iterable[Feature], names: Sequence[str] | None, types: Mapping[str, str], key: str
+    found: Sequence[TensorInfo], names: Sequence[str] | None, types: Mapping[str, str], key: str
 ) -> tuple[TensorInfo, ...]:
-    found = [f.info for f in features]
     if names is None:
         return tuple(found)
     if len(names) != len(found):
@@ -149,28 +190,3 @@ def _renamed(
         replace(info, name=name, dtype=types.get(name, info.dtype))
         for info, name in zip(found, names, strict=True)
     )
-
-
-def _load(metadata: Mapping[str, str], key: str) -> object:
-    try:
-        return json.loads(metadata[key])
-    except ValueError as error:
-        raise ModelError(f"metadata {key!r} is no JSON: {one_line(error)}") from error
-
-
-def _names(metadata: Mapping[str, str], key: str) -> list[str] | None:
-    if key not in metadata:
-        return None
-    found = _load(metadata, key)
-    if not isinstance(found, list) or not all(isinstance(n, str) for n in found):
-        raise ModelError(f"metadata {key!r} is no list of names")
-    return found
-
-
-def _object(metadata: Mapping[str, str], key: str) -> dict[str, str]:
-    if key not in metadata:
-        return {}
-    found = _load(metadata, key)
-    if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
-        raise ModelError(f"metadata {key!r} maps no names to names")
-    return found

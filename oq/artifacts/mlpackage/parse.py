@@ -13,7 +13,14 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from oq.artifacts.mlpackage.blobs import Blobs, open_blobs
 from oq.artifacts.mlpackage.dtypes import BITS, DTYPES, numpy_dtype, unpack, width
 from oq.artifacts.mlpackage.folder import within
-from oq.artifacts.mlpackage.program import Binding, Constant, Operation, Program, TensorType
+from oq.artifacts.mlpackage.program import (
+    DICTIONARY,
+    Binding,
+    Constant,
+    Operation,
+    Program,
+    TensorType,
+)
 from oq.artifacts.mlpackage.schema import message_class
 from oq.errors import ModelError, one_line
 from oq.numerics.values import Array
@@ -174,8 +181,10 @@ def _tensor_type(message: Any, where: str) -> TensorType:
         return TensorType(
             _tensor_type(message.listType.type, where).dtype, (_size(message.listType.length),)
         )
+    if message.HasField("dictionaryType"):
+        return TensorType(DICTIONARY, None)
     if not message.HasField("tensorType"):
-        raise ModelError(f"{where!r} is no tensor (a state, a tuple or a dictionary)")
+        raise ModelError(f"{where!r} is no tensor (a state or a tuple)")
     tensor = message.tensorType
     if tensor.dataType not in DTYPES:
         raise ModelError(f"{where!r} has data type {tensor.dataType}, which oq does not read")

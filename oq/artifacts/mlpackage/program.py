@@ -9,6 +9,10 @@ Sizes = tuple[int | None, ...]
 """One entry per axis; None where the package leaves it open."""
 
 
+DICTIONARY = "dictionary"
+"""The type of what ``classify`` gives beside the label: each label with its probability."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorType:
     """Type name (:mod:`.dtypes`) and shape; ``shape`` is None of an unknown rank."""
