@@ -183,7 +183,7 @@ def _renamed(
     found: Sequence[TensorInfo], names: Sequence[str] | None, types: Mapping[str, str], key: str
 ) -> tuple[TensorInfo, ...]:
     if names is None:
-        return tuple(found)
+        names = [info.name for info in found]
     if len(names) != len(found):
         raise ModelError(f"metadata {key!r} name {len(names)}, the package has {len(found)}")
     return tuple(
