@@ -16,6 +16,7 @@ from oq.artifacts.mlpackage.ops import (
     normalization,
     pooling,
     quantized,
+    recurrent,
     reduction,
     resizing,
 )
@@ -46,6 +47,7 @@ FAMILIES: Mapping[ModuleType, str] = {
     pooling: "max_pool avg_pool",
     quantized: "quantize dequantize constexpr_affine_dequantize constexpr_blockwise_shift_scale "
     "constexpr_lut_to_dense constexpr_sparse_to_dense constexpr_cast",
+    recurrent: "lstm",
     reduction: "reduce_sum reduce_mean reduce_max reduce_min reduce_prod reduce_sum_square "
     "reduce_l1_norm reduce_l2_norm reduce_log_sum_exp reduce_argmax reduce_argmin",
     resizing: "resize_bilinear upsample_bilinear resize_nearest_neighbor upsample_nearest_neighbor "
