@@ -56,7 +56,7 @@ def _quantizers(program: Program) -> Iterator[Quantizer]:
     for made in program.operations:
         if made.kind not in ("quantize", "dequantize") or _is_stored(program, made):
             continue
-        (source,), (output, given) = made.inputs["input"], made.outputs[0]
+        source, (output, given) = _input(made, "input"), made.outputs[0]
         if not isinstance(source, str):
             continue
         scale, zero, axis = _grid(program, made, "scale", "zero_point")
@@ -82,10 +82,10 @@ PALETTE = "constexpr_lut_to_dense"
 
 def _weights(program: Program) -> Iterator[Weight]:
     for made in program.operations:
-        name = made.outputs[0][0] if made.outputs else made.name
+        name = made.outputs[0][0]
         if made.kind in AFFINE and (made.kind != "dequantize" or _is_stored(program, made)):
             codes, scale, zero = AFFINE[made.kind]
-            held = _constant(program, made.inputs[codes][0])
+            held = _constant(program, _input(made, codes))
             if held is None:
                 continue
             grid = _grid(program, made, scale, zero)
@@ -95,13 +95,15 @@ def _weights(program: Program) -> Iterator[Weight]:
 
 
 def _palette(program: Program, made: Operation, name: str) -> Iterator[Weight]:
-    held = _constant(program, made.inputs["indices"][0])
-    table = _constant(program, made.inputs["lut"][0])
+    held = _constant(program, _input(made, "indices"))
+    table = _constant(program, _input(made, "lut"))
     if held is None or table is None:
         return
     flat = "shape" in made.inputs
-    entries = table.values if flat else table.values[..., 0]
-    bits, codes = int(entries.shape[-1]).bit_length() - 1, held.values
+    entries = table.values if flat or not table.values.ndim else table.values[..., 0]
+    bits, codes = int(entries.shape[-1] if entries.ndim else 0).bit_length() - 1, held.values
+    if not (entries.ndim and entries.size) or entries.shape[-1] != 1 << bits:
+        raise ModelError(f"{name!r} is a palette with a table of {table.values.shape}")
     if flat:
         sizes = made.outputs[0][1].shape or ()
         count = math.prod(n or 0 for n in sizes)
@@ -112,7 +114,19 @@ def _palette(program: Program, made: Operation, name: str) -> Iterator[Weight]:
 
 
 def _is_stored(program: Program, made: Operation) -> bool:
-    return all(_constant(program, b) is not None for b in made.inputs["input"])
+    return _constant(program, _input(made, "input")) is not None
+
+
+def _input(made: Operation, key: str) -> Binding:
+    """What feeds an input that takes one value.
+
+    Raises:
+        ModelError: there is none, or there are several.
+    """
+    bindings = made.inputs.get(key, ())
+    if len(bindings) != 1:
+        raise ModelError(f"input {key!r} of {made.name!r} ({made.kind}) has {len(bindings)} values")
+    return bindings[0]
 
 
 def _constant(program: Program, binding: Binding) -> Constant | None:
@@ -130,11 +144,13 @@ def _grid(
     found = {
         key: held.values
         for key in (scale, zero_point, "axis")
-        if key in made.inputs and (held := _constant(program, made.inputs[key][0])) is not None
+        if key in made.inputs and (held := _constant(program, _input(made, key))) is not None
     }
     if scale not in found:
         raise ModelError(f"the scales of {made.name!r} ({made.kind}) are compressed themselves")
     factor = found[scale].astype(np.float32)
+    if not factor.size:
+        raise ModelError(f"{made.name!r} ({made.kind}) has no scales")
     zero = found.get(zero_point, np.zeros(factor.shape, np.int8))
     if "axis" in found and factor.ndim + zero.ndim:
         return factor, zero, int(found["axis"])

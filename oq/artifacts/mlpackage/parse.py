@@ -107,13 +107,17 @@ class _Reader:
         _insist_known(message, message.type)
         outputs = tuple((o.name, _tensor_type(o.type, o.name)) for o in message.outputs)
         if message.type == CONST:
-            (name, declared), *_ = outputs
+            if len(outputs) != 1:
+                raise ModelError(f"a constant of the program has {len(outputs)} names")
+            ((name, declared),) = outputs
             value = self.value(message.attributes["val"], name)
             if value.type != declared:
                 raise ModelError(f"constant {name!r} holds {value.type}, declared is {declared}")
             self.constants[name] = value
             return
-        name = outputs[0][0] if outputs else message.type
+        if not outputs:
+            raise ModelError(f"an operation {message.type!r} of the program gives nothing")
+        name = outputs[0][0]
         inputs = {key: self.bindings(a, name) for key, a in message.inputs.items()}
         # Of iOS 16 and 17, the arguments of constexpr operations are attributes.
         inputs |= {

@@ -101,5 +101,5 @@ def count_layers(program: Program) -> tuple[int, int]:
 
 
 def _maker(made: Operation, key: str, makers: Mapping[str, Operation]) -> Operation | None:
-    binding = made.inputs[key][0] if key in made.inputs else None
+    binding = next(iter(made.inputs.get(key, ())), None)
     return makers.get(binding) if isinstance(binding, str) else None

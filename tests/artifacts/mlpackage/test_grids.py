@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from oq.artifacts.mlpackage.package import open_file
-from tests.mil import save_package, small_package
+from oq.errors import ModelError
+from tests.mil import edit_model, operation_of, save_package, small_package
 
+WEIGHT = "constexpr_blockwise_shift_scale"
 RANDOM = np.random.default_rng(0)
 CODES = RANDOM.integers(-127, 128, (4, 6)).astype(np.int8)
 
@@ -78,6 +80,16 @@ def test_every_way_of_storing(tmp_path: Path) -> None:
     assert lut is not None
     np.testing.assert_array_equal(lut, table[..., 0])
     assert not package.quantizers(), "a dequantize of a constant is a weight"
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [("quantize", "input"), ("quantize", "scale"), (WEIGHT, "data")]
+)
+def test_an_input_that_is_gone_is_told(kind: str, key: str, tmp_path: Path) -> None:
+    path = small_package(tmp_path / "m.mlpackage")
+    edit_model(path, lambda model: operation_of(model, kind).inputs.pop(key))
+    with pytest.raises(ModelError, match=kind):
+        open_file(path).contents()
 
 
 def test_palettes_of_ios_16_are_unpacked(tmp_path: Path) -> None:
