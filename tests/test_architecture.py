@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "prepare": {"numpy", "onnx", "errors", "numerics", "model"},
     "planning": {"numpy", "onnx", "errors", "wording", "numerics", "model", "prepare"},
     "dpu": {"numpy", "onnx", "errors", "parallel", "numerics", "model", "planning"},
-    "artifacts": {"errors", "numerics"},
+    "artifacts": {"google", "numpy", "errors", "numerics"},
     "engines": {"onnx", "openvino", "errors", "numerics", "model", "dpu"},
     "checks": {"numpy", "onnx", "errors", "wording", "numerics", "model", "exporting", "prepare",
         "planning"},
