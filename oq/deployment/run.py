@@ -21,11 +21,12 @@ from oq.model.files import (
     replacing,
     replacing_folder,
 )
+from oq.model.input_shapes import with_shapes
 from oq.options.keywords import DeployOptions, complete, documented, options_of
 from oq.planning import registry
 from oq.wording import LABEL, item, row
 
-SHARED = frozenset({"data", "samples", "seed", "watch"})
+SHARED = frozenset({"data", "samples", "seed", "shape", "watch"})
 """Keywords of :func:`deploy` that every format takes."""
 
 
@@ -61,7 +62,7 @@ def deploy(
     asked, form = complete(DeployOptions, options), find_format(to)
     own = _own_options(form, asked)
     place, name = _place(model, output, form)
-    loaded = load(model)
+    loaded = with_shapes(load(model), asked["shape"])
     _check_rules(loaded, form, own, name)
     samples = open_samples(loaded, asked["data"], None, asked["samples"], asked["seed"])
     given = Given(loaded, name, samples, own, asked["watch"])

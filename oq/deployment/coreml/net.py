@@ -1,0 +1,222 @@
+"""What the rows build in: the values of ONNX's tensors, and the names they get in the program."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from oq.errors import ModelError
+from oq.model.view import GraphView, NodeView
+from oq.numerics.values import Array
+
+NARROW = {"int64": "int32", "uint64": "int32", "float64": "float32", "bfloat16": "float32",
+    "int16": "int32", "uint16": "int32", "uint32": "int32"}  # fmt: skip
+"""Types that a program has not -> the ones it computes in."""
+
+LIMITS = np.iinfo(np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """A quantized constant: ``scale`` is a scalar, or has the axis ``axis`` of the codes, or all
+    axes with one scale per ``block`` neighbours along ``axis``."""
+
+    name: str
+    codes: Array
+    scale: Array
+    zero_point: Array | None
+    axis: int | None
+    block: int | None = None
+
+
+@dataclass(slots=True)
+class Net:
+    """A program being built.
+
+    ``values``: ONNX tensor -> a NumPy array, :class:`Codes` or a variable of the program;
+    ``names``: ONNX tensor -> its name in the program, where a variable has one; ``mb``: the builder
+    of operators; ``opset``: ONNX's.
+    """
+
+    mb: Any
+    view: GraphView
+    ios: int
+    values: dict[str, Any] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    stored: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict)
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def known(self, tensor: str) -> Array | None:
+        """The value of ``tensor`` where it does not depend on the inputs; None otherwise."""
+        if not tensor:
+            return None
+        value = self.values[tensor] if tensor in self.values else self._constant(tensor)
+        if isinstance(value, np.ndarray):
+            return value
+        found = None if isinstance(value, Codes) else value.val
+        return None if found is None else np.asarray(found)
+
+    def required(self, node: NodeView, slot: int, what: str) -> Array:
+        """The constant at input ``slot``; a `ModelError` that says ``what`` where it is none."""
+        found = self.known(node.input(slot))
+        if found is None:
+            raise refusal(node, f"{what} must be a constant")
+        return found
+
+    def var(self, tensor: str) -> Any:
+        """``tensor`` as an argument of an operator."""
+        value = self.values[tensor] if tensor in self.values else self._constant(tensor)
+        return self.weight(tensor) if isinstance(value, Codes) else value
+
+    def codes(self, tensor: str) -> Codes | None:
+        """The quantized constant that ``tensor`` is; None otherwise."""
+        value = self.values.get(tensor)
+        return value if isinstance(value, Codes) else None
+
+    def shape(self, tensor: str) -> tuple[Any, ...]:
+        """The axes of ``tensor``: sizes, and symbols where they are free."""
+        found = self.codes(tensor)
+        value = found.codes if found is not None else self.var(tensor)
+        return tuple(int(d) if is_size(d) else d for d in value.shape)
+
+    def is_float(self, tensor: str) -> bool:
+        """Whether ``tensor`` holds real numbers."""
+        if self.codes(tensor) is not None:
+            return True
+        value = self.var(tensor)
+        if isinstance(value, np.ndarray):
+            return bool(value.dtype.kind == "f")
+        return str(value.dtype.__name__).startswith("fp")
+
+    def _constant(self, tensor: str) -> Array:
+        return narrowed(np.asarray(self.view.constants[tensor]))
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def name(self, wish: str) -> str:
+        """A name of the program for ``wish``: letters, digits and _, unique."""
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", wish)
+        plain = plain if re.match(r"[A-Za-z_]", plain) else f"_{plain}"
+        found, count = plain, 1
+        while found in self.taken:
+            count += 1
+            found = f"{plain}_{count}"
+        self.taken.add(found)
+        return found
+
+    def put(self, tensor: str, op: str, **arguments: Any) -> None:
+        """``tensor`` is what the operator ``op`` computes, and has its name."""
+        name = self.names.get(tensor) or self.name(tensor)
+        self.values[tensor] = getattr(self.mb, op)(name=name, **arguments)
+        self.names[tensor] = name
+
+    def put_all(self, tensors: Sequence[str], op: str, **arguments: Any) -> None:
+        """``tensors`` are what the operator ``op`` of several outputs computes."""
+        found = getattr(self.mb, op)(name=self.name(f"{tensors[0]}_{op}"), **arguments)
+        several = found if isinstance(found, list | tuple) else (found,)
+        for tensor, value in zip(tensors, several, strict=False):
+            if tensor:
+                value.name = self.names.get(tensor) or self.name(tensor)
+                self.values[tensor] = value
+                self.names[tensor] = value.name
+
+    def step(self, tensor: str, op: str, **arguments: Any) -> Any:
+        """What ``op`` computes on the way to ``tensor``."""
+        return getattr(self.mb, op)(name=self.name(f"{tensor}_{op}"), **arguments)
+
+    def weight(self, tensor: str, order: Sequence[int] = ()) -> Any:
+        """The constant ``tensor``, its axes in ``order`` (all as they are if empty): stored codes
+        stay codes."""
+        found = self.codes(tensor)
+        if found is None:
+            value = self.known(tensor)
+            if value is None:
+                return self.var(tensor)
+            return value.transpose(order) if order else value
+        key = (tensor, tuple(order))
+        if key not in self.stored:
+            moved = transposed(found, order) if order else found
+            name = self.name(found.name)
+            self.stored[key] = dequantized(self, moved, name)
+            self.names.setdefault(tensor, name)
+        return self.stored[key]
+
+
+def transposed(found: Codes, order: Sequence[int]) -> Codes:
+    """``found`` with its axes in ``order``."""
+    axis = None if found.axis is None else list(order).index(found.axis)
+    blocked = found.block is not None
+    scale = found.scale.transpose(order) if blocked else found.scale
+    zero = found.zero_point
+    if zero is not None and blocked:
+        zero = zero.transpose(order)
+    codes = np.ascontiguousarray(found.codes.transpose(order))
+    return Codes(found.name, codes, scale, zero, axis, found.block)
+
+
+def dequantized(net: Net, found: Codes, name: str) -> Any:
+    """The operator that stores ``found`` and gives its values: codes (minus zero point) times
+    scale.
+
+    iOS 17: ``constexpr_affine_dequantize``, a scale per tensor or along one axis; iOS 18:
+    ``constexpr_blockwise_shift_scale``, whose scale has the rank of the codes.  Source: coremltools
+    9.0, ``ops/defs/iOS16/constexpr_ops.py``, ``ops/defs/iOS18/compression.py``.
+    """
+    zero = found.zero_point
+    if net.ios < 18:
+        if found.block is not None or found.codes.dtype.name not in {"int8", "uint8"}:
+            raise ModelError(f"weight {found.name!r} is stored in blocks or 4 bits: --ios 18")
+        plain = np.zeros((), found.codes.dtype) if zero is None else zero
+        return net.mb.constexpr_affine_dequantize(
+            quantized_data=found.codes,
+            scale=found.scale.astype(np.float32),
+            zero_point=plain if np.any(plain) else np.zeros((), found.codes.dtype)[()],
+            axis=np.int32(found.axis or 0),
+            name=name,
+        )
+    scale, offset = found.scale, zero
+    if found.block is None:
+        spread = [1] * found.codes.ndim
+        if found.axis is not None:
+            spread[found.axis] = -1
+        scale = scale.reshape(spread)
+        offset = None if zero is None else np.broadcast_to(zero.reshape(-1), scale.size)
+        offset = None if offset is None else offset.reshape(scale.shape)
+    shifted = {} if offset is None or not np.any(offset) else {"offset": offset}
+    return net.mb.constexpr_blockwise_shift_scale(
+        data=found.codes, scale=scale.astype(np.float32), name=name, **shifted
+    )
+
+
+def is_size(axis: Any) -> bool:
+    """Whether an axis is a number, not a symbol."""
+    return isinstance(axis, int | np.integer)
+
+
+def narrowed(values: Array) -> Array:
+    """``values`` in a type that programs have; integers that do not fit become the closest."""
+    wanted = NARROW.get(values.dtype.name)
+    if wanted is None:
+        return values
+    if values.dtype.kind in "iu":
+        values = np.asarray(np.clip(values, LIMITS.min, LIMITS.max))
+    return values.astype(wanted)
+
+
+def refusal(node: NodeView, why: str) -> ModelError:
+    """The error that ``node`` has no form in a program."""
+    return ModelError(f"--to coreml cannot express node {node.name!r} ({node.op}): {why}")
+
+
+def axes_of(net: Net, node: NodeView, slot: int = 1, name: str = "axes") -> list[int] | None:
+    """Axes that ``node`` has as an attribute or as a constant input; None where it names none."""
+    if name in node.attributes:
+        found = node.attributes[name]
+        return [int(a) for a in (found if isinstance(found, list | tuple) else [found])]
+    if node.input(slot):
+        return [int(a) for a in net.required(node, slot, f"its {name}").reshape(-1)]
+    return None
