@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oq.errors import MissingExtra
+from oq.errors import MissingExtra, ModelError, one_line
 
 PASSES = (
     "common::noop_elimination",
@@ -25,6 +25,7 @@ PASSES = (
     "common::const_deduplication",
     "common::remove_symbolic_reshape",
     "common::noop_elimination",
+    "common::expand_high_rank_reshape_and_transpose",
     "common::dedup_op_and_var_names",
     "common::add_fp16_cast",
     "common::update_output_dtypes",
@@ -118,7 +119,7 @@ def function(library: Library, inputs: Sequence[InputSpec], ios: int) -> Iterato
         )
         for i in inputs
     }
-    with library.mil.Function(holders, opset_version=_target(library, ios)) as made:
+    with silence(), library.mil.Function(holders, opset_version=_target(library, ios)) as made:
         yield made
 
 
@@ -137,7 +138,7 @@ def convert(
     ct, program = library.ct, library.mil.Program()
     program.add_function("main", made)
     precision = ct.precision.FLOAT16 if half else ct.precision.FLOAT32
-    with silence():
+    with silence(), _few_axes():
         model = ct.convert(
             program,
             source="milinternal",
@@ -151,6 +152,20 @@ def convert(
         )
     folder = model.weights_dir
     return model.get_spec(), None if folder is None else Path(folder), model
+
+
+@contextmanager
+def _few_axes() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        if FEW_AXES not in str(error):
+            raise
+        raise ModelError(f"--to coreml: {one_line(error)}") from error
+
+
+FEW_AXES = "tensors with rank <="
+"""Part of what coremltools says of a tensor of more than 5 axes."""
 
 
 def _target(library: Library, ios: int) -> Any:

@@ -2,13 +2,16 @@
 
 import numpy as np
 
+from oq.checks.float16 import MOVES
 from oq.deployment.coreml.net import Codes, Net, refusal
-from oq.model.qdq import block_size, codes_dtype, constant
+from oq.model.qdq import block_size, codes_dtype, constant, dequantized_by, same_grid
 from oq.model.view import NodeView
 from oq.numerics.values import Array
 
 STORED = ("int8", "uint8", "int4", "uint4")
 ACTIVATION = ("int8", "uint8")
+MOST_AXES = 5
+"""Of a tensor of a program."""
 
 
 def quantize(net: Net, node: NodeView) -> None:
@@ -21,6 +24,9 @@ def quantize(net: Net, node: NodeView) -> None:
         net.values[output] = _codes(x, scale, zero, node, dtype)
         return
     _check(node, dtype, scale)
+    if len(net.shape(node.inputs[0])) > MOST_AXES and _changes_nothing(net, node):
+        net.values[output] = net.var(node.inputs[0])
+        return
     shifted = {} if zero is None else {"zero_point": zero[()]}
     net.put(
         output,
@@ -39,7 +45,9 @@ def dequantize(net: Net, node: NodeView) -> None:
     codes = net.view.constants[source] if net.view.is_constant(source) else None
     if codes is None and isinstance(net.values.get(source), np.ndarray):
         codes = net.values[source]
-    if codes is None:
+    if codes is None and source in net.values and net.is_float(source):
+        net.values[output] = net.var(source)  # a pair that was left out
+    elif codes is None:
         _check(node, codes_dtype(net.view, node), scale)
         shifted = {} if zero is None else {"zero_point": zero[()]}
         net.put(output, "dequantize", input=net.var(source), scale=scale[()], **shifted)
@@ -60,6 +68,19 @@ def dequantize(net: Net, node: NodeView) -> None:
         if scale.size > 1:
             real = real.reshape([-1 if a == _axis(node, codes) else 1 for a in range(codes.ndim)])
         net.values[output] = ((codes.astype(np.float64) - origin) * real).astype(np.float32)
+
+
+def _changes_nothing(net: Net, node: NodeView) -> bool:
+    """Whether what ``node`` rounds lies on its grid already: moved from behind a pair of one grid.
+
+    Programs have tensors of at most 5 axes; a reshape through more is possible only where nothing
+    stands between it, the transpose and the reshape back, which become one.
+    """
+    mover = net.view.producer(node.inputs[0])
+    if mover is None or mover.op not in MOVES:
+        return False
+    above = dequantized_by(net.view, mover.inputs[0])
+    return above is not None and same_grid(net.view, above, node)
 
 
 def _grid(net: Net, node: NodeView) -> tuple[Array, Array | None]:
