@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "ranking", "reporting"},
     "options": {"yaml", "errors", "progress", "planning", "plain_yaml"},
     "deployment": {"coremltools", "numpy", "onnx", "errors", "progress", "wording", "numerics",
-        "model", "exporting", "planning", "checks", "data", "options"},
+        "model", "exporting", "prepare", "planning", "checks", "data", "options"},
     "stages": {"onnx", "errors", "progress", "numerics", "model", "exporting", "planning",
         "comparison", "data", "calibration", "emission", "refine", "reporting", "page", "options"},
     "pipeline": {"onnx", "errors", "progress", "numerics", "model", "exporting", "planning",

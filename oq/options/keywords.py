@@ -46,6 +46,7 @@ from oq.options.rows import (
     VERIFY_BATCH,
     WATCH,
     WEIGHTS,
+    WEIGHTS_ONLY,
     Option,
 )
 from oq.progress import Watch
@@ -120,6 +121,7 @@ class DeployOptions(TypedDict, total=False):
     watch: Annotated[Watch | None, WATCH]
     ios: Annotated[int, IOS]
     precision: Annotated[str, PRECISION]
+    weights_only: Annotated[str | None, WEIGHTS_ONLY]
     image_input: Annotated[bool, IMAGE_INPUT]
     preprocess: Annotated[str | Path | None, PIXELS]
     labels: Annotated[Path | None, CLASSES]

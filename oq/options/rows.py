@@ -240,6 +240,9 @@ IMAGE_INPUT = Option(
     False,
     ("--image-input",),
 )
+WEIGHTS_ONLY = Option(
+    "of a float model: int8, int4 in blocks, or palette2 to palette8", TEXT, metavar="KIND"
+)
 PIXELS = Option("of --image-input: a preset or FILE.yaml", TEXT)
 CLASSES = Option(
     "a text file with one class label a line: the program is a classifier",

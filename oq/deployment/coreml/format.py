@@ -1,22 +1,29 @@
-"""``--to coreml``: the Core ML package of a Q/DQ file, and what is asked of it."""
+"""``--to coreml``: the Core ML package of a Q/DQ file, or of a float one with small weights."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import onnx
 
 import oq
 from oq.deployment.coreml.image import ImageInput, image_input
 from oq.deployment.coreml.library import TARGETS, Library, convert, load_library, version
 from oq.deployment.coreml.package import MARK, describe, program_names, write_package
 from oq.deployment.coreml.program import Built, build
+from oq.deployment.coreml.stored import Codes, Palette
+from oq.deployment.coreml.weights_only import Kind, compress, read_kind
 from oq.deployment.formats import Format, Given, Made
 from oq.errors import OptionError
 from oq.model.graph import Graph
 from oq.model.view import GraphView
+from oq.prepare.order import prepare
 
 PRECISIONS = ("float16", "float32")
+NEXT = "open {output} in Xcode; docs/formats/coreml.md compares it on a Mac"
+OPTIONS = ("ios", "precision", "weights_only", "image_input", "preprocess", "labels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,33 +32,67 @@ class Asked:
 
     ios: int
     half: bool
+    kind: Kind | None
     image: ImageInput | None
     labels: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is written: the ``model`` (Q/DQ, or prepared float) as ``view`` shows it, with
+    ``compressed`` weights."""
+
+    model: onnx.ModelProto
+    view: GraphView
+    compressed: Mapping[str, Codes | Palette]
+
+
 def write(given: Given, path: Path) -> Made:
     """Write ``given`` to the folder ``path`` and compare it with the Q/DQ file."""
-    view = Graph(given.model).view()
-    asked = _asked(given.options, view)
+    asked = read_options(given.options)
     library = load_library()
-    built = build(library, view, asked.ios, asked.image)
-    facts = _write(library, built, asked, given.name, path)
-    return Made((), facts, tuple(_notes(built)), NEXT)
+    source = read_source(given.model, asked)
+    image = image_input(
+        given.options["image_input"], given.options["preprocess"], len(source.view.inputs)
+    )
+    labels = read_labels(given.options["labels"], source.view)
+    asked = Asked(asked.ios, asked.half, asked.kind, image, labels)
+    built = build_source(library, source, asked)
+    facts = write_program(library, built, asked, given.name, path)
+    return Made((), facts, _notes(built), NEXT)
 
 
-NEXT = "open {output} in Xcode; docs/formats/coreml.md compares it on a Mac"
+def read_options(options: Mapping[str, Any]) -> Asked:
+    """The options that do not depend on the model.
+
+    Raises:
+        OptionError: one has no such value.
+    """
+    ios, precision = options["ios"], options["precision"]
+    if ios not in TARGETS:
+        raise OptionError(f"--ios {ios}; there is: {', '.join(map(str, TARGETS))}")
+    if precision not in PRECISIONS:
+        raise OptionError(f"--precision {precision!r}; there is: {', '.join(PRECISIONS)}")
+    kind = read_kind(options["weights_only"], ios)
+    return Asked(ios, precision == "float16", kind, None, ())
 
 
-def _asked(options: Mapping[str, Any], view: GraphView) -> Asked:
-    if options["ios"] not in TARGETS:
-        raise OptionError(f"--ios {options['ios']}; there is: {', '.join(map(str, TARGETS))}")
-    if options["precision"] not in PRECISIONS:
-        raise OptionError(
-            f"--precision {options['precision']!r}; there is: {', '.join(PRECISIONS)}"
-        )
-    image = image_input(options["image_input"], options["preprocess"], len(view.inputs))
-    labels = read_labels(options["labels"], view)
-    return Asked(options["ios"], options["precision"] == "float16", image, labels)
+def read_source(model: onnx.ModelProto, asked: Asked) -> Source:
+    """``model`` as it is written: a Q/DQ file as it is, a float one prepared and compressed."""
+    if asked.kind is None:
+        return Source(model, Graph(model).view(), {})
+    graph = prepare(model, OPSET).graph
+    view = graph.view()
+    return Source(graph.to_model(), view, compress(view, asked.kind, asked.ios))
+
+
+OPSET = 13
+"""The oldest opset that the rows read."""
+
+
+def build_source(library: Library, source: Source, asked: Asked) -> Built:
+    """The program of ``source``."""
+    return build(library, source.view, asked.ios, asked.image, source.compressed)
 
 
 def read_labels(path: Path | None, view: GraphView) -> tuple[str, ...]:
@@ -78,8 +119,10 @@ def read_labels(path: Path | None, view: GraphView) -> tuple[str, ...]:
     return found
 
 
-def _write(library: Library, built: Built, asked: Asked, name: str, path: Path) -> dict[str, str]:
-    """Convert ``built`` and write the package; the facts of it."""
+def write_program(
+    library: Library, built: Built, asked: Asked, name: str, path: Path
+) -> dict[str, str]:
+    """Convert ``built`` and write the package to ``path``; the facts of it."""
     spec, weights, keep = convert(
         library,
         built.function,
@@ -91,11 +134,14 @@ def _write(library: Library, built: Built, asked: Asked, name: str, path: Path) 
     )
     names = {s.name: onnx for s, onnx in zip(built.inputs, built.names, strict=True)}
     names |= {mil: onnx for onnx, mil in built.outputs.items()}
-    metadata = {"oq.model": name, "oq.version": oq.__version__,
-        "oq.tensors": json.dumps(moved(built, spec), sort_keys=True)}  # fmt: skip
+    metadata = {
+        "oq.model": name,
+        "oq.version": oq.__version__,
+        "oq.tensors": json.dumps(moved(built, spec), sort_keys=True),
+    }
     describe(spec, metadata, names)
     write_package(spec, weights, path)
-    del keep  # the weights lie in a folder that it removes
+    del keep  # the weights lay in a folder that it removes
     return {
         "program": f"{TARGETS[asked.ios]} and later, {'float16' if asked.half else 'float32'}",
         "made with": f"coremltools {version(library)}",
@@ -113,14 +159,14 @@ def moved(built: Built, spec: Any) -> dict[str, str]:
     return found
 
 
-def _notes(built: Built) -> Sequence[str]:
+def _notes(built: Built) -> tuple[str, ...]:
     free = [f"{axis} from 1 to {most}" for axis, most in built.limits.items()]
     if not free:
         return ()
-    return [
+    return (
         f"free axes: {', '.join(free)}; programs of fixed shapes run on the Neural Engine more"
-        " often: --shape NAME=1x3x224x224"
-    ]
+        " often: --shape NAME=1x3x224x224",
+    )
 
 
 FORMAT = Format(
@@ -130,5 +176,6 @@ FORMAT = Format(
     target="coreml",
     write=write,
     mark=MARK,
-    options=("ios", "precision", "image_input", "preprocess", "labels"),
+    options=OPTIONS,
+    takes_float=lambda options: options["weights_only"] is not None,
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from oq.errors import MissingExtra, ModelError, one_line
+from oq.numerics.values import Array
 
 PASSES = (
     "common::noop_elimination",
@@ -182,3 +183,13 @@ def _input_type(ct: Any, spec: InputSpec, limits: Mapping[str, int]) -> Any:
 def version(library: Library) -> str:
     """The version of coremltools."""
     return str(library.ct.__version__)
+
+
+def narrow(library: Library, codes: Array, bits: int) -> Array:
+    """``codes`` in coremltools' type of ``bits``: int4 for signed ones, uint1 to uint6 otherwise;
+    8 bits are NumPy's own."""
+    if bits == 8:
+        return codes
+    kind = ("int" if codes.dtype.kind == "i" else "uint") + str(bits)
+    types = library.mil.types
+    return codes.astype(types.nptype_from_builtin(types.string_to_builtin(kind)))

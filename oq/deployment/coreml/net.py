@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from oq.deployment.coreml.library import Library
+from oq.deployment.coreml.stored import Codes, Palette
 from oq.errors import ModelError
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
@@ -18,35 +20,27 @@ NARROW = {"int64": "int32", "uint64": "int32", "float64": "float32", "bfloat16":
 LIMITS = np.iinfo(np.int32)
 
 
-@dataclass(frozen=True, slots=True)
-class Codes:
-    """A quantized constant: ``scale`` is a scalar, or has the axis ``axis`` of the codes, or all
-    axes with one scale per ``block`` neighbours along ``axis``."""
-
-    name: str
-    codes: Array
-    scale: Array
-    zero_point: Array | None
-    axis: int | None
-    block: int | None = None
-
-
 @dataclass(slots=True)
 class Net:
     """A program being built.
 
-    ``values``: ONNX tensor -> a NumPy array, :class:`Codes` or a variable of the program;
-    ``names``: ONNX tensor -> its name in the program, where a variable has one; ``mb``: the builder
-    of operators; ``opset``: ONNX's.
+    ``values``: ONNX tensor -> a NumPy array, `Codes`, a `Palette` or a variable of the program;
+    ``names``: ONNX tensor -> its name in the program, where a variable has one; ``taken``: all
+    names; ``stored``: compressed constants that are there already, by tensor and order of axes.
     """
 
-    mb: Any
+    library: Library
     view: GraphView
     ios: int
     values: dict[str, Any] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     stored: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict)
+
+    @property
+    def mb(self) -> Any:
+        """The builder of operators."""
+        return self.library.mb
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -57,7 +51,7 @@ class Net:
         value = self.values[tensor] if tensor in self.values else self._constant(tensor)
         if isinstance(value, np.ndarray):
             return value
-        found = None if isinstance(value, Codes) else value.val
+        found = None if isinstance(value, Codes | Palette) else value.val
         return None if found is None else np.asarray(found)
 
     def required(self, node: NodeView, slot: int, what: str) -> Array:
@@ -70,18 +64,18 @@ class Net:
     def var(self, tensor: str) -> Any:
         """``tensor`` as an argument of an operator."""
         value = self.values[tensor] if tensor in self.values else self._constant(tensor)
-        return self.weight(tensor) if isinstance(value, Codes) else value
+        return self.weight(tensor) if isinstance(value, Codes | Palette) else value
 
-    def codes(self, tensor: str) -> Codes | None:
-        """The quantized constant that ``tensor`` is; None otherwise."""
+    def codes(self, tensor: str) -> Codes | Palette | None:
+        """The compressed constant that ``tensor`` is; None otherwise."""
         value = self.values.get(tensor)
-        return value if isinstance(value, Codes) else None
+        return value if isinstance(value, Codes | Palette) else None
 
     def shape(self, tensor: str) -> tuple[Any, ...]:
         """The axes of ``tensor``: sizes, and symbols where they are free."""
         found = self.codes(tensor)
-        value = found.codes if found is not None else self.var(tensor)
-        return tuple(int(d) if is_size(d) else d for d in value.shape)
+        shape = self.var(tensor).shape if found is None else found.codes.shape
+        return tuple(int(d) if is_size(d) else d for d in shape)
 
     def is_float(self, tensor: str) -> bool:
         """Whether ``tensor`` holds real numbers."""
@@ -139,57 +133,11 @@ class Net:
             return value.transpose(order) if order else value
         key = (tensor, tuple(order))
         if key not in self.stored:
-            moved = transposed(found, order) if order else found
+            moved = found.transposed(order) if order else found
             name = self.name(found.name)
-            self.stored[key] = dequantized(self, moved, name)
+            self.stored[key] = moved.build(self.library, self.ios, name)
             self.names.setdefault(tensor, name)
         return self.stored[key]
-
-
-def transposed(found: Codes, order: Sequence[int]) -> Codes:
-    """``found`` with its axes in ``order``."""
-    axis = None if found.axis is None else list(order).index(found.axis)
-    blocked = found.block is not None
-    scale = found.scale.transpose(order) if blocked else found.scale
-    zero = found.zero_point
-    if zero is not None and blocked:
-        zero = zero.transpose(order)
-    codes = np.ascontiguousarray(found.codes.transpose(order))
-    return Codes(found.name, codes, scale, zero, axis, found.block)
-
-
-def dequantized(net: Net, found: Codes, name: str) -> Any:
-    """The operator that stores ``found`` and gives its values: codes (minus zero point) times
-    scale.
-
-    iOS 17: ``constexpr_affine_dequantize``, a scale per tensor or along one axis; iOS 18:
-    ``constexpr_blockwise_shift_scale``, whose scale has the rank of the codes.  Source: coremltools
-    9.0, ``ops/defs/iOS16/constexpr_ops.py``, ``ops/defs/iOS18/compression.py``.
-    """
-    zero = found.zero_point
-    if net.ios < 18:
-        if found.block is not None or found.codes.dtype.name not in {"int8", "uint8"}:
-            raise ModelError(f"weight {found.name!r} is stored in blocks or 4 bits: --ios 18")
-        plain = np.zeros((), found.codes.dtype) if zero is None else zero
-        return net.mb.constexpr_affine_dequantize(
-            quantized_data=found.codes,
-            scale=found.scale.astype(np.float32),
-            zero_point=plain if np.any(plain) else np.zeros((), found.codes.dtype)[()],
-            axis=np.int32(found.axis or 0),
-            name=name,
-        )
-    scale, offset = found.scale, zero
-    if found.block is None:
-        spread = [1] * found.codes.ndim
-        if found.axis is not None:
-            spread[found.axis] = -1
-        scale = scale.reshape(spread)
-        offset = None if zero is None else np.broadcast_to(zero.reshape(-1), scale.size)
-        offset = None if offset is None else offset.reshape(scale.shape)
-    shifted = {} if offset is None or not np.any(offset) else {"offset": offset}
-    return net.mb.constexpr_blockwise_shift_scale(
-        data=found.codes, scale=scale.astype(np.float32), name=name, **shifted
-    )
 
 
 def is_size(axis: Any) -> bool:

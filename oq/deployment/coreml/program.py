@@ -1,7 +1,8 @@
 """A Q/DQ graph walked node by node into a MIL function."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from oq.deployment.coreml.image import ImageInput, Pixels
 from oq.deployment.coreml.library import InputSpec, Library, function
 from oq.deployment.coreml.net import Net, narrowed
 from oq.deployment.coreml.rows import ROWS
+from oq.deployment.coreml.stored import Codes, Palette
 from oq.errors import ModelError
 from oq.model.ops import STANDARD
 from oq.model.qdq import PAIR, stored
@@ -65,14 +67,20 @@ CONSTANT = frozenset({"Constant"})
 """Ops whose value the view has."""
 
 
-def build(library: Library, view: GraphView, ios: int, image: ImageInput | None) -> Built:
-    """The MIL function of ``view``.
+def build(
+    library: Library,
+    view: GraphView,
+    ios: int,
+    image: ImageInput | None = None,
+    compressed: Mapping[str, Codes | Palette] = MappingProxyType({}),
+) -> Built:
+    """The MIL function of ``view``, some of whose constants are ``compressed``.
 
     Raises:
         ModelError: a node that has no form in a program, or an input that programs do not take.
     """
     check_ops(view)
-    net = Net(library.mb, view, ios)
+    net = Net(library, view, ios, dict(compressed))
     for name in view.outputs:  # first, so that no tensor inside takes their names
         net.names[name] = net.name(name)
     specs = [_spec(net, info, image) for info in view.inputs]

@@ -3,7 +3,8 @@
 import numpy as np
 
 from oq.checks.float16 import MOVES
-from oq.deployment.coreml.net import Codes, Net, refusal
+from oq.deployment.coreml.net import Net, refusal
+from oq.deployment.coreml.stored import Codes
 from oq.model.qdq import block_size, codes_dtype, constant, dequantized_by, same_grid
 from oq.model.view import NodeView
 from oq.numerics.values import Array
