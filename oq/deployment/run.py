@@ -135,7 +135,9 @@ def _insist(made: Made, place: Path) -> None:
 
 def deployment_lines(found: Deployment) -> Iterator[str]:
     """The deployment as text of 80 columns."""
-    yield from row("wrote", f"{found.output}, {found.bytes:,} bytes ({found.before:,} as {found.model})")
+    yield from row(
+        "wrote", f"{found.output}, {found.bytes:,} bytes ({found.before:,} as {found.model})"
+    )
     for name, text in found.facts.items():
         yield from row(name, text)
     for proof in found.proofs:

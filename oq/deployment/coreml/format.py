@@ -2,49 +2,33 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
 
 import oq
-from oq.deployment.coreml.image import ImageInput, image_input
+from oq.data.samples import in_float32
+from oq.deployment.coreml.asked import Asked, Source
+from oq.deployment.coreml.image import image_input
 from oq.deployment.coreml.library import TARGETS, Library, convert, load_library, version
 from oq.deployment.coreml.package import MARK, describe, program_names, write_package
 from oq.deployment.coreml.program import Built, build
-from oq.deployment.coreml.stored import Codes, Palette
-from oq.deployment.coreml.weights_only import Kind, compress, read_kind
+from oq.deployment.coreml.prove import prove
+from oq.deployment.coreml.weights_only import compress, read_kind
 from oq.deployment.formats import Format, Given, Made
 from oq.errors import OptionError
 from oq.model.graph import Graph
+from oq.model.proto_fields import read_type
 from oq.model.view import GraphView
+from oq.numerics.values import Batch
 from oq.prepare.order import prepare
 
 PRECISIONS = ("float16", "float32")
 NEXT = "open {output} in Xcode; docs/formats/coreml.md compares it on a Mac"
 OPTIONS = ("ios", "precision", "weights_only", "image_input", "preprocess", "labels")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The options of the format, checked."""
-
-    ios: int
-    half: bool
-    kind: Kind | None
-    image: ImageInput | None
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What is written: the ``model`` (Q/DQ, or prepared float) as ``view`` shows it, with
-    ``compressed`` weights."""
-
-    model: onnx.ModelProto
-    view: GraphView
-    compressed: Mapping[str, Codes | Palette]
 
 
 def write(given: Given, path: Path) -> Made:
@@ -56,10 +40,28 @@ def write(given: Given, path: Path) -> Made:
         given.options["image_input"], given.options["preprocess"], len(source.view.inputs)
     )
     labels = read_labels(given.options["labels"], source.view)
-    asked = Asked(asked.ios, asked.half, asked.kind, image, labels)
-    built = build_source(library, source, asked)
-    facts = write_program(library, built, asked, given.name, path)
-    return Made((), facts, _notes(built), NEXT)
+    asked = replace(asked, image=image, labels=labels)
+    batches = _batches(given, source, asked)
+    built, names = write_program(library, source, asked, given.name, path)
+    proofs = [*prove(path, source, names, batches, asked)]
+    if asked.half:
+        twin = replace(asked, half=False, labels=())
+        with TemporaryDirectory(prefix="oq-") as folder:
+            beside = Path(folder) / "twin.mlpackage"
+            _, other = write_program(library, source, twin, given.name, beside)
+            proofs += prove(beside, source, other, batches, twin)
+    facts = {
+        "program": f"{TARGETS[asked.ios]} and later, {'float16' if asked.half else 'float32'}",
+        "made with": f"coremltools {version(library)}",
+    }
+    return Made(tuple(proofs), facts, _notes(built), NEXT)
+
+
+def _batches(given: Given, source: Source, asked: Asked) -> list[Batch]:
+    """The samples that packages are compared on, in the types of what is written."""
+    wide = {i.name for i in source.view.inputs if i.dtype == "float32"}
+    samples = given.samples if asked.kind is None else in_float32(given.samples, wide)
+    return list(samples.batches(1 if asked.image is not None else 2))
 
 
 def read_options(options: Mapping[str, Any]) -> Asked:
@@ -90,11 +92,6 @@ OPSET = 13
 """The oldest opset that the rows read."""
 
 
-def build_source(library: Library, source: Source, asked: Asked) -> Built:
-    """The program of ``source``."""
-    return build(library, source.view, asked.ios, asked.image, source.compressed)
-
-
 def read_labels(path: Path | None, view: GraphView) -> tuple[str, ...]:
     """The lines of ``path``, one per class of the model's only output.
 
@@ -120,9 +117,18 @@ def read_labels(path: Path | None, view: GraphView) -> tuple[str, ...]:
 
 
 def write_program(
-    library: Library, built: Built, asked: Asked, name: str, path: Path
-) -> dict[str, str]:
-    """Convert ``built`` and write the package to ``path``; the facts of it."""
+    library: Library, source: Source, asked: Asked, name: str, path: Path
+) -> tuple[Built, dict[str, str]]:
+    """Write the package of ``source`` to ``path``; its program, and ONNX tensor -> what it calls
+    it, for activation quantizers and compressed weights."""
+    built = build(
+        library,
+        source.view,
+        ios=asked.ios,
+        half=asked.half,
+        image=asked.image,
+        compressed=source.compressed,
+    )
     spec, weights, keep = convert(
         library,
         built.function,
@@ -134,27 +140,28 @@ def write_program(
     )
     names = {s.name: onnx for s, onnx in zip(built.inputs, built.names, strict=True)}
     names |= {mil: onnx for onnx, mil in built.outputs.items()}
+    called = find_names(built.tensors, spec)
+    kinds = {i.name: i.dtype for i in map(read_type, (*source.model.graph.input,
+                                                      *source.model.graph.output))}  # fmt: skip
     metadata = {
         "oq.model": name,
         "oq.version": oq.__version__,
-        "oq.tensors": json.dumps(moved(built, spec), sort_keys=True),
+        "oq.tensors": json.dumps({t: n for t, n in called.items() if t != n}, sort_keys=True),
+        "oq.types": json.dumps(kinds, sort_keys=True),
     }
     describe(spec, metadata, names)
     write_package(spec, weights, path)
     del keep  # the weights lay in a folder that it removes
-    return {
-        "program": f"{TARGETS[asked.ios]} and later, {'float16' if asked.half else 'float32'}",
-        "made with": f"coremltools {version(library)}",
-    }
+    return built, called | find_names(built.weights, spec)
 
 
-def moved(built: Built, spec: Any) -> dict[str, str]:
-    """The tensors of activation quantizers that the program of ``spec`` calls otherwise."""
+def find_names(wished: Mapping[str, str], spec: Any) -> dict[str, str]:
+    """ONNX tensor -> its name in ``spec``, where float16 programs put an ending to names."""
     there = program_names(spec)
     found = {}
-    for tensor, name in built.tensors.items():
+    for tensor, name in wished.items():
         called = next((n for n in (name, f"{name}_cast_fp16") if n in there), None)
-        if called is not None and called != tensor:
+        if called is not None:
             found[tensor] = called
     return found
 

@@ -19,6 +19,20 @@ NARROW = {"int64": "int32", "uint64": "int32", "float64": "float32", "bfloat16":
 
 LIMITS = np.iinfo(np.int32)
 
+RESERVED = frozenset(
+    {"any", "bool", "program", "func", "tensor", "list", "dict", "tuple", "true", "false", "string",
+     "bf16", "fp16", "fp32", "fp64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
+     "uint64", "state"}
+)  # fmt: skip
+"""Words of MIL's text, which are no names; source: coremltools 9.0,
+``passes/defs/preprocess.py``."""
+
+HUGE = 1e38
+"""Finite constants from here on are masks: what is added to scores so that softmax makes them 0."""
+
+MASK = 3e4
+"""A mask in float16, with room for a score; larger ones would be infinite, and 0 times that NaN."""
+
 
 @dataclass(slots=True)
 class Net:
@@ -26,12 +40,14 @@ class Net:
 
     ``values``: ONNX tensor -> a NumPy array, `Codes`, a `Palette` or a variable of the program;
     ``names``: ONNX tensor -> its name in the program, where a variable has one; ``taken``: all
-    names; ``stored``: compressed constants that are there already, by tensor and order of axes.
+    names; ``half``: whether it will compute in float16; ``stored``: compressed constants that are
+    there already, by tensor and order of axes.
     """
 
     library: Library
     view: GraphView
     ios: int
+    half: bool
     values: dict[str, Any] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
@@ -87,16 +103,23 @@ class Net:
         return str(value.dtype.__name__).startswith("fp")
 
     def _constant(self, tensor: str) -> Array:
-        return narrowed(np.asarray(self.view.constants[tensor]))
+        return self.fitting(narrowed(np.asarray(self.view.constants[tensor])))
+
+    def fitting(self, values: Array) -> Array:
+        """Float constants of a float16 program, masks among them made small enough for it."""
+        if not self.half or values.dtype.kind != "f":
+            return values
+        masks = (np.abs(values) >= HUGE) & np.isfinite(values)
+        return np.where(masks, np.sign(values) * MASK, values).astype(values.dtype)
 
     # -- writing ----------------------------------------------------------------------------
 
     def name(self, wish: str) -> str:
-        """A name of the program for ``wish``: letters, digits and _, unique."""
-        plain = re.sub(r"[^A-Za-z0-9_]", "_", wish)
-        plain = plain if re.match(r"[A-Za-z_]", plain) else f"_{plain}"
+        """A name of the program for ``wish``: letters, digits and _, a letter first, unique."""
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", wish).lstrip("_")
+        plain = plain if re.match(r"[A-Za-z]", plain) else f"t_{plain}"
         found, count = plain, 1
-        while found in self.taken:
+        while found in self.taken or found in RESERVED:
             count += 1
             found = f"{plain}_{count}"
         self.taken.add(found)

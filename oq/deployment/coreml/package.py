@@ -51,13 +51,18 @@ def _item(description: str, name: str, path: str) -> Mapping[str, str]:
 
 
 def describe(spec: Any, metadata: Mapping[str, str], names: Mapping[str, str]) -> None:
-    """Put ``metadata`` into ``spec``, and ``names``: ONNX tensor -> what the program calls it."""
+    """Put ``metadata`` into ``spec``, and the ONNX names of its inputs and outputs (those that are
+    arrays or images); ``names``: the program's name -> ONNX's."""
+    there = spec.description.metadata.userDefined
     for key, value in metadata.items():
-        spec.description.metadata.userDefined[key] = value
-    inputs = [names.get(f.name, f.name) for f in spec.description.input]
-    outputs = [names.get(f.name, f.name) for f in spec.description.output]
-    spec.description.metadata.userDefined["oq.inputs"] = json.dumps(inputs)
-    spec.description.metadata.userDefined["oq.outputs"] = json.dumps(outputs)
+        there[key] = value
+    for key, features in (("inputs", spec.description.input), ("outputs", spec.description.output)):
+        kept = [names.get(f.name, f.name) for f in features if f.type.WhichOneof("Type") in ARRAYS]
+        there[f"oq.{key}"] = json.dumps(kept)
+
+
+ARRAYS = frozenset({"multiArrayType", "imageType"})
+"""Types of inputs and outputs that hold a tensor; others are a classifier's label and scores."""
 
 
 def program_names(spec: Any) -> set[str]:

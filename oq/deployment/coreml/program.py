@@ -30,15 +30,16 @@ LONGEST = 2048
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A MIL function and how to find things in it: ``inputs`` as specified, ``outputs`` and
-    ``tensors`` (of activation quantizers) from ONNX's names to the program's; ``limits``: free axis
-    -> largest size."""
+    """A MIL function and how to find things in it: ``inputs`` as specified, and ONNX's ``names`` of
+    them; ``outputs``, ``tensors`` (of activation quantizers) and ``weights`` (compressed constants)
+    from ONNX's names to the program's; ``limits``: free axis -> largest size."""
 
     function: Any
     inputs: tuple[InputSpec, ...]
     names: tuple[str, ...]
     outputs: dict[str, str]
     tensors: dict[str, str]
+    weights: dict[str, str]
     limits: dict[str, int]
 
 
@@ -70,7 +71,9 @@ CONSTANT = frozenset({"Constant"})
 def build(
     library: Library,
     view: GraphView,
+    *,
     ios: int,
+    half: bool,
     image: ImageInput | None = None,
     compressed: Mapping[str, Codes | Palette] = MappingProxyType({}),
 ) -> Built:
@@ -80,7 +83,7 @@ def build(
         ModelError: a node that has no form in a program, or an input that programs do not take.
     """
     check_ops(view)
-    net = Net(library, view, ios, dict(compressed))
+    net = Net(library, view, ios, half, dict(compressed))
     for name in view.outputs:  # first, so that no tensor inside takes their names
         net.names[name] = net.name(name)
     specs = [_spec(net, info, image) for info in view.inputs]
@@ -96,6 +99,7 @@ def build(
         tuple(i.name for i in view.inputs),
         {name: net.names[name] for name in view.outputs},
         {name: net.names[name] for name in _quantized(view) if name in net.names},
+        {tensor: net.names[tensor] for tensor, _ in net.stored},
         {axis: FREE if at == 0 else LONGEST for s in specs for at, axis in enumerate(s.shape)
          if isinstance(axis, str)},
     )  # fmt: skip
@@ -130,7 +134,7 @@ def _constant(net: Net, node: NodeView) -> None:
     output = node.outputs[0]
     if not net.view.is_constant(output):
         found = next(iter(node.attributes.values()))
-        net.values[output] = narrowed(np.asarray(found))
+        net.values[output] = net.fitting(narrowed(np.asarray(found)))
 
 
 def _spec(net: Net, info: TensorInfo, image: ImageInput | None) -> InputSpec:

@@ -116,7 +116,7 @@ def constant_of_shape(net: Net, node: NodeView) -> None:
     value = (
         np.zeros(1, np.float32) if given is None else np.asarray(getattr(given, "values", given))
     )
-    number = narrowed(value).reshape(-1)[0]
+    number = net.fitting(narrowed(value)).reshape(-1)[0]
     wanted = net.known(node.inputs[0])
     if wanted is not None:
         net.values[node.outputs[0]] = np.full([int(v) for v in wanted], number)
