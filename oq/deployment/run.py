@@ -26,7 +26,7 @@ from oq.options.keywords import DeployOptions, complete, documented, options_of
 from oq.planning import registry
 from oq.wording import LABEL, item, row
 
-SHARED = frozenset({"data", "samples", "seed", "shape", "watch"})
+SHARED = frozenset({"data", "preprocess", "samples", "seed", "shape", "watch"})
 """Keywords of :func:`deploy` that every format takes."""
 
 
@@ -64,7 +64,9 @@ def deploy(
     place, name = _place(model, output, form)
     loaded = with_shapes(load(model), asked["shape"])
     _check_rules(loaded, form, own, name)
-    samples = open_samples(loaded, asked["data"], None, asked["samples"], asked["seed"])
+    samples = open_samples(
+        loaded, asked["data"], asked["preprocess"], asked["samples"], asked["seed"]
+    )
     given = Given(loaded, name, samples, own, asked["watch"])
     with (replacing_folder if form.mark else replacing)(place) as beside:
         made = form.write(given, beside)
@@ -85,7 +87,7 @@ def _own_options(form: Format, asked: DeployOptions) -> dict[str, Any]:
         takers = sorted(n for n in FORMATS if name in find_format(n).options)
         flag = name.replace("_", "-")
         raise OptionError(f"--{flag} is for --to {' or '.join(takers)}, not for {form.name}")
-    return {name: given[name] for name in form.options}
+    return {name: given[name] for name in (*form.options, "preprocess")}
 
 
 def _place(model: Model, output: str | Path | None, form: Format) -> tuple[Path, str]:

@@ -243,7 +243,7 @@ IMAGE_INPUT = Option(
 WEIGHTS_ONLY = Option(
     "of a float model: int8, int4 in blocks, or palette2 to palette8", TEXT, metavar="KIND"
 )
-PIXELS = Option("of --image-input: a preset or FILE.yaml", TEXT)
+PIXELS = Option("of images in --data, and of --image-input: a preset or FILE.yaml", TEXT)
 CLASSES = Option(
     "a text file with one class label a line: the program is a classifier",
     PATH,

@@ -28,7 +28,7 @@ from oq.prepare.order import prepare
 
 PRECISIONS = ("float16", "float32")
 NEXT = "open {output} in Xcode; docs/formats/coreml.md compares it on a Mac"
-OPTIONS = ("ios", "precision", "weights_only", "image_input", "preprocess", "labels")
+OPTIONS = ("ios", "precision", "weights_only", "image_input", "labels")
 
 
 def write(given: Given, path: Path) -> Made:

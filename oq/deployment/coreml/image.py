@@ -76,11 +76,9 @@ def image_input(asked: bool, preprocess: Any, inputs: int) -> ImageInput | None:
     """What ``--image-input`` and ``--preprocess`` ask for.
 
     Raises:
-        OptionError: one without the other, or a model of several inputs.
+        OptionError: the first without the second, or a model of several inputs.
     """
     if not asked:
-        if preprocess is not None:
-            raise OptionError("--preprocess goes with --image-input")
         return None
     if preprocess is None:
         raise OptionError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from oq.checks.float16 import LARGEST
 from oq.deployment.coreml.image import ImageInput, Pixels
 from oq.deployment.coreml.library import InputSpec, Library, function
 from oq.deployment.coreml.net import Net, narrowed
@@ -14,7 +15,7 @@ from oq.deployment.coreml.rows import ROWS
 from oq.deployment.coreml.stored import Codes, Palette
 from oq.errors import ModelError
 from oq.model.ops import STANDARD
-from oq.model.qdq import PAIR, stored
+from oq.model.qdq import PAIR, Q, constant, stored
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import TensorInfo
 
@@ -58,6 +59,27 @@ def check_ops(view: GraphView) -> None:
         )
 
 
+def check_range(view: GraphView) -> None:
+    """Insist on activations that float16 holds, largest code times scale.
+
+    Raises:
+        ModelError: one that it does not hold.
+    """
+    for node in view.nodes:
+        if node.op == Q and not _of_constant(view, node):
+            scale = constant(view, node, 1)
+            most = 0.0 if scale is None else float(np.max(scale)) * SPAN
+            if most > LARGEST:
+                raise ModelError(
+                    f"--to coreml: {node.inputs[0]!r} reaches {most:.3g}, beyond float16's"
+                    f" {LARGEST:.0f}: --precision float32"
+                )
+
+
+SPAN = 127
+"""Codes on each side of 0."""
+
+
 def _has_row(node: NodeView) -> bool:
     if node.op in CONSTANT:
         return True
@@ -83,6 +105,8 @@ def build(
         ModelError: a node that has no form in a program, or an input that programs do not take.
     """
     check_ops(view)
+    if half:
+        check_range(view)
     net = Net(library, view, ios, half, dict(compressed))
     for name in view.outputs:  # first, so that no tensor inside takes their names
         net.names[name] = net.name(name)
