@@ -1,7 +1,7 @@
 """``--to coreml``: the Core ML package of a Q/DQ file, or of a float one with small weights."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from oq.deployment.coreml.package import MARK, describe, program_names, write_pa
 from oq.deployment.coreml.program import Built, build
 from oq.deployment.coreml.prove import prove
 from oq.deployment.coreml.weights_only import compress, read_kind
-from oq.deployment.formats import Format, Given, Made
+from oq.deployment.formats import Format, Given, Made, Proof
 from oq.errors import OptionError
 from oq.model.graph import Graph
 from oq.model.proto_fields import read_type
@@ -43,18 +43,26 @@ def write(given: Given, path: Path) -> Made:
     asked = replace(asked, image=image, labels=labels)
     batches = _batches(given, source, asked)
     built, names = write_program(library, source, asked, given.name, path)
-    proofs = [*prove(path, source, names, batches, asked)]
-    if asked.half:
-        twin = replace(asked, half=False, labels=())
-        with TemporaryDirectory(prefix="oq-") as folder:
-            beside = Path(folder) / "twin.mlpackage"
-            _, other = write_program(library, source, twin, given.name, beside)
-            proofs += prove(beside, source, other, batches, twin)
+    proofs = [] if labels else [*prove(path, source, names, batches, asked)]
+    for half in ([True] if asked.half and labels else []) + [False] * (asked.half or bool(labels)):
+        proofs += _prove_twin(library, given.name, source, replace(asked, half=half), batches)
     facts = {
         "program": f"{TARGETS[asked.ios]} and later, {'float16' if asked.half else 'float32'}",
         "made with": f"coremltools {version(library)}",
     }
     return Made(tuple(proofs), facts, _notes(built), NEXT)
+
+
+def _prove_twin(
+    library: Library, name: str, source: Source, asked: Asked, batches: Sequence[Batch]
+) -> list[Proof]:
+    """The proofs of the same program in the precision of ``asked``, and without labels: behind a
+    classifier's last operation there are no tensors to compare."""
+    plain = replace(asked, labels=())
+    with TemporaryDirectory(prefix="oq-") as folder:
+        beside = Path(folder) / "twin.mlpackage"
+        _, names = write_program(library, source, plain, name, beside)
+        return [*prove(beside, source, names, batches, plain)]
 
 
 def _batches(given: Given, source: Source, asked: Asked) -> list[Batch]:

@@ -144,15 +144,24 @@ def palettize(name: str, weight: Array, bits: int, axis: int, group: int) -> Pal
     return Palette(name, codes, tables, axis, bits)
 
 
+BINS = 4096
+"""Of the histogram that the iteration starts from."""
+
 ROUNDS = 100
 """Of Lloyd's iteration, at most."""
 
 
 def _table(values: Array, size: int) -> Array:
-    """``size`` ascending float16 numbers close to ``values``; source: Lloyd 1982."""
+    """``size`` ascending float16 numbers close to ``values``.
+
+    Starts where many levels are best, as dense as the cube root of the density (Panter and Dite
+    1951), and goes on by Lloyd's iteration (1982).
+    """
     ordered = np.sort(values.astype(np.float64))
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
-    table = np.quantile(ordered, (np.arange(size) + 0.5) / size)
+    counts, edges = np.histogram(ordered, BINS)
+    reached = np.concatenate([[0.0], np.cumsum(np.cbrt(counts))])
+    table = np.interp((np.arange(size) + 0.5) / size * reached[-1], reached, edges)
     for _ in range(ROUNDS):
         ends = np.searchsorted(ordered, (table[1:] + table[:-1]) / 2)
         edges = np.concatenate([[0], ends, [len(ordered)]])
