@@ -144,7 +144,7 @@ def palettize(name: str, weight: Array, bits: int, axis: int, group: int) -> Pal
     return Palette(name, codes, tables, axis, bits)
 
 
-BINS = 4096
+BINS = 64
 """Of the histogram that the iteration starts from."""
 
 ROUNDS = 100
