@@ -107,8 +107,5 @@ TARGET = Target(
         "loads-by-option",
     ),
     runtime=Runtime(moves=()),
-    next_step=(
-        "build an ML program of {output}: quantize/dequantize for its Q/DQ pairs, "
-        "constexpr_blockwise_shift_scale (iOS18) for its weights"
-    ),
+    next_step="oq deploy {output} --to coreml makes it an ML program (.mlpackage)",
 )

@@ -21,11 +21,12 @@ from oq.model.files import (
     replacing,
     replacing_folder,
 )
+from oq.model.input_shapes import with_shapes
 from oq.options.keywords import DeployOptions, complete, documented, options_of
 from oq.planning import registry
 from oq.wording import LABEL, item, row
 
-SHARED = frozenset({"data", "samples", "seed", "watch"})
+SHARED = frozenset({"data", "preprocess", "samples", "seed", "shape", "watch"})
 """Keywords of :func:`deploy` that every format takes."""
 
 
@@ -61,9 +62,11 @@ def deploy(
     asked, form = complete(DeployOptions, options), find_format(to)
     own = _own_options(form, asked)
     place, name = _place(model, output, form)
-    loaded = load(model)
+    loaded = with_shapes(load(model), asked["shape"])
     _check_rules(loaded, form, own, name)
-    samples = open_samples(loaded, asked["data"], None, asked["samples"], asked["seed"])
+    samples = open_samples(
+        loaded, asked["data"], asked["preprocess"], asked["samples"], asked["seed"]
+    )
     given = Given(loaded, name, samples, own, asked["watch"])
     with (replacing_folder if form.mark else replacing)(place) as beside:
         made = form.write(given, beside)
@@ -84,7 +87,7 @@ def _own_options(form: Format, asked: DeployOptions) -> dict[str, Any]:
         takers = sorted(n for n in FORMATS if name in find_format(n).options)
         flag = name.replace("_", "-")
         raise OptionError(f"--{flag} is for --to {' or '.join(takers)}, not for {form.name}")
-    return {name: given[name] for name in form.options}
+    return {name: given[name] for name in (*form.options, "preprocess")}
 
 
 def _place(model: Model, output: str | Path | None, form: Format) -> tuple[Path, str]:
@@ -134,7 +137,9 @@ def _insist(made: Made, place: Path) -> None:
 
 def deployment_lines(found: Deployment) -> Iterator[str]:
     """The deployment as text of 80 columns."""
-    yield from row("wrote", f"{found.output}, {found.bytes:,} bytes ({found.before:,} as Q/DQ)")
+    yield from row(
+        "wrote", f"{found.output}, {found.bytes:,} bytes ({found.before:,} as {found.model})"
+    )
     for name, text in found.facts.items():
         yield from row(name, text)
     for proof in found.proofs:

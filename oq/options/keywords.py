@@ -10,10 +10,14 @@ from oq.options.rows import (
     CACHE,
     CALIBRATOR,
     CALIBRATOR_FOR,
+    CLASSES,
     ENGINE,
     EVAL_DATA,
     EXAMPLE_INPUTS,
+    FIXED,
     HOW_FAR,
+    IMAGE_INPUT,
+    IOS,
     KEEP_FLOAT,
     LABELS,
     LATENCY,
@@ -22,6 +26,8 @@ from oq.options.rows import (
     METRICS,
     NEED_LABELS,
     PER_LAYER,
+    PIXELS,
+    PRECISION,
     PREPROCESS,
     PROOF_DATA,
     PROOF_SAMPLES,
@@ -40,6 +46,7 @@ from oq.options.rows import (
     VERIFY_BATCH,
     WATCH,
     WEIGHTS,
+    WEIGHTS_ONLY,
     Option,
 )
 from oq.progress import Watch
@@ -110,7 +117,14 @@ class DeployOptions(TypedDict, total=False):
     data: Annotated[object, PROOF_DATA]
     samples: Annotated[int | None, PROOF_SAMPLES]
     seed: Annotated[int, SEED]
+    shape: Annotated[Mapping[str, Sequence[int | None]] | None, FIXED]
     watch: Annotated[Watch | None, WATCH]
+    ios: Annotated[int, IOS]
+    precision: Annotated[str, PRECISION]
+    weights_only: Annotated[str | None, WEIGHTS_ONLY]
+    image_input: Annotated[bool, IMAGE_INPUT]
+    preprocess: Annotated[str | Path | None, PIXELS]
+    labels: Annotated[Path | None, CLASSES]
 
 
 def options_of(schema: type) -> dict[str, Option]:
