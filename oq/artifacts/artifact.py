@@ -12,8 +12,9 @@ from typing import Protocol, runtime_checkable
 from oq.errors import ModelError
 from oq.numerics.values import Array, TensorInfo
 
-READERS: Mapping[str, str] = {}
-"""Suffix of a file or folder -> the module that reads it."""
+READERS: Mapping[str, str] = {".xml": "oq.engines.openvino_ir"}
+"""Suffix of a file or folder -> the module that reads it: here, or where the engine is that runs
+it."""
 
 
 @dataclass(frozen=True, slots=True)

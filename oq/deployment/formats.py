@@ -15,7 +15,7 @@ from oq.data.source import Fitted
 from oq.errors import OptionError
 from oq.progress import Watch
 
-FORMATS: Mapping[str, str] = {}
+FORMATS: Mapping[str, str] = {"openvino": "oq.deployment.openvino"}
 """Name, as ``--to`` takes it -> its module."""
 
 
@@ -54,9 +54,10 @@ class Made:
 @dataclass(frozen=True, slots=True)
 class Format:
     """A format: who takes it (``summary``), the ``suffix`` of its file, or of its folder (``mark``:
-    a file that every such folder holds), the ``target`` whose rules a Q/DQ file must obey, of
-    whatever tool, and the keywords of :func:`oq.deploy` that are its own.  ``takes_float``: whether
-    these options ask for a float model instead.
+    a file that every such folder holds), the suffixes of other files ``beside`` it, the ``target``
+    whose rules a Q/DQ file must obey, of whatever tool (with ``any_target`` it need not, and this
+    is only the target to name to who has a float model), and the keywords of :func:`oq.deploy`
+    that are its own.  ``takes_float``: whether these options ask for a float model instead.
 
     ``write`` writes to a path that is free and compares what lies there with the Q/DQ file.  It
     raises `ModelError` for what it cannot express, by the node's name, before it writes, and
@@ -68,6 +69,8 @@ class Format:
     target: str
     write: Callable[[Given, Path], Made]
     mark: str = ""
+    beside: tuple[str, ...] = ()
+    any_target: bool = False
     options: tuple[str, ...] = ()
     takes_float: Callable[[Mapping[str, Any]], bool] = lambda options: False
 

@@ -161,6 +161,24 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def replacing_files(*paths: Path) -> Iterator[Path]:
+    """The path of the first of several files, in a folder of its own, which take the place of
+    ``paths``, in one folder, if the block succeeds: the first one last, since it names the others.
+
+    Raises:
+        OptionError: the system refuses to write.
+    """
+    first, *others = paths
+    with (
+        _as_option_error(first),
+        tempfile.TemporaryDirectory(dir=first.parent, prefix=".oq-") as scratch,
+    ):
+        yield Path(scratch) / first.name
+        for path in (*others, first):
+            os.replace(Path(scratch) / path.name, path)
+
+
+@contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A free path in the same folder, for a folder that takes the place of ``path`` if the block
     succeeds.
