@@ -61,8 +61,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "planning", "engines", "checks", "comparison", "data", "calibration", "emission", "refine",
         "ranking", "reporting"},
     "options": {"yaml", "errors", "progress", "planning", "plain_yaml"},
-    "deployment": {"numpy", "onnx", "errors", "progress", "wording", "numerics", "model",
-        "exporting", "planning", "artifacts", "engines", "checks", "comparison", "data", "options"},
+    "deployment": {"numpy", "onnx", "tensorrt", "errors", "progress", "wording", "numerics",
+        "model", "exporting", "planning", "artifacts", "engines", "checks", "comparison", "data",
+        "options"},
     "stages": {"onnx", "errors", "progress", "numerics", "model", "exporting", "planning",
         "comparison", "data", "calibration", "emission", "refine", "reporting", "page", "options"},
     "pipeline": {"onnx", "errors", "progress", "numerics", "model", "exporting", "planning",
@@ -188,6 +189,7 @@ def test_there_are_no_cycles_not_even_lazy_ones() -> None:
     [
         ("onnxruntime", {"oq.model.session"}),
         ("openvino", {"oq.engines.openvino"}),
+        ("tensorrt", {"oq.deployment.trt.build"}),
         ("onnx_graphsurgeon", {"oq.model.graph", "oq.model.surgeon"}),
         ("matplotlib", {"oq.page.plot"}),
         (

@@ -15,20 +15,25 @@ from oq.data.source import Fitted
 from oq.errors import OptionError
 from oq.progress import Watch
 
-FORMATS: Mapping[str, str] = {"openvino": "oq.deployment.openvino"}
+FORMATS: Mapping[str, str] = {
+    "openvino": "oq.deployment.openvino",
+    "trt": "oq.deployment.trt.format",
+}
 """Name, as ``--to`` takes it -> its module."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
     """What is deployed: the Q/DQ ``model``, the ``name`` of its file without suffix, the
-    ``samples`` that the written file is compared on, the ``options`` of the format by keyword."""
+    ``samples`` that the written file is compared on, the ``options`` of the format by keyword, and
+    where the model's file lies (``source``, None of a model in memory)."""
 
     model: onnx.ModelProto
     name: str
     samples: Fitted
     options: Mapping[str, Any] = field(default_factory=dict)
     watch: Watch | None = None
+    source: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +48,14 @@ class Proof:
 @dataclass(frozen=True, slots=True)
 class Made:
     """What a format wrote: the proofs of it, facts (name -> text: deployment target, layout ...),
-    what the user should know (``notes``) and do (``next_step``, ``{output}`` is where it lies)."""
+    what the user should know (``notes``) and do (``next_step``, ``{output}`` is where it lies), and
+    lines for a shell by what they are for (``commands``)."""
 
     proofs: tuple[Proof, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     next_step: str = ""
+    commands: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from oq.model.files import (
 )
 from oq.options.keywords import DeployOptions, complete, documented, options_of
 from oq.planning import registry
-from oq.wording import LABEL, item, row
+from oq.wording import LABEL, item, row, shell_row
 
 SHARED = frozenset({"data", "samples", "seed", "watch"})
 """Keywords of :func:`deploy` that every format takes."""
@@ -45,6 +45,7 @@ class Deployment:
     proofs: tuple[Proof, ...]
     notes: tuple[str, ...]
     next_step: str
+    commands: Mapping[str, str]
 
     def __str__(self) -> str:
         return "\n".join(deployment_lines(self))
@@ -67,7 +68,8 @@ def deploy(
     loaded = load(model)
     _check_rules(loaded, form, own, name)
     samples = open_samples(loaded, asked["data"], None, asked["samples"], asked["seed"])
-    given = Given(loaded, name, samples, own, asked["watch"])
+    source = Path(model) if isinstance(model, str | Path) else None
+    given = Given(loaded, name, samples, own, asked["watch"], source)
     files = _files(place, form)
     with _replacing(files, form) as beside:
         made = form.write(given, beside)
@@ -75,7 +77,7 @@ def deploy(
     size = sum(map(path_bytes, files))
     return Deployment(
         *(f"{name}.onnx", form.name, str(place), model_bytes(loaded), size),
-        *(made.facts, made.proofs, made.notes, made.next_step.format(output=place)),
+        *(made.facts, made.proofs, made.notes, made.next_step.format(output=place), made.commands),
     )
 
 
@@ -84,7 +86,7 @@ def _own_options(form: Format, asked: DeployOptions) -> dict[str, Any]:
     defaults = {name: option.default for name, option in options_of(DeployOptions).items()}
     given = cast("Mapping[str, Any]", asked)
     for name, value in given.items():
-        if name in SHARED or name in form.options or value == defaults[name]:
+        if name in SHARED or name in form.options or (value or None) == (defaults[name] or None):
             continue
         takers = sorted(n for n in FORMATS if name in find_format(n).options)
         flag = name.replace("_", "-")
@@ -164,5 +166,7 @@ def deployment_lines(found: Deployment) -> Iterator[str]:
         yield from row("proven", f"{proof.what}: {proof.figures}")
     for note in found.notes:
         yield from item(f"note: {note}", indent=LABEL)
+    for title, command in found.commands.items():
+        yield from shell_row(title, command)
     if found.next_step:
         yield from row("next", found.next_step)

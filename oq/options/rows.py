@@ -230,4 +230,9 @@ PROOF_DATA = Option(
     "random",
     ("--data", "-d"),
 )
+PROFILE = "trt: {} shape of an input that has free axes; ? takes a default; repeatable"
+MIN_SHAPE, OPT_SHAPE, MAX_SHAPE = (
+    Option(PROFILE.format(which), SHAPES, metavar="NAME=1x3x224x224")
+    for which in ("smallest", "usual", "largest")
+)
 PROOF_SAMPLES = Option("compare on this many samples, drawn by --seed", COUNT, 4, least=1)
