@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from oq.artifacts.inspection import inspect
     from oq.budget.search import search
     from oq.deployment.run import deploy
     from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
@@ -30,6 +31,7 @@ _HOMES = {
     "calibrate": "oq.pipeline",
     "check": "oq.pipeline",
     "deploy": "oq.deployment.run",
+    "inspect": "oq.artifacts.inspection",
     "judge": "oq.pipeline",
     "make_plan": "oq.pipeline",
     "quantize": "oq.pipeline",
@@ -48,6 +50,7 @@ __all__ = [
     "calibrate",
     "check",
     "deploy",
+    "inspect",
     "judge",
     "make_plan",
     "quantize",

@@ -35,7 +35,7 @@ from oq.commands.flags import (
     takes,
     with_config,
 )
-from oq.commands.look import calibrators, check, plan, targets
+from oq.commands.look import calibrators, check, inspect, plan, targets
 from oq.commands.make import config, demo, doctor, export
 from oq.commands.plot import plot
 from oq.commands.sensitivity import sensitivity
@@ -191,7 +191,19 @@ def _remedy(
     return pipeline.remedy(float_model, made_for, data, preprocess)
 
 
-for command in (sensitivity, plot, calibrate, plan, check, deploy, config, export, demo, doctor):
+for command in (
+    sensitivity,
+    plot,
+    calibrate,
+    plan,
+    check,
+    inspect,
+    deploy,
+    config,
+    export,
+    demo,
+    doctor,
+):
     app.command()(command)
 for listing in (targets, calibrators, formats):
     app.command()(listing)

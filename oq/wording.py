@@ -80,6 +80,13 @@ def row(label: str, text: str) -> Iterable[str]:
         yield f"{label if i == 0 else '':<{LABEL}}{line}".rstrip()
 
 
+def shell_row(label: str, command: str) -> Iterable[str]:
+    """:func:`row` for a line of a shell, continued by backslashes, so that it can be copied."""
+    lines = [*row(label, command)]
+    yield from (f"{line} \\" for line in lines[:-1])
+    yield from lines[-1:]
+
+
 def item(text: str, indent: int = 2) -> Iterable[str]:
     """``text`` wrapped, with a hanging indent of two."""
     pad = " " * indent

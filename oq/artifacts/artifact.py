@@ -12,20 +12,28 @@ from typing import Protocol, runtime_checkable
 from oq.errors import ModelError
 from oq.numerics.values import Array, TensorInfo
 
-READERS: Mapping[str, str] = {".mlpackage": "oq.artifacts.mlpackage.as_model"}
-"""Suffix of a file or folder -> the module that reads it."""
+READERS: Mapping[str, str] = {
+    ".mlpackage": "oq.artifacts.mlpackage.as_model",
+    ".xml": "oq.engines.openvino_ir",
+}
+"""Suffix of a file or folder -> the module that reads it: here, or where the engine is that runs
+it."""
 
 
 @dataclass(frozen=True, slots=True)
 class GridUse:
     """One quantized tensor as the file has it: its integer ``dtype``, ``scale`` (the smallest and
-    the largest where there are several), ``zero_point`` (likewise), and the number of scales."""
+    the largest where there are several), ``zero_point`` (likewise), and the number of scales: one
+    per tensor, one per channel, or one per ``block`` of that many neighbours.  None for a scale or
+    a zero point that the file does not hold: it is worked out when the model runs, or by other
+    nodes."""
 
     tensor: str
     dtype: str
-    scale: tuple[float, float]
-    zero_point: tuple[int, int]
+    scale: tuple[float, float] | None
+    zero_point: tuple[int, int] | None
     scales: int = 1
+    block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
-"""Commands that do not run the model: ``plan``, ``check``, ``targets``, ``calibrators``."""
+"""Commands that do not run the model: ``plan``, ``check``, ``inspect``, ``targets``,
+``calibrators``."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -65,6 +67,21 @@ def check(
     say(found, judgement_lines(found), as_json)
     if any(f.severity == "error" for f in found.findings):
         raise typer.Exit(1)
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False)],
+    as_json: JsonOpt = False,
+) -> None:
+    """Show what a file holds: ops, grids and sizes.
+
+    FILE is an ONNX file of any tool, or what oq deploy wrote.
+    """
+    from oq.artifacts.describe import contents_lines
+    from oq.artifacts.inspection import inspect as look
+
+    found = look(file)
+    say(found, contents_lines(str(file), found), as_json)
 
 
 def targets(as_json: JsonOpt = False) -> None:

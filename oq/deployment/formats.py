@@ -15,20 +15,26 @@ from oq.data.source import Fitted
 from oq.errors import OptionError
 from oq.progress import Watch
 
-FORMATS: Mapping[str, str] = {"coreml": "oq.deployment.coreml.format"}
+FORMATS: Mapping[str, str] = {
+    "coreml": "oq.deployment.coreml.format",
+    "openvino": "oq.deployment.openvino",
+    "trt": "oq.deployment.trt.format",
+}
 """Name, as ``--to`` takes it -> its module."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
     """What is deployed: the Q/DQ ``model``, the ``name`` of its file without suffix, the
-    ``samples`` that the written file is compared on, the ``options`` of the format by keyword."""
+    ``samples`` that the written file is compared on, the ``options`` of the format by keyword, and
+    where the model's file lies (``source``, None of a model in memory)."""
 
     model: onnx.ModelProto
     name: str
     samples: Fitted
     options: Mapping[str, Any] = field(default_factory=dict)
     watch: Watch | None = None
+    source: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +49,23 @@ class Proof:
 @dataclass(frozen=True, slots=True)
 class Made:
     """What a format wrote: the proofs of it, facts (name -> text: deployment target, layout ...),
-    what the user should know (``notes``) and do (``next_step``, ``{output}`` is where it lies)."""
+    what the user should know (``notes``) and do (``next_step``, ``{output}`` is where it lies), and
+    lines for a shell by what they are for (``commands``)."""
 
     proofs: tuple[Proof, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     next_step: str = ""
+    commands: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
     """A format: who takes it (``summary``), the ``suffix`` of its file, or of its folder (``mark``:
-    a file that every such folder holds), the ``target`` whose rules a Q/DQ file must obey, of
-    whatever tool, and the keywords of :func:`oq.deploy` that are its own.  ``takes_float``: whether
-    these options ask for a float model instead.
+    a file that every such folder holds), the suffixes of other files ``beside`` it, the ``target``
+    whose rules a Q/DQ file must obey, of whatever tool (with ``any_target`` it need not, and this
+    is only the target to name to who has a float model), and the keywords of :func:`oq.deploy`
+    that are its own.  ``takes_float``: whether these options ask for a float model instead.
 
     ``write`` writes to a path that is free and compares what lies there with the Q/DQ file.  It
     raises `ModelError` for what it cannot express, by the node's name, before it writes, and
@@ -68,6 +77,8 @@ class Format:
     target: str
     write: Callable[[Given, Path], Made]
     mark: str = ""
+    beside: tuple[str, ...] = ()
+    any_target: bool = False
     options: tuple[str, ...] = ()
     takes_float: Callable[[Mapping[str, Any]], bool] = lambda options: False
 

@@ -1,6 +1,7 @@
 """A Q/DQ file in, a device file out: refused, written beside, proven, renamed."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack, cast
@@ -12,6 +13,7 @@ from oq.data.samples import open_samples
 from oq.deployment.formats import FORMATS, Format, Given, Made, Proof, find_format
 from oq.errors import ModelError, OptionError
 from oq.exporting.load import Model, load
+from oq.model.bodies import graphs_in
 from oq.model.files import (
     check_apart,
     check_folder,
@@ -19,12 +21,13 @@ from oq.model.files import (
     model_bytes,
     path_bytes,
     replacing,
+    replacing_files,
     replacing_folder,
 )
 from oq.model.input_shapes import with_shapes
 from oq.options.keywords import DeployOptions, complete, documented, options_of
 from oq.planning import registry
-from oq.wording import LABEL, item, row
+from oq.wording import LABEL, item, row, shell_row
 
 SHARED = frozenset({"data", "preprocess", "samples", "seed", "shape", "watch"})
 """Keywords of :func:`deploy` that every format takes."""
@@ -43,6 +46,7 @@ class Deployment:
     proofs: tuple[Proof, ...]
     notes: tuple[str, ...]
     next_step: str
+    commands: Mapping[str, str]
 
     def __str__(self) -> str:
         return "\n".join(deployment_lines(self))
@@ -67,13 +71,16 @@ def deploy(
     samples = open_samples(
         loaded, asked["data"], asked["preprocess"], asked["samples"], asked["seed"]
     )
-    given = Given(loaded, name, samples, own, asked["watch"])
-    with (replacing_folder if form.mark else replacing)(place) as beside:
+    source = Path(model) if isinstance(model, str | Path) else None
+    given = Given(loaded, name, samples, own, asked["watch"], source)
+    files = _files(place, form)
+    with _replacing(files, form) as beside:
         made = form.write(given, beside)
         _insist(made, place)
+    size = sum(map(path_bytes, files))
     return Deployment(
-        *(f"{name}.onnx", form.name, str(place), model_bytes(loaded), path_bytes(place)),
-        *(made.facts, made.proofs, made.notes, made.next_step.format(output=place)),
+        *(f"{name}.onnx", form.name, str(place), model_bytes(loaded), size),
+        *(made.facts, made.proofs, made.notes, made.next_step.format(output=place), made.commands),
     )
 
 
@@ -82,12 +89,24 @@ def _own_options(form: Format, asked: DeployOptions) -> dict[str, Any]:
     defaults = {name: option.default for name, option in options_of(DeployOptions).items()}
     given = cast("Mapping[str, Any]", asked)
     for name, value in given.items():
-        if name in SHARED or name in form.options or value == defaults[name]:
+        if name in SHARED or name in form.options or (value or None) == (defaults[name] or None):
             continue
         takers = sorted(n for n in FORMATS if name in find_format(n).options)
         flag = name.replace("_", "-")
         raise OptionError(f"--{flag} is for --to {' or '.join(takers)}, not for {form.name}")
     return {name: given[name] for name in (*form.options, "preprocess")}
+
+
+def _files(place: Path, form: Format) -> tuple[Path, ...]:
+    """``place``, and the files that belong to it."""
+    stem = place.name.removesuffix(form.suffix)
+    return (place, *(place.with_name(f"{stem}{suffix}") for suffix in form.beside))
+
+
+def _replacing(files: tuple[Path, ...], form: Format) -> AbstractContextManager[Path]:
+    if form.beside:
+        return replacing_files(*files)
+    return (replacing_folder if form.mark else replacing)(files[0])
 
 
 def _place(model: Model, output: str | Path | None, form: Format) -> tuple[Path, str]:
@@ -100,11 +119,15 @@ def _place(model: Model, output: str | Path | None, form: Format) -> tuple[Path,
     place = Path(output) if output is not None else folder / f"{name}{form.suffix}"
     if not place.name.endswith(form.suffix):
         raise OptionError(f"-o {str(place)!r}: --to {form.name} writes a file {form.suffix}")
+    first, *others = _files(place, form)
     if form.mark:
-        check_folder(place, form.mark)
+        check_folder(first, form.mark)
     else:
-        check_writable(place)
-    check_apart({"-o": place}, {"model": source})
+        check_writable(first)
+    for path in others:
+        check_writable(path)
+    written = {"-o": first, **{f"the {path.suffix} beside -o": path for path in others}}
+    check_apart(written, {"model": source})
     return place, name
 
 
@@ -114,8 +137,10 @@ def _check_rules(model: onnx.ModelProto, form: Format, own: Mapping[str, Any], n
         return
     target = form.target
     remedy = f"oq quantize FLOAT.onnx -t {target} makes a file that it takes"
-    if not is_quantized(model.graph):
+    if not any(map(is_quantized, graphs_in(model.graph))):
         raise ModelError(f"{name}.onnx is a float model; oq quantize {name}.onnx -t {target} first")
+    if form.any_target:
+        return
     for found in judge(model, registry.target(target)).findings:
         if found.severity == "error":
             made_for = next((p.value for p in model.metadata_props if p.key == "oq.target"), "")
@@ -146,5 +171,7 @@ def deployment_lines(found: Deployment) -> Iterator[str]:
         yield from row("proven", f"{proof.what}: {proof.figures}")
     for note in found.notes:
         yield from item(f"note: {note}", indent=LABEL)
+    for title, command in found.commands.items():
+        yield from shell_row(title, command)
     if found.next_step:
         yield from row("next", found.next_step)

@@ -11,14 +11,17 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import onnx
 
 from oq.engines.engine import Engine, Kernels
 from oq.errors import DataError, MissingExtra, ModelError, OptionError, one_line
+from oq.model.bodies import nodes_in
 from oq.model.files import loadable
 from oq.model.noise import freeze_noise
 from oq.model.session import Settings
@@ -42,7 +45,7 @@ _ADDED = re.compile(r"(/WithoutBiases)?(/Dequantization\w*)?$")
 
 
 class Compiled:
-    """A model compiled for the CPU plugin.
+    """A model, or a file of OpenVINO's with outputs ``names``, compiled for the CPU plugin.
 
     Raises:
         MissingExtra: openvino is not installed.
@@ -50,14 +53,17 @@ class Compiled:
         OptionError: ``settings`` ask for another provider.
     """
 
-    def __init__(self, model: onnx.ModelProto, settings: Settings) -> None:
+    def __init__(
+        self, model: onnx.ModelProto | Path, settings: Settings, names: Sequence[str] = ()
+    ) -> None:
         if settings.provider != "cpu":
             raise OptionError(
                 f"--provider {settings.provider} is onnxruntime's; {FEATURE} runs on its CPU plugin"
             )
         self._compiled = _compile(model, settings.threads, settings.frozen)
         self._request = self._compiled.create_infer_request()
-        self._names = [o.name for o in model.graph.output]
+        graph = None if isinstance(model, Path) else model.graph
+        self._names = list(names) if graph is None else [o.name for o in graph.output]
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
         """The outputs (all of them when ``outputs`` is None) for one batch.
@@ -84,14 +90,15 @@ class Layer:
     made_from: tuple[str, ...]
 
 
-def count_kernels(model: onnx.ModelProto) -> Kernels:
-    """The compute-heavy ops of ``model`` that OpenVINO runs in integers.
+def count_kernels(model: onnx.ModelProto, file: Path | None = None) -> Kernels:
+    """The compute-heavy ops of ``model`` that OpenVINO runs in integers, loaded from ``file``, its
+    IR, where there is one.
 
     Every Conv, ConvTranspose, Gemm and MatMul of the file counts once, and so does every heavy
     layer that was made from other ops.  A node that was fused into another layer (attention becomes
     one Subgraph) has that layer's precision; one that cannot be found counts as float.
     """
-    layers = [layer for layer in runtime_layers(model) if layer.kind != "Const"]
+    layers = [layer for layer in runtime_layers(file or model) if layer.kind != "Const"]
     heavy = list(_heavy(model, layers))
     left = tuple(f"{name} ({_where(layer)})" for name, layer in heavy if not _is_integer(layer))
     ops = Counter(f"{layer.kind} {layer.precision}" for layer in layers)
@@ -104,7 +111,7 @@ def count_kernels(model: onnx.ModelProto) -> Kernels:
     )
 
 
-def runtime_layers(model: onnx.ModelProto) -> list[Layer]:
+def runtime_layers(model: onnx.ModelProto | Path) -> list[Layer]:
     """The ops that OpenVINO runs for ``model``, constants included, in execution order."""
     found = []
     for op in _compile(model, threads=0).get_runtime_model().get_ordered_ops():
@@ -164,15 +171,49 @@ def _where(layer: Layer | None) -> str:
     return f"{layer.kind} in {layer.precision}"
 
 
-def _compile(model: onnx.ModelProto, threads: int, frozen: bool = False) -> Any:
+def write_ir(model: onnx.ModelProto, path: Path) -> None:
+    """Write ``model`` as OpenVINO's IR: ``path``, which ends in .xml, and its .bin beside it.
+
+    Layers that have no name of the ONNX file's are numbered in the order of the graph: OpenVINO
+    would number them in the order in which the process has made them.
+
+    Raises:
+        MissingExtra: openvino is not installed.
+        ModelError: OpenVINO cannot read the model.
+    """
+    known = {name for n in nodes_in(model.graph) for name in (n.name, *n.output)}
+    known |= {t.name for t in model.graph.initializer}
+    with _as_model_error():
+        network = _read(model)
+        for i, op in enumerate(network.get_ordered_ops()):
+            kind = op.get_type_name()
+            numbered = re.fullmatch(rf"{re.escape(kind)}_\d+", op.friendly_name)
+            if numbered and op.friendly_name not in known:
+                op.friendly_name = f"{kind}:{i}"
+        _import().save_model(network, path, compress_to_fp16=False)
+
+
+def _read(model: onnx.ModelProto | Path) -> Any:
+    with loadable(model) as source:
+        read = (source, b"") if isinstance(source, bytes) else (source,)
+        return _import().Core().read_model(*read)
+
+
+def _compile(model: onnx.ModelProto | Path, threads: int, frozen: bool = False) -> Any:
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
     core = _import().Core()
+    if frozen and not isinstance(model, Path):
+        model = freeze_noise(model)
+    with _as_model_error():
+        return core.compile_model(_read(model), "CPU", settings)
+
+
+@contextmanager
+def _as_model_error() -> Iterator[None]:
     try:
-        with loadable(freeze_noise(model) if frozen else model) as source:
-            read = (source, b"") if isinstance(source, bytes) else (source,)
-            return core.compile_model(core.read_model(*read), "CPU", settings)
+        yield
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot load the model: {_say(error)}") from error
 

@@ -43,6 +43,20 @@ def load_model(path: str | Path) -> onnx.ModelProto:
             data is missing or lies outside the model's folder.
     """
     path = Path(path)
+    model = load_headers(path)
+    try:
+        load_external_data_for_model(model, str(path.parent))
+    except (onnx.checker.ValidationError, ValueError, OSError) as error:
+        raise ModelError(f"external data of {str(path)!r}: {one_line(error)}") from error
+    return model
+
+
+def load_headers(path: Path) -> onnx.ModelProto:
+    """The model at ``path`` without its external data, which is there.
+
+    Raises:
+        ModelError: as :func:`load_model`.
+    """
     check_exists(path)
     try:
         model = onnx.load(path, load_external_data=False)
@@ -51,10 +65,6 @@ def load_model(path: str | Path) -> onnx.ModelProto:
     if not model.graph.node or not model.opset_import:
         raise ModelError(f"{str(path)!r} holds no ONNX graph (an empty or different protobuf?)")
     _check_external(model, path)
-    try:
-        load_external_data_for_model(model, str(path.parent))
-    except (onnx.checker.ValidationError, ValueError, OSError) as error:
-        raise ModelError(f"external data of {str(path)!r}: {one_line(error)}") from error
     return model
 
 
@@ -160,6 +170,24 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(scratch, path)
         finally:
             scratch.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_files(*paths: Path) -> Iterator[Path]:
+    """The path of the first of several files, in a folder of its own, which take the place of
+    ``paths``, in one folder, if the block succeeds: the first one last, since it names the others.
+
+    Raises:
+        OptionError: the system refuses to write.
+    """
+    first, *others = paths
+    with (
+        _as_option_error(first),
+        tempfile.TemporaryDirectory(dir=first.parent, prefix=".oq-") as scratch,
+    ):
+        yield Path(scratch) / first.name
+        for path in (*others, first):
+            os.replace(Path(scratch) / path.name, path)
 
 
 @contextlib.contextmanager

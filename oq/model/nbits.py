@@ -54,11 +54,16 @@ def unpack(packed: Packed, shape: tuple[int, int], bits: int, block: int) -> tup
     blocks = -(-rows // block)
     codes = _bytes(packed.codes.reshape(columns, blocks, -1), bits, block)
     scale = packed.scale.reshape(columns, blocks).T
-    if packed.zero is None:
-        zero = np.full(scale.shape, 2 ** (bits - 1), np.uint8)
-    else:
-        zero = _bytes(packed.zero.reshape(columns, -1), bits, blocks).T
+    zero = unpack_zero_points(packed.zero, (blocks, columns), bits)
     return codes.reshape(columns, -1)[:, :rows].T, scale, zero
+
+
+def unpack_zero_points(zero: Array | None, shape: tuple[int, int], bits: int) -> Array:
+    """The zero points of ``shape`` (blocks, out), from a file's flat ones or, None, the middle."""
+    blocks, columns = shape
+    if zero is None:
+        return np.full(shape, 2 ** (bits - 1), np.uint8)
+    return _bytes(zero.reshape(columns, -1), bits, blocks).T
 
 
 def bits_of(dtype: str) -> int:

@@ -23,8 +23,11 @@ from oq.options.rows import (
     LATENCY,
     LAYER,
     MAX_MEMORY,
+    MAX_SHAPE,
     METRICS,
+    MIN_SHAPE,
     NEED_LABELS,
+    OPT_SHAPE,
     PER_LAYER,
     PIXELS,
     PRECISION,
@@ -116,6 +119,9 @@ class DeployOptions(TypedDict, total=False):
 
     data: Annotated[object, PROOF_DATA]
     samples: Annotated[int | None, PROOF_SAMPLES]
+    min_shape: Annotated[Mapping[str, Sequence[int | None]] | None, MIN_SHAPE]
+    opt_shape: Annotated[Mapping[str, Sequence[int | None]] | None, OPT_SHAPE]
+    max_shape: Annotated[Mapping[str, Sequence[int | None]] | None, MAX_SHAPE]
     seed: Annotated[int, SEED]
     shape: Annotated[Mapping[str, Sequence[int | None]] | None, FIXED]
     watch: Annotated[Watch | None, WATCH]

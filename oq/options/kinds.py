@@ -174,7 +174,7 @@ def parse_shapes(pairs: Sequence[str] | None) -> dict[str, tuple[int | None, ...
     for pair in pairs or ():
         name, equals, sizes = pair.rpartition("=")
         if not equals or not name or not sizes or name in found:
-            raise OptionError(f"--shape {pair!r}: expected NAME=1x3x224x224, once per input")
+            raise OptionError(f"shape {pair!r}: expected NAME=1x3x224x224, once per input")
         found[name] = tuple(_read_size(size) for size in sizes.split("x"))
     return found
 

@@ -230,6 +230,11 @@ PROOF_DATA = Option(
     "random",
     ("--data", "-d"),
 )
+PROFILE = "trt: {} shape of an input that has free axes; ? takes a default; repeatable"
+MIN_SHAPE, OPT_SHAPE, MAX_SHAPE = (
+    Option(PROFILE.format(which), SHAPES, metavar="NAME=1x3x224x224")
+    for which in ("smallest", "usual", "largest")
+)
 PROOF_SAMPLES = Option("compare on this many samples, drawn by --seed", COUNT, 4, least=1)
 
 IOS = Option("the oldest system that runs it: 17 or 18 (macOS 14 or 15)", WHOLE, 18)

@@ -17,6 +17,7 @@ from oq.model.files import (
     loadable,
     model_bytes,
     replacing,
+    replacing_files,
     save_model,
 )
 from tests.small import assert_same_outputs, normal, small
@@ -294,3 +295,17 @@ def test_runtimes_get_bytes_and_beyond_the_limit_a_path(
         assert isinstance(source, str)
         assert_same_outputs(model, load_model(source))
     assert not Path(source).exists()
+
+
+def test_files_that_belong_together_appear_together(tmp_path: Path) -> None:
+    paths = tmp_path / "m.xml", tmp_path / "m.bin"
+    paths[0].write_text("old")
+    with pytest.raises(RuntimeError), replacing_files(*paths) as first:
+        first.write_text("half")
+        raise RuntimeError
+    assert [f.name for f in tmp_path.iterdir()] == ["m.xml"] and paths[0].read_text() == "old"
+    with replacing_files(*paths) as first:
+        first.write_text("new")
+        first.with_suffix(".bin").write_text("weights")
+    assert [p.read_text() for p in paths] == ["new", "weights"]
+    assert len(list(tmp_path.iterdir())) == 2

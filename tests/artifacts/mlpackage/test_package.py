@@ -91,7 +91,8 @@ def test_its_figures(tmp_path: Path) -> None:
         ("uint8", (3, 3)),
     ]
     (weight,) = told.weights
-    assert weight.scales == 4 and weight.scale[0] < weight.scale[1]
+    assert weight.scales == 4 and weight.scale is not None
+    assert weight.scale[0] < weight.scale[1]
     assert package.integer_layers() == (1, 0)
 
 
