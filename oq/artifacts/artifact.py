@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 from oq.errors import ModelError
 from oq.numerics.values import Array, TensorInfo
 
-READERS: Mapping[str, str] = {}
+READERS: Mapping[str, str] = {".xmodel": "oq.artifacts.xmodel.reader"}
 """Suffix of a file or folder -> the module that reads it."""
 
 

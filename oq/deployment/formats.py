@@ -15,7 +15,7 @@ from oq.data.source import Fitted
 from oq.errors import OptionError
 from oq.progress import Watch
 
-FORMATS: Mapping[str, str] = {}
+FORMATS: Mapping[str, str] = {"xmodel": "oq.deployment.xmodel.format"}
 """Name, as ``--to`` takes it -> its module."""
 
 
