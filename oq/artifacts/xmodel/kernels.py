@@ -348,6 +348,7 @@ KERNELS: Mapping[str, Kernel] = {
     "reduction_sum": reduction_sum,
     "concat": moves.concat,
     "reshape": moves.reshape,
+    "stack": moves.stack,
     "transpose": moves.transpose,
     "strided_slice": moves.strided_slice,
     "pad": moves.pad,

@@ -32,6 +32,11 @@ def transpose(call: Call) -> Value:
     return _moved(call, lambda x: x.transpose(call.op.get("order")))
 
 
+def stack(call: Call) -> Value:
+    """Along a new ``axis``."""
+    return np.stack(call.floats(), call.op.get("axis"))
+
+
 def strided_slice(call: Call) -> Value:
     """``x[begin:end:strides]``."""
     rows = (call.op.get(name) for name in ("begin", "end", "strides"))

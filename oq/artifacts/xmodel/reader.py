@@ -179,13 +179,14 @@ class XmodelFile:
     def _is_rounded(self, name: str) -> bool:
         op = self._ops[name]
         if op.type in MOVING:
-            return all(self._is_rounded(n) for n in op.reads())
+            return all(self._is_rounded(n) for n in op.arguments["input"])
         return op.type in ROUNDS
 
     def _facts(self) -> Iterator[tuple[str, str]]:
         yield "graph", self.graph.name
-        for port in (*self.inputs_, *self.outputs_):
-            yield port.name, f"op {port.op.name}, {'x'.join(map(str, port.op.dims))}"
+        for kind, ports in (("inputs", self.inputs_), ("outputs", self.outputs_)):
+            lying = (f"{p.name} = {p.op.name} {'x'.join(map(str, p.op.dims))}" for p in ports)
+            yield kind, "; ".join(lying)
         if self.problems:
             yield "loader", f"{len(self.problems)} rules broken; first: {self.problems[0]}"
         else:

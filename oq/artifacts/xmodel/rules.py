@@ -69,6 +69,7 @@ RULES: Mapping[str, Rule] = {
     "softmax": Rule(shapes.along_axis, ONE, {"axis": "int32"}),
     "concat": Rule(shapes.concat, MANY, {"axis": "int32"}),
     "reshape": Rule(shapes.reshape, {**ONE, "shape": OPTIONAL}, {}, {"shape": "int32s"}),
+    "stack": Rule(shapes.stack, MANY, {"axis": "int32"}),
     "transpose": Rule(shapes.transpose, ONE, {"order": "int32s"}),
     "strided_slice": Rule(
         shapes.strided_slice, ONE, {"begin": "int32s", "end": "int32s", "strides": "int32s"}

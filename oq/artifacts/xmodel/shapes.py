@@ -171,13 +171,23 @@ def concat(op: Op, given: Operands) -> Dims:
 
 
 def reshape(op: Op, given: Operands) -> Dims:
-    """The attribute ``shape``, of as many values."""
-    dims, before = tuple(op.get("shape", ())), given["input"][0]
+    """The attribute ``shape``, of as many values; the stored shape where an op computes it, as in
+    files of AMD's quantizer."""
+    dims = op.dims if given.get("shape") else tuple(op.get("shape", ()))
+    before = given["input"][0]
     _insist(
         math.prod(dims) == math.prod(before) and bool(dims),
         *(op, f"shape {list(dims)} of a tensor of {list(before)}"),
     )
     return dims
+
+
+def stack(op: Op, given: Operands) -> Dims:
+    """A new axis over equal shapes."""
+    shapes = given["input"]
+    _insist(len(set(shapes)) == 1, op, f"shapes {[list(s) for s in shapes]}")
+    at = _axis(op, op.get("axis"), len(shapes[0]) + 1)
+    return (*shapes[0][:at], len(shapes), *shapes[0][at:])
 
 
 def transpose(op: Op, given: Operands) -> Dims:

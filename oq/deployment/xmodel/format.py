@@ -52,15 +52,20 @@ def _facts(
         for op in t.builder.ops
         if isinstance(point := op.attributes.get("fix_point"), int)
     }
-    for name, p in inputs.items():
-        point = points.get(p.op)
-        codes = "float" if point is None else f"int8: value * 2^{point} (fix_point {point})"
-        yield "input", f"{name!r} {_shape(p)}, {codes}"
-    for name, p in outputs.items():
-        codes = "float, computed on the CPU"
-        if p.position is not None:
-            codes = f"int8: value = code * 2^{-p.position} (fix_point {p.position})"
-        yield "output", f"{name!r} as op {p.op}, {_shape(p)}, {codes}"
+    fed = (f"{name!r} {_shape(p)}, {_fed(points.get(p.op))}" for name, p in inputs.items())
+    given = (f"{name!r} as op {p.op}, {_shape(p)}, {_given(p)}" for name, p in outputs.items())
+    yield "input", "; ".join(fed)
+    yield "output", "; ".join(given)
+
+
+def _fed(point: int | None) -> str:
+    return "float" if point is None else f"int8: value * 2^{point} (fix_point {point})"
+
+
+def _given(p: Placed) -> str:
+    if p.position is None:
+        return "float, computed on the CPU"
+    return f"int8: value = code * 2^{-p.position} (fix_point {p.position})"
 
 
 def _shape(p: Placed) -> str:

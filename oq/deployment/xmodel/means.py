@@ -20,6 +20,7 @@ def max_pool(t: Translation, node: NodeView) -> None:
         raise refusal(node, "its windows are dilated, or not of two axes")
     attributes: dict[str, Attribute] = dict(window(node, kernel, x.dims[1:3]))
     del attributes["dilation"]
+    attributes["global"] = False
     attributes["pad_mode"] = "CEIL" if node.attributes.get("ceil_mode") else "FLOOR"
     shape = t.shape(node, node.outputs[0])
     t.put(node.outputs[0], t.add(node, "maxpool2d", (x,), shape, NHWC, attributes))
@@ -35,7 +36,7 @@ def average_pool(t: Translation, node: NodeView) -> None:
     attributes: dict[str, Attribute] = dict(window(node, kernel, x.dims[1:3]))
     del attributes["dilation"]
     counted = bool(node.attributes.get("count_include_pad")) or not is_padded(node.attributes)
-    _average(t, node, x, math.prod(kernel), {**attributes, "count_include_pad": counted})
+    _average(t, node, x, math.prod(kernel), {**attributes, "count_include_pad": counted, "global": False})
 
 
 def global_average_pool(t: Translation, node: NodeView) -> None:

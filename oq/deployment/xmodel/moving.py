@@ -62,9 +62,9 @@ def _is_product(t: Translation, node: NodeView, tensor: str) -> bool:
     weight = weight_input(node)
     if node.op not in PRODUCTS or node.inputs[0] != tensor or weight is None:
         return False
-    made = t.view.producer(weight)
-    source = weight if made is None else made.inputs[0]
-    return t.view.is_constant(source) and t.view.rank(source) == 2
+    while (made := t.view.producer(weight)) is not None and made.op in PAIR:
+        weight = made.inputs[0]  # codes, or a float constant that a whole pair rounds
+    return t.view.is_constant(weight) and t.view.constants[weight].ndim == 2
 
 
 PRODUCTS = frozenset({"Gemm", "MatMul"})

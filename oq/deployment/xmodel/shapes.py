@@ -21,6 +21,7 @@ def at_batch_1(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
+    _lift_constants(fixed.graph)
     held = {t.name for t in fixed.graph.initializer}
     freed = set()
     for value in fixed.graph.input:
@@ -37,6 +38,22 @@ def at_batch_1(model: onnx.ModelProto) -> onnx.ModelProto:
         value.type.tensor_type.ClearField("shape")
     inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
     return _with_shapes(inferred)
+
+
+CONSTANT = frozenset({"Constant"})
+
+
+def _lift_constants(graph: onnx.GraphProto) -> None:
+    """Constant nodes become initializers."""
+    for node in [n for n in graph.node if n.op_type in CONSTANT]:
+        (given,) = node.attribute
+        value = onnx.helper.get_attribute_value(given)
+        if isinstance(value, onnx.TensorProto):
+            value = onnx.numpy_helper.to_array(value)
+        kind = np.float32 if given.name.startswith("value_float") else None
+        array = np.asarray(value, kind)
+        graph.initializer.append(onnx.numpy_helper.from_array(array, node.output[0]))
+        graph.node.remove(node)
 
 
 def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
