@@ -18,8 +18,9 @@ from oq.numerics.values import Array, TensorInfo
 
 SOURCES = frozenset({"data", "const"})
 FED, CONSTANT, ROUNDS = frozenset({"data"}), frozenset({"const"}), frozenset({"fix"})
-INPUTS, OUTPUTS, LAYOUTS = "oq_inputs", "oq_outputs", "oq_layouts"
-"""Attributes of the graph: name in the ONNX file -> op, and -> its axes, in the op's order."""
+INPUTS, OUTPUTS, OPS, LAYOUTS = "oq_inputs", "oq_outputs", "oq_ops", "oq_layouts"
+"""Attributes of the graph: the names in the ONNX file; name -> op; name -> the axis of the ONNX
+tensor for each axis of the op's."""
 
 NHWC = (0, 2, 3, 1)
 
@@ -143,13 +144,13 @@ class XmodelFile:
     def _ports(self, attribute: str, plain: Sequence[str]) -> tuple[Port, ...]:
         """Inputs or outputs by the names that oq gave; in other files by those of the ops, images
         in NCHW."""
-        named = self.graph.attributes.get(attribute) or {name: name for name in plain}
-        layouts = self.graph.attributes.get(LAYOUTS) or {}
-        if missing := [op for op in named.values() if op not in self._ops]:
-            raise ModelError(f"the xmodel names an input or output {missing[0]!r} that it has not")
+        known = self.graph.attributes
+        places, layouts = known.get(OPS) or {}, known.get(LAYOUTS) or {}
         ports = []
-        for name, at in named.items():
-            op = self._ops[at]
+        for name in known.get(attribute) or plain:
+            op = self._ops.get(places.get(name, name))
+            if op is None:
+                raise ModelError(f"the xmodel names an input or output {name!r} that it has not")
             usual = NHWC if len(op.dims) == len(NHWC) else tuple(range(len(op.dims)))
             ports.append(Port(name, op, tuple(layouts.get(name, usual))))
         return tuple(ports)

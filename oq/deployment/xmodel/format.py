@@ -23,30 +23,33 @@ def write(given: Given, path: Path) -> Made:
     """Write the graph at batch 1, and compare what lies there with the Q/DQ file."""
     model = at_batch_1(given.model)
     t = translate(static_view(model))
-    inputs = {i.name: t.placed[i.name] for i in t.view.inputs}
-    outputs = {name: t.placed[name] for name in t.view.outputs}
-    path.write_bytes(t.builder.to_bytes(given.name, _attributes(inputs, outputs)))
+    path.write_bytes(t.builder.to_bytes(given.name, graph_attributes(t)))
     proofs = prove(model, t, open_file(path), given.samples, given.watch)
-    return Made(
-        proofs, dict(_facts(t, inputs, outputs)), tuple(_notes(t)), f"{COMPILE}{given.name}"
-    )
+    return Made(proofs, dict(_facts(t)), tuple(_notes(t)), f"{COMPILE}{given.name}")
 
 
-def _attributes(inputs: dict[str, Placed], outputs: dict[str, Placed]) -> dict[str, object]:
+def _ends(t: Translation) -> tuple[dict[str, Placed], dict[str, Placed]]:
+    """Where the inputs and the outputs of the ONNX file stand."""
+    inputs = {i.name: t.placed[i.name] for i in t.view.inputs}
+    return inputs, {name: t.placed[name] for name in t.view.outputs}
+
+
+def graph_attributes(t: Translation) -> dict[str, object]:
     """``return_ops`` as AMD's quantizer writes it, and how names and axes of the ONNX file belong
     to ops, for oq's own reader."""
+    inputs, outputs = _ends(t)
     ends = tuple(dict.fromkeys(p.op for p in outputs.values()))
     return {
         "return_ops": ends,
-        "oq_inputs": {name: p.op for name, p in inputs.items()},
-        "oq_outputs": {name: p.op for name, p in outputs.items()},
+        "oq_inputs": tuple(inputs),
+        "oq_outputs": tuple(outputs),
+        "oq_ops": {name: p.op for name, p in {**inputs, **outputs}.items()},
         "oq_layouts": {name: p.layout for name, p in {**inputs, **outputs}.items()},
     }
 
 
-def _facts(
-    t: Translation, inputs: dict[str, Placed], outputs: dict[str, Placed]
-) -> Iterator[tuple[str, str]]:
+def _facts(t: Translation) -> Iterator[tuple[str, str]]:
+    inputs, outputs = _ends(t)
     points = {
         op.arguments["input"][0]: point
         for op in t.builder.ops

@@ -36,7 +36,9 @@ def average_pool(t: Translation, node: NodeView) -> None:
     attributes: dict[str, Attribute] = dict(window(node, kernel, x.dims[1:3]))
     del attributes["dilation"]
     counted = bool(node.attributes.get("count_include_pad")) or not is_padded(node.attributes)
-    _average(t, node, x, math.prod(kernel), {**attributes, "count_include_pad": counted, "global": False})
+    _average(
+        t, node, x, math.prod(kernel), {**attributes, "count_include_pad": counted, "global": False}
+    )
 
 
 def global_average_pool(t: Translation, node: NodeView) -> None:

@@ -12,6 +12,7 @@ from oq.deployment.xmodel.placed import (
     Placed,
     dims_in,
     flattened,
+    gathered,
     plain,
     reshaped,
 )
@@ -35,8 +36,10 @@ def reshape(t: Translation, node: NodeView) -> None:
     if layout is None and len(shape) == 2 and shape[0] == 1 and _feeds_products(t, made):
         layout, columns = plain(2), flattened(x)
     if layout is None:
-        x = t.ordered(node, source)
-        layout = plain(len(shape))
+        x = t.moved(x, gathered(x.shape, x.layout, shape))
+        layout = reshaped(x.shape, x.layout, shape)
+    if layout is None:
+        raise refusal(node, f"it makes {list(shape)} of {list(x.shape)}")
     dims = dims_in(shape, layout)
     if dims == x.dims:
         t.put(made, replace(x, layout=layout, columns=columns))

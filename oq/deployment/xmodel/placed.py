@@ -125,6 +125,21 @@ def reshaped(before: Sequence[int], layout: Layout, after: Sequence[int]) -> Lay
     return tuple(a for _, axes in sorted(found, key=lambda f: f[0]) for a in axes)
 
 
+def gathered(before: Sequence[int], layout: Layout, after: Sequence[int]) -> Layout:
+    """The layout nearest to ``layout`` in which :func:`reshaped` finds one: axes that become one
+    stand side by side.
+
+    >>> gathered((1, 3, 2, 4, 4), (0, 3, 4, 2, 1), (1, 6, 4, 4))
+    (0, 3, 4, 1, 2)
+    """
+    groups = [left for left, _ in regrouped(before, after) if left]
+
+    def place(axes: list[int]) -> int:
+        return min(layout.index(a) for a in filled(before, tuple(axes)) or axes)
+
+    return tuple(a for axes in sorted(groups, key=place) for a in axes)
+
+
 def flattened(placed: Placed) -> Array:
     """For each value of ``placed`` as it lies: its number in ONNX's order."""
     return np.arange(math.prod(placed.shape)).reshape(placed.shape).transpose(placed.layout).ravel()

@@ -17,6 +17,7 @@ from oq.dpu.simulate import Simulator
 from oq.model.session import expose
 from oq.numerics.values import Array
 from oq.progress import Counter, Watch
+from oq.wording import counted
 
 FLOAT_ERROR = 1e-5
 """Of the largest value of a tensor: float32 functions of two libraries differ by far less."""
@@ -30,13 +31,14 @@ def prove(
     watch: Watch | None = None,
 ) -> tuple[Proof, ...]:
     """Compare ``opened`` with ``model``, of batch 1, from which ``t`` wrote it."""
-    structure = _structure(opened)
+    structure = structure_of(opened)
     if not structure.passed:
         return (structure,)
-    return structure, _parameters(model, t, opened), *_outputs(model, t, opened, samples, watch)
+    return structure, parameters_of(model, t, opened), *_outputs(model, t, opened, samples, watch)
 
 
-def _structure(opened: XmodelFile) -> Proof:
+def structure_of(opened: XmodelFile) -> Proof:
+    """Whether ``opened`` obeys the rules of XIR's loader, and its shapes are as inferred."""
     count = len(opened.graph.ops)
     what = "structure"
     if opened.problems:
@@ -44,7 +46,7 @@ def _structure(opened: XmodelFile) -> Proof:
     return Proof(what, f"{count} ops obey the loader's rules, their shapes are as inferred", True)
 
 
-def _parameters(model: onnx.ModelProto, t: Translation, opened: XmodelFile) -> Proof:
+def parameters_of(model: onnx.ModelProto, t: Translation, opened: XmodelFile) -> Proof:
     """Codes and positions of all constants on a grid, in the order in which the file has them."""
     held = {v.name: v for v in model.graph.initializer}
     found, codes = opened.parameters(), 0
@@ -119,7 +121,7 @@ def _compare(seen: _Seen, op: str, value: object, wanted: Array) -> None:
 
 
 def _said(seen: _Seen) -> Iterator[Proof]:
-    over = f"on {seen.samples} samples"
+    over = f"on {counted(seen.samples, 'sample')}"
     if seen.wrong:
         op, many = next(iter(seen.wrong.items()))
         text = f"{many:,} of {seen.codes:,} codes differ {over}, first at op {op!r}"
