@@ -1,5 +1,6 @@
 """The format ``xmodel``: AMD's XIR graph, which ``vai_c_xir`` compiles for a DPU."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from oq.deployment.xmodel.shapes import at_batch_1, static_view
 from oq.deployment.xmodel.translation import Translation
 
 SOURCES = frozenset({"const", "data"})
+CPU_KINDS = frozenset({"hard-tanh"})
+"""Ops that no DPU has, whatever they read."""
 
 COMPILE = "vai_c_xir -x {output} -a arch.json -o compiled -n "
 """AMD's line; arch.json names the DPU and comes from the board (``xdputil query``, or beside its
@@ -25,7 +28,12 @@ def write(given: Given, path: Path) -> Made:
     t = translate(static_view(model))
     path.write_bytes(t.builder.to_bytes(given.name, graph_attributes(t)))
     proofs = prove(model, t, open_file(path), given.samples, given.watch)
-    return Made(proofs, dict(_facts(t)), tuple(_notes(t)), f"{COMPILE}{given.name}")
+    return Made(proofs, dict(_facts(t)), tuple(_notes(t)), f"{COMPILE}{_plain(given.name)}")
+
+
+def _plain(name: str) -> str:
+    """``name`` for the shell, and within a pattern of ``str.format``."""
+    return shlex.quote(name).replace("{", "{{").replace("}", "}}")
 
 
 def _ends(t: Translation) -> tuple[dict[str, Placed], dict[str, Placed]]:
@@ -85,9 +93,8 @@ def _notes(t: Translation) -> Iterator[str]:
     """What runs on the CPU, and which values AMD's tools may not expect."""
     exact = {p.op for p in t.placed.values() if p.exact}
     held = {p.op for p in t.placed.values()}
-    on_cpu = Counter(
-        op.type for op in t.builder.ops if op.name in held - exact and op.type not in SOURCES
-    )
+    in_float = held - exact - {op.name for op in t.builder.ops if op.type in SOURCES}
+    on_cpu = Counter(op.type for op in t.builder.ops if op.name in in_float or op.type in CPU_KINDS)
     if on_cpu:
         listed = ", ".join(f"{kind} x {n}" for kind, n in sorted(on_cpu.items()))
         yield f"the CPU runs {listed}; each splits what the DPU runs into parts"

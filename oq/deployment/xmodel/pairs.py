@@ -42,7 +42,9 @@ def quantize(t: Translation, node: NodeView) -> None:
         return
     x = t.data(node, source)
     if x.position != position:
-        op = t.builder.fix(f"{x.op}_fix", x.op, x.dims, position)
+        known = t.fixed.get((x.op, position))
+        op = known or t.builder.fix(f"{x.op}_fix", x.op, x.dims, position)
+        t.fixed[x.op, position] = op
         x = replace(x, op=op, exact=True, position=position, gain=1.0)
     t.put(made, x)
 

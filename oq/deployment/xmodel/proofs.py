@@ -1,7 +1,7 @@
 """What is proven of a written xmodel: its structure, its parameters, and what it computes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -14,6 +14,7 @@ from oq.deployment.xmodel.placed import Placed
 from oq.deployment.xmodel.rows import INTEGER
 from oq.deployment.xmodel.translation import Translation
 from oq.dpu.simulate import Simulator
+from oq.model.proto_fields import inputs_of
 from oq.model.session import expose
 from oq.numerics.values import Array
 from oq.progress import Counter, Watch
@@ -92,7 +93,8 @@ def _outputs(
     names = list(places)
     simulator = Simulator(expose(model, names))
     seen, count = _Seen(), Counter("compare", samples.count, watch)
-    for batch in samples.batches(1):
+    one_by_one = replace(samples, inputs=inputs_of(model))  # whatever batches the data comes in
+    for batch in one_by_one.batches(1):
         by_dpu = dict(zip(names, simulator.run(batch.feeds, names), strict=True))
         there = {places[n].op: _lie(places[n], v) for n, v in by_dpu.items()}
         given = {p.op.name: batch.feeds[p.name].transpose(p.layout) for p in opened.inputs_}

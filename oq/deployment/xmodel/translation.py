@@ -39,13 +39,15 @@ class Written:
 
 @dataclass(slots=True)
 class Translation:
-    """``placed``: tensor -> where it stands; ``parameters``: the constants that are no op yet."""
+    """``placed``: tensor -> where it stands; ``parameters``: the constants that are no op yet;
+    ``fixed``: (op, position) -> the ``fix`` behind it."""
 
     view: GraphView
     builder: XirBuilder = field(default_factory=XirBuilder)
     placed: dict[str, Placed] = field(default_factory=dict)
     parameters: dict[str, Parameter] = field(default_factory=dict)
     written: list[Written] = field(default_factory=list)
+    fixed: dict[tuple[str, int], str] = field(default_factory=dict)
     _moved: dict[tuple[str, Layout], Placed] = field(default_factory=dict)
 
     # -- reading ---------------------------------------------------------------------------------

@@ -107,6 +107,19 @@ def test_what_the_cpu_runs_is_told(tmp_path: Path) -> None:
     assert found.proofs[-1].what == "CPU ops" and found.proofs[-1].passed
 
 
+def test_a_name_with_braces_and_blanks(tmp_path: Path) -> None:
+    found = oq.deploy(saved(lenet(), tmp_path, "a {b}.onnx"), "xmodel")
+    assert found.next_step.endswith("-n 'a {b}'")
+
+
+def test_samples_come_one_by_one_whatever_feeds_hold(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal((6, 1, 8, 6)).astype(np.float32)
+    found = oq.deploy(
+        saved(lenet(), tmp_path), "xmodel", data=[{"x": values[:4]}, {"x": values[4:]}]
+    )
+    assert found.proofs[2].passed and found.proofs[2].figures.endswith("on 6 samples")
+
+
 def test_same_file_same_bytes(tmp_path: Path) -> None:
     file = saved(lenet(), tmp_path)
     first, second = (

@@ -299,6 +299,31 @@ def test_the_multiplier_of_a_mean_is_written_once() -> None:
     assert [np.frombuffer(op.get("data"), "<f4").tolist() for op in factors] == [[63 / 64]]
 
 
+def test_two_pairs_of_one_grid_are_one_fix() -> None:
+    net, _ = image()
+    net.conv("x", "a")
+    net.conv("a", "b")
+    net.conv("a", "c")
+    net.node("Add", ["b", "c"], "y")
+    model = quantized(net.model("y"))
+    made = {n.output[0]: n for n in model.graph.node}
+    reader = next(n for n in model.graph.node if n.name == "n_c")
+    first = made[made[reader.input[0]].input[0]]
+    assert first.op_type == "QuantizeLinear"
+    twice = onnx.ModelProto()
+    twice.CopyFrom(model)
+    at = next(i for i, n in enumerate(twice.graph.node) if n.name == first.name)
+    grid = first.input[1:]
+    for node in (
+        helper.make_node("DequantizeLinear", ["again", *grid], ["other"], "n_other"),
+        helper.make_node("QuantizeLinear", list(first.input), ["again"], "n_again"),
+    ):
+        twice.graph.node.insert(at + 1, node)
+    next(n for n in twice.graph.node if n.name == "n_c").input[0] = "other"
+    kinds = [write(m).read().contents().ops["fix"] for m in (model, twice)]
+    assert kinds[0] == kinds[1]
+
+
 def test_uint8_around_128_becomes_signed() -> None:
     net, _ = image()
     net.conv("x", "y")
