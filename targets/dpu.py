@@ -23,10 +23,11 @@ The rules follow Quark (``npu_cnn_quantizer``, ``refine``, ``simulate_dpu``) and
   provides a second bias, on devices that have a kernel for it; ``--set rescale=off`` does not
   change the graph.
 * The hardware's mean is ``sum * N / 2**M`` (0.984 of the exact one for 3x3).  AMD's quantizer
-  writes that factor into the graph as a Mul; whether the compiler removes it again is not
-  documented, and if it does not, the factor is applied twice.  So the file contains plain pooling
-  here, which every version of the compiler supports; ``oq verify --target dpu`` simulates the
-  factor.
+  writes that factor into the graph as a Mul, and a compiled xmodel shows that the compiler takes
+  it in; whether the execution provider does with an ONNX file is not documented, and if it does
+  not, the factor is applied twice.  So the file contains plain pooling here, which every version
+  supports; ``oq verify --target dpu`` simulates the factor, and ``oq deploy --to xmodel`` writes
+  it.
 """
 
 from dataclasses import replace

@@ -15,6 +15,7 @@ from oq.numerics.values import Array, TensorInfo
 READERS: Mapping[str, str] = {
     ".mlpackage": "oq.artifacts.mlpackage.as_model",
     ".xml": "oq.engines.openvino_ir",
+    ".xmodel": "oq.artifacts.xmodel.reader",
 }
 """Suffix of a file or folder -> the module that reads it: here, or where the engine is that runs
 it."""

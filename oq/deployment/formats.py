@@ -19,6 +19,7 @@ FORMATS: Mapping[str, str] = {
     "coreml": "oq.deployment.coreml.format",
     "openvino": "oq.deployment.openvino",
     "trt": "oq.deployment.trt.format",
+    "xmodel": "oq.deployment.xmodel.format",
 }
 """Name, as ``--to`` takes it -> its module."""
 

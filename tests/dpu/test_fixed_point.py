@@ -59,3 +59,10 @@ def test_scaling_widens_the_type_when_it_must() -> None:
     assert scaled(x, 4)[0].dtype == np.float32
     values, reach = scaled(x, 20)
     assert values.dtype == np.float64 and values.tolist() == [127 * 2**20] == [reach]
+
+
+def test_a_number_is_an_array_of_no_axes() -> None:
+    """What onnxruntime is fed; NumPy's arithmetic makes scalars of such arrays."""
+    for capped in (False, True):
+        alone = FixedPoint(np.asarray(3.0), 1, 3.0, capped=capped).real()
+        assert isinstance(alone, np.ndarray) and alone.dtype == np.float32 and alone == 1.5
