@@ -15,7 +15,9 @@ from oq.data.source import Fitted
 from oq.errors import OptionError
 from oq.progress import Watch
 
-FORMATS: Mapping[str, str] = {}
+FORMATS: Mapping[str, str] = {
+    "qoperator": "oq.deployment.qoperator.write",
+}
 """Name, as ``--to`` takes it -> its module."""
 
 
@@ -55,8 +57,9 @@ class Made:
 class Format:
     """A format: who takes it (``summary``), the ``suffix`` of its file, or of its folder (``mark``:
     a file that every such folder holds), the ``target`` whose rules a Q/DQ file must obey, of
-    whatever tool, and the keywords of :func:`oq.deploy` that are its own.  ``takes_float``: whether
-    these options ask for a float model instead.
+    whatever tool, and the keywords of :func:`oq.deploy` that are its own.  ``ending``: what ``-o``
+    must end in, if not in the ``suffix``.  ``takes_float``: whether these options ask for a float
+    model instead.
 
     ``write`` writes to a path that is free and compares what lies there with the Q/DQ file.  It
     raises `ModelError` for what it cannot express, by the node's name, before it writes, and
@@ -68,6 +71,7 @@ class Format:
     target: str
     write: Callable[[Given, Path], Made]
     mark: str = ""
+    ending: str = ""
     options: tuple[str, ...] = ()
     takes_float: Callable[[Mapping[str, Any]], bool] = lambda options: False
 

@@ -3,8 +3,8 @@ their inputs are.
 
     y_codes = Q(op(DQ(x_0), DQ(x_1), ...))       one operator, with the grids among its inputs
 
-An operand is written in three inputs, its codes, scale and zero point; so is the grid of the output,
-without codes.  (ONNX operator specification, QLinearConv-10, QLinearMatMul-10; onnxruntime
+An operand is written in three inputs, its codes, scale and zero point; the grid of the output in
+two.  (ONNX operator specification, QLinearConv-10, QLinearMatMul-10; onnxruntime
 ``docs/ContribOperators.md`` for those of ``com.microsoft``.)
 """
 

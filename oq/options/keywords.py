@@ -21,6 +21,7 @@ from oq.options.rows import (
     MAX_MEMORY,
     METRICS,
     NEED_LABELS,
+    OPERATORS,
     PER_LAYER,
     PREPROCESS,
     PROOF_DATA,
@@ -110,6 +111,7 @@ class DeployOptions(TypedDict, total=False):
     data: Annotated[object, PROOF_DATA]
     samples: Annotated[int | None, PROOF_SAMPLES]
     seed: Annotated[int, SEED]
+    operators: Annotated[str, OPERATORS]
     watch: Annotated[Watch | None, WATCH]
 
 

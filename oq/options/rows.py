@@ -231,3 +231,9 @@ PROOF_DATA = Option(
     ("--data", "-d"),
 )
 PROOF_SAMPLES = Option("compare on this many samples, drawn by --seed", COUNT, 4, least=1)
+OPERATORS = Option(
+    "integer operators of the file: microsoft (onnxruntime's too) or onnx (ONNX's own alone);"
+    " --to qoperator",
+    TEXT,
+    "microsoft",
+)

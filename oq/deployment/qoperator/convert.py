@@ -37,9 +37,9 @@ class Converted:
 
 
 def convert(model: onnx.ModelProto, operators: str = "microsoft") -> Converted:
-    """The Q/DQ ``model`` with an integer operator in place of each operator between DequantizeLinear
-    and QuantizeLinear that has one in the domains of ``operators``; what has none is left as it is.
-    Bodies of If, Loop and Scan are left alone."""
+    """The Q/DQ ``model`` with an integer operator in place of each operator between
+    DequantizeLinear and QuantizeLinear that has one in the domains of ``operators``; what has none
+    is left as it is.  Bodies of If, Loop and Scan are left alone."""
     domains = OPERATORS[operators]
     graph = Graph(model)
     infer_types(graph)

@@ -1,7 +1,7 @@
 """DequantizeLinear, an operator and QuantizeLinear -> the one operator on codes, by the table of
 :mod:`oq.model.qoperators`.
 
-The inputs of the operator follow from its row; what it demands beyond its type is in :data:`ONLY_IF`.
+The inputs of the operator follow from its row; what it demands beyond types is in :data:`ONLY_IF`.
 """
 
 from collections.abc import Callable, Mapping
@@ -97,7 +97,8 @@ def find(view: GraphView, node: NodeView) -> Found | None:
     slots = range(len(node.inputs)) if row.repeated else sorted(row.operands)
     operands = {slot: find_operand(view, node.input(slot)) for slot in slots}
     held = {slot: o for slot, o in operands.items() if o is not None}
-    if len(held) < len(operands) or not ONLY_IF.get(node.op, lambda _: True)(node):
+    only_if = ONLY_IF.get(node.op)
+    if len(held) < len(operands) or (only_if is not None and not only_if(node)):
         return None
     weight = weight_input(node)
     for slot, operand in held.items():
@@ -123,8 +124,6 @@ def _is_channels(view: GraphView, node: NodeView, slot: int, operand: Operand) -
     return operand.grid.axis == weight_axis(node.op, node.attributes, rank) and (
         node.op in STACKED or len(np.unique(zero)) == 1
     )
-
-
 
 
 def inputs_of(

@@ -40,7 +40,7 @@ MOVES = SHRINKING | frozenset(
 
 
 def _takes_nearest(node: NodeView) -> bool:
-    return node.attributes.get("mode", "nearest") == "nearest"
+    return str(node.attributes.get("mode", "nearest")) == "nearest"
 
 
 def _gives_values(node: NodeView) -> bool:
@@ -168,7 +168,8 @@ def cancel_pairs(graph: Graph) -> int:
 
 def moves(node: NodeView) -> bool:
     """Whether ``node`` is a move that onnxruntime makes on codes."""
-    return node.op in MOVES and ONLY_IF.get(node.op, lambda _: True)(node)
+    only_if = ONLY_IF.get(node.op)
+    return node.op in MOVES and (only_if is None or only_if(node))
 
 
 def _is_plain(view: GraphView, node: NodeView) -> bool:
@@ -177,8 +178,6 @@ def _is_plain(view: GraphView, node: NodeView) -> bool:
     return grid is not None and grid.axis is None
 
 
-def _add(
-    graph: Graph, op: str, inputs: tuple[str, ...], tensor: str, what: str, dtype: str
-) -> str:
+def _add(graph: Graph, op: str, inputs: tuple[str, ...], tensor: str, what: str, dtype: str) -> str:
     made: dict[str, Any] = {"like": tensor, "dtype": dtype}
     return graph.add_node(op, inputs, f"{tensor}_{what}", name=f"{tensor}_{op}", **made)

@@ -1,7 +1,7 @@
-"""Products of integer matrices with a float result: MatMul and Gemm without a QuantizeLinear behind.
+"""Integer matrix products with a float result: MatMul and Gemm without a QuantizeLinear behind.
 
-    MatMulIntegerToFloat(a, b, ..., bias), QGemm without the grid of an output      com.microsoft
-    y = Cast(MatMulInteger(a, b)) * (scale_a scale_b) + bias                        ONNX's own
+MatMulIntegerToFloat(a, b, ..., bias), QGemm without the grid of an output      com.microsoft
+y = Cast(MatMulInteger(a, b)) * (scale_a scale_b) + bias                        ONNX's own
 """
 
 from collections.abc import Mapping
@@ -26,9 +26,7 @@ from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
 
 TO_FLOAT: Mapping[str, QOperator] = {
-    row.float_op: row
-    for row in reversed(QOPERATORS)
-    if row.added or row.float_op == "Gemm"
+    row.float_op: row for row in reversed(QOPERATORS) if row.added or row.float_op == "Gemm"
 }
 """Float op -> the operator that gives its result in float."""
 
