@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import onnx
 
 from oq.model.graph import Graph
 from oq.model.ops import only_moves, weight_axis
 from oq.model.qdq import DQ, Q, pairs
 from oq.model.qoperators import OUT, QOperator, qoperator
 from oq.model.view import GraphView, NodeView
+from oq.prepare.infer_types import infer_types
 
 BYTES = frozenset({"int8", "uint8"})
 ENDING = "_quantized"
@@ -36,10 +38,11 @@ class _Dequantized:
         """The values of ``codes`` for node ``before`` and those behind it."""
         key = (codes, *grid)
         if key not in self.known:
+            name = codes.removesuffix(ENDING)
             self.known[key] = self.graph.add_node(
                 DQ,
                 (codes, *grid),
-                codes.removesuffix(ENDING) if codes.endswith(ENDING) else f"{codes}_dequantized",
+                f"{name}_dequantized" if name in self.view.tensors else name,
                 name=f"{codes}_DequantizeLinear",
                 attributes={} if axis is None else {"axis": axis},
                 like=codes,
@@ -47,6 +50,16 @@ class _Dequantized:
                 before=before,
             )
         return self.known[key]
+
+
+def as_qdq(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with its integer operators written as Q/DQ; itself where it has none."""
+    if not any(qoperator(n.op_type, n.domain) for n in model.graph.node):
+        return model
+    graph = Graph(model)
+    infer_types(graph)
+    unpack_qoperators(graph)
+    return graph.to_model()
 
 
 def unpack_qoperators(graph: Graph) -> int:
@@ -110,7 +123,7 @@ def _unpack(
         else:
             axis = _axis(view, row, held, attributes)
             inputs[slot] = made.of(held["codes"], (held["scale"], held["zero"]), node.name, axis)
-    added = inputs.pop(2, "") if row.added else ""
+    added = _row(graph, view, inputs.pop(2, "")) if row.added else ""
     names = [inputs.get(slot, "") for slot in range(max(inputs) + 1)]
     while not names[-1]:
         names.pop()
@@ -122,6 +135,13 @@ def _unpack(
     if out.get("scale"):
         grid = (out["scale"], out["zero"])
         _write(graph, node, Q, grid, result, "real", view.tensors[result].dtype or "uint8")
+
+
+def _row(graph: Graph, view: GraphView, bias: str) -> str:
+    """The bias (out,) as (1, out), which onnxruntime does not fuse into a float Gemm."""
+    if not bias or not view.is_constant(bias):
+        return bias
+    return graph.add_constant(f"{bias}_row", view.constants[bias].reshape(1, -1))
 
 
 def _write(

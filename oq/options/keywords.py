@@ -13,6 +13,7 @@ from oq.options.rows import (
     ENGINE,
     EVAL_DATA,
     EXAMPLE_INPUTS,
+    FORM,
     HOW_FAR,
     KEEP_FLOAT,
     LABELS,
@@ -70,6 +71,7 @@ class QuantizeOptions(TypedDict, total=False):
     refine: Annotated[str | Sequence[str] | None, REFINE]
     max_memory: Annotated[int | None, MAX_MEMORY]
     provider: Annotated[str, PROVIDER]
+    format: Annotated[str, FORM]
     verify: Annotated[bool, VERIFY]
     report: Annotated[str | Path | None, REPORT]
     ranking: Annotated[str | Path | None, RANKING]

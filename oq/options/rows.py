@@ -182,6 +182,14 @@ MAX_MEMORY = Option(
     takes="MB",
     example="500",
 )
+FORM = Option(
+    "of the file: qdq, or qoperator (target ort): integer operators in place of Q/DQ",
+    TEXT,
+    "qdq",
+    metavar="NAME",
+    takes="qdq or qoperator",
+    example="qdq",
+)
 VERIFY = Option(
     "compare with the float model on held-back samples",
     SWITCH,
