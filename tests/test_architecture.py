@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checks": {"numpy", "onnx", "errors", "wording", "numerics", "model", "exporting", "prepare",
         "planning"},
     "comparison": {"numpy", "onnx", "errors", "imports", "numerics", "model", "prepare",
-        "artifacts", "engines"},
+        "artifacts", "engines", "checks"},
     "targets": {"errors", "numerics", "model", "planning", "dpu", "checks"},
     "plugin": {"errors", "numerics", "model", "planning"},
     "doctor": {"parallel", "model"},
