@@ -140,10 +140,10 @@ def matmul(expect: str, *, closed: bool, added: bool = False, axis: int | None =
     return end(p, made, expect) if closed else Case(p.model(made), tuple(expect.split()))
 
 
-def with_constant(op: str, expect: str) -> Case:
+def with_constant(op: str, expect: str, dtype: str = "uint8") -> Case:
     """``op`` of an activation and stored codes."""
-    p = Pairs()
-    data, other = p.input("x", 2, 3, 4), p.stored("w", (4,), dtype="uint8", zero=9)
+    p = Pairs(dtype, 121 if dtype == "uint8" else 7)
+    data, other = p.input("x", 2, 3, 4), p.stored("w", (4,), dtype=dtype, zero=9)
     return end(p, p.net.node(op, [data, other], "y_float"), expect)
 
 
@@ -195,6 +195,11 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "relu on a symmetric grid": lambda: clamped("Relu", 0, "QLinearConv Clip", "int8"),
     "clip within the grid": lambda: clamped("Clip", 9, "QLinearConv Clip", low=-0.1, high=2.0),
     "clip at the grid's end": lambda: clamped("Clip", 0, "QLinearConv", low=0.0, high=6.0),
+    "relu on one grid": lambda: plain("Relu", IMAGE, expect="Clip", scale=0.01, zero=121),
+    "relu of int8 on one grid": lambda: plain(
+        "Relu", IMAGE, expect="Clip", dtype="int8", scale=0.01
+    ),
+    "relu between grids": lambda: plain("Relu", IMAGE, expect="QLinearLeakyRelu", zero=0),
     "gemm": lambda: gemm("QGemm"),
     "gemm, transB, per channel": lambda: gemm("QGemm", transB=1, axis=0),
     "gemm, transA, alpha, beta": lambda: gemm("QGemm", transA=1, alpha=0.5, beta=2.0),
@@ -215,6 +220,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
     ),
     "mul": lambda: plain("Mul", IMAGE, IMAGE, expect="QLinearMul"),
     "add of a constant": lambda: with_constant("Add", "QLinearAdd"),
+    "add of an int8 constant": lambda: with_constant("Add", "QLinearAdd", "int8"),
     "mul by a constant": lambda: with_constant("Mul", "QLinearMul"),
     "where": where,
     "residual": residual,

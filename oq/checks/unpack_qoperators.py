@@ -15,6 +15,7 @@ from oq.model.graph import Graph
 from oq.model.ops import only_moves, weight_axis
 from oq.model.qdq import DQ, Q, pairs
 from oq.model.qoperators import OUT, QOperator, qoperator
+from oq.model.unsigned import make_unsigned
 from oq.model.view import GraphView, NodeView
 from oq.prepare.infer_types import infer_types
 
@@ -64,7 +65,8 @@ def as_qdq(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def unpack_qoperators(graph: Graph) -> int:
     """Rewrite every integer operator of ``graph`` whose grids are constants, in place; returns
-    their number."""
+    their number.  int8 activations become uint8: an integer operator runs on both, unlike Q/DQ of
+    int8 on x86, which the checks would take it for."""
     view = graph.view()
     made, grids = _Dequantized(graph, view), dict[str, Grid]()
     for node in pairs(view):
@@ -81,6 +83,7 @@ def unpack_qoperators(graph: Graph) -> int:
             _surround(graph, made, node, grids)
     if count:
         graph.cleanup()
+        make_unsigned(graph)
     return count
 
 

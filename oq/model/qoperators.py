@@ -93,6 +93,9 @@ QOPERATORS: tuple[QOperator, ...] = (
     QOperator("QLinearWhere", MICROSOFT, "Where", _WHERE),
 )
 
+COMPUTING = frozenset(row.float_op for row in QOPERATORS)
+"""The float operators that have an integer one."""
+
 BY_NAME: Mapping[str, QOperator] = {row.op: row for row in QOPERATORS}
 """The row of an integer operator."""
 

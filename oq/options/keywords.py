@@ -24,6 +24,7 @@ from oq.options.rows import (
     NEED_LABELS,
     OPERATORS,
     PER_LAYER,
+    PLATFORM,
     PREPROCESS,
     PROOF_DATA,
     PROOF_SAMPLES,
@@ -114,6 +115,7 @@ class DeployOptions(TypedDict, total=False):
     samples: Annotated[int | None, PROOF_SAMPLES]
     seed: Annotated[int, SEED]
     operators: Annotated[str, OPERATORS]
+    platform: Annotated[str, PLATFORM]
     watch: Annotated[Watch | None, WATCH]
 
 

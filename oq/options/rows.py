@@ -245,3 +245,8 @@ OPERATORS = Option(
     TEXT,
     "microsoft",
 )
+PLATFORM = Option(
+    "where it runs: x86 (int8 activations become uint8) or arm (they stay); --to qoperator",
+    TEXT,
+    "x86",
+)

@@ -45,7 +45,8 @@ def in_form(written: Written, form: str, samples: Fitted | None) -> Written:
     """
     if form == QDQ:
         return written
-    made = convert_checked(written.model, "microsoft")
+    # int8 activations are there by the target's choice: they are for ARM
+    made = convert_checked(written.model, "microsoft", "arm")
     if samples is not None and samples.count is not None:
         first = next(iter(samples.batches(1)))
         for proof in prove(written.model, made.model, lambda: [first]):

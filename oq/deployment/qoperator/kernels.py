@@ -208,11 +208,7 @@ def land(graph: Graph, node: NodeView, sink: Sink) -> None:
     if sink.bounds is not None:
         raw = graph.split_output(made, f"{made}_codes")
         graph.set_dtype(raw, sink.grid.dtype)
-        ends = (np.asarray(b, sink.grid.dtype) for b in sink.bounds)
-        low, high = (
-            graph.add_constant(f"{made}_{what}", b)
-            for what, b in zip(("low", "high"), ends, strict=True)
-        )
+        low, high = limit(graph, made, sink.grid, sink.bounds)
         made = graph.add_node(
             "Clip",
             (raw, low, high),
@@ -223,3 +219,15 @@ def land(graph: Graph, node: NodeView, sink: Sink) -> None:
         )
     graph.split_output(sink.codes, f"{sink.codes}_before")
     graph.give_output(sink.codes, made)
+
+
+def limit(graph: Graph, tensor: str, grid: Ends, bounds: tuple[int, int] | None) -> tuple[str, str]:
+    """The constants of ``bounds`` on the codes of ``tensor``; all codes where there are none."""
+    limits = np.iinfo(grid.dtype)
+    low, high = bounds or (limits.min, limits.max)
+    ends = {"low": low, "high": high}
+    names = (
+        graph.add_constant(f"{tensor}_{what}", np.asarray(end, grid.dtype))
+        for what, end in ends.items()
+    )
+    return next(names), next(names)

@@ -12,7 +12,7 @@ import numpy as np
 from oq.deployment.qoperator.operands import BYTES, find_grid
 from oq.model.graph import Graph
 from oq.model.qdq import DQ, Q, codes_dtype, constant, dequantized_by, pairs, same_grid, stored
-from oq.model.qoperators import QOPERATORS
+from oq.model.qoperators import COMPUTING
 from oq.model.view import GraphView, NodeView
 from oq.numerics.grid import Grid, quantize
 from oq.numerics.values import QType
@@ -53,13 +53,10 @@ ONLY_IF: Mapping[str, Callable[[NodeView], bool]] = {
 }
 """op -> whether a node of it moves values."""
 
-COMPUTING = frozenset(row.float_op for row in QOPERATORS)
-
 
 def move_codes(graph: Graph) -> int:
     """Let moves of ``graph`` work on codes wherever that is exact, in place; returns the number of
     nodes that do."""
-    fold_stored(graph)
     moved: set[str] = set()
     while True:
         found = _push_down(graph) | _pull_up(graph)

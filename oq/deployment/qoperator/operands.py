@@ -100,16 +100,17 @@ def find_sink(view: GraphView, tensor: str) -> Sink | None:
     grid = find_grid(view, readers[0])
     if grid is None or grid.axis is not None:
         return None
-    bounds = _bounds_on_codes(view, grid, clamps)
+    bounds = bounds_on_codes(view, grid, clamps)
     if bounds is not None and view.opset < CLIP_ON_CODES:
         return None
     return Sink(readers[0].outputs[0], grid, bounds)
 
 
-def _bounds_on_codes(
+def bounds_on_codes(
     view: GraphView, grid: Ends, clamps: list[tuple[float, float]]
 ) -> tuple[int, int] | None:
-    """Rounding is monotonic, so ``Q(clip(x, a, b)) = clip(Q(x), Q(a), Q(b))``."""
+    """The bounds on codes of one clip after the other, None where saturation does the same:
+    rounding is monotonic, so ``Q(clip(x, a, b)) = clip(Q(x), Q(a), Q(b))``."""
     step, zero = float(view.constants[grid.scale].item()), zero_of(view, grid)
     limits = np.iinfo(grid.dtype)
     low, high = limits.min, limits.max

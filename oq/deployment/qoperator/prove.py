@@ -1,8 +1,8 @@
 """The file of integer operators beside the Q/DQ file, both as onnxruntime deploys them.
 
-Every tensor of codes that a QuantizeLinear of the Q/DQ file writes and the new file still has is
-compared on the samples, code by code.  Where a difference has grown through layers, each operator
-is asked again with the codes of the Q/DQ file as its inputs.
+What both store must be equal.  Every tensor of codes that a QuantizeLinear of the Q/DQ file writes
+and the new file still has is compared on the samples, code by code.  Where a difference has grown
+through layers, each operator is asked again with the codes of the Q/DQ file as its inputs.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from oq.deployment.formats import Proof
 from oq.deployment.qoperator.operands import BYTES
 from oq.model.graph import Graph
-from oq.model.qdq import Q
+from oq.model.qdq import Q, codes_dtype
 from oq.model.session import Session, Settings, cut, expose
+from oq.model.unsigned import shifted
 from oq.model.view import GraphView
 from oq.numerics.values import Array, Batch
 from oq.wording import counted
@@ -35,7 +37,7 @@ class Tally:
 
     def add(self, tensor: str, one: Array, other: Array) -> None:
         """Count ``tensor`` as both files compute it."""
-        off = np.abs(one.astype(np.int32) - other.astype(np.int32))
+        off = np.abs(in_type(one, other.dtype.name).astype(np.int32) - other.astype(np.int32))
         self.codes += off.size
         self.different += int(np.count_nonzero(off))
         if off.size and off.max() > self.most:
@@ -59,23 +61,42 @@ def prove(
                 real.add(left, right)
             if name in tensors:
                 tally.add(name, left, right)
-    what = counted(len(tensors), "tensor") + " of codes"
+    what = "codes of " + counted(len(tensors), "tensor")
     if tally.most > 1:
         what = f"{what}, each from those of the Q/DQ file"
         tally = _forced(one, wanted, made, tensors, batches)
-    return _of_codes(what, tally), Proof("outputs", real.text, True)
+    return _of_constants(given, made), _of_codes(what, tally), Proof("outputs", real.text, True)
+
+
+def _of_constants(given: onnx.ModelProto, made: onnx.ModelProto) -> Proof:
+    """The codes, scales and zero points of the Q/DQ file that the new one has by the same names:
+    a single weight that differs need not move a result by more than a step."""
+    known = {t.name: t for t in given.graph.initializer}
+    held = [t for t in made.graph.initializer if t.name in known]
+    wrong = [t.name for t in held if not _same_values(t, known[t.name])]
+    fresh = len(made.graph.initializer) - len(held)
+    what = f"{counted(len(held), 'constant')} of the Q/DQ file"
+    if wrong:
+        return Proof(what, f"{wrong[0]!r} differs", False)
+    return Proof(what, f"all equal; {fresh} new" if fresh else "all equal", True)
+
+
+def _same_values(one: onnx.TensorProto, other: onnx.TensorProto) -> bool:
+    if one.data_type != other.data_type:
+        return False
+    return np.array_equal(numpy_helper.to_array(one), numpy_helper.to_array(other))
 
 
 def shared_codes(given: GraphView, made: GraphView) -> tuple[str, ...]:
     """The tensors of 8-bit codes that are computed in both graphs, in the order of the first."""
     computed = {t for n in made.nodes for t in n.outputs}
-    codes = (n.outputs[0] for n in given.nodes if n.op == Q)
-    types = given.tensors
-    return tuple(t for t in codes if t in computed and _is_bytes(types[t].dtype))
+    found = ((n.outputs[0], codes_dtype(given, n)) for n in given.nodes if n.op == Q)
+    return tuple(t for t, dtype in found if t in computed and dtype in BYTES)
 
 
-def _is_bytes(dtype: str | None) -> bool:
-    return dtype in BYTES
+def in_type(codes: Array, dtype: str) -> Array:
+    """``codes`` as the other file has them: int8 or, of the same values, uint8."""
+    return codes if codes.dtype == dtype else shifted(codes)
 
 
 def _of_codes(what: str, tally: Tally) -> Proof:
@@ -94,14 +115,15 @@ def _forced(
     batches: Callable[[], Iterable[Batch]],
 ) -> Tally:
     """Each operator of ``made`` on the codes that the Q/DQ file, in session ``one``, computes."""
-    types = {v.name: v.dtype for v in one.outputs}
+    with_outputs = Session(expose(made, tensors), DEPLOYED)
+    types = {v.name: v.dtype or "uint8" for v in with_outputs.outputs}
     fresh = {t: f"{t}:given" for t in tensors}
     part = cut(made, {fresh[t]: types[t] for t in tensors}, lambda t, _: fresh.get(t, t), tensors)
     session, tally = Session(part, DEPLOYED), Tally()
     read = {i.name for i in session.inputs}
     for batch in batches():
         values = dict(zip(wanted, one.run(batch.feeds, wanted), strict=True))
-        known = {**batch.feeds, **{fresh[t]: values[t] for t in tensors}}
+        known = {**batch.feeds, **{fresh[t]: in_type(values[t], types[t]) for t in tensors}}
         given = {name: known[name] for name in known if name in read}
         for tensor, found in zip(tensors, session.run(given, tensors), strict=True):
             tally.add(tensor, values[tensor], found)

@@ -6,11 +6,11 @@ from pathlib import Path
 import onnx
 
 from oq.deployment.formats import Format, Given, Made
-from oq.deployment.qoperator.convert import OPERATORS, Converted, convert
+from oq.deployment.qoperator.convert import OPERATORS, PLATFORMS, Converted, convert
 from oq.deployment.qoperator.prove import prove
 from oq.errors import ModelError, OptionError
 from oq.model.files import PROTOBUF_LIMIT, model_bytes
-from oq.model.qoperators import BY_NAME, MICROSOFT
+from oq.model.qoperators import BY_NAME, MICROSOFT, qoperator
 from oq.wording import counted
 
 FORM = "oq.form"
@@ -21,15 +21,18 @@ NO_KERNELS = (
     "form; oq check FILE -t ort says why each node stays in float"
 )
 
+ALREADY = "the file holds integer operators already, and no more Q/DQ that they could stand for"
+
 
 def write(given: Given, path: Path) -> Made:
     """Write the model of ``given`` in integer operators to ``path``, and compare it.
 
     Raises:
         ModelError: it has no operator with an integer form, or is too large for one file.
-        OptionError: ``operators`` is not known.
+        OptionError: an option has a value that is not known.
     """
-    converted = convert_checked(given.model, str(given.options["operators"]))
+    options = {name: str(given.options[name]) for name in FORMAT.options}
+    converted = convert_checked(given.model, **options)
     model = converted.model
     if model_bytes(model) >= PROTOBUF_LIMIT:
         raise ModelError("the model is larger than 2 GB, which one ONNX file cannot hold")
@@ -38,18 +41,23 @@ def write(given: Given, path: Path) -> Made:
     return Made(proofs, facts_of(converted), next_step='onnxruntime.InferenceSession("{output}")')
 
 
-def convert_checked(model: onnx.ModelProto, operators: str) -> Converted:
+def convert_checked(model: onnx.ModelProto, operators: str, platform: str) -> Converted:
     """:func:`convert` with what it may be asked for, and a stamp on the model.
 
     Raises:
         ModelError: there is nothing to convert.
-        OptionError: ``operators`` is not known.
+        OptionError: ``operators`` or ``platform`` is not known.
     """
-    if operators not in OPERATORS:
-        raise OptionError(f"no operators {operators!r}; there is: {', '.join(sorted(OPERATORS))}")
-    converted = convert(model, operators)
+    for name, value, known in (
+        ("operators", operators, OPERATORS),
+        ("platform", platform, PLATFORMS),
+    ):
+        if value not in known:
+            raise OptionError(f"--{name} {value!r} is unknown; there is: {', '.join(known)}")
+    converted = convert(model, operators, platform)
     if not converted.kernels:
-        raise ModelError(NO_KERNELS)
+        done = any(qoperator(n.op_type, n.domain) for n in model.graph.node)
+        raise ModelError(ALREADY if done else NO_KERNELS)
     kept = [p for p in converted.model.metadata_props if p.key != FORM]
     del converted.model.metadata_props[:]
     converted.model.metadata_props.extend(kept)
@@ -82,5 +90,5 @@ FORMAT = Format(
     target="ort",
     write=write,
     ending=".onnx",
-    options=("operators",),
+    options=("operators", "platform"),
 )

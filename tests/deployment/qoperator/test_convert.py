@@ -4,11 +4,12 @@ import numpy as np
 import onnx
 import pytest
 
-from oq.deployment.qoperator.convert import convert
+from oq.deployment.qoperator.convert import PLATFORMS, convert
 from oq.deployment.qoperator.kernels import join
 from oq.model.graph import Graph
 from oq.model.qdq import PAIR
 from oq.model.qoperators import QOPERATORS
+from tests.graphs import Build
 from tests.qdq_cases import CASES, LEFT, Pairs, conv
 from tests.small import ops, random_feeds, reference
 
@@ -26,10 +27,11 @@ def step_of(model: onnx.ModelProto, output: str) -> float:
     return float(onnx.numpy_helper.to_array(constants[scale])) if scale in constants else 1e-4
 
 
+@pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("name", CASES)
-def test_an_operator_computes_what_the_pairs_say(name: str) -> None:
+def test_an_operator_computes_what_the_pairs_say(name: str, platform: str) -> None:
     case = CASES[name]()
-    made = convert(case.model).model
+    made = convert(case.model, platform=platform).model
     onnx.checker.check_model(made, full_check=True)
     assert others(made) == case.ops
     feeds = random_feeds(case.model)
@@ -45,7 +47,7 @@ def test_an_operator_computes_what_the_pairs_say(name: str) -> None:
 @pytest.mark.parametrize("why", LEFT)
 def test_what_has_no_integer_form_is_left_as_it_is(why: str) -> None:
     model = LEFT[why]()
-    converted = convert(model)
+    converted = convert(model, platform="arm")
     assert converted.kernels == {}
     assert sorted(ops(converted.model)) == sorted(ops(model))
     reference(model, random_feeds(model))
@@ -62,6 +64,33 @@ def test_operators_of_onnx_alone(name: str) -> None:
     wanted, found = reference(case.model, feeds), reference(made, feeds)
     for output, values in found.items():
         limit = 1.001 * step_of(case.model, output)
+        np.testing.assert_allclose(values, wanted[output], rtol=0, atol=limit)
+
+
+UINT8 = onnx.TensorProto.UINT8
+
+
+@pytest.mark.parametrize(
+    ("model", "op", "zeros"),
+    [
+        (LEFT["operands of two types"], "QLinearAdd", (2, 5, 7)),
+        (LEFT["int8 data, uint8 weight"], "QLinearConv", (2, 7)),
+        (lambda: CASES["add of an int8 constant"]().model, "QLinearAdd", (2, 5, 7)),
+    ],
+)
+def test_on_x86_int8_activations_are_uint8_of_the_same_values(
+    model: Build, op: str, zeros: tuple[int, ...]
+) -> None:
+    """And so operands of two types are of one, also where one is stored."""
+    given = model()
+    made = convert(given).model
+    types = {n.name: n.data_type for n in made.graph.initializer}
+    node = next(n for n in made.graph.node if n.op_type == op)
+    assert {types[node.input[slot]] for slot in zeros} == {UINT8}
+    feeds = random_feeds(given)
+    wanted, found = reference(given, feeds), reference(made, feeds)
+    for output, values in found.items():
+        limit = 1.001 * step_of(given, output)
         np.testing.assert_allclose(values, wanted[output], rtol=0, atol=limit)
 
 
