@@ -154,6 +154,7 @@ def cancel_pairs(graph: Graph) -> int:
         maker = view.producer(codes)
         if maker is not None and view.edges(codes) == 1 and moves(maker):
             graph.split_output(again, f"{again}_before")
+            graph.set_input(dq.name, 0, again)
             graph.give_output(again, codes)
         else:
             graph.redirect(again, codes)

@@ -160,3 +160,16 @@ def test_a_graph_output_of_codes_keeps_its_name() -> None:
     feeds = random_feeds(model)
     wanted, got = reference(model, feeds), reference(found, feeds)
     assert np.abs(got["again"].astype(int) - wanted["again"]).max() <= 1
+
+
+def test_a_float_that_is_given_out_too_is_still_computed() -> None:
+    p = Pairs()
+    moved_twice = p.net.node("Flatten", [p.input("x", *SHAPE)], "flat")
+    model = p.model(p.pair(moved_twice, "y", 0.02), "flat")
+    made = convert(model).model
+    onnx.checker.check_model(made, full_check=True)
+    assert ops(made)[:2] == ["QuantizeLinear", "Flatten"]
+    feeds = random_feeds(model)
+    wanted, found = reference(model, feeds), reference(made, feeds)
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(found[name], values)
