@@ -147,6 +147,13 @@ def with_constant(op: str, expect: str, dtype: str = "uint8") -> Case:
     return end(p, p.net.node(op, [data, other], "y_float"), expect)
 
 
+def one_grid() -> Case:
+    """Two tensors of one grid, concatenated on it."""
+    p = Pairs()
+    names = [p.input("x", 2, 3, 4), p.input("a", 2, 5, 4)]
+    return end(p, p.net.node("Concat", names, "y_float", axis=1), "Concat", 0.02)
+
+
 def where() -> Case:
     """A choice between two activations of different grids."""
     p = Pairs()
@@ -225,6 +232,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "where": where,
     "residual": residual,
     "concat": lambda: plain("Concat", IMAGE, IMAGE, IMAGE, expect="QLinearConcat", axis=1),
+    "concat on one grid": one_grid,
     "average": lambda: plain(
         "AveragePool", IMAGE, expect="QLinearAveragePool", kernel_shape=[2, 2]
     ),

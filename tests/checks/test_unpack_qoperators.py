@@ -44,7 +44,8 @@ def test_the_forecast_is_that_of_the_pairs(name: str) -> None:
     before, after = oq.judge(model, "ort"), oq.judge(made, "ort")
     errors = [f for f in after.findings if f.severity == "error"]
     assert errors == [f for f in before.findings if f.severity == "error"]
-    assert after.forecast.kernels >= before.forecast.kernels
+    if "Concat" not in CASES[name]().ops:  # on one grid it only moves codes
+        assert after.forecast.kernels >= before.forecast.kernels
     assert after.forecast.kernels == len([op for op in CASES[name]().ops if op in BY_NAME])
 
 

@@ -18,11 +18,12 @@ from oq.deployment.qoperator.operands import (
     find_sink,
     real_bias,
     stored_bias,
+    zero_of,
 )
 from oq.model.graph import Graph
 from oq.model.operands import weight_input
-from oq.model.ops import weight_axis
-from oq.model.qoperators import OUT, QOPERATORS, QOperator
+from oq.model.ops import JOINING, weight_axis
+from oq.model.qoperators import COMPUTING, OUT, QOPERATORS, QOperator
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
 
@@ -76,11 +77,17 @@ def join(graph: Graph, domains: frozenset[str]) -> dict[str, str]:
     by_op = {row.float_op: row for row in rows}
     for node in view.nodes:
         row = by_op.get(node.op)
-        found = None if row is None else find(view, node)
-        if row is None or found is None or found.sink is None:
+        found = None if node.op not in COMPUTING else find(view, node)
+        if found is None or found.sink is None:
             continue
-        inputs = inputs_of(graph, view, row, found)
-        if inputs is None:
+        if node.op in JOINING and _is_united(view, found):
+            codes = tuple(found.operands[slot].codes for slot in range(len(node.inputs)))
+            graph.recast(node.name, node.op, codes, node.attributes)
+            land(graph, node, found.sink)
+            done[node.name] = node.op
+            continue
+        inputs = None if row is None else inputs_of(graph, view, row, found)
+        if row is None or inputs is None:
             continue
         attributes = attributes_of(view, node)
         graph.recast(node.name, row.op, inputs, attributes, row.domain)
@@ -88,6 +95,13 @@ def join(graph: Graph, domains: frozenset[str]) -> dict[str, str]:
         done[node.name] = row.op
     graph.cleanup()
     return done
+
+
+def _is_united(view: GraphView, found: Found) -> bool:
+    """Whether the operands and the result of ``found`` have one grid."""
+    grids = [o.grid for o in found.operands.values()]
+    ends = grids if found.sink is None else [*grids, found.sink.grid]
+    return len({(view.constants[g.scale].item(), zero_of(view, g)) for g in ends}) == 1
 
 
 def find(view: GraphView, node: NodeView) -> Found | None:

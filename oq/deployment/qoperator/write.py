@@ -13,9 +13,6 @@ from oq.model.files import PROTOBUF_LIMIT, model_bytes
 from oq.model.qoperators import BY_NAME, MICROSOFT, qoperator
 from oq.wording import counted
 
-FORM = "oq.form"
-"""The key of a file's metadata that says what it is made of."""
-
 NO_KERNELS = (
     "the file has no operator between DequantizeLinear and QuantizeLinear that has an integer "
     "form; oq check FILE -t ort says why each node stays in float"
@@ -42,7 +39,7 @@ def write(given: Given, path: Path) -> Made:
 
 
 def convert_checked(model: onnx.ModelProto, operators: str, platform: str) -> Converted:
-    """:func:`convert` with what it may be asked for, and a stamp on the model.
+    """:func:`convert` with what it may be asked for.
 
     Raises:
         ModelError: there is nothing to convert.
@@ -58,10 +55,6 @@ def convert_checked(model: onnx.ModelProto, operators: str, platform: str) -> Co
     if not converted.kernels:
         done = any(qoperator(n.op_type, n.domain) for n in model.graph.node)
         raise ModelError(ALREADY if done else NO_KERNELS)
-    kept = [p for p in converted.model.metadata_props if p.key != FORM]
-    del converted.model.metadata_props[:]
-    converted.model.metadata_props.extend(kept)
-    converted.model.metadata_props.add(key=FORM, value="qoperator")
     return converted
 
 
