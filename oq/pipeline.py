@@ -124,7 +124,7 @@ def quantize(
     with clock.stage("defaults"):
         beside = against_defaults(recalibration, refined, measured, chosen, given, asked)
     with clock.stage("emit"):
-        written = write_run(done, given)
+        written = write_run(done, given, asked)
     judged = size_verification(recalibration, asked)
     with clock.stage("verify"):
         found = judge_run(given, written, judged, chosen.target.verified_in, asked)

@@ -19,6 +19,7 @@ from oq.comparison.reference import reference_of
 from oq.data.samples import BATCH, divide, feed_defaults, in_float32, open_samples
 from oq.data.sizing import SESSIONS, Sizing, sizing_notes
 from oq.data.source import Fitted
+from oq.deployment.qoperator.form import check_form, in_form
 from oq.emission.write import Written, write_graph
 from oq.errors import OqError
 from oq.exporting.load import Model, load
@@ -81,6 +82,7 @@ def choose(target: str, asked: QuantizeOptions) -> Chosen:
         OptionError: a name or a setting that does not exist.
     """
     profile, rest = choose_target(target, asked["settings"] or {})
+    check_form(asked["format"], profile)
     named = asked["calibrator"]
     overrides = make_overrides(
         asked["keep_float"], asked["calibrator_for"], asked["layers"], asked["mode"], named
@@ -186,13 +188,13 @@ def find_cache(asked: QuantizeOptions) -> Path | Shared | None:
     return Path(cache) if isinstance(cache, str) else cache
 
 
-def write_run(run: Run, given: Given) -> Written:
-    """The graph with its Q/DQ, from what refinement has left."""
+def write_run(run: Run, given: Given, asked: QuantizeOptions) -> Written:
+    """The graph with its Q/DQ, from what refinement has left, in the form that is asked for."""
     subject = run.refined.subject
     planned = run.refined.planned or run.recalibration.planned
     written = write_graph(planned, subject.constants, subject.solution, run.measured.statistics)
     restore_defaults(written.model, given.whole)
-    return written
+    return in_form(written, asked["format"], given.used)
 
 
 def prove_prepared_run(given: Given, planned: Planned, asked: QuantizeOptions) -> None:

@@ -283,8 +283,12 @@ def _blockwise(reading: _Reading, match: Match) -> NodeView | None:
 def _weight_is_float(reading: _Reading, match: Match) -> str | None:
     weight = weight_input(match.anchor)
     dq = None if weight is None else dequantized_by(reading.view, weight)
-    if weight is None or (dq is None and not reading.view.is_constant(weight)):
-        return None  # two activations, which are inputs
+    if weight is None:
+        return None
+    if dq is None and not reading.view.is_constant(weight):
+        if not match.rule.inputs or reading.source(weight) is not None:
+            return None
+        return f"its input {weight!r} is float: it does not come from a DequantizeLinear"
     if dq is None:
         rounds = match.anchor.op in reading.target.runtime.rounds
         if rounds and reading.sinks(match.output):

@@ -8,6 +8,7 @@ from oq.checks.forecast import Forecast, forecast
 from oq.checks.legal import check
 from oq.checks.subgraphs import bodies
 from oq.checks.unpack_blocks import unpack_blocks
+from oq.checks.unpack_qoperators import unpack_qoperators
 from oq.errors import ModelError
 from oq.model.graph import Graph
 from oq.model.view import GraphView
@@ -72,6 +73,7 @@ def _typed(model: onnx.ModelProto, target: Target, *, runs: bool = True) -> Grap
         infer_with_onnx(graph)
     if target.runtime.packed:
         unpack_blocks(graph)
+        unpack_qoperators(graph)
     return graph.view()
 
 

@@ -22,6 +22,7 @@ from oq.checks.placement import (
 )
 from oq.model.ops import WHOLE_AXIS, facts, has_weight, weight_axis
 from oq.model.qdq import DQ, Q, above_pair, constant, dequantized_by, pairs, scales
+from oq.model.qoperators import BY_NAME
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
 from oq.planning.check import Check, Finding, Found
@@ -34,10 +35,7 @@ INTEGER_OPERATORS = frozenset(
         "DynamicQuantizeMatMul",
         "MatMulInteger",
         "MatMulNBits",
-        "QGemm",
-        "QLinearAdd",
-        "QLinearConv",
-        "QLinearMatMul",
+        *BY_NAME,
     }
 )
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx
 
+from oq.checks.unpack_qoperators import as_qdq
 from oq.comparison.deviation import sqnr_db
 from oq.comparison.error_shares import Pair, estimate_shares, take_few
 from oq.comparison.shared_tensors import Shared, run_both, shared_tensors
@@ -121,7 +122,8 @@ def compare_layers(
     limit: int = LIMIT,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[LayerError, ...]:
-    """Every shared float tensor, largest share of the output error first.
+    """Every shared float tensor, largest share of the output error first.  Integer operators are
+    read as the Q/DQ that they stand for.
 
     Memory depends on the size of a batch, not on the number of samples: tensors are processed in
     several passes if those of one batch would exceed a part of ``limit`` bytes.
@@ -129,7 +131,7 @@ def compare_layers(
     Raises:
         DataError: there are no samples, or a model fails on one.
     """
-    view = Graph(float_model).view()
+    view, quantized = Graph(float_model).view(), as_qdq(quantized)
     shared, types = _real(float_model, shared_tensors(view, Graph(quantized).view()))
     looks = {t.name: _Look() for t in shared}
     first = next(iter(batches()), None)

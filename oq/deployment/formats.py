@@ -18,6 +18,7 @@ from oq.progress import Watch
 FORMATS: Mapping[str, str] = {
     "coreml": "oq.deployment.coreml.format",
     "openvino": "oq.deployment.openvino",
+    "qoperator": "oq.deployment.qoperator.write",
     "trt": "oq.deployment.trt.format",
     "xmodel": "oq.deployment.xmodel.format",
 }
@@ -66,7 +67,8 @@ class Format:
     a file that every such folder holds), the suffixes of other files ``beside`` it, the ``target``
     whose rules a Q/DQ file must obey, of whatever tool (with ``any_target`` it need not, and this
     is only the target to name to who has a float model), and the keywords of :func:`oq.deploy`
-    that are its own.  ``takes_float``: whether these options ask for a float model instead.
+    that are its own.  ``ending``: what ``-o`` must end in, if not in the ``suffix``.
+    ``takes_float``: whether these options ask for a float model instead.
 
     ``write`` writes to a path that is free and compares what lies there with the Q/DQ file.  It
     raises `ModelError` for what it cannot express, by the node's name, before it writes, and
@@ -80,6 +82,7 @@ class Format:
     mark: str = ""
     beside: tuple[str, ...] = ()
     any_target: bool = False
+    ending: str = ""
     options: tuple[str, ...] = ()
     takes_float: Callable[[Mapping[str, Any]], bool] = lambda options: False
 

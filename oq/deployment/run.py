@@ -117,8 +117,9 @@ def _place(model: Model, output: str | Path | None, form: Format) -> tuple[Path,
     name = "model" if source is None else source.name.removesuffix(".onnx")
     folder = Path() if source is None else source.parent
     place = Path(output) if output is not None else folder / f"{name}{form.suffix}"
-    if not place.name.endswith(form.suffix):
-        raise OptionError(f"-o {str(place)!r}: --to {form.name} writes a file {form.suffix}")
+    ending = form.ending or form.suffix
+    if not place.name.endswith(ending):
+        raise OptionError(f"-o {str(place)!r}: --to {form.name} writes a file {ending}")
     first, *others = _files(place, form)
     if form.mark:
         check_folder(first, form.mark)

@@ -15,6 +15,7 @@ from oq.options.rows import (
     EVAL_DATA,
     EXAMPLE_INPUTS,
     FIXED,
+    FORM,
     HOW_FAR,
     IMAGE_INPUT,
     IOS,
@@ -27,9 +28,11 @@ from oq.options.rows import (
     METRICS,
     MIN_SHAPE,
     NEED_LABELS,
+    OPERATORS,
     OPT_SHAPE,
     PER_LAYER,
     PIXELS,
+    PLATFORM,
     PRECISION,
     PREPROCESS,
     PROOF_DATA,
@@ -79,6 +82,7 @@ class QuantizeOptions(TypedDict, total=False):
     refine: Annotated[str | Sequence[str] | None, REFINE]
     max_memory: Annotated[int | None, MAX_MEMORY]
     provider: Annotated[str, PROVIDER]
+    format: Annotated[str, FORM]
     verify: Annotated[bool, VERIFY]
     report: Annotated[str | Path | None, REPORT]
     ranking: Annotated[str | Path | None, RANKING]
@@ -124,6 +128,8 @@ class DeployOptions(TypedDict, total=False):
     max_shape: Annotated[Mapping[str, Sequence[int | None]] | None, MAX_SHAPE]
     seed: Annotated[int, SEED]
     shape: Annotated[Mapping[str, Sequence[int | None]] | None, FIXED]
+    operators: Annotated[str, OPERATORS]
+    platform: Annotated[str, PLATFORM]
     watch: Annotated[Watch | None, WATCH]
     ios: Annotated[int, IOS]
     precision: Annotated[str, PRECISION]

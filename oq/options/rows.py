@@ -182,6 +182,14 @@ MAX_MEMORY = Option(
     takes="MB",
     example="500",
 )
+FORM = Option(
+    "of the file: qdq, or qoperator (target ort): integer operators in place of Q/DQ",
+    TEXT,
+    "qdq",
+    metavar="NAME",
+    takes="qdq or qoperator",
+    example="qdq",
+)
 VERIFY = Option(
     "compare with the float model on held-back samples",
     SWITCH,
@@ -260,4 +268,15 @@ FIXED = Option(
     "of an input whose axes the model leaves free, ? where one stays so; repeatable",
     SHAPES,
     metavar="NAME=1x3x224x224",
+)
+OPERATORS = Option(
+    "integer operators of the file: microsoft (onnxruntime's too) or onnx (ONNX's own alone);"
+    " --to qoperator",
+    TEXT,
+    "microsoft",
+)
+PLATFORM = Option(
+    "where it runs: x86 (int8 activations become uint8) or arm (they stay); --to qoperator",
+    TEXT,
+    "x86",
 )

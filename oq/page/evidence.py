@@ -8,6 +8,7 @@ import onnx
 from oq.calibration.collect import Needs, collect
 from oq.calibration.measure import EVERYTHING, Measured, measure
 from oq.checks.judgement import judge
+from oq.checks.unpack_qoperators import as_qdq
 from oq.data.sizing import Sizing
 from oq.data.source import Fitted
 from oq.model.footprint import Footprint
@@ -83,7 +84,7 @@ def evidence_of_file(
     exact, order = Graph(model).view(), names_of(model)
     known = frozenset(order)
     groups, skips = kernels_and_skips(judge(quantized, target).forecast)
-    view = Graph(quantized).view()
+    view = Graph(as_qdq(quantized)).view()
     places = written(view, known)
     wanted = {p.source: EVERYTHING for p in places if p.source and p.grid.scale.ndim == 0}
     sizing = Sizing(Footprint(model), wanted=batch_size, kept=frozenset(wanted))

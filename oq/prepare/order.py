@@ -15,6 +15,7 @@ from onnx import inliner
 
 from oq.errors import ModelError
 from oq.model.graph import Graph
+from oq.model.qoperators import BY_NAME
 from oq.prepare.bias_apart import bias_apart
 from oq.prepare.bias_as_matrix import bias_as_matrix
 from oq.prepare.constant_left import constant_left
@@ -93,9 +94,8 @@ QUANTIZED = frozenset(
         "DynamicQuantizeLSTM",
         "DynamicQuantizeLinear",
         "MatMulNBits",
-        "QLinearConv",
-        "QLinearMatMul",
         "QuantizeLinear",
+        *BY_NAME,
     }
 )
 

@@ -222,6 +222,18 @@ def test_reasons_name_the_tensor() -> None:
     assert reason(model, "n_m") == "its weight 'w' is float"
 
 
+def test_both_operands_of_a_product_have_to_be_codes() -> None:
+    net = Net()
+    data = pair(net, net.input("x", (1, 3, 4)), "x")
+    other = net.node("Transpose", [net.input("a", (1, 3, 4))], "t", perm=[0, 2, 1])
+    net.node("MatMul", [data, other], "y")
+    model = net.model("y")
+    assert integer_kernels(model) == 0
+    assert (
+        reason(model, "n_y") == "its input 't' is float: it does not come from a DequantizeLinear"
+    )
+
+
 def test_reasons_of_the_output() -> None:
     net = Net()
     data = pair(net, net.input("x"), "x")

@@ -47,6 +47,7 @@ FULL: dict[str, Any] = {
     "cache": "c",
     "max_memory": 100,
     "provider": "cpu",
+    "format": "qdq",
     "verify": False,
     "max_drop": 0.5,
     "eval_data": "eval",

@@ -36,7 +36,9 @@ def test_contents(net: Written) -> None:
     assert (found.ops["conv2d"], found.ops["matmul"], found.ops["fix"]) == (2, 2, 14)
     assert len(found.weights) == 8 and len(found.activations) == 6
     assert all(g.dtype == "int8" and g.zero_point == (0, 0) for g in found.weights)
-    exponents = {float(np.log2(g.scale[0])) for g in (*found.weights, *found.activations)}
+    scales = [g.scale for g in (*found.weights, *found.activations)]
+    exponents = {float(np.log2(scale[0])) for scale in scales if scale is not None}
+    assert None not in scales
     assert all(e.is_integer() for e in exponents)
     values = 6 * 9 + 6 + 5 * 6 * 6 + 5 + 3 * 20 + 3 + 30 + 10
     assert found.constants == {"float32": 4 * values}

@@ -1,0 +1,87 @@
+"""``oq deploy FILE.int8.onnx --to qoperator``: the format."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+
+from oq.deployment.formats import Format, Given, Made
+from oq.deployment.qoperator.convert import OPERATORS, PLATFORMS, Converted, convert
+from oq.deployment.qoperator.prove import prove
+from oq.errors import ModelError, OptionError
+from oq.model.files import PROTOBUF_LIMIT, model_bytes
+from oq.model.qoperators import BY_NAME, MICROSOFT, qoperator
+from oq.wording import counted
+
+NO_KERNELS = (
+    "the file has no operator between DequantizeLinear and QuantizeLinear that has an integer "
+    "form; oq check FILE -t ort says why each node stays in float"
+)
+
+ALREADY = "the file holds integer operators already, and no more Q/DQ that they could stand for"
+
+
+def write(given: Given, path: Path) -> Made:
+    """Write the model of ``given`` in integer operators to ``path``, and compare it.
+
+    Raises:
+        ModelError: it has no operator with an integer form, or is too large for one file.
+        OptionError: an option has a value that is not known.
+    """
+    options = {name: str(given.options[name]) for name in FORMAT.options}
+    converted = convert_checked(given.model, **options)
+    model = converted.model
+    if model_bytes(model) >= PROTOBUF_LIMIT:
+        raise ModelError("the model is larger than 2 GB, which one ONNX file cannot hold")
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    proofs = prove(given.model, onnx.load(path), lambda: given.samples.batches(1))
+    return Made(proofs, facts_of(converted), next_step='onnxruntime.InferenceSession("{output}")')
+
+
+def convert_checked(model: onnx.ModelProto, operators: str, platform: str) -> Converted:
+    """:func:`convert` with what it may be asked for.
+
+    Raises:
+        ModelError: there is nothing to convert.
+        OptionError: ``operators`` or ``platform`` is not known.
+    """
+    for name, value, known in (
+        ("operators", operators, OPERATORS),
+        ("platform", platform, PLATFORMS),
+    ):
+        if value not in known:
+            raise OptionError(f"--{name} {value!r} is unknown; there is: {', '.join(known)}")
+    converted = convert(model, operators, platform)
+    if not converted.kernels:
+        done = any(qoperator(n.op_type, n.domain) for n in model.graph.node)
+        raise ModelError(ALREADY if done else NO_KERNELS)
+    return converted
+
+
+def facts_of(converted: Converted) -> Mapping[str, str]:
+    """The operators by domain, and what is left of the Q/DQ."""
+    counts = sorted(converted.count().items())
+    ours = [f"{n} {op}" for op, n in counts if not _is_microsoft(op)]
+    theirs = [f"{n} {op}" for op, n in counts if _is_microsoft(op)]
+    return {
+        "kernels": counted(sum(n for _, n in counts), "integer operator"),
+        "onnx": ", ".join(ours) or "none of them",
+        "microsoft": ", ".join(theirs) or "none of them",
+        "moves": f"{counted(converted.moved, 'node')} on codes",
+        "left": f"{converted.pairs} QuantizeLinear and DequantizeLinear around float nodes",
+    }
+
+
+def _is_microsoft(op: str) -> bool:
+    return op in BY_NAME and BY_NAME[op].domain == MICROSOFT
+
+
+FORMAT = Format(
+    name="qoperator",
+    summary="ONNX with integer operators in place of Q/DQ (onnxruntime, and others that read them)",
+    suffix=".qoperator.onnx",
+    target="ort",
+    write=write,
+    ending=".onnx",
+    options=("operators", "platform"),
+)
