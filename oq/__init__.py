@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
     from oq.pipeline import Result, calibrate, check, judge, make_plan, quantize, verify
     from oq.ranking.rank import sensitivity
+    from oq.training.convert import to_torch
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ _HOMES = {
     "quantize": "oq.pipeline",
     "search": "oq.budget.search",
     "sensitivity": "oq.ranking.rank",
+    "to_torch": "oq.training.convert",
     "verify": "oq.pipeline",
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "quantize",
     "search",
     "sensitivity",
+    "to_torch",
     "verify",
 ]
 
