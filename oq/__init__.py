@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from oq.pipeline import Result, calibrate, check, judge, make_plan, quantize, verify
     from oq.ranking.rank import sensitivity
     from oq.training.convert import to_torch
+    from oq.training.prepare import prepare_qat
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ _HOMES = {
     "deploy": "oq.deployment.run",
     "judge": "oq.pipeline",
     "make_plan": "oq.pipeline",
+    "prepare_qat": "oq.training.prepare",
     "quantize": "oq.pipeline",
     "search": "oq.budget.search",
     "sensitivity": "oq.ranking.rank",
@@ -52,6 +54,7 @@ __all__ = [
     "deploy",
     "judge",
     "make_plan",
+    "prepare_qat",
     "quantize",
     "search",
     "sensitivity",

@@ -66,7 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stages": {"onnx", "errors", "progress", "numerics", "model", "exporting", "planning",
         "comparison", "data", "calibration", "emission", "refine", "reporting", "page", "options"},
     "pipeline": {"onnx", "errors", "progress", "numerics", "model", "exporting", "planning",
-        "artifacts", "engines", "checks", "comparison", "data", "calibration", "refine",
+        "artifacts", "engines", "checks", "comparison", "data", "calibration", "emission", "refine",
         "reporting", "page", "options", "deployment", "stages"},
     "budget": {"onnx", "errors", "progress", "model", "exporting", "planning", "checks",
         "comparison", "data", "calibration", "emission", "refine", "ranking", "reporting", "page",
@@ -78,7 +78,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {"typer", "errors", "progress", "wording", "model", "planning", "comparison",
         "calibration", "reporting", "options", "pipeline", "budget", "commands"},
     "__main__": {"cli"},
-    "training": {"numpy", "onnx", "torch", "errors", "numerics", "model", "exporting"},
+    "training": {"numpy", "onnx", "safetensors", "torch", "errors", "wording", "numerics", "model",
+        "exporting", "planning", "checks", "emission", "options", "pipeline"},
     "oq": {"errors", "ranking", "deployment", "pipeline", "budget", "training"},
 }  # fmt: skip
 """Folder of ``oq/``, or module at its root -> what it imports besides the standard library: folders

@@ -18,6 +18,10 @@ TAKEN = frozenset(dir(nn.Module()))
 """Names that a module has already."""
 
 
+FIELDS = frozenset({"program", "names", "rounds", "observes"})
+"""Names of its own fields."""
+
+
 class OnnxModule(nn.Module):
     """A graph: ``module(x)`` or ``module(name=x)`` with the graph's inputs, in its order.
 
@@ -32,8 +36,7 @@ class OnnxModule(nn.Module):
         super().__init__()
         self.program = program
         held = [t for t, role in program.roles.items() if role != "host"]
-        # the module's own fields are taken as well
-        self.names = parameter_names(held, TAKEN | {"program", "names", "evaluate", "device"})
+        self.names = parameter_names(held, TAKEN | FIELDS | set(dir(type(self))))
         self._host: dict[str, Array] = {
             t: view.constants[t] for t, role in program.roles.items() if role == "host"
         }
@@ -100,9 +103,7 @@ class OnnxModule(nn.Module):
                 values.pop(name, None)
         return found | {n: self._value(n, values) for n in asked - found.keys()}
 
-    def _run(
-        self, step: Step, values: Mapping[str, Any], device: torch.device
-    ) -> tuple[Value, ...]:
+    def _run(self, step: Step, values: dict[str, Any], device: torch.device) -> tuple[Value, ...]:
         row = step.row
         read = [self._value(name, values) if name else None for name in step.inputs]
         if row.on_host is not None and not any(isinstance(v, Tensor) for v in read):

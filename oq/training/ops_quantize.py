@@ -87,9 +87,10 @@ def spread(values: Tensor, like: Tensor, axis: int, block: int) -> Tensor:
     return values.reshape(alone)
 
 
-def _parameters(
+def grid_of(
     node: Node, x: Tensor, scale: Tensor, zero: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
+    """Scale and zero point as they broadcast over ``x``."""
     axis = node.get("axis", 1)
     block = int(node.get("block_size", 0) or 0)
     if zero is not None:
@@ -98,7 +99,7 @@ def _parameters(
 
 
 def _quantize(node: Node, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
-    wide, point = _parameters(node, x, scale, zero)
+    wide, point = grid_of(node, x, scale, zero)
     wide = wide.to(x.dtype)
     if node.codes in FLOAT8:
         held = torch.clamp(x / wide, -E4M3_MOST, E4M3_MOST)
@@ -109,8 +110,9 @@ def _quantize(node: Node, x: Tensor, scale: Tensor, zero: Tensor | None = None) 
     return codes_of(x, wide, None if point is None else point.to(x.dtype), LIMITS[node.codes])
 
 
-def _dequantize(node: Node, codes: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
-    wide, point = _parameters(node, codes, scale, zero)
+def dequantize(node: Node, codes: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
+    """The real values of ``codes``: integers of the file, or numbers that hold them."""
+    wide, point = grid_of(node, codes, scale, zero)
     if codes.dtype == torch.float8_e4m3fn:
         return codes.to(scale.dtype) * wide
     if not codes.is_floating_point():  # from the file; int32 codes may not fit a float
@@ -162,7 +164,7 @@ def _matmul_nbits(
 
 
 ROWS: Mapping[str, Row] = {
-    "DequantizeLinear": Row(_dequantize, fixed=(0, 1, 2)),
+    "DequantizeLinear": Row(dequantize, fixed=(0, 1, 2)),
     "MatMulNBits": Row(_matmul_nbits, fixed=(1, 2, 3, 4), learns=(5,)),
     "QuantizeLinear": Row(_quantize, fixed=(1, 2)),
 }

@@ -40,15 +40,15 @@ class Program:
     roles: Mapping[str, Role]
 
 
-def compile_view(view: GraphView) -> Program:
-    """The program of ``view``.
+def compile_view(view: GraphView, rows: Mapping[str, Row] = ROWS) -> Program:
+    """The program of ``view``, by the table ``rows``.
 
     Raises:
         ModelError: an operator has no row, by its node's name.
     """
     nodes = [n for n in view.nodes if not all(view.is_constant(t) for t in n.outputs)]
     for node in nodes:
-        if node.op not in ROWS:
+        if node.op not in rows:
             raise ModelError(
                 f"node {node.name!r}: {node.op} has no form in torch here; accepted are the "
                 f"{len(ROWS)} operators of docs/training.md"
@@ -63,11 +63,11 @@ def compile_view(view: GraphView) -> Program:
         if tensor not in kept:
             done.setdefault(index, []).append(tensor)
     steps = tuple(
-        Step(_node(view, n), ROWS[n.op], n.inputs, n.outputs, tuple(done.get(i, ())))
+        Step(_node(view, n), rows[n.op], n.inputs, n.outputs, tuple(done.get(i, ())))
         for i, n in enumerate(nodes)
     )
     outputs = tuple(_output(view, t) for t in view.outputs)
-    return Program(steps, view.inputs, outputs, _roles(view, nodes))
+    return Program(steps, view.inputs, outputs, _roles(view, nodes, rows))
 
 
 def _output(view: GraphView, tensor: str) -> TensorInfo:
@@ -91,7 +91,7 @@ def _refuse_types(view: GraphView, node: NodeView) -> None:
 
 def _node(view: GraphView, node: NodeView) -> Node:
     outputs = sum(1 for t in node.outputs if t)
-    codes = codes_dtype(view, node) if node.op in QUANTIZING else ""
+    codes = codes_dtype(view, node) if node.op in PAIR else ""
     return Node(node.name, node.op, node.attributes, view.opset, outputs, codes)
 
 
@@ -102,21 +102,21 @@ QUANTIZING = frozenset({Q})
 """Operators whose result has the type of their zero point."""
 
 
-def _roles(view: GraphView, nodes: list[NodeView]) -> dict[str, Role]:
+def _roles(view: GraphView, nodes: list[NodeView], table: Mapping[str, Row]) -> dict[str, Role]:
     readers: dict[str, list[tuple[NodeView, int]]] = {}
     for node in nodes:
         for slot, tensor in enumerate(node.inputs):
             if view.is_constant(tensor):
                 readers.setdefault(tensor, []).append((node, slot))
     read = [*readers, *(t for t in view.outputs if view.is_constant(t) and t not in readers)]
-    return {t: _role(view.tensors[t], readers.get(t, [])) for t in read}
+    return {t: _role(view.tensors[t], readers.get(t, []), table) for t in read}
 
 
-def _role(info: TensorInfo, readers: list[tuple[NodeView, int]]) -> Role:
+def _role(info: TensorInfo, readers: list[tuple[NodeView, int]], table: Mapping[str, Row]) -> Role:
     count = 1
     for size in info.shape or ():
         count *= size if isinstance(size, int) else 1
-    rows = [(ROWS[node.op], slot) for node, slot in readers]
+    rows = [(table[node.op], slot) for node, slot in readers]
     if readers and all(slot in row.host for row, slot in rows):
         return "host"
     if info.dtype not in FLOAT_DTYPES:
