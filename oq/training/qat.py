@@ -1,5 +1,6 @@
 """Quantization-aware training: the module for the user's own loop, and the way back to the file."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -194,8 +195,9 @@ class Qat:
                 act()
 
     def _signature(self) -> str:
-        """The grid of names and shapes: which run a state belongs to."""
-        return f"{self._started.target} {len(self._trained.slots)}"
+        """The target and a fingerprint of the untrained file: which run a state belongs to."""
+        graph = self._written.model.graph.SerializeToString(deterministic=True)
+        return f"{self._started.target} {hashlib.sha256(graph).hexdigest()}"
 
     def _values(self) -> dict[str, Array]:
         """Initializer -> its present values, as the file stores them."""
