@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
     from oq.pipeline import Result, calibrate, check, judge, make_plan, quantize, verify
     from oq.ranking.rank import sensitivity
+    from oq.training.convert import to_torch
+    from oq.training.prepare import prepare_qat
 
 __version__ = "0.1.0"
 
@@ -34,9 +36,11 @@ _HOMES = {
     "inspect": "oq.artifacts.inspection",
     "judge": "oq.pipeline",
     "make_plan": "oq.pipeline",
+    "prepare_qat": "oq.training.prepare",
     "quantize": "oq.pipeline",
     "search": "oq.budget.search",
     "sensitivity": "oq.ranking.rank",
+    "to_torch": "oq.training.convert",
     "verify": "oq.pipeline",
 }
 
@@ -53,9 +57,11 @@ __all__ = [
     "inspect",
     "judge",
     "make_plan",
+    "prepare_qat",
     "quantize",
     "search",
     "sensitivity",
+    "to_torch",
     "verify",
 ]
 

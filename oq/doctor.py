@@ -16,7 +16,7 @@ CORE = (
 """Required packages, as listed in pyproject.toml."""
 
 EXTRAS: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "torch": (("torch", "onnxscript"), "oq export, torch modules"),
+    "torch": (("torch", "onnxscript", "safetensors"), "oq export, torch modules, training"),
     "images": (("pillow",), "folders of images"),
     "report": (("matplotlib",), "plots as PNG, SVG or PDF"),
     "openvino": (("openvino",), "oq verify --engine openvino, oq deploy --to openvino"),

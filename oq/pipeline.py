@@ -22,6 +22,7 @@ from oq.data.samples import feed_defaults, in_float32, open_samples
 from oq.data.sizing import MAX_MEMORY, SESSIONS, Sizing
 from oq.data.source import Fitted, has_labels, open_source, subset
 from oq.deployment.run import Deployment, deploy
+from oq.emission.write import Written
 from oq.engines.engine import DEFAULT
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
@@ -35,7 +36,7 @@ from oq.options.config import write_config
 from oq.options.keywords import DeployOptions, QuantizeOptions, VerifyOptions, complete, documented
 from oq.page.evidence import Run, evidence_of_run
 from oq.page.story import Compared, comparison_story
-from oq.page.write import Pending, want_page
+from oq.page.write import PageRequest, Pending, want_page
 from oq.planning import registry
 from oq.planning.overrides import make_overrides
 from oq.planning.setup import (
@@ -45,11 +46,14 @@ from oq.planning.setup import (
 )
 from oq.planning.target import Target
 from oq.progress import Clock, Counter, Watch
+from oq.refine.defaults import AgainstDefaults
 from oq.refine.run import improve
 from oq.reporting.notes import remedy
 from oq.reporting.provenance import provenance, stamp
 from oq.reporting.report import Report
 from oq.stages import (
+    Chosen,
+    Given,
     RunSummary,
     against_defaults,
     choose,
@@ -86,6 +90,23 @@ class Result:
             self.page.write(self.report)
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run as far as its refinement: what was asked for, and what came of it so far; ``beside``:
+    the defaults in comparison."""
+
+    model: Model
+    target: str
+    data: object
+    asked: QuantizeOptions
+    wanted: PageRequest | None
+    clock: Clock
+    chosen: Chosen
+    given: Given
+    run: Run
+    beside: AgainstDefaults | None
+
+
 @documented(QuantizeOptions)
 def quantize(
     model: Model, target: str, data: object = None, **options: Unpack[QuantizeOptions]
@@ -101,7 +122,12 @@ def quantize(
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
     """
-    asked = complete(QuantizeOptions, options)
+    started = start(model, target, data, complete(QuantizeOptions, options))
+    return conclude(started, write_started(started))
+
+
+def start(model: Model, target: str, data: object, asked: QuantizeOptions) -> Started:
+    """The first half of :func:`quantize`: up to the refined constants and grids."""
     wanted = want_page(asked["report"], asked["ranking"])
     clock, chosen = Clock(), choose(target, asked)
     with clock.stage("load"):
@@ -120,24 +146,37 @@ def quantize(
             *(chosen.steps, recalibration, solved, measured.statistics),
             *(given.source, given.used, asked["seed"]),
         )
-    done = Run(given.model, recalibration, refined, measured, given.used, chosen.calibrator)
+    run = Run(given.model, recalibration, refined, measured, given.used, chosen.calibrator)
     with clock.stage("defaults"):
         beside = against_defaults(recalibration, refined, measured, chosen, given, asked)
-    with clock.stage("emit"):
-        written = write_run(done, given, asked)
+    return Started(model, target, data, asked, wanted, clock, chosen, given, run, beside)
+
+
+def write_started(started: Started) -> Written:
+    """The Q/DQ graph of a run; once, since its graph is edited in place."""
+    with started.clock.stage("emit"):
+        return write_run(started.run, started.given, started.asked)
+
+
+def conclude(started: Started, written: Written) -> Result:
+    """The second half of :func:`quantize`: what was ``written`` is verified and reported."""
+    asked, clock, given, run = started.asked, started.clock, started.given, started.run
+    recalibration, chosen = run.recalibration, started.chosen
     judged = size_verification(recalibration, asked)
     with clock.stage("verify"):
         found = judge_run(given, written, judged, chosen.target.verified_in, asked)
-    stamp(written.model, provenance(recalibration.planned, chosen.methods, measured, found))
+    stamp(written.model, provenance(recalibration.planned, chosen.methods, run.measured, found))
     sizings = (size_batches(recalibration.job), judged)
     report = make_report(
         RunSummary(
-            *(model, target, data, asked, chosen, given, done, written, found, beside), sizings
+            *(started.model, started.target, started.data, asked, chosen, given, run, written),
+            *(found, started.beside, sizings),
         ),
         clock,
     )
-    page = None if wanted is None else Pending(wanted, evidence_of_run(done))
-    return Result(written.model, report, refined.subject.solution.ranges, page)
+    wanted = started.wanted
+    page = None if wanted is None else Pending(wanted, evidence_of_run(run))
+    return Result(written.model, report, run.refined.subject.solution.ranges, page)
 
 
 def calibrate(

@@ -58,7 +58,7 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(
     assert found.extras["torch"].missing == ()
     lines = list(diagnosis_lines(found))
     assert "images     missing pillow: pip install 'oq[images]'" in lines
-    assert "torch      torch 1.0, onnxscript 1.0" in lines
+    assert "torch      torch 1.0, onnxscript 1.0, safetensors 1.0" in lines
     assert max(map(len, lines)) <= 80
     told = json.loads(json.dumps(to_json(found)))
     assert told["extras"]["images"]["packages"] == {"pillow": None}

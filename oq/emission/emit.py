@@ -6,6 +6,7 @@ DequantizeLinear takes over the name of the tensor, so that readers inside subgr
 and tensor-by-tensor comparison with the float model find it under the same name.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,17 @@ from oq.emission.solve import Solution
 from oq.model.graph import Graph
 from oq.model.view import GraphView
 from oq.numerics.grid import Grid, quantize
-from oq.planning.spec import Plan, Site, key
+from oq.planning.spec import Plan, Site, SiteKey, key
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The tensors of a site in the graph: its scale and zero point (initializers), and its codes
+    (an initializer, or what a QuantizeLinear computes)."""
+
+    scale: str
+    zero: str
+    codes: str
 
 
 @dataclass(slots=True)
@@ -32,33 +43,38 @@ class _Parameters:
         return self.names[id(grid)]
 
 
-def emit(graph: Graph, plan: Plan, solution: Solution) -> None:
-    """Insert the Q/DQ of every site of ``plan`` into ``graph``, in place."""
+def emit(graph: Graph, plan: Plan, solution: Solution) -> Mapping[SiteKey, Placed]:
+    """Insert the Q/DQ of every site of ``plan`` into ``graph``, in place; returns where each is."""
     view = graph.view()
     parameters = _Parameters(graph)
+    placed = {}
     for site in plan.sites:
         grid = solution.grids[key(site)]
         if view.is_constant(site.tensor):
-            _emit_constant(graph, view, site, grid, parameters)
+            codes = _emit_constant(graph, view, site, grid, parameters)
         else:
-            _emit_pair(graph, view, site, grid, parameters)
+            codes = _emit_pair(graph, view, site, grid, parameters)
+        placed[key(site)] = Placed(*parameters.of(grid, site.tensor), codes)
     graph.cleanup()
+    return placed
 
 
 def _emit_constant(
     graph: Graph, view: GraphView, site: Site, grid: Grid, parameters: _Parameters
-) -> None:
+) -> str:
+    """Returns the codes, like :func:`_emit_pair`."""
     tensor = site.tensor
     codes = graph.add_constant(f"{tensor}_quantized", quantize(view.constants[tensor], grid))
     first = next(n.name for n in view.consumers(tensor) if n.name in site.consumers)
     real = _dequantize(graph, site, grid, (codes, *parameters.of(grid, tensor)), before=first)
     for reader in site.consumers:
         graph.replace_reads(reader, tensor, real)
+    return codes
 
 
 def _emit_pair(
     graph: Graph, view: GraphView, site: Site, grid: Grid, parameters: _Parameters
-) -> None:
+) -> str:
     tensor = site.tensor
     takes_over = not site.consumers and view.producer(tensor) is not None
     source = graph.split_output(tensor, f"{tensor}_float") if takes_over else tensor
@@ -76,9 +92,10 @@ def _emit_pair(
     real = _dequantize(graph, site, grid, (codes, scale, zero))
     if takes_over:
         graph.give_output(tensor, real)
-        return
+        return codes
     for reader in site.consumers or tuple(n.name for n in view.consumers(tensor)):
         graph.replace_reads(reader, tensor, real)
+    return codes
 
 
 def _dequantize(

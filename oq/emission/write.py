@@ -11,7 +11,7 @@ from oq.checks.legal import check
 from oq.emission.bodies import Form, rewrite_bodies
 from oq.emission.dynamic import quantize_data
 from oq.emission.dynamic_bodies import AtRunTime
-from oq.emission.emit import emit
+from oq.emission.emit import Placed, emit
 from oq.emission.float16 import to_float16
 from oq.emission.fold_zero_points import fold_zero_points
 from oq.emission.gather_codes import gather_codes
@@ -21,10 +21,12 @@ from oq.emission.pack_bodies import Blocks
 from oq.emission.solve import Solution
 from oq.errors import ModelError
 from oq.model.restore_types import restore_types
+from oq.numerics.grid import Grid
 from oq.numerics.statistics import Statistics
 from oq.numerics.values import Array
 from oq.planning.check import Finding
 from oq.planning.setup import Planned
+from oq.planning.spec import Plan, SiteKey
 from oq.planning.target import Target
 from oq.wording import counted
 
@@ -50,12 +52,16 @@ COMPARED = "; where onnxruntime cannot run {own}, it is compared in float32"
 @dataclass(frozen=True, slots=True)
 class Written:
     """A graph with its Q/DQ, what the target's checks find in it, and remarks for the report;
-    ``inside``: the layers in bodies of If, Loop and Scan that were quantized."""
+    ``inside``: the layers in bodies of If, Loop and Scan that were quantized; ``plan`` and
+    ``grids`` as they were emitted, with where each site is (``placed``)."""
 
     model: onnx.ModelProto
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
-    inside: tuple[str, ...] = ()
+    inside: tuple[str, ...]
+    plan: Plan
+    grids: Mapping[SiteKey, Grid]
+    placed: Mapping[SiteKey, Placed]
 
 
 def write_graph(
@@ -71,7 +77,7 @@ def write_graph(
     plan, carried = planned.plan, 0
     if planned.target.carries_zero_points:
         plan, solution, carried = fold_zero_points(planned.graph, plan, solution)
-    emit(planned.graph, plan, solution)
+    placed = emit(planned.graph, plan, solution)
     keep_loadable(planned.graph)
     if planned.target.guarded:
         keep_layers_float(planned.graph, {s.node for s in planned.plan.skips})
@@ -98,7 +104,7 @@ def write_graph(
     if inside:
         what, how = HOW["run time" if planned.target.at_run_time else "blocks"]
         notes += (INSIDE.format(layers=counted(len(inside), "layer"), what=what, how=how),)
-    return Written(made, findings, notes, inside)
+    return Written(made, findings, notes, inside, plan, solution.grids, placed)
 
 
 def _quantize_bodies(model: onnx.ModelProto, planned: Planned) -> tuple[str, ...]:
