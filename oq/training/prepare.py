@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
+from oq.errors import OptionError
 from oq.exporting.load import Model
 from oq.options.keywords import QuantizeOptions, complete, documented
 from oq.pipeline import start, write_started
@@ -36,5 +37,10 @@ def prepare_qat(
     need_torch("oq.prepare_qat")
     from oq.training.qat import Qat
 
-    started = start(model, target, data, complete(QuantizeOptions, options))
+    asked = complete(QuantizeOptions, options)
+    if asked["format"] != "qdq":
+        raise OptionError(
+            f"format={asked['format']!r}: Q/DQ are trained; deploy the finished file --to qoperator"
+        )
+    started = start(model, target, data, asked)
     return Qat(started, write_started(started), scales, milestones)

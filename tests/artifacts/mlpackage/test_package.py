@@ -205,4 +205,4 @@ def test_oq_verify_takes_it(tmp_path: Path) -> None:
     found = oq.verify(tmp_path / "m.onnx", path, tmp_path / "data.npz")
     (error,) = found.deployed.outputs
     assert 28 < error.sqnr_db < 60
-    assert found.engine == "coreml (oq's reader)"
+    assert found.engine == "coreml file"
