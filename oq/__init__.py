@@ -5,6 +5,17 @@
     result.save("model.int8.onnx")
     print(result.report)
 
+What there is, each with its own help:
+
+    quantize     a float model for a target; a Result: model, report, save, deploy
+    search       the same within an accuracy budget
+    verify       a quantized model against its float original
+    calibrate    statistics only, into a cache
+    sensitivity  which layers cost how much
+    make_plan    what would be quantized, and why; needs no data
+    judge        what a target will run in int8 of a file of any tool; check: the findings alone
+    deploy       a quantized file in the format of a device
+
 Names are imported on first use, so that ``import oq`` and ``oq --help`` stay fast.
 """
 
@@ -64,6 +75,11 @@ __all__ = [
     "to_torch",
     "verify",
 ]
+
+
+def __dir__() -> list[str]:
+    """The public names, before they are imported too: for completion."""
+    return [*__all__, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -70,14 +70,21 @@ from oq.stages import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+@dataclass(frozen=True, slots=True, repr=False)
+class Result(Told):
     """A quantized model, its story, the ranges its activations got, and the page asked for."""
 
     model: onnx.ModelProto
     report: Report
     ranges: Mapping[str, Range] = field(default_factory=dict)
     page: Pending | None = None
+
+    def short(self) -> str:
+        """That of the report."""
+        return self.report.short()
+
+    def __str__(self) -> str:
+        return str(self.report)
 
     def deploy(self, to: str, output: str | Path, **options: Unpack[DeployOptions]) -> Deployment:
         """The model in the format ``to``, at ``output``: :func:`oq.deploy`."""

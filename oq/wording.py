@@ -1,13 +1,41 @@
 """Text formatting shared by all of oq: 80 columns, counts, decibels, and values as JSON."""
 
 import dataclasses
+import html
 import math
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import Any
+from importlib import import_module
+from typing import Any, ClassVar
 
 WIDTH = 80
+
+
+class Told:
+    """A value that says itself: ``print`` gives the text of the command line, a notebook the same
+    in a monospaced block, and ``repr`` one line.
+
+    ``WORDS``: ``module:function`` that yields the lines, which stands above the value's own module.
+    """
+
+    __slots__ = ()
+    WORDS: ClassVar[str] = ""
+
+    def short(self) -> str:
+        """The value in a few words."""
+        return ""
+
+    def __str__(self) -> str:
+        module, _, function = self.WORDS.partition(":")
+        lines: Iterable[str] = getattr(import_module(module), function)(self)
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.short()}>"
+
+    def _repr_html_(self) -> str:
+        return f'<pre style="line-height: 1.3">{html.escape(str(self))}</pre>'
 
 
 LABEL = 12

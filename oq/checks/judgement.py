@@ -21,16 +21,24 @@ OUTERMOST = frozenset({"output-is-float"})
 """Checks of model outputs, which do not apply to the outputs of subgraphs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+@dataclass(frozen=True, slots=True, repr=False)
+class Judgement(Told):
     """``findings`` and the forecast of the main graph and of every subgraph (If, Loop, Scan).
 
     A name inside a subgraph is prefixed by the path to it: ``loop/body/conv``.
     """
 
+    WORDS: ClassVar[str] = "oq.checks.describe:judgement_lines"
+
     target: str
     findings: tuple[Finding, ...]
     forecast: Forecast
+
+    def short(self) -> str:
+        """Findings by severity, and integer kernels."""
+        errors = sum(f.severity == "error" for f in self.findings)
+        found = f"{counted(errors, 'error')}, {counted(len(self.findings) - errors, 'warning')}"
+        return f"{self.target}: {found}, {counted(self.forecast.kernels, 'integer kernel')}"
 
 
 def judge(model: onnx.ModelProto, target: Target) -> Judgement:

@@ -75,12 +75,14 @@ class Latency:
     ratio: float
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+@dataclass(frozen=True, slots=True, repr=False)
+class Verification(Told):
     """All measurements.  ``gap``: deployed against literal mode, per output.  ``engine``: the
     engine of the deployed mode, the kernels and the latency.  ``codes``: the same gap in
     quantization steps, if the engine counts them.  ``simulated``: the engine simulates a device.
     ``random``: the nodes that draw at random, the same in both models (:mod:`oq.model.noise`)."""
+
+    WORDS: ClassVar[str] = "oq.reporting.report:verification_lines"
 
     samples: int
     deployed: ReadingResult
@@ -94,6 +96,13 @@ class Verification:
     codes: tuple[CodeGap, ...] = ()
     simulated: bool = False
     random: tuple[str, ...] = ()
+
+    def short(self) -> str:
+        """Samples, and the output that differs most in the deployed mode."""
+        worst = min(self.deployed.outputs, key=lambda e: e.sqnr_db)
+        agree = [f"top-1 agrees {v.agreement:.1f} %" for v in self.deployed.classes[:1]]
+        words = [f"{worst.name} {worst.sqnr_db:.1f} dB", *agree, *self.collapse[:1]]
+        return f"{counted(self.samples, 'sample')}: {', '.join(words)}"
 
     @property
     def collapse(self) -> tuple[str, ...]:

@@ -33,9 +33,11 @@ SHARED = frozenset({"data", "preprocess", "samples", "seed", "shape", "watch"})
 """Keywords of :func:`deploy` that every format takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
+@dataclass(frozen=True, slots=True, repr=False)
+class Deployment(Told):
     """What was written: ``model`` is the Q/DQ file, ``before`` and ``bytes`` the sizes of both."""
+
+    WORDS: ClassVar[str] = "oq.deployment.run:deployment_lines"
 
     model: str
     format: str
@@ -48,8 +50,9 @@ class Deployment:
     next_step: str
     commands: Mapping[str, str]
 
-    def __str__(self) -> str:
-        return "\n".join(deployment_lines(self))
+    def short(self) -> str:
+        """Format, file and size."""
+        return f"{self.format}: {self.output}, {self.bytes:,} bytes"
 
 
 @documented(DeployOptions)

@@ -132,9 +132,11 @@ class Refusal:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+@dataclass(frozen=True, slots=True, repr=False)
+class Plan(Told):
     """The Q/DQ placement, before calibration."""
+
+    WORDS: ClassVar[str] = "oq.planning.explain:plan_lines"
 
     target: str
     sites: tuple[Site, ...]

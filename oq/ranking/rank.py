@@ -89,10 +89,12 @@ class Kept:
     agreement: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+@dataclass(frozen=True, slots=True, repr=False)
+class Ranking(Told):
     """All layers, worst first, and those worth keeping in float (``keep``: the nodes of
     :attr:`kept`, for ``--keep-float``)."""
+
+    WORDS: ClassVar[str] = "oq.ranking.table:ranking_lines"
 
     model: str
     target: str
@@ -102,6 +104,11 @@ class Ranking:
     agreement: float | None
     layers: tuple[Sensitivity, ...]
     kept: tuple[Kept, ...]
+
+    def short(self) -> str:
+        """Layers, and the worst of them."""
+        worst = f", worst {self.layers[0].node!r}" if self.layers else ""
+        return f"{self.target}: {counted(len(self.layers), 'layer')}{worst}"
 
     @property
     def keep(self) -> tuple[str, ...]:

@@ -28,11 +28,13 @@ LISTED = 15
 """Maximum number of rows in the table of layers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+@dataclass(frozen=True, slots=True, repr=False)
+class Report(Told):
     """The result of a run.  ``seconds`` maps a stage to its wall time; ``remedy`` is the command to
     try if the quantized model has collapsed; ``options`` are those of the run, as
     :mod:`oq.options.config` writes them."""
+
+    WORDS: ClassVar[str] = "oq.reporting.report:report_lines"
 
     version: str
     model: str
@@ -55,11 +57,17 @@ class Report:
     options: Mapping[str, Any] = field(default_factory=dict)
     search: Searched | None = None
 
-    def __str__(self) -> str:
-        return "\n".join(_lines(self))
+    def short(self) -> str:
+        """Target, layers, size, and the figures of the verification."""
+        done, total = weighted_layers(self.plan)
+        share = 100 * self.bytes_after / self.bytes_before if self.bytes_before else 0
+        words = [f"{done} of {total} layers quantized", f"{share:.0f} % of the size"]
+        if self.verification is not None:
+            words.append(self.verification.short())
+        return f"{self.target}: {', '.join(words)}"
 
 
-def _lines(report: Report) -> Iterable[str]:
+def report_lines(report: Report) -> Iterable[str]:
     arrow = f" -> {report.output}" if report.output else ""
     yield f"oq {report.version}  {report.model}{arrow}"
     yield ""
