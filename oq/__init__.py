@@ -15,6 +15,9 @@ What there is, each with its own help:
     make_plan    what would be quantized, and why; needs no data
     judge        what a target will run in int8 of a file of any tool; check: the findings alone
     deploy       a quantized file in the format of a device
+    inspect      what an ONNX or device file holds
+    to_torch     an ONNX file, float or Q/DQ, as a torch module
+    prepare_qat  a module to train quantization-aware, and back to the same file
 
 Names are imported on first use, so that ``import oq`` and ``oq --help`` stay fast.
 """

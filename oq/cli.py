@@ -43,7 +43,7 @@ from oq.errors import OptionError, OqError
 from oq.options.keywords import SearchOptions, VerifyOptions, options_of
 from oq.options.rows import MAX_DROP, Option
 from oq.progress import show_progress
-from oq.wording import printable
+from oq.wording import printable, to_json
 
 if TYPE_CHECKING:
     from oq.comparison.compare import Verification
@@ -153,6 +153,7 @@ def verify(
     from oq import pipeline
     from oq.model.files import check_apart
     from oq.reporting.report import layer_lines, verification_lines
+    from oq.reporting.verdict import judge_drop
 
     options = read_flags(VERIFY, flags)
     read = {"float model": float_model, "quantized model": quantized, "data": _path(data)}
@@ -173,7 +174,8 @@ def verify(
     lines = [*verification_lines(found, remedy)]
     if options["per_layer"]:
         lines += ["", *layer_lines(found.layers)]
-    say(found, lines, as_json)
+    verdict = judge_drop(found, limit, drop)
+    say({**to_json(found), **to_json(verdict)}, [*lines, "", str(verdict)], as_json)
     if limit is not None and drop is not None and drop[1] > limit:
         miss(f"{drop[0]} fell by {drop[1]:.2f} points, more than --max-drop {limit:g}")
     if found.collapse:
@@ -246,6 +248,8 @@ def main() -> None:
     try:
         app()
     except OqError as error:
+        if "--json" in sys.argv:
+            say({"error": {"kind": type(error).__name__, "message": str(error)}}, (), True)
         warn(str(error))
         sys.exit(2)
     except Exception:

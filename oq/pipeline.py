@@ -68,6 +68,7 @@ from oq.stages import (
     size_verification,
     write_run,
 )
+from oq.wording import Told
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -234,7 +235,8 @@ def verify(
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
-    The default ``engine`` is that of ``target``, else onnxruntime (:mod:`oq.engines.engine`).
+    The default ``engine`` is that of ``target``, by default the one that the file's metadata names,
+    else onnxruntime (:mod:`oq.engines.engine`).
     ``per_layer`` compares every tensor that both models share (:mod:`oq.comparison.layers`), in
     further passes over the data; a ``report`` implies it, and where the quantized model has
     collapsed it is done on the first samples unasked.
@@ -257,7 +259,7 @@ def verify(
     found = compare(
         *(exact, rounded, seen),
         settings=Settings(provider=asked["provider"]),
-        engine=_engine(asked["engine"], asked["target"]),
+        engine=_engine(asked["engine"], asked["target"] or _made_for(rounded)),
         latency=asked["latency"],
         progress=Counter("verify", source.count, asked["watch"]),
         figures=figures,
@@ -339,6 +341,12 @@ def finish(result: Result, output: Path) -> Result:
         config.write_text(write_config(result.report.options, [about]), encoding="utf-8")
         finished.save(output)
     return finished
+
+
+def _made_for(model: onnx.ModelProto) -> str | None:
+    """The target in the metadata of a file that oq wrote, if it is there still."""
+    found = {p.key: p.value for p in model.metadata_props}.get("oq.target")
+    return found if found in registry.names("targets") else None
 
 
 def _engine(engine: str | None, target: str | None) -> str:

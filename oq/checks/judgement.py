@@ -1,6 +1,7 @@
 """Findings and forecast for a Q/DQ file from any tool."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import onnx
 
@@ -16,6 +17,7 @@ from oq.planning.check import Finding
 from oq.planning.target import Target
 from oq.prepare.infer_types import infer_types, infer_with_onnx
 from oq.prepare.order import QUANTIZED
+from oq.wording import Told, counted
 
 OUTERMOST = frozenset({"output-is-float"})
 """Checks of model outputs, which do not apply to the outputs of subgraphs."""

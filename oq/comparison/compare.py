@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -33,6 +34,7 @@ from oq.errors import DataError
 from oq.model.noise import random_nodes
 from oq.model.session import Session, Settings
 from oq.numerics.values import Array, Batch
+from oq.wording import Told, counted
 
 LATENCY_SECONDS = 1.0
 DIFFER_DB = 3.0

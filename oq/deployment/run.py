@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import Any, ClassVar, Unpack, cast
 
 import onnx
 
@@ -27,7 +27,7 @@ from oq.model.files import (
 from oq.model.input_shapes import with_shapes
 from oq.options.keywords import DeployOptions, complete, documented, options_of
 from oq.planning import registry
-from oq.wording import LABEL, item, row, shell_row
+from oq.wording import LABEL, Told, item, row, shell_row
 
 SHARED = frozenset({"data", "preprocess", "samples", "seed", "shape", "watch"})
 """Keywords of :func:`deploy` that every format takes."""

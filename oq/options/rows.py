@@ -228,7 +228,12 @@ PER_LAYER = Option(
     "where the error is made, tensor by tensor", SWITCH, default=False, flags=("--per-layer",)
 )
 ENGINE = Option("what runs QUANT: onnxruntime, openvino (CPU plugin), dpu", TEXT)
-RUN_AS = Option("run QUANT as this target does, without --engine", TEXT, None, ("--target", "-t"))
+RUN_AS = Option(
+    "run QUANT as this target does; default: the one it was made for",
+    TEXT,
+    None,
+    ("--target", "-t"),
+)
 LATENCY = Option("measure both models' time", SWITCH, True, ("--latency/--no-latency",))
 NEED_LABELS = Option("refuse data without labels before anything is run", default=False)
 

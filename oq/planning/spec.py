@@ -5,9 +5,10 @@ point.  A **plan** is all sites, and everything left in float with the reason.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from oq.numerics.values import QType
+from oq.wording import Told, counted
 
 Role = Literal["activation", "weight", "bias"]
 
@@ -143,3 +144,8 @@ class Plan(Told):
     groups: tuple[Group, ...]
     skips: tuple[Skip, ...]
     refusals: tuple[Refusal, ...] = ()
+
+    def short(self) -> str:
+        """Sites, and nodes in float."""
+        sites, skips = counted(len(self.sites), "Q/DQ site"), counted(len(self.skips), "node")
+        return f"{self.target}: {sites}, {skips} in float"

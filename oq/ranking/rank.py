@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from oq.calibration.measure import Job, size_batches
 from oq.data.samples import BATCH, feed_defaults, in_float32, open_samples
@@ -35,6 +35,7 @@ from oq.planning.target import Target
 from oq.progress import Watch
 from oq.ranking.variants import TASK_VARIANTS, Bench, Effect, Part, Variant, open_bench
 from oq.refine.recalibrate import Calibration
+from oq.wording import Told, counted
 
 SAMPLES = 64
 

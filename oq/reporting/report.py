@@ -4,7 +4,7 @@ errors."""
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from oq.checks.describe import conformance, finding_lines
 from oq.comparison.compare import Verification
@@ -16,7 +16,7 @@ from oq.planning.spec import Own, Plan
 from oq.refine.outcome import Outcome
 from oq.reporting.random import random_note
 from oq.reporting.search import Searched, describe_drop
-from oq.wording import LABEL, counted, cut, db, item, row
+from oq.wording import LABEL, Told, counted, cut, db, item, row
 
 BLAMED = 3
 """Maximum number of layers named as the cause of a collapse."""

@@ -254,3 +254,8 @@ def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:
 def test_what_is_refused(options: Any, said: str) -> None:
     with pytest.raises(OptionError, match=said):
         prepared("ort", **options)
+
+
+def test_the_form_of_integer_operators_is_not_trained() -> None:
+    with pytest.raises(OptionError, match="Q/DQ are trained"):
+        prepared("ort", format="qoperator")

@@ -1,0 +1,46 @@
+"""PASS or FAIL, by figures worked out by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+import oq
+from oq.comparison.compare import Verification
+from oq.comparison.deviation import OutputError
+from oq.reporting.verdict import judge_drop
+from tests.damaged import X, damaged
+
+
+@pytest.fixture(scope="module")
+def sound() -> Verification:
+    return oq.verify(damaged(), damaged(), {"x": X}, latency=False)
+
+
+@pytest.mark.parametrize(
+    ("limit", "drop", "passed", "said"),
+    [
+        (1.0, 1.0, True, "PASS top-1 fell 1.00 points (limit 1.00)"),
+        (0.2, 1.0, False, "FAIL top-1 fell 1.00 points (limit 0.20)"),
+        (0.5, -0.25, True, "PASS top-1 rose 0.25 points (limit 0.50)"),
+        (None, 3.0, True, "PASS top-1 fell 3.00 points (no limit given)"),
+    ],
+)
+def test_points(
+    sound: Verification, limit: float | None, drop: float, passed: bool, said: str
+) -> None:
+    found = judge_drop(sound, limit, ("top-1", drop))
+    assert (found.passed, found.drop, found.limit, str(found)) == (passed, drop, limit, said)
+
+
+def test_without_labels(sound: Verification) -> None:
+    found = judge_drop(sound, None, None)
+    assert found.passed and found.drop is None
+    assert str(found) == "PASS not collapsed; the data has no labels"
+
+
+def test_a_collapsed_model_fails_whatever_the_limit(sound: Verification) -> None:
+    lost: OutputError = replace(sound.deployed.outputs[0], sqnr_db=1.0)
+    broken = replace(sound, deployed=replace(sound.deployed, outputs=(lost,)))
+    found = judge_drop(broken, 50.0, ("top-1", 0.0))
+    assert not found.passed
+    assert str(found).startswith("FAIL collapsed: output ")
