@@ -55,7 +55,10 @@ TIME_UP = "the time limit was reached"
 PAGE = ("report", "ranking")
 """Options that only apply to the last file."""
 
-UNRANKED = ("model", "cache", "refine", "keep_float", "calibrator_for", "layers", "mode", "shape")
+UNRANKED = (
+    *("model", "cache", "format", "refine", "keep_float"),
+    *("calibrator_for", "layers", "mode", "shape"),
+)
 """Options that a ranking does not use, or in another form."""
 
 
