@@ -54,15 +54,16 @@ def demo_lines(rows: Iterable[DemoRow]) -> Iterable[str]:
         f"{'integer':>8} {'latency':>8} {'size':>5}"
     )
     for row in rows:
-        errors, votes = row.verification.literal, row.verification.literal.classes[0]
-        kernels, latency = row.verification.kernels, row.verification.latency
-        ratio = "" if latency is None else f"{latency.ratio:.2f}x"
+        found = row.verification
+        errors, votes = found.judged, found.judged.classes[0]
+        share = f"{found.kernels.share:.0f}%" if found.mode == "deployed" else ""
+        ratio = "" if found.latency is None else f"{found.latency.ratio:.2f}x"
         before, after = votes.top1_float or 0, votes.top1 or 0
         yield (
             f"{row.model:<12} {row.target:<7} {before:>7.2f} {after:>7.2f} "
-            f"{votes.agreement:>7.2f} {errors.outputs[0].sqnr_db:>8.1f} {kernels.share:>7.0f}% "
+            f"{votes.agreement:>7.2f} {errors.outputs[0].sqnr_db:>8.1f} {share:>8} "
             f"{ratio:>8} {100 * row.bytes_after / row.bytes_before:>4.0f}%"
         )
     yield ""
-    yield "integer, latency: share of integer kernels, and time relative to float, in"
-    yield "onnxruntime on this machine; other targets' files are meant for other runtimes."
+    yield "integer, latency: share of integer kernels, and time relative to float, of files"
+    yield "that run here: onnxruntime's, and the DPU's in a simulator, which is not timed."

@@ -13,8 +13,8 @@ import onnx
 import oq
 from oq.artifacts.artifact import Artifact, is_artifact, open_artifact
 from oq.calibration.measure import EVERYTHING, Job, Measured, measure, size_batches
-from oq.checks.inspection import check, explain, judge, make_plan
-from oq.comparison.compare import Verification, compare
+from oq.checks.inspection import check, explain, judge, made_for, make_plan
+from oq.comparison.compare import Mode, Verification, compare
 from oq.comparison.layers import LayerError, Remembered, compare_layers
 from oq.comparison.metrics import open_metric
 from oq.comparison.reference import reference_of
@@ -49,7 +49,7 @@ from oq.progress import Clock, Counter, Watch
 from oq.refine.defaults import AgainstDefaults
 from oq.refine.run import improve
 from oq.reporting.notes import remedy
-from oq.reporting.provenance import provenance, stamp
+from oq.reporting.provenance import choices, provenance, stamp
 from oq.reporting.report import Report
 from oq.stages import (
     Chosen,
@@ -172,8 +172,10 @@ def conclude(started: Started, written: Written) -> Result:
     recalibration, chosen = run.recalibration, started.chosen
     judged = size_verification(recalibration, asked)
     with clock.stage("verify"):
-        found = judge_run(given, written, judged, chosen.target.verified_in, asked)
-    stamp(written.model, provenance(recalibration.planned, chosen.methods, run.measured, found))
+        found = judge_run(given, written, judged, chosen.target, asked)
+    made = provenance(recalibration.planned, chosen.methods, run.measured, found)
+    said = (asked["keep_float"], asked["mode"], asked["settings"] or {})
+    stamp(written.model, made | choices(run.refined.outcomes, *said))
     sizings = (size_batches(recalibration.job), judged)
     report = make_report(
         RunSummary(
@@ -256,14 +258,16 @@ def verify(
     limit = 10**6 * (asked["max_memory"] or MAX_MEMORY)
     sizing = Sizing(Footprint(exact), limit, asked["batch_size"], models=SESSIONS)
     seen = Remembered(source.batches(sizing))
+    judged = _judged_as(asked, made_for(rounded))
     found = compare(
         *(exact, rounded, seen),
         settings=Settings(provider=asked["provider"]),
-        engine=_engine(asked["engine"], asked["target"] or _made_for(rounded)),
-        latency=asked["latency"],
+        engine=judged.engine,
+        latency=judged.mode == "deployed" if asked["latency"] is None else asked["latency"],
         progress=Counter("verify", source.count, asked["watch"]),
         figures=figures,
     )
+    found = replace(found, mode=judged.mode, target=judged.target, made_for=judged.made_for)
     if asked["per_layer"] or wanted is not None:
         found = replace(found, layers=_by_layer(exact, rounded, source, sizing, asked))
     elif found.collapse:
@@ -343,16 +347,27 @@ def finish(result: Result, output: Path) -> Result:
     return finished
 
 
-def _made_for(model: onnx.ModelProto) -> str | None:
-    """The target in the metadata of a file that oq wrote, if it is there still."""
-    found = {p.key: p.value for p in model.metadata_props}.get("oq.target")
-    return found if found in registry.names("targets") else None
+@dataclass(frozen=True, slots=True)
+class JudgedAs:
+    """As what a file is judged: in which ``engine``, in which of its modes, for which target."""
+
+    engine: str
+    mode: Mode
+    target: str
+    made_for: str
 
 
-def _engine(engine: str | None, target: str | None) -> str:
-    if engine is not None or target is None:
-        return DEFAULT if engine is None else engine
-    return registry.target(target).verified_in
+def _judged_as(asked: VerifyOptions, own: str | None) -> JudgedAs:
+    """As the target does that is named, else the one the file was made for; an engine that is named
+    is what counts."""
+    engine, target = asked["engine"], asked["target"]
+    if target is None and engine is None:
+        target = own
+    if target is None:
+        return JudgedAs(engine or DEFAULT, "deployed", "", own or "")
+    profile = registry.target(target)
+    mode: Mode = "deployed" if engine or profile.runs_in_engine else "literal"
+    return JudgedAs(engine or profile.verified_in, mode, target, own or "")
 
 
 __all__ = [

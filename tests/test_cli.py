@@ -61,7 +61,8 @@ def test_quantize_check_and_verify(run: Oq, tmp_path: Path) -> None:
     judged = run("check", "out.onnx", "-t", "trt")
     assert judged.code == 1 and "error [no-uint8]" in judged.out
     found = run("verify", MODEL, "out.onnx", "-d", EVAL, "--no-latency", "--max-drop", "1")
-    assert found.code == 0 and "accuracy 99.17 ->" in found.out
+    assert found.code == 0 and found.out.splitlines()[-1].startswith("PASS top-1 ")
+    assert re.search(r"logits +literal +[\d.]+ +99.17 ", found.out)
 
 
 def test_a_run_is_repeated_from_the_config_it_leaves(run: Oq, tmp_path: Path) -> None:
@@ -121,12 +122,42 @@ def test_verify_says_when_a_limit_was_missed(run: Oq) -> None:
     onnx.save(broken, "broken.onnx")
     found = run("verify", MODEL, "broken.onnx", "-d", EVAL, "--no-latency", "--max-drop", "1")
     assert found.code == 1
-    assert re.fullmatch(r"oq: top-1 fell by \d\d\.\d\d points, more than --max-drop 1\n", found.err)
-    assert "top-1 agrees" in found.out
+    last = found.out.splitlines()[-1]
+    assert re.fullmatch(r"FAIL top-1 fell \d\d\.\d\d points \(limit 1\.00\); collapsed: .*", last)
+    assert found.err == f"oq: {last}\n" and "top-1 of" in found.out
     told = run("verify", MODEL, "broken.onnx", "-d", EVAL, "--no-latency", "--max-drop", "1",
                "--json")  # fmt: skip
     assert told.code == 1
-    assert json.loads(told.out)["literal"]["classes"][0]["top1"] < 50
+    document = json.loads(told.out)
+    assert document["literal"]["classes"][0]["top1"] < 50
+    assert list(document)[:2] == ["schema", "summary"]
+    assert not document["summary"]["passed"] and document["summary"]["drop"] > 50
+    for form, word in (
+        ("github", "::error file=broken.onnx,"),
+        ("junit", '<failure message="FAIL'),
+    ):
+        told = run("verify", MODEL, "broken.onnx", "-d", EVAL, "--no-latency", "--format", form)
+        assert told.code == 1 and word in told.out
+
+
+def test_a_refusal_is_json_where_json_is_asked_for(run: Oq) -> None:
+    for words in (("--json",), ("--format", "json"), ("--format=json",)):
+        found = run("verify", MODEL, "none.onnx", "-d", EVAL, *words)
+        said = json.loads(found.out)["error"]
+        assert found.code == 2 and found.err == f"oq: {said['message']}\n"
+        assert said["kind"] == "ModelError"
+    assert run("verify", MODEL, "none.onnx", "-d", EVAL).out == ""
+
+
+def test_check_reads_the_target_from_the_file(run: Oq) -> None:
+    assert run("quantize", MODEL, "-t", "trt", "-d", CALIB, "-o", "o.onnx", "--refine", "none",
+               "--no-verify").code == 0  # fmt: skip
+    assert re.search(r"^target +trt$", run("check", "o.onnx").out, re.MULTILINE)
+    bare = onnx.load("o.onnx")
+    del bare.metadata_props[:]
+    onnx.save(bare, "bare.onnx")
+    found = run("check", "bare.onnx")
+    assert found.code == 2 and "--target is one of: coreml, dpu, ort, trt" in found.err
 
 
 def test_max_drop_without_labels(run: Oq) -> None:

@@ -208,7 +208,7 @@ def test_a_search_writes_one_page_and_tells_of_its_budget(tmp_path: Path) -> Non
     )
     assert found.report.search is not None and found.report.search.met
     text = " ".join(Reader(page.read_text(encoding="utf-8")).words)
-    assert "budget met: " in text and ", limit 100, with 0 layers kept in float for it" in text
+    assert "budget met: " in text and ", limit 100.00, with 0 layers kept in float for it" in text
     assert found.report.verification is not None and found.report.verification.layers
 
 

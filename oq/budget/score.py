@@ -16,6 +16,7 @@ from oq.model.footprint import Footprint
 from oq.model.proto_fields import feedable
 from oq.model.session import Settings
 from oq.planning.target import Target
+from oq.reporting.verdict import AGREEMENT, TOP1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,11 @@ class Score:
     engine: str
     batch_size: int
     provider: str
+
+    @property
+    def metric(self) -> str:
+        """What the drop is of."""
+        return AGREEMENT if self.source is None else TOP1
 
     def drop(self, quantized: onnx.ModelProto, verified: Verification | None) -> float:
         """Points lost, in the worse of the two modes; ``verified`` is the result on held-out

@@ -262,6 +262,7 @@ class _Run:
             resumed=len(self.seen) - self.fresh,
             stopped=self.stopped,
             journal=str(self.journal.path),
+            metric=self.score.metric,
         )
 
     @property

@@ -7,12 +7,15 @@ error.
 
 import json
 import sys
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from oq.wording import printable, to_json
+
+if TYPE_CHECKING:
+    from oq.reporting.annotations import Case
 
 
 def say(value: Any, lines: Iterable[str], as_json: bool) -> None:
@@ -22,6 +25,18 @@ def say(value: Any, lines: Iterable[str], as_json: bool) -> None:
         return
     for line in lines:
         print(printable(line))
+
+
+def say_as(form: str, value: Any, lines: Iterable[str], file: str, cases: "Sequence[Case]") -> None:
+    """Print ``value`` or its ``lines`` in the ``form`` that ``--format`` names: ``cases`` are what
+    was checked of ``file``."""
+    from oq.reporting.annotations import github_lines, junit_lines
+
+    if form == "github":
+        lines = github_lines(file, cases)
+    elif form == "junit":
+        lines = junit_lines("oq", file, cases)
+    say(value, lines, form == "json")
 
 
 def warn(text: str) -> None:

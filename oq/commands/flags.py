@@ -24,6 +24,12 @@ DataOpt = Annotated[str, flag(rows.DATA)]
 OptionalTargetOpt = Annotated[str | None, flag(rows.TARGET)]
 OptionalDataOpt = Annotated[str | None, flag(rows.DATA)]
 JsonOpt = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
+FormatOpt = Annotated[
+    str,
+    typer.Option(
+        "--format", metavar="NAME", help="text, json, github (annotations) or junit (XML)"
+    ),
+]
 ConfigOpt = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE.yaml", help="see oq config; flags win over it"),
@@ -105,6 +111,23 @@ def with_config(flags: dict[str, Any], path: Path | None, context: typer.Context
         there = ", ".join(registry.names("targets"))
         raise OptionError(f"--target is missing; there is: {there}")
     return flags
+
+
+FORMATS = ("text", "json", "github", "junit")
+"""What ``--format`` takes."""
+
+
+def chosen_format(name: str, as_json: bool) -> str:
+    """The form of standard output.
+
+    Raises:
+        OptionError: there is no such form, or ``--json`` asks for another.
+    """
+    if name not in FORMATS:
+        raise OptionError(f"--format {name!r}: expected {', '.join(FORMATS)}")
+    if as_json and name not in ("text", "json"):
+        raise OptionError(f"--json and --format {name} ask for two forms: give one of them")
+    return "json" if as_json else name
 
 
 SEARCHED = ("max_drop", "eval_data", "labels", "time_limit")

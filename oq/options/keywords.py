@@ -110,7 +110,7 @@ class VerifyOptions(TypedDict, total=False):
     provider: Annotated[str, PROVIDER]
     engine: Annotated[str | None, ENGINE]
     target: Annotated[str | None, RUN_AS]
-    latency: Annotated[bool, LATENCY]
+    latency: Annotated[bool | None, LATENCY]
     need_labels: Annotated[bool, NEED_LABELS]
     report: Annotated[str | Path | None, REPORT]
     ranking: Annotated[str | Path | None, RANKING]

@@ -5,6 +5,7 @@ from typing import Any
 
 from oq.options.kinds import (
     AMOUNT,
+    CHOICE,
     CHOICES,
     COUNT,
     FILE,
@@ -234,7 +235,11 @@ RUN_AS = Option(
     None,
     ("--target", "-t"),
 )
-LATENCY = Option("measure both models' time", SWITCH, True, ("--latency/--no-latency",))
+LATENCY = Option(
+    "measure both models' time; default: where the engine is what runs the target's files",
+    CHOICE,
+    flags=("--latency/--no-latency",),
+)
 NEED_LABELS = Option("refuse data without labels before anything is run", default=False)
 
 PROOF_DATA = Option(

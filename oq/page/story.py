@@ -19,7 +19,8 @@ from oq.planning.registry import target as find_target
 from oq.ranking.rank import Ranking
 from oq.reporting.provenance import target_of
 from oq.reporting.report import Report
-from oq.reporting.search import Searched, describe_drop
+from oq.reporting.search import Searched
+from oq.reporting.verdict import told_drop
 from oq.wording import counted, generalize
 
 DEFAULT_TARGET = "ort"
@@ -118,9 +119,9 @@ def _budget(found: Searched) -> str:
     """The result of a search within an accuracy budget."""
     verdict = "met" if found.met else "missed"
     return (
-        f"{verdict}: {describe_drop(found.drop)}, limit {found.max_drop:g}, with "
+        f"{verdict}: {told_drop(found.metric, found.drop)}, limit {found.max_drop:.2f}, with "
         f"{counted(len(found.kept), 'layer')} kept in float for it ({found.judged}); with "
-        f"everything in int8 {describe_drop(found.plain_drop)}"
+        f"everything in int8, {told_drop(found.metric, found.plain_drop)}"
     )
 
 
