@@ -7,8 +7,9 @@
 
 What there is, each with its own help:
 
-    quantize     a float model for a target; a Result: model, report, save, deploy
-    search       the same within an accuracy budget
+    quantize     a float model for a target, within max_drop if given; a Result: model, report,
+                 save, deploy
+    search       the same into a file, with a journal from which it goes on
     verify       a quantized model against its float original
     calibrate    statistics only, into a cache
     sensitivity  which layers cost how much
@@ -27,10 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oq.artifacts.inspection import inspect
+    from oq.budget.quantize import quantize
     from oq.budget.search import search
     from oq.deployment.run import deploy
     from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
-    from oq.pipeline import Result, calibrate, check, judge, make_plan, quantize, verify
+    from oq.pipeline import Result, calibrate, check, judge, make_plan, verify
     from oq.ranking.rank import sensitivity
     from oq.training.convert import to_torch
     from oq.training.prepare import prepare_qat
@@ -51,7 +53,7 @@ _HOMES = {
     "judge": "oq.pipeline",
     "make_plan": "oq.pipeline",
     "prepare_qat": "oq.training.prepare",
-    "quantize": "oq.pipeline",
+    "quantize": "oq.budget.quantize",
     "search": "oq.budget.search",
     "sensitivity": "oq.ranking.rank",
     "to_torch": "oq.training.convert",

@@ -12,7 +12,6 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,9 +62,7 @@ app = typer.Typer(
 QUANTIZE: dict[str, Option] = {**options_of(SearchOptions), "max_drop": MAX_DROP}
 """The options of ``oq quantize``, which are those of a search as well."""
 
-BUDGET = replace(MAX_DROP, meaning="points of top-1 that may be lost; else exit 1", least=None)
-
-VERIFY: dict[str, Option] = {**options_of(VerifyOptions), "max_drop": BUDGET}
+VERIFY: dict[str, Option] = options_of(VerifyOptions)
 
 
 @app.command()
@@ -164,17 +161,14 @@ def verify(
     form, options = chosen_format(form, as_json), read_flags(VERIFY, flags)
     read = {"float model": float_model, "quantized model": quantized, "data": _path(data)}
     check_apart({"--report": _path(options["report"])}, read)
-    limit = options.pop("max_drop")
-    needs = limit is not None and not options["metrics"]
+    limit = options["max_drop"]
     with show_progress() as watch:
-        found = pipeline.verify(
-            float_model, quantized, data, **options, need_labels=needs, watch=watch
-        )
+        found = pipeline.verify(float_model, quantized, data, **options, watch=watch)
     verdict = judge_drop(found, limit)
     if limit is not None and verdict.drop is None:
         raise OptionError(
             "--max-drop needs a classifier and labelled data (key 'labels', or --labels FILE.csv), "
-            "or a --metric that gives a pair"
+            "or a --metric"
         )
     remedy = _remedy(found, float_model, quantized, data, options["preprocess"])
     lines = [*verification_lines(found, remedy)]

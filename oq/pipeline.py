@@ -16,7 +16,7 @@ from oq.calibration.measure import EVERYTHING, Job, Measured, measure, size_batc
 from oq.checks.inspection import check, explain, judge, made_for, make_plan
 from oq.comparison.compare import Mode, Verification, compare
 from oq.comparison.layers import LayerError, Remembered, compare_layers
-from oq.comparison.metrics import open_metric
+from oq.comparison.metrics import Figure, open_metric, paired
 from oq.comparison.reference import reference_of
 from oq.data.samples import feed_defaults, in_float32, open_samples
 from oq.data.sizing import MAX_MEMORY, SESSIONS, Sizing
@@ -248,7 +248,7 @@ def verify(
     """
     asked = complete(VerifyOptions, options)
     wanted = want_page(asked["report"], asked["ranking"])
-    figures = [open_metric(name) for name in asked["metrics"]]
+    figures = _figures(asked)
     exact = reference_of(load(float_model))
     if is_artifact(quantized):
         return _verify_artifact(exact, open_artifact(cast("str | Path", quantized)), data, asked)
@@ -277,7 +277,8 @@ def verify(
     if wanted is not None:
         target = asked["target"]
         blame = remedy(float_model, target, data, asked["preprocess"])
-        given = Compared(float_model, quantized, target, source, asked["batch_size"], blame)
+        size, allowed = asked["batch_size"], asked["max_drop"]
+        given = Compared(float_model, quantized, target, source, size, blame, allowed)
         wanted.write(comparison_story(given, exact, rounded, found, wanted.ranking))
     return found
 
@@ -298,8 +299,14 @@ def _verify_artifact(
         *(exact, opened, source.batches(sizing)),
         settings=Settings(provider=asked["provider"]),
         progress=Counter("verify", source.count, asked["watch"]),
-        figures=[open_metric(name) for name in asked["metrics"]],
+        figures=_figures(asked),
     )
+
+
+def _figures(asked: VerifyOptions) -> list[Figure]:
+    """The metrics that are named; with a limit, as what the float model has and the other lost."""
+    found = [open_metric(name) for name in asked["metrics"]]
+    return found if asked["max_drop"] is None else [paired(figure) for figure in found]
 
 
 def _open_judged(inputs: Sequence[TensorInfo], data: object, asked: VerifyOptions) -> Fitted:
@@ -307,7 +314,7 @@ def _open_judged(inputs: Sequence[TensorInfo], data: object, asked: VerifyOption
     source = open_source(data, inputs, preprocess=asked["preprocess"], labels=asked["labels"])
     if asked["samples"] is not None:
         source = subset(source, asked["samples"], asked["seed"])
-    if asked["need_labels"] and not has_labels(source):
+    if asked["max_drop"] is not None and not asked["metrics"] and not has_labels(source):
         raise OptionError(
             f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
             "--labels FILE.csv with a folder of images"

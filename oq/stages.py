@@ -54,6 +54,7 @@ from oq.reporting.notes import (
     random_data_warning,
     remedy,
     run_warnings,
+    source_note,
     unrefined_note,
 )
 from oq.reporting.random import random_note
@@ -339,6 +340,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
     odd = data_warnings(inputs_of(given.model), seen, run.measured.samples) if seen else ()
     notes = (
         *random_data_warning(given.source),
+        *source_note(given.source),
         *sizing_notes(*summary.sizings),
         *random_note(random_nodes(given.model)),
         *lost_inputs(given.whole or given.model, summary.written.model),

@@ -29,8 +29,9 @@ import pytest
 import typer
 
 import oq
-from oq import cli, doctor
+from oq import cli
 from oq.data.preprocess import read_preprocess
+from oq.errors import EXTRAS
 from oq.options.config import KEYS, read_config
 from oq.pipeline import make_plan
 from oq.planning import registry
@@ -233,7 +234,7 @@ def test_what_is_listed_is_what_there_is() -> None:
         assert f"`{step}`" in read("refinement.md"), step
     for key in KEYS:
         assert f"`{key.name}`" in read("commands/config.md"), key.name
-    for extra in doctor.EXTRAS:
+    for extra in EXTRAS:
         assert f"`{extra}`" in read("commands/doctor.md"), extra
 
 

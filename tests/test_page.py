@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
 import oq
+from oq.comparison.compare import Latency
+from oq.comparison.deviation import Classification
 from oq.errors import OptionError
 from oq.page.content import Story
 from oq.page.document import write_page
@@ -20,6 +23,7 @@ from oq.page.evidence import names_of
 from oq.page.layers import targets_of
 from oq.page.read_report import read_pictures
 from oq.page.story import run_story
+from oq.page.tiles import draw_tiles
 from oq.page.write import want_page
 from oq.planning.overrides import Layer
 from oq.ranking.table import read_ranking, write_table
@@ -50,11 +54,11 @@ def run(model: onnx.ModelProto, folder: Path, target: str = "ort") -> Story:
     result = oq.quantize(model, target, X, report=folder / "r.html")
     assert result.page is not None
     # what a clock says is not the same twice
-    told = run_story(result.report, result.page.evidence, None)
-    seen = told.verification
+    seen = result.report.verification
     assert seen is not None
-    same = replace(seen, latency=None)
-    return replace(told, seconds={"load": 0.5}, verification=same, refinement=(), options={})
+    same = replace(result.report, verification=replace(seen, latency=None), refinement=())
+    told = run_story(same, result.page.evidence, None)
+    return replace(told, seconds={"load": 0.5}, options={})
 
 
 class Reader(HTMLParser):
@@ -235,7 +239,7 @@ def test_without_data_there_is_a_page_all_the_same(tmp_path: Path) -> None:
     later = oq.quantize(network(), "ort", cache=tmp_path / "c", report=tmp_path / "b.html")
     later.save(tmp_path / "m.onnx")
     page = (tmp_path / "b.html").read_text(encoding="utf-8")
-    assert "Histogram of" in page and "output SQNR" not in page
+    assert "Histogram of" in page and "<span>output SQNR</span>" not in page
     assert Reader(page).open == []
 
 
@@ -308,3 +312,45 @@ def test_mistakes_are_one_line(
         want_page(report, ranking)
     with pytest.raises(OptionError, match=message):
         oq.quantize(network(), "ort", X, report=report, ranking=ranking)
+
+
+def test_tiles_are_of_one_mode_and_say_on_how_many_samples(story: Story) -> None:
+    seen = story.verification
+    assert seen is not None
+    votes = Classification("s", 4, 75.0, 100.0, 80.0, 81.0)
+    outputs = tuple(replace(o, sqnr_db=12.3) for o in seen.literal.outputs)
+    literal = replace(seen.literal, classes=(votes,), outputs=outputs)
+    time = Latency(8, 2.0, 4.0, 2.0, 1.9, 2.1)
+    there = replace(seen, literal=literal, latency=time)
+    words = {}
+    for mode in ("deployed", "literal"):
+        told = replace(story, verification=replace(there, mode=mode))
+        words[mode] = " ".join(Reader(draw_tiles(told)).words)
+    assert "12.3 dB" in words["literal"] and "12.3 dB" not in words["deployed"]
+    assert "+1.00 80.00 % \u2192 81.00 % on 4 samples" in words["literal"]
+    assert "literal Q/DQ, 4 samples" in words["literal"] and "latency" not in words["literal"]
+    assert "2.0\u00d7 slower than float: 2.00 \u2192 4.00 ms" in words["deployed"]
+
+
+@pytest.mark.parametrize(("passed", "said"), [(True, "PASS"), (False, "FAIL")])
+def test_the_verdict_comes_first(story: Story, passed: bool, said: str) -> None:
+    summary = {**story.summary, "passed": passed, "reason": "top-1 fell 0.30 points (limit 1.00)"}
+    page = write_page(replace(story, summary=summary))
+    words = " ".join(" ".join(Reader(page).words).split())
+    verdict = f"{said} ort: top-1 fell 0.30 points (limit 1.00), 4 samples"
+    assert 0 < words.index(verdict) < words.index("layers with weights")
+
+
+def test_what_verify_was_told_to_allow_is_on_its_page(tmp_path: Path) -> None:
+    model, page = network(), tmp_path / "v.html"
+    made = oq.quantize(model, "ort", X, refine="none", verify=False).model
+    head = {"x": X[:8], "labels": np.zeros(8, np.int64)}
+    oq.verify(model, made, head, max_drop=1.0, report=page, latency=False)
+    assert read_story(page)["summary"]["limit"] == 1.0
+
+
+def read_story(page: Path) -> dict[str, Any]:
+    inside = re.search(r'id="story">(.*?)</script>', page.read_text(encoding="utf-8"), re.DOTALL)
+    assert inside is not None
+    found: dict[str, Any] = json.loads(inside[1])
+    return found

@@ -24,7 +24,7 @@ import onnx
 import oq
 from oq.budget.journal import Journal, open_journal
 from oq.budget.proxy import make_ranker
-from oq.budget.score import Score, make_score
+from oq.budget.score import Judged, Score, make_score
 from oq.budget.strategy import propose
 from oq.budget.trial import Trial, best_trial
 from oq.calibration.cache import make_key
@@ -78,6 +78,7 @@ def search(
     The drop is that of top-1 accuracy on ``eval_data`` with labels (``labels``: a CSV
     ``file,label`` for a folder of images), in the worse of the two modes; without ``eval_data``, it
     is the percentage of held-out calibration samples whose top-1 differs from the float model's.
+    It is that of ``metric`` where one is named (:mod:`oq.comparison.metrics`), on either.
     ``time_limit`` in seconds: no trial is started that would end later, judging by the time of
     earlier ones; everything in int8 is always tried.
 
@@ -89,7 +90,7 @@ def search(
     start = time.monotonic()
     complete(SearchOptions, keywords)  # unknown ones are refused before any work
     options: dict[str, Any] = dict(keywords)
-    eval_data, labels = options.pop("eval_data", None), options.pop("labels", None)
+    judged = Judged(*(options.pop(name, None) for name in ("eval_data", "labels", "metric")))
     time_limit, watch = options.pop("time_limit", None), options.pop("watch", None)
     if not options.pop("verify", True):
         raise OptionError("--max-drop compares on held-back samples: it cannot go with --no-verify")
@@ -106,11 +107,11 @@ def search(
     run = _Run(
         {"model": model, "target": target, "data": data, **options},
         profile,
-        make_score(loaded, profile, eval_data, labels, options),
+        make_score(loaded, profile, data, judged, options),
         open_journal(
             path.with_name(path.name + JOURNAL),
             oq.__version__,
-            _key(loaded, target, data, eval_data, labels, options),
+            _key(loaded, target, data, judged, options),
         ),
         path,
         max_drop,
@@ -125,19 +126,22 @@ def _key(
     loaded: onnx.ModelProto,
     target: str,
     data: object,
-    eval_data: object,
-    labels: Path | None,
+    judged: Judged,
     options: Mapping[str, Any],
 ) -> str:
     """What the measurements depend on, as SHA-256; neither the budget nor the time."""
     preprocess = options.get("preprocess")
     samples = open_samples(loaded, data, preprocess, None, 0)
     found = [make_key(loaded, "").model, target, fingerprint(samples), plain_options(options)]
-    if eval_data is not None:
-        judged = open_source(eval_data, feedable(loaded), preprocess=preprocess, labels=labels)
-        found.append(fingerprint(judged))
+    labels = judged.labels
+    if judged.data is not None:
+        inputs = feedable(loaded)
+        source = open_source(judged.data, inputs, preprocess=preprocess, labels=labels)
+        found.append(fingerprint(source))
     if labels is not None:
         found.append(hashlib.sha256(labels.read_bytes()).hexdigest())
+    if judged.metric is not None:
+        found.append(f"metric {judged.metric}")
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 

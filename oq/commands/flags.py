@@ -130,7 +130,7 @@ def chosen_format(name: str, as_json: bool) -> str:
     return "json" if as_json else name
 
 
-SEARCHED = ("max_drop", "eval_data", "labels", "time_limit")
+SEARCHED = ("max_drop", "metric", "eval_data", "labels", "time_limit")
 """Keywords of :func:`oq.search` that :func:`oq.quantize` has not."""
 
 

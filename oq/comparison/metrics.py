@@ -16,6 +16,7 @@ number of samples.
 """
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
@@ -101,6 +102,34 @@ def open_metric(name: str) -> Figure:
             f"--metric {name!r} is a {type(found).__name__}; expected a function or a class"
         )
     return Figure(name, lambda: _Mean(name, cast(Callable[..., Any], found)))
+
+
+def paired(figure: Figure) -> Figure:
+    """``figure`` with a value for the float model too: its own, or that of the float model compared
+    with itself, from which a drop is measured."""
+    return Figure(figure.name, lambda: _Paired(figure.name, figure.start(), figure.start()))
+
+
+@dataclass(slots=True)
+class _Paired:
+    """A metric, and the same of a perfect copy of the float model."""
+
+    name: str
+    metric: Metric
+    perfect: Metric
+
+    def update(self, exact: Outputs, found: Outputs, labels: Array | None) -> None:
+        self.metric.update(exact, found, labels)
+        self.perfect.update(exact, exact, labels)
+
+    def value(self) -> Value:
+        exact, value = _as_pair(self.metric.value(), self.name)
+        best = _as_pair(self.perfect.value(), self.name)[1] if exact is None else exact
+        if not math.isfinite(best):
+            raise OptionError(
+                f"--metric {self.name!r} is {best} for a perfect model: no drop can be measured"
+            )
+        return best, value
 
 
 def _import(module: str, attribute: str, name: str) -> object:

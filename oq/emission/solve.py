@@ -14,7 +14,7 @@ import numpy as np
 
 from oq.calibration.reader_weights import error_gains
 from oq.model.view import GraphView
-from oq.numerics.calibrator import Calibrator, ErrorGains, covering
+from oq.numerics.calibrator import Calibrator, ErrorGains, covering, needs_beyond
 from oq.numerics.grid import SMALLEST_SCALE, Grid, fit, scaled
 from oq.numerics.statistics import MASK, Need, Statistics, together
 from oq.numerics.values import QType, Range
@@ -164,7 +164,7 @@ def _activation_range(
         if isinstance(site.spec, Own) and site.spec.whole:
             measured = covering(seen.lo, seen.hi)
         else:
-            weighs = Need.READERS in method.needs
+            weighs = Need.READERS in needs_beyond(method)
             readers = error_gains(view, site) if weighs else ErrorGains()
             measured = method.range(seen, qtype, readers)
         work.ranges |= dict.fromkeys((site.tensor, *names), measured)

@@ -23,11 +23,12 @@ from oq.options.rows import (
     LABELS,
     LATENCY,
     LAYER,
+    LIMIT,
     MAX_MEMORY,
     MAX_SHAPE,
+    METRIC,
     METRICS,
     MIN_SHAPE,
-    NEED_LABELS,
     OPERATORS,
     OPT_SHAPE,
     PER_LAYER,
@@ -92,6 +93,7 @@ class QuantizeOptions(TypedDict, total=False):
 class SearchOptions(QuantizeOptions, total=False):
     """The keywords of :func:`oq.search` beside ``max_drop``."""
 
+    metric: Annotated[str | None, METRIC]
     eval_data: Annotated[object, EVAL_DATA]
     labels: Annotated[Path | None, LABELS]
     time_limit: Annotated[float | None, TIME_LIMIT]
@@ -111,7 +113,7 @@ class VerifyOptions(TypedDict, total=False):
     engine: Annotated[str | None, ENGINE]
     target: Annotated[str | None, RUN_AS]
     latency: Annotated[bool | None, LATENCY]
-    need_labels: Annotated[bool, NEED_LABELS]
+    max_drop: Annotated[float | None, LIMIT]
     report: Annotated[str | Path | None, REPORT]
     ranking: Annotated[str | Path | None, RANKING]
     seed: Annotated[int, SEED]

@@ -203,6 +203,13 @@ WATCH = Option("called with a stage, the samples done and the samples in all")
 
 
 EXAMPLE_INPUTS = Option("what a torch module is exported with")
+METRIC = Option(
+    "what --max-drop is of: top1, top5, miou, cosine or package.module:callable; default: top-1",
+    TEXT,
+    metavar="NAME",
+    takes="a name",
+    example="miou",
+)
 EVAL_DATA = Option(
     "labelled data for --max-drop; default: agreement with the float model",
     TEXT,
@@ -240,7 +247,7 @@ LATENCY = Option(
     CHOICE,
     flags=("--latency/--no-latency",),
 )
-NEED_LABELS = Option("refuse data without labels before anything is run", default=False)
+LIMIT = Option("points of top-1 that may be lost; else exit 1", AMOUNT)
 
 PROOF_DATA = Option(
     "samples that the written file is compared on: as for oq quantize, or random",

@@ -114,8 +114,11 @@ class Evidence:
 @dataclass(frozen=True, slots=True)
 class Story:
     """Everything on one page.  ``facts``: label -> text; ``seconds``: stage -> wall time;
-    ``left``: (op, reason, nodes) of float layers; ``next_steps``: what to do next."""
+    ``left``: (op, reason, nodes) of float layers; ``next_steps``: what to do next; ``schema`` and
+    ``summary``: :mod:`oq.reporting.summary`."""
 
+    schema: int
+    summary: Mapping[str, Any]
     version: str
     title: str
     target: str

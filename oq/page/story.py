@@ -20,8 +20,9 @@ from oq.ranking.rank import Ranking
 from oq.reporting.provenance import target_of
 from oq.reporting.report import Report
 from oq.reporting.search import Searched
-from oq.reporting.verdict import told_drop
-from oq.wording import counted, generalize
+from oq.reporting.summary import SCHEMA, figures_of, summarize
+from oq.reporting.verdict import amount, judge_drop, told_drop
+from oq.wording import counted, generalize, to_json
 
 DEFAULT_TARGET = "ort"
 """The target whose rules are used if the file does not name its target."""
@@ -41,6 +42,8 @@ def run_story(report: Report, evidence: Evidence, ranking: Ranking | None) -> St
         facts["budget"] = _budget(report.search)
     steps = (report.next_step, _blame(report.verification, report.remedy))
     return Story(
+        schema=SCHEMA,
+        summary=summarize(report),
         version=report.version,
         title="Quantization report",
         target=report.target,
@@ -65,7 +68,8 @@ def run_story(report: Report, evidence: Evidence, ranking: Ranking | None) -> St
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The two models of ``oq verify`` and their data; ``remedy`` is the command for a collapse."""
+    """The two models of ``oq verify`` and their data; ``limit``: what may be lost; ``remedy`` is
+    the command for a collapse."""
 
     exact: Model
     quantized: Model
@@ -73,6 +77,7 @@ class Compared:
     source: Fitted
     batch_size: int
     remedy: str
+    limit: float | None = None
 
 
 def comparison_story(
@@ -95,6 +100,8 @@ def comparison_story(
     judged = f"{target.name}: {target.summary}"
     floats = [layer for layer in evidence.layers if layer.runs == "float"]
     return Story(
+        schema=SCHEMA,
+        summary=to_json(figures_of(found, judge_drop(found, given.limit))),
         version=oq.__version__,
         title="Verification report",
         target=target.name,
@@ -117,9 +124,9 @@ def comparison_story(
 
 def _budget(found: Searched) -> str:
     """The result of a search within an accuracy budget."""
-    verdict = "met" if found.met else "missed"
+    verdict, limit = "met" if found.met else "missed", amount(found.metric, found.max_drop)
     return (
-        f"{verdict}: {told_drop(found.metric, found.drop)}, limit {found.max_drop:.2f}, with "
+        f"{verdict}: {told_drop(found.metric, found.drop)}, limit {limit}, with "
         f"{counted(len(found.kept), 'layer')} kept in float for it ({found.judged}); with "
         f"everything in int8, {told_drop(found.metric, found.plain_drop)}"
     )

@@ -27,6 +27,9 @@ font-size:.86em;overflow-wrap:anywhere}
 .soft,figcaption{color:var(--soft);font-size:.875rem}
 .cards{columns:20.5rem auto;column-gap:.8rem;margin:1rem 0 0}
 .cards>*{break-inside:avoid;margin:0 0 .8rem}
+.verdict{font-size:1.05rem;border-left:.5rem solid var(--blue);padding:.35rem .8rem;
+background:var(--card);border-radius:.4rem;max-width:none}
+.verdict.fail{border-color:var(--red)}
 .tiles{display:grid;gap:.8rem;margin:1rem 0;
 grid-template-columns:repeat(auto-fit,minmax(min(46%,9.5rem),1fr))}
 .card,.tile,details.layer{background:var(--card);border:1px solid var(--rule);border-radius:.6rem;

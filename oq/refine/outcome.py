@@ -6,8 +6,8 @@ from math import isnan
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a step: whether it was kept, and the output SQNR before and after in dB (NaN if
-    it was not tried)."""
+    """The result of a step: whether it was kept, and the SQNR before and after in dB (NaN if it was
+    not tried); ``measure``: of what it is (:attr:`~oq.refine.judge.Judge.measure`)."""
 
     step: str
     kept: bool
@@ -15,6 +15,7 @@ class Outcome:
     after_db: float
     seconds: float
     note: str = ""
+    measure: str = "output SQNR"
 
     @property
     def verdict(self) -> str:

@@ -176,7 +176,8 @@ def refine(
         kept, second = is_better(after, before), name in outcomes
         spent = time.perf_counter() - start + (outcomes[name].seconds if second else 0)
         said = note if kept else _with_losses(note, after, before)
-        outcomes[name] = Outcome(name, kept, before.db, after.db, spent, said)
+        found = (name, kept, before.db, after.db, spent)
+        outcomes[name] = Outcome(*found, said, judge.measure)
         if not kept:
             hidden += [name] * (step.early and before.db < BLIND_DB and not second)
             continue

@@ -45,6 +45,11 @@ def random_data_warning(source: Fitted | None) -> tuple[str, ...]:
     return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
 
 
+def source_note(source: Fitted | None) -> tuple[str, ...]:
+    """What the user should know of how the data was read."""
+    return (source.note,) if source is not None and source.note else ()
+
+
 def foreign_warning(view: GraphView, target: Target) -> tuple[str, ...]:
     """The warning about operators that neither ONNX nor the runtime of ``target`` defines."""
     known = {*STANDARD, *target.domains}

@@ -14,7 +14,7 @@ from oq.planning.spec import Own, Plan
 from oq.refine.outcome import Outcome
 from oq.reporting.provenance import final_ranges
 from oq.reporting.search import Searched
-from oq.reporting.verdict import told_drop
+from oq.reporting.verdict import amount, told_drop
 from oq.reporting.verification import verification_lines
 from oq.wording import Told, counted, db, item, row
 
@@ -117,7 +117,7 @@ def _refinement(outcome: Outcome) -> str:
         return f"{outcome.step}: {outcome.verdict}, {outcome.note}"
     note = f"; {outcome.note}" if outcome.note else ""
     return (
-        f"{outcome.step}: {outcome.verdict}, output SQNR "
+        f"{outcome.step}: {outcome.verdict}, {outcome.measure} "
         f"{db(outcome.before_db)} -> {db(outcome.after_db)} dB in {outcome.seconds:.1f} s{note}"
     )
 
@@ -125,10 +125,10 @@ def _refinement(outcome: Outcome) -> str:
 def _search_lines(found: Searched) -> Iterable[str]:
     """Whether the budget was met, what was kept float for it, and what that costs."""
     yield ""
-    verdict = "met" if found.met else "MISSED"
+    verdict, limit = "met" if found.met else "MISSED", amount(found.metric, found.max_drop)
     yield from row(
         "budget",
-        f"{verdict}: {told_drop(found.metric, found.drop)}, limit {found.max_drop:.2f}; "
+        f"{verdict}: {told_drop(found.metric, found.drop)}, limit {limit}; "
         f"with everything in int8, {told_drop(found.metric, found.plain_drop)}",
     )
     yield from row("", f"points: {found.judged}")
@@ -141,7 +141,8 @@ def _search_lines(found: Searched) -> Iterable[str]:
     before = f", {found.resumed} of them by an earlier run" if found.resumed else ""
     stopped = f"; stopped early: {found.stopped}" if found.stopped else ""
     tried = counted(found.tried, "configuration")
-    yield from row("searched", f"{tried}{before}{stopped}; journal {found.journal}")
+    journal = f"; journal {found.journal}" if found.journal else ""
+    yield from row("searched", f"{tried}{before}{stopped}{journal}")
 
 
 def missed_budget(found: Searched) -> str:

@@ -7,7 +7,7 @@ from oq.reporting.search import Searched
 
 TOP1 = "top-1"
 AGREEMENT = "agreement with float"
-POINTS = (TOP1, AGREEMENT)
+POINTS = (TOP1, AGREEMENT, "top1", "top5", "miou")
 """Metrics in percent, whose differences are points."""
 
 SAME = 0.005
@@ -46,7 +46,7 @@ def judge_drop(found: Verification, limit: float | None) -> Verdict:
     """The verdict on ``found``: a collapsed model fails, with or without a ``limit``."""
     metric, lost = largest_drop(found) or (None, None)
     within = limit is None or lost is None or lost <= limit
-    bound = "no limit given" if limit is None else f"limit {limit:.2f}"
+    bound = "no limit given" if limit is None else f"limit {amount(metric, limit)}"
     said = [] if metric is None or lost is None else [f"{told_drop(metric, lost)} ({bound})"]
     if found.collapse:
         said.append(f"collapsed: {found.collapse[0]}")
@@ -56,13 +56,19 @@ def judge_drop(found: Verification, limit: float | None) -> Verdict:
 
 def judge_search(found: Searched) -> Verdict:
     """The verdict on the file of a search within a budget."""
-    told = f"{told_drop(found.metric, found.drop)} (limit {found.max_drop:.2f})"
+    told = f"{told_drop(found.metric, found.drop)} (limit {amount(found.metric, found.max_drop)})"
     return Verdict(found.met, found.metric, found.drop, found.max_drop, told)
 
 
 def told_drop(metric: str, lost: float) -> str:
     """``top-1 fell 1.00 points``, or ``rose`` for a negative drop."""
-    if abs(lost) < SAME:
+    points = metric in POINTS
+    if abs(lost) < SAME if points else lost == 0:
         return f"{metric} is unchanged"
-    unit = " points" if metric in POINTS else ""
-    return f"{metric} {'fell' if lost > 0 else 'rose'} {abs(lost):.2f}{unit}"
+    way = "fell" if lost > 0 else "rose"
+    return f"{metric} {way} {amount(metric, abs(lost))}{' points' if points else ''}"
+
+
+def amount(metric: str | None, value: float) -> str:
+    """Points with two decimals, other figures with four digits."""
+    return f"{value:.2f}" if metric in POINTS else f"{value:.4g}"

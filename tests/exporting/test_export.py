@@ -263,7 +263,8 @@ except oq.errors.MissingExtra as error:
         check=True,
         cwd=Path(__file__).parents[1],
     )
-    expected = f"oq export needs {absent}, which is not installed: pip install 'oq[torch]'"
+    line = "pip install torch onnxscript safetensors"
+    expected = f"oq export needs {absent}, which is not installed: {line}"
     assert done.stdout.strip() == expected
 
 
