@@ -34,6 +34,7 @@ from oq.commands.flags import (
     read_flags,
     take_budget,
     takes,
+    talks,
     with_config,
 )
 from oq.commands.look import calibrators, check, inspect, plan, targets
@@ -66,6 +67,7 @@ VERIFY: dict[str, Option] = options_of(VerifyOptions)
 
 
 @app.command()
+@talks
 @takes(QUANTIZE)
 def quantize(
     context: typer.Context,
@@ -141,6 +143,7 @@ def _path(given: object) -> Path | None:
 
 
 @app.command()
+@talks
 @takes(VERIFY)
 def verify(
     float_model: Annotated[Path, typer.Argument(metavar="FLOAT.onnx", show_default=False)],
@@ -204,14 +207,14 @@ for command in (
     demo,
     doctor,
 ):
-    app.command()(command)
+    app.command()(talks(command))
 for listing in (targets, calibrators, formats):
     app.command()(listing)
 
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", help="print the version")] = False,
     plugin: Annotated[
         list[Path] | None,
         typer.Option("--plugin", metavar="FILE.py", help="has a TARGET or CALIBRATOR; repeatable"),

@@ -137,7 +137,7 @@ def quantize(
 def start(model: Model, target: str, data: object, asked: QuantizeOptions) -> Started:
     """The first half of :func:`quantize`: up to the refined constants and grids."""
     wanted = want_page(asked["report"], asked["ranking"])
-    clock, chosen = Clock(), choose(target, asked)
+    clock, chosen = Clock(asked["watch"]), choose(target, asked)
     with clock.stage("load"):
         given = open_given(model, data, asked)
     with clock.stage("prepare"):
@@ -153,6 +153,7 @@ def start(model: Model, target: str, data: object, asked: QuantizeOptions) -> St
         refined = improve(
             *(chosen.steps, recalibration, solved, measured.statistics),
             *(given.source, given.used, asked["seed"]),
+            watch=asked["watch"],
         )
     run = Run(given.model, recalibration, refined, measured, given.used, chosen.calibrator)
     with clock.stage("defaults"):
@@ -228,7 +229,8 @@ def calibrate(
         max_memory=max_memory,
         progress=Counter("calibrate", source.count, watch),
     )
-    return measure(job, in_float32(source, planned.own.inputs), Path(cache))
+    with Clock(watch).stage("calibrate"):
+        return measure(job, in_float32(source, planned.own.inputs), Path(cache))
 
 
 @documented(VerifyOptions)
@@ -259,14 +261,15 @@ def verify(
     sizing = Sizing(Footprint(exact), limit, asked["batch_size"], models=SESSIONS)
     seen = Remembered(source.batches(sizing))
     judged = _judged_as(asked, made_for(rounded))
-    found = compare(
-        *(exact, rounded, seen),
-        settings=Settings(provider=asked["provider"]),
-        engine=judged.engine,
-        latency=judged.mode == "deployed" if asked["latency"] is None else asked["latency"],
-        progress=Counter("verify", source.count, asked["watch"]),
-        figures=figures,
-    )
+    with Clock(asked["watch"]).stage("verify"):
+        found = compare(
+            *(exact, rounded, seen),
+            settings=Settings(provider=asked["provider"]),
+            engine=judged.engine,
+            latency=judged.mode == "deployed" if asked["latency"] is None else asked["latency"],
+            progress=Counter("verify", source.count, asked["watch"]),
+            figures=figures,
+        )
     found = replace(found, mode=judged.mode, target=judged.target, made_for=judged.made_for)
     if asked["per_layer"] or wanted is not None:
         found = replace(found, layers=_by_layer(exact, rounded, source, sizing, asked))
@@ -330,9 +333,10 @@ def _by_layer(
     asked: VerifyOptions,
 ) -> tuple[LayerError, ...]:
     counter = Counter("layers", source.count, asked["watch"])
-    return compare_layers(
-        exact, rounded, lambda: source.batches(sizing), limit=sizing.limit, progress=counter
-    )
+    with Clock(asked["watch"]).stage("layers"):
+        return compare_layers(
+            exact, rounded, lambda: source.batches(sizing), limit=sizing.limit, progress=counter
+        )
 
 
 def next_step(target: Target, output: Path) -> str:

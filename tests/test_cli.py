@@ -471,8 +471,8 @@ def test_import_oq_is_light_too() -> None:
 
 
 def test_python_m_oq_and_quiet_streams(tmp_path: Path) -> None:
-    args = ["-t", "ort", "-d", CALIB, "-o", str(tmp_path / "o.onnx"), "--samples", "16", "--json"]
-    found = shell("-m", "oq", "quantize", MODEL, *args)
+    args = ["-t", "ort", "-d", CALIB, "-o", str(tmp_path / "o.onnx"), "--samples", "16"]
+    found = shell("-m", "oq", "quantize", MODEL, *args, "--json", "-q")
     assert (found.returncode, found.stderr) == (0, "")
     assert json.loads(found.stdout)["target"] == "ort"
     found = shell("-m", "oq", "targets")

@@ -193,10 +193,10 @@ COMMANDS = {
 
 
 def flags(command: str) -> Iterator[str]:
-    """The first long flag of every option of ``command``."""
+    """The first long flag of every option of ``command``, but those that all have."""
     options = typer.main.get_command(cli.app).commands[command].params  # type: ignore[attr-defined]
     for option in options:
-        if option.param_type_name == "option":
+        if option.param_type_name == "option" and option.name not in ("quiet", "verbose"):
             yield next(o for o in option.opts if o.startswith("--"))
 
 

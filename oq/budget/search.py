@@ -43,9 +43,11 @@ from oq.pipeline import Result, finish, quantize
 from oq.planning.overrides import Overrides, make_overrides
 from oq.planning.setup import choose_target
 from oq.planning.target import Target
-from oq.progress import Watch
+from oq.progress import LOG, Watch
 from oq.refine.order import NONE
 from oq.reporting.search import Searched
+from oq.reporting.verdict import told_drop
+from oq.wording import counted
 
 JOURNAL = ".journal.jsonl"
 """Appended to the name of the output."""
@@ -229,6 +231,9 @@ class _Run:
             self.fresh += 1
         self.seen.append(trial)
         self.tell("search", len(self.seen))
+        lost = told_drop(self.score.metric, trial.drop)
+        share, floats = f"{trial.int8_share:.1f} % of MACs in int8", counted(len(keep), "layer")
+        LOG.info("search %d: %s in float, %s, %s", len(self.seen), floats, share, lost)
         return trial
 
     def make(self, keep: tuple[str, ...], **page: Any) -> Result:
@@ -239,6 +244,7 @@ class _Run:
         }
         if keep:
             changed["refine"] = self.seen[0].refined or NONE
+        changed["watch"] = self.watch
         return quantize(**{**self.options, **changed}, verify=True)
 
     def evaluate(self, keep: tuple[str, ...], result: Result, begun: float) -> Trial:

@@ -1,15 +1,17 @@
 """The flags of the commands, made of the table of options, and what their words mean."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
 from oq.errors import OptionError
 from oq.options import rows
 from oq.options.rows import Option
+from oq.progress import set_loudness
 
 
 def flag(option: Option, **changed: Any) -> Any:
@@ -24,6 +26,12 @@ DataOpt = Annotated[str, flag(rows.DATA)]
 OptionalTargetOpt = Annotated[str | None, flag(rows.TARGET)]
 OptionalDataOpt = Annotated[str | None, flag(rows.DATA)]
 JsonOpt = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
+QuietOpt = Annotated[
+    bool, typer.Option("--quiet", "-q", help="nothing on standard error but what went wrong")
+]
+VerboseOpt = Annotated[
+    bool, typer.Option("--verbose", "-v", help="what is done, step by step, on standard error")
+]
 FormatOpt = Annotated[
     str,
     typer.Option(
@@ -53,6 +61,33 @@ SaveRangesOpt = Annotated[
 ]
 
 Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def talks(command: Command) -> Command:
+    """A decorator: the command takes ``--quiet`` and ``--verbose`` as well, and heeds them."""
+    signature = inspect.signature(command)
+    switches = {"quiet": QuietOpt, "verbose": VerboseOpt}
+    more = [_switch(name, hint) for name, hint in switches.items()]
+
+    @functools.wraps(command)
+    def talking(*args: Any, quiet: bool = False, verbose: bool = False, **rest: Any) -> None:
+        if quiet and verbose:
+            raise OptionError("--quiet and --verbose: give one of them")
+        set_loudness(quiet=quiet, verbose=verbose)
+        command(*args, **rest)
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    named = [p.replace(kind=kind) for p in signature.parameters.values()]
+    talking.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*named, *more]
+    )
+    talking.__annotations__ = {**command.__annotations__, **switches}
+    return cast("Command", talking)
+
+
+def _switch(name: str, hint: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=False, annotation=hint)
 
 
 def takes(options: Mapping[str, Option]) -> Callable[[Command], Command]:

@@ -35,7 +35,7 @@ def correct_bias(subject: Subject) -> Change:
     biases: dict[str, Array] = {}
     grids: dict[SiteKey, Grid] = {}
     without: list[str] = []
-    for layer in find_layers(subject.view, subject.plan):
+    for layer in subject.each([*find_layers(subject.view, subject.plan)]):
         grid = subject.solution.grids[layer.site]
         weight = fake_quantize(subject.constant(layer.weight), grid)
         rounded.set_constant(layer.weight, weight, grid)

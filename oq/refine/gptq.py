@@ -78,7 +78,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
     changed: dict[str, Array] = {}
     grids: dict[SiteKey, Grid] = {}
     nearest: list[str] = []
-    for layer in find_layers(subject.view, subject.plan):
+    for layer in subject.each([*find_layers(subject.view, subject.plan)]):
         grid = subject.solution.grids[layer.site]
         weight = changed.get(layer.weight, subject.view.constants[layer.weight])
         bias = None if layer.bias is None else subject.view.constants[layer.bias]

@@ -1,7 +1,6 @@
 """The report of a run as text of 80 columns: what was quantized, what stays in float and why,
 errors."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ from oq.reporting.provenance import final_ranges
 from oq.reporting.search import Searched
 from oq.reporting.verdict import amount, told_drop
 from oq.reporting.verification import verification_lines
-from oq.wording import Told, counted, db, item, row
+from oq.wording import Told, counted, item, row
 
 NAMED = 8
 """Maximum number of float layers named; the config and JSON list all."""
@@ -80,7 +79,7 @@ def report_lines(report: Report) -> Iterable[str]:
         "size", f"{report.bytes_before:,} -> {report.bytes_after:,} bytes ({share:.0f} %)"
     )
     for i, outcome in enumerate(report.refinement):
-        yield from row("refined" if i == 0 else "", _refinement(outcome))
+        yield from row("refined" if i == 0 else "", str(outcome))
     yield from row("legal", conformance(report.findings))
     if report.search is not None:
         yield from _search_lines(report.search)
@@ -109,17 +108,6 @@ def _calibration(report: Report) -> str:
     ranges = final_ranges(report.refinement)
     then = "" if ranges is None else f"; then ranges by {ranges}"
     return f"{report.calibrator} on {report.samples:,} samples of {report.data}{seconds}{then}"
-
-
-def _refinement(outcome: Outcome) -> str:
-    """What a step gained, or why it was dropped or not tried."""
-    if math.isnan(outcome.after_db):
-        return f"{outcome.step}: {outcome.verdict}, {outcome.note}"
-    note = f"; {outcome.note}" if outcome.note else ""
-    return (
-        f"{outcome.step}: {outcome.verdict}, {outcome.measure} "
-        f"{db(outcome.before_db)} -> {db(outcome.after_db)} dB in {outcome.seconds:.1f} s{note}"
-    )
 
 
 def _search_lines(found: Searched) -> Iterable[str]:
