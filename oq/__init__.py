@@ -15,6 +15,7 @@ What there is, each with its own help:
     sensitivity  which layers cost how much
     make_plan    what would be quantized, and why; needs no data
     judge        what a target will run in int8 of a file of any tool; check: the findings alone
+    plot         a chart of a result, a report or a ranking as a matplotlib figure
     deploy       a quantized file in the format of a device
     inspect      what an ONNX or device file holds
     to_torch     an ONNX file, float or Q/DQ, as a torch module
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from oq.budget.search import search
     from oq.deployment.run import deploy
     from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
+    from oq.page.picture import plot
     from oq.pipeline import Result, calibrate, check, judge, make_plan, verify
     from oq.ranking.rank import sensitivity
     from oq.training.convert import to_torch
@@ -52,6 +54,7 @@ _HOMES = {
     "inspect": "oq.artifacts.inspection",
     "judge": "oq.pipeline",
     "make_plan": "oq.pipeline",
+    "plot": "oq.page.picture",
     "prepare_qat": "oq.training.prepare",
     "quantize": "oq.budget.quantize",
     "search": "oq.budget.search",
@@ -73,6 +76,7 @@ __all__ = [
     "inspect",
     "judge",
     "make_plan",
+    "plot",
     "prepare_qat",
     "quantize",
     "search",

@@ -6,7 +6,7 @@ These functions are the Python API and what the command line calls.  No decision
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import onnx
 
@@ -14,16 +14,16 @@ import oq
 from oq.artifacts.artifact import Artifact, is_artifact, open_artifact
 from oq.calibration.measure import EVERYTHING, Job, Measured, measure, size_batches
 from oq.checks.inspection import check, explain, judge, made_for, make_plan
-from oq.comparison.compare import Mode, Verification, compare
+from oq.comparison.compare import Verification, compare
+from oq.comparison.judged_as import judged_as
 from oq.comparison.layers import LayerError, Remembered, compare_layers
-from oq.comparison.metrics import Figure, open_metric, paired
+from oq.comparison.metrics import open_metrics
 from oq.comparison.reference import reference_of
 from oq.data.samples import feed_defaults, in_float32, open_samples
 from oq.data.sizing import MAX_MEMORY, SESSIONS, Sizing
-from oq.data.source import Fitted, has_labels, open_source, subset
+from oq.data.source import Data, Fitted, has_labels, open_source, subset
 from oq.deployment.run import Deployment, deploy
 from oq.emission.write import Written
-from oq.engines.engine import DEFAULT
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
 from oq.model.files import replacing, save_model
@@ -35,6 +35,8 @@ from oq.numerics.values import Range, TensorInfo
 from oq.options.config import write_config
 from oq.options.keywords import DeployOptions, QuantizeOptions, VerifyOptions, complete, documented
 from oq.page.evidence import Run, evidence_of_run
+from oq.page.notebook import report_html
+from oq.page.picture import plot
 from oq.page.story import Compared, comparison_story
 from oq.page.write import PageRequest, Pending, want_page
 from oq.planning import registry
@@ -70,6 +72,9 @@ from oq.stages import (
 )
 from oq.wording import Told
 
+if TYPE_CHECKING:
+    from oq.page.picture import Picture
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Result(Told):
@@ -86,6 +91,16 @@ class Result(Told):
 
     def __str__(self) -> str:
         return str(self.report)
+
+    def _repr_html_(self) -> str:
+        return report_html(self.report, None if self.page is None else self.page.evidence)
+
+    def plot(self, name: str = "errors") -> "Picture":
+        """A chart of the run as a matplotlib figure: :func:`oq.plot`.
+
+        Those of tensors and weights need ``oq.quantize(..., report=FILE)``.
+        """
+        return plot(self, name)
 
     def deploy(self, to: str, output: str | Path, **options: Unpack[DeployOptions]) -> Deployment:
         """The model in the format ``to``, at ``output``: :func:`oq.deploy`."""
@@ -117,7 +132,7 @@ class Started:
 
 @documented(QuantizeOptions)
 def quantize(
-    model: Model, target: str, data: object = None, **options: Unpack[QuantizeOptions]
+    model: Model, target: str, data: Data | None = None, **options: Unpack[QuantizeOptions]
 ) -> Result:
     """Quantize ``model`` for ``target``, calibrated on ``data`` (:mod:`oq.data.source`).
 
@@ -193,7 +208,7 @@ def conclude(started: Started, written: Written) -> Result:
 def calibrate(
     model: Model,
     target: str,
-    data: object,
+    data: Data,
     cache: str | Path,
     *,
     samples: int | None = None,
@@ -235,7 +250,7 @@ def calibrate(
 
 @documented(VerifyOptions)
 def verify(
-    float_model: Model, quantized: Model, data: object, **options: Unpack[VerifyOptions]
+    float_model: Model, quantized: Model, data: Data, **options: Unpack[VerifyOptions]
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
@@ -250,7 +265,7 @@ def verify(
     """
     asked = complete(VerifyOptions, options)
     wanted = want_page(asked["report"], asked["ranking"])
-    figures = _figures(asked)
+    figures = open_metrics(asked["metrics"], against=asked["max_drop"] is not None)
     exact = reference_of(load(float_model))
     if is_artifact(quantized):
         return _verify_artifact(exact, open_artifact(cast("str | Path", quantized)), data, asked)
@@ -260,7 +275,7 @@ def verify(
     limit = 10**6 * (asked["max_memory"] or MAX_MEMORY)
     sizing = Sizing(Footprint(exact), limit, asked["batch_size"], models=SESSIONS)
     seen = Remembered(source.batches(sizing))
-    judged = _judged_as(asked, made_for(rounded))
+    judged = judged_as(asked["engine"], asked["target"], made_for(rounded))
     with Clock(asked["watch"]).stage("verify"):
         found = compare(
             *(exact, rounded, seen),
@@ -302,14 +317,8 @@ def _verify_artifact(
         *(exact, opened, source.batches(sizing)),
         settings=Settings(provider=asked["provider"]),
         progress=Counter("verify", source.count, asked["watch"]),
-        figures=_figures(asked),
+        figures=open_metrics(asked["metrics"], against=asked["max_drop"] is not None),
     )
-
-
-def _figures(asked: VerifyOptions) -> list[Figure]:
-    """The metrics that are named; with a limit, as what the float model has and the other lost."""
-    found = [open_metric(name) for name in asked["metrics"]]
-    return found if asked["max_drop"] is None else [paired(figure) for figure in found]
 
 
 def _open_judged(inputs: Sequence[TensorInfo], data: object, asked: VerifyOptions) -> Fitted:
@@ -356,29 +365,6 @@ def finish(result: Result, output: Path) -> Result:
         config.write_text(write_config(result.report.options, [about]), encoding="utf-8")
         finished.save(output)
     return finished
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedAs:
-    """As what a file is judged: in which ``engine``, in which of its modes, for which target."""
-
-    engine: str
-    mode: Mode
-    target: str
-    made_for: str
-
-
-def _judged_as(asked: VerifyOptions, own: str | None) -> JudgedAs:
-    """As the target does that is named, else the one the file was made for; an engine that is named
-    is what counts."""
-    engine, target = asked["engine"], asked["target"]
-    if target is None and engine is None:
-        target = own
-    if target is None:
-        return JudgedAs(engine or DEFAULT, "deployed", "", own or "")
-    profile = registry.target(target)
-    mode: Mode = "deployed" if engine or profile.runs_in_engine else "literal"
-    return JudgedAs(engine or profile.verified_in, mode, target, own or "")
 
 
 __all__ = [

@@ -7,6 +7,7 @@ from typing import Any, Unpack
 
 from oq import pipeline
 from oq.budget.search import search
+from oq.data.source import Data
 from oq.errors import OptionError
 from oq.exporting.load import Model
 from oq.options.keywords import QuantizeOptions, SearchOptions, complete, documented, options_of
@@ -17,7 +18,7 @@ from oq.pipeline import Result
 def quantize(
     model: Model,
     target: str,
-    data: object = None,
+    data: Data | None = None,
     *,
     max_drop: float | None = None,
     **options: Unpack[SearchOptions],

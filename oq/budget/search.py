@@ -32,7 +32,7 @@ from oq.calibration.measure import Shared
 from oq.checks.judgement import judge
 from oq.comparison.compare import Verification
 from oq.data.samples import open_samples
-from oq.data.source import fingerprint, open_source
+from oq.data.source import Data, fingerprint, open_source
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
 from oq.model.proto_fields import feedable
@@ -68,7 +68,7 @@ UNRANKED = (
 def search(
     model: Model,
     target: str,
-    data: object,
+    data: Data | None,
     output: str | Path,
     *,
     max_drop: float,

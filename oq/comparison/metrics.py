@@ -17,7 +17,7 @@ number of samples.
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -102,6 +102,12 @@ def open_metric(name: str) -> Figure:
             f"--metric {name!r} is a {type(found).__name__}; expected a function or a class"
         )
     return Figure(name, lambda: _Mean(name, cast(Callable[..., Any], found)))
+
+
+def open_metrics(names: Sequence[str], *, against: bool) -> list[Figure]:
+    """The metrics called ``names``; ``against``: with the float model's values, for a drop."""
+    found = [open_metric(name) for name in names]
+    return [paired(figure) for figure in found] if against else found
 
 
 def paired(figure: Figure) -> Figure:

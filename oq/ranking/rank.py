@@ -23,7 +23,7 @@ import onnx
 from oq.calibration.measure import Job, size_batches
 from oq.data.samples import BATCH, feed_defaults, in_float32, open_samples
 from oq.data.sizing import Sizing
-from oq.data.source import Fitted
+from oq.data.source import Data, Fitted
 from oq.errors import ModelError
 from oq.exporting.load import Model, load
 from oq.model.input_shapes import Shapes
@@ -123,7 +123,7 @@ class Ranking(Told):
 def sensitivity(
     model: Model,
     target: str,
-    data: object,
+    data: Data,
     *,
     calibrator: str | None = None,
     settings: Mapping[str, Any] | None = None,

@@ -28,6 +28,7 @@ class Report(Told):
     :mod:`oq.options.config` writes them."""
 
     WORDS: ClassVar[str] = "oq.reporting.report:report_lines"
+    HTML: ClassVar[str] = "oq.page.notebook:report_html"
 
     version: str
     model: str
