@@ -4,6 +4,7 @@ An ``OqError`` is one line that says what was found, where, and what is accepted
 prints it and exits with 2; other exceptions show their traceback.
 """
 
+import re
 from collections.abc import Mapping
 
 
@@ -49,6 +50,25 @@ class MissingExtra(OqError):
     def __init__(self, extra: str, feature: str, package: str | None = None) -> None:
         found = extra if package is None else package
         super().__init__(f"{feature} needs {found}, which is not installed: {install_line(extra)}")
+
+
+SOURCE = re.compile(r"\S+\.(?:h|cc|cpp):\d+ \S+?\([^()]*(?:\([^()]*\)[^()]*)*\)( const)? ?")
+"""Where onnxruntime raises: a source file, a line, and the signature of a C++ function."""
+
+LONGEST = 400
+
+
+def runtime_message(error: Exception) -> str:
+    """What onnxruntime says, in one line without its source: the shapes stand at the end, so of a
+    long message the middle is left out.
+
+    >>> runtime_message(ValueError("Status: /ort/a_helper.h:44 ort::A::A(const T&, bool) Bad {1}"))
+    'Status: Bad {1}'
+    """
+    text = SOURCE.sub("", one_line(error))
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 def one_line(error: Exception) -> str:

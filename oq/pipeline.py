@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import onnx
 
-import oq
 from oq.artifacts.artifact import Artifact, is_artifact, open_artifact
 from oq.calibration.measure import EVERYTHING, Job, Measured, measure, size_batches
 from oq.checks.inspection import check, explain, judge, made_for, make_plan
@@ -26,14 +25,14 @@ from oq.deployment.run import Deployment, deploy
 from oq.emission.write import Written
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
-from oq.model.files import replacing, save_model
+from oq.model.files import save_model
 from oq.model.footprint import Footprint
 from oq.model.input_shapes import Shapes, common_inputs
 from oq.model.proto_fields import inputs_of, same_interface, same_names
 from oq.model.session import Settings
 from oq.numerics.values import Range, TensorInfo
-from oq.options.config import write_config
 from oq.options.keywords import DeployOptions, QuantizeOptions, VerifyOptions, complete, documented
+from oq.options.leave import leaving_config
 from oq.page.evidence import Run, evidence_of_run
 from oq.page.notebook import report_html
 from oq.page.picture import plot
@@ -241,6 +240,7 @@ def calibrate(
         batch_size,
         Settings(provider=provider),
         drawn=f"{samples} {seed} {False}",
+        target=planned.target.name,
         max_memory=max_memory,
         progress=Counter("calibrate", source.count, watch),
     )
@@ -356,13 +356,13 @@ def next_step(target: Target, output: Path) -> str:
 def finish(result: Result, output: Path) -> Result:
     """Save, with the run's config beside it (:mod:`oq.options.config`), and complete the report
     with where the file lies and what comes next."""
-    about = f"oq {oq.__version__}: oq quantize {result.report.model} --config THIS -o {output}"
     step = next_step(registry.target(result.report.target), output)
-    said = replace(result.report, output=str(output), next_step=step)
+    page = () if result.page is None else (str(result.page.wanted.path),)
+    written = (str(output), f"{output}.yaml", *page)
+    said = replace(result.report, output=str(output), next_step=step, written=written)
     finished = replace(result, report=said)
     # renamed after the model: no new config lies beside an old model
-    with replacing(output.with_name(f"{output.name}.yaml")) as config:
-        config.write_text(write_config(result.report.options, [about]), encoding="utf-8")
+    with leaving_config(said, output):
         finished.save(output)
     return finished
 

@@ -143,6 +143,7 @@ def set_up(
         *(planned.model, planned.view, needs, asked["batch_size"]),
         Settings(provider=asked["provider"]),
         drawn=f"{asked['samples']} {asked['seed']} {asked['verify']}",
+        target=planned.target.name,
         max_memory=asked["max_memory"],
         progress=Counter("calibrate", count, asked["watch"]),
     )

@@ -77,6 +77,34 @@ def test_a_run_is_repeated_from_the_config_it_leaves(run: Oq, tmp_path: Path) ->
     assert words[0] == words[1] and "calibrator: percentile" in words[0]
 
 
+def test_a_run_is_repeated_from_another_folder(
+    run: Oq, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "else").mkdir()
+    np.savez("c.npz", input=samples()[:16])
+    flags = ["--samples", "12", "--no-verify", "--refine", "none"]
+    assert run("quantize", MODEL, "-t", "ort", "-d", "c.npz", "-o", "out/a.onnx", *flags).code == 0
+    assert "data: ../c.npz" in (tmp_path / "out/a.onnx.yaml").read_text()
+    monkeypatch.chdir(tmp_path / "else")
+    again = run("quantize", MODEL, "--config", "../out/a.onnx.yaml", "-o", "b.onnx")
+    assert again.code == 0, again.err
+    assert (tmp_path / "out/a.onnx").read_bytes() == Path("b.onnx").read_bytes()
+
+
+def test_the_files_that_were_written_are_named(run: Oq) -> None:
+    done = run("quantize", MODEL, "-t", "ort", "-d", CALIB, "-o", "o.onnx", "--samples", "16",
+               "--refine", "none", "--no-verify", "--report", "r.html")  # fmt: skip
+    assert "\nwrote       o.onnx, o.onnx.yaml, r.html\n" in done.out
+
+
+def test_a_cache_of_another_target_says_so(run: Oq) -> None:
+    made = run("calibrate", MODEL, "-t", "ort", "-d", CALIB, "--samples", "8", "--cache", "c")
+    assert made.code == 0
+    found = run("quantize", MODEL, "-t", "dpu", "--cache", "c", "-o", "o.onnx")
+    assert found.code == 2 and "made for target ort; this run is for dpu" in found.err
+
+
 def test_the_command_line_wins_over_the_config(run: Oq, tmp_path: Path) -> None:
     (tmp_path / "q.yaml").write_text(f"target: trt\nsamples: 40\nverify: false\ndata: {CALIB}\n")
     done = run("quantize", MODEL, "--config", "q.yaml", "-t", "ort", "--json", "-o", "o.onnx")

@@ -5,12 +5,14 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 import oq
@@ -27,6 +29,7 @@ from oq.page.tiles import draw_tiles
 from oq.page.write import want_page
 from oq.planning.overrides import Layer
 from oq.ranking.table import read_ranking, write_table
+from oq.refine.outcome import Outcome
 from oq.wording import to_json
 from tests.graphs import IMAGE, Net
 from tests.ranking.test_table import FOUND
@@ -339,6 +342,31 @@ def test_the_verdict_comes_first(story: Story, passed: bool, said: str) -> None:
     words = " ".join(" ".join(Reader(page).words).split())
     verdict = f"{said} ort: top-1 fell 0.30 points (limit 1.00), 4 samples"
     assert 0 < words.index(verdict) < words.index("layers with weights")
+
+
+def test_what_matters_stands_above_the_layers(story: Story) -> None:
+    outcome = Outcome("bias", True, 20.0, 25.0, 0.1, "2 layers corrected")
+    notes = ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing", "one", "two")
+    told = replace(story, refinement=(outcome,), notes=notes, next_steps=("trtexec",))
+    text = " ".join(" ".join(Reader(write_page(told)).words).split())
+    order = ["Warning CALIBRATED ON RANDOM", "output SQNR", "2 notes one two",
+             "output SQNR 20 to 25 dB, kept", "trtexec", "Quantization error",
+             "Quantized and float layers", "Layer by layer",
+             "The largest shares of the error"]  # fmt: skip
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_a_page_names_no_folders_of_its_machine(tmp_path: Path) -> None:
+    onnx.save(network(), tmp_path / "net.onnx")
+    np.savez(tmp_path / "calib.npz", x=X)
+    page = tmp_path / "r.html"
+    oq.quantize(tmp_path / "net.onnx", "ort", str(tmp_path / "calib.npz"), refine="none",
+                report=page).save(tmp_path / "o.onnx")  # fmt: skip
+    text = page.read_text(encoding="utf-8")
+    assert str(tmp_path) not in text
+    assert "samples of calib.npz" in text and onnxruntime.__version__ in text
+    assert date.today().isoformat() in text
 
 
 def test_what_verify_was_told_to_allow_is_on_its_page(tmp_path: Path) -> None:

@@ -54,4 +54,5 @@ def _unplaced(result: Result) -> Result:
     """``result`` without the paths of a file that the user has not saved yet."""
     found = result.report.search
     told = None if found is None else replace(found, journal="")
-    return replace(result, report=replace(result.report, output=None, next_step="", search=told))
+    report = replace(result.report, output=None, next_step="", search=told, written=())
+    return replace(result, report=report)

@@ -64,6 +64,11 @@ class Score:
             figures=() if self.figure is None else (self.figure,),
         )
         lost = largest_drop(found)
+        if lost is None and self.figure is not None:
+            raise OptionError(
+                f"--metric {self.figure.name!r} is infinite for a perfect model: no drop of it can "
+                "be measured"
+            )
         if lost is None:
             raise OptionError(NO_CLASSES)
         return lost[1]

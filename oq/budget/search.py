@@ -38,6 +38,7 @@ from oq.exporting.load import Model, load
 from oq.model.proto_fields import feedable
 from oq.options.config import plain_options
 from oq.options.keywords import SearchOptions, complete, documented
+from oq.options.leave import leaving_config
 from oq.page.write import want_page
 from oq.pipeline import Result, finish, quantize
 from oq.planning.overrides import Overrides, make_overrides
@@ -186,7 +187,10 @@ class _Run:
             search=self.outcome(result.report.verification),
         )
         told = replace(result, report=report)
-        return told if ours else finish(told, self.path)
+        if not ours:
+            return finish(told, self.path)
+        with leaving_config(report, self.path):
+            return told
 
     def explore(self, loaded: onnx.ModelProto) -> None:
         """Rank the layers, then try what is proposed, while there is time."""

@@ -112,7 +112,7 @@ def open_metrics(names: Sequence[str], *, against: bool) -> list[Figure]:
 
 def paired(figure: Figure) -> Figure:
     """``figure`` with a value for the float model too: its own, or that of the float model compared
-    with itself, from which a drop is measured."""
+    with itself, if it is finite, from which a drop is measured."""
     return Figure(figure.name, lambda: _Paired(figure.name, figure.start(), figure.start()))
 
 
@@ -131,11 +131,7 @@ class _Paired:
     def value(self) -> Value:
         exact, value = _as_pair(self.metric.value(), self.name)
         best = _as_pair(self.perfect.value(), self.name)[1] if exact is None else exact
-        if not math.isfinite(best):
-            raise OptionError(
-                f"--metric {self.name!r} is {best} for a perfect model: no drop can be measured"
-            )
-        return best, value
+        return (best, value) if math.isfinite(best) else value
 
 
 def _import(module: str, attribute: str, name: str) -> object:

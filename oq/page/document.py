@@ -35,8 +35,10 @@ def write_page(story: Story) -> str:
         draw_verdict(story),
         _alert(story),
         draw_tiles(story),
-        _summary(story),
+        _notes(story),
+        _refined(story),
         draw_errors(story),
+        _summary(story),
         section("layers", "Layer by layer", draw_layers(story)),
         _run(story),
     )
@@ -72,16 +74,37 @@ def _head(story: Story) -> str:
 
 
 def _alert(story: Story) -> str:
-    """Warnings at the top of the page: a collapse, findings, then notes."""
+    """What must not be overlooked: a collapse, findings, data that mean nothing."""
     collapse = story.verification.collapse if story.verification is not None else ()
     said = [f"The quantized model has collapsed: {text}" for text in collapse]
     said += [f"{f.severity} [{f.check}] {f.node}: {f.message}; {f.remedy}" for f in story.findings]
-    boxes = (("alert", "Warning", items(said)), ("note", "Notes", items(story.notes)))
-    return "".join(
-        f'<div class="{kind}" role="note"><strong>{title}</strong>{inside}</div>'
-        for kind, title, inside in boxes
-        if inside
+    said += filter(_is_loud, story.notes)
+    inside = items(said)
+    return (
+        f'<div class="alert" role="note"><strong>Warning</strong>{inside}</div>' if inside else ""
     )
+
+
+def _is_loud(note: str) -> bool:
+    """Whether a note shouts: it begins with a word in capitals."""
+    first = note.split(maxsplit=1)[0] if note else ""
+    return len(first) > 3 and first.isupper()
+
+
+def _notes(story: Story) -> str:
+    """The other notes, folded where there are several."""
+    quiet = [note for note in story.notes if not _is_loud(note)]
+    if len(quiet) > 1:
+        return f'<div class="note">{fold(f"{len(quiet)} notes", items(quiet))}</div>'
+    return f'<div class="note" role="note">{items(quiet)}</div>' if quiet else ""
+
+
+def _refined(story: Story) -> str:
+    """What to do next, and what refinement has gained."""
+    steps = "".join(f"<pre><code>{escape(step)}</code></pre>" for step in story.next_steps)
+    refined = table(("step", "result", "changes"), [_refinement(o) for o in story.refinement])
+    parts = (("Refinement", refined), ("Next", steps))
+    return section("refinement", "Refinement and what comes next", _cards(parts))
 
 
 def _summary(story: Story) -> str:
@@ -121,20 +144,19 @@ def _cards(parts: Iterable[tuple[str, str]]) -> str:
 
 
 def _run(story: Story) -> str:
-    """Next steps, refinement, options and times."""
-    steps = "".join(f"<pre><code>{escape(step)}</code></pre>" for step in story.next_steps)
-    refined = table(("step", "result", "changes"), [_refinement(o) for o in story.refinement])
+    """Options, times, and where it ran."""
     options = table(
         ("option", "value"), [(k, json.dumps(v)) for k, v in to_json(story.options).items()]
     )
     took = table(("stage", "seconds"), [(k, f"{v:.2f}") for k, v in story.seconds.items()], (1,))
-    grid = _cards((("Refinement", refined), ("Options", options), ("Time", took)))
+    place = table(("", ""), story.machine.items())
+    grid = _cards((("Options", options), ("Time", took), ("Where and when", place)))
     close = paragraph(
         f"oq {story.version}. The data of this page is embedded as JSON "
         "(the element with the id story).",
         "soft",
     )
-    return section("run", "The run", steps, grid, close)
+    return section("run", "The run", grid, close)
 
 
 def _refinement(outcome: Outcome) -> tuple[str, str, str]:

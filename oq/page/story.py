@@ -1,8 +1,12 @@
 """A run of ``oq quantize``, or a comparison by ``oq verify``, as the content of one page."""
 
+import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -14,6 +18,7 @@ from oq.model.files import file_bytes, model_bytes
 from oq.model.ops import has_weight
 from oq.page.content import Evidence, Layer, Runs, Story
 from oq.page.evidence import evidence_of_file
+from oq.parallel import cores
 from oq.planning.explain import weighted_layers
 from oq.planning.registry import target as find_target
 from oq.ranking.rank import Ranking
@@ -32,10 +37,10 @@ Left = tuple[tuple[str, str, tuple[str, ...]], ...]
 
 def run_story(report: Report, evidence: Evidence, ranking: Ranking | None) -> Story:
     """The page of a run of ``oq quantize``."""
-    data = f"{report.samples:,} samples of {report.data}"
+    data = f"{report.samples:,} samples of {shown_path(report.data)}"
     facts = {
         "target": f"{report.target}: {report.summary}",
-        "calibrator": report.calibrator,
+        "calibrator": calibrator_words(report),
         "calibrated on": data,
     }
     if report.search is not None:
@@ -43,12 +48,12 @@ def run_story(report: Report, evidence: Evidence, ranking: Ranking | None) -> St
     steps = (report.next_step, _blame(report.verification, report.remedy))
     return Story(
         schema=SCHEMA,
-        summary=summarize(report),
+        summary={k: shown_path(v) for k, v in summarize(report).items()},
         version=report.version,
         title="Quantization report",
         target=report.target,
-        model=report.model,
-        output=report.output or "",
+        model=shown_path(report.model),
+        output=shown_path(report.output or ""),
         facts=facts,
         weighted=weighted_layers(report.plan),
         bytes_before=report.bytes_before,
@@ -62,7 +67,8 @@ def run_story(report: Report, evidence: Evidence, ranking: Ranking | None) -> St
         ranking=ranking,
         next_steps=tuple(s for s in steps if s),
         seconds=report.seconds,
-        options=report.options,
+        options={k: shown_path(v) for k, v in report.options.items()},
+        machine=machine_facts(),
     )
 
 
@@ -109,7 +115,7 @@ def comparison_story(
         output=_name(given.quantized, rounded),
         facts={
             "judged for": judged,
-            "compared on": f"{found.samples:,} samples of {given.source.name}",
+            "compared on": f"{found.samples:,} samples of {shown_path(given.source.name)}",
         },
         weighted=_weighted(evidence.layers),
         bytes_before=sizes[0],
@@ -119,7 +125,39 @@ def comparison_story(
         verification=found,
         ranking=ranking,
         next_steps=tuple(s for s in (_blame(found, given.remedy),) if s),
+        machine=machine_facts(),
     )
+
+
+def shown_path(value: Any) -> Any:
+    """An absolute path without its folders: a page is passed on, and they say nothing there."""
+    if isinstance(value, str | Path) and Path(value).is_absolute():
+        return Path(value).name
+    return value
+
+
+def calibrator_words(report: Report) -> str:
+    """The calibrator, and the one that gave the final ranges if it is another."""
+    named = report.calibrator
+    return named if report.ranges == named else f"{named}, then ranges by {report.ranges}"
+
+
+def machine_facts() -> Mapping[str, str]:
+    """When, where and with what: the day, the machine, the versions."""
+    return {
+        "date": date.today().isoformat(),
+        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("onnxruntime", "onnx") if _is_there(name)},
+    }
+
+
+def _is_there(package: str) -> bool:
+    """Whether ``package`` is installed under that name."""
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
 
 
 def _budget(found: Searched) -> str:
@@ -137,7 +175,7 @@ def _blame(found: Verification | None, remedy: str) -> str:
 
 
 def _name(given: Model, model: onnx.ModelProto) -> str:
-    return str(given) if isinstance(given, str | Path) else model.graph.name
+    return shown_path(str(given)) if isinstance(given, str | Path) else model.graph.name
 
 
 def _left(skips: Iterable[tuple[str, str, str]]) -> Left:

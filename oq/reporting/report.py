@@ -50,6 +50,8 @@ class Report(Told):
     remedy: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     search: Searched | None = None
+    written: tuple[str, ...] = ()
+    """The files that were written, where the command or :func:`oq.search` has written them."""
 
     @property
     def ranges(self) -> str:
@@ -95,8 +97,11 @@ def report_lines(report: Report) -> Iterable[str]:
         yield ""
         told = replace(report.verification, random=())  # a note says it
         yield from verification_lines(told, report.remedy)
-    if report.next_step:
+    if report.written or report.next_step:
         yield ""
+    if report.written:
+        yield from row("wrote", ", ".join(report.written))
+    if report.next_step:
         yield from row("next", report.next_step)
 
 

@@ -260,6 +260,8 @@ def test_the_command_says_what_was_kept_and_what_it_costs(run: Cli) -> None:
     assert "points: top-1 accuracy on 160 samples of eval.npz" in words
     assert "kept float" in out and GUILTY[0] in out and "with everything in int8 100.0 %" in words
     assert f"journal {JOURNAL}" in words
+    about = Path("out.onnx.yaml").read_text().splitlines()[1]
+    assert about.startswith("# --max-drop 2: ") and about.endswith(" of keep_float found for it")
 
 
 def test_an_impossible_budget_still_gives_a_file_and_exit_1(run: Cli) -> None:
