@@ -7,7 +7,8 @@ from pathlib import Path
 
 from oq import pipeline
 from oq.comparison.compare import Verification
-from oq.model.files import check_writable
+from oq.errors import OptionError
+from oq.model.files import check_writable, replacing
 from oq.planning import registry
 
 CALIBRATION, EVALUATION = "digits_calib.npz", "digits_eval.npz"
@@ -45,6 +46,32 @@ def run_demo(folder: Path, watch: Callable[[str], None]) -> Iterable[DemoRow]:
                     result.report.bytes_after,
                     str(output),
                 )
+
+
+DOCUMENTED = {
+    "model.onnx": "residual.onnx",
+    "calib.npz": CALIBRATION,
+    "eval.npz": EVALUATION,
+}
+"""Name in the documentation -> bundled file."""
+
+
+def copy_files(folder: Path) -> list[Path]:
+    """Write the model and the data of the documentation's examples into ``folder``.
+
+    Raises:
+        OptionError: one of them is there already, or cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / name for name in DOCUMENTED]
+    for path in written:
+        if path.exists():
+            raise OptionError(f"{str(path)!r} exists; give another folder with -o")
+        check_writable(path)
+    for path, name in zip(written, DOCUMENTED.values(), strict=True):
+        with replacing(path) as beside:
+            beside.write_bytes(files("oq.bundled").joinpath(name).read_bytes())
+    return written
 
 
 def demo_lines(rows: Iterable[DemoRow]) -> Iterable[str]:

@@ -78,7 +78,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "options", "pipeline"},
     "oq": {"errors", "artifacts", "ranking", "page", "deployment", "pipeline", "training",
         "budget"},
-    "demo": {"model", "planning", "comparison", "pipeline"},
+    "demo": {"errors", "model", "planning", "comparison", "pipeline"},
     "commands": {"typer", "errors", "progress", "wording", "model", "exporting", "planning",
         "artifacts", "checks", "doctor", "calibration", "ranking", "reporting", "page", "options",
         "deployment", "pipeline", "demo"},

@@ -36,7 +36,7 @@ from oq.options.config import KEYS, read_config
 from oq.pipeline import make_plan
 from oq.planning import registry
 from oq.refine.order import STEPS
-from tests import figures
+from tests import figures, reference
 
 ROOT = Path(oq.__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -252,3 +252,10 @@ def test_the_readme_links_to_every_page_of_the_first_level() -> None:
 def test_no_page_has_an_em_dash() -> None:
     for page in PAGES:
         assert "\u2014" not in page.read_text(encoding="utf-8"), name(page)
+
+
+def test_the_python_page_is_what_the_docstrings_say() -> None:
+    written = (DOCS / "python.md").read_text(encoding="utf-8")
+    assert written == reference.page(), "run python -m tests.reference"
+    for name_ in oq.__all__:
+        assert f"oq.{name_}" in written or f"### {name_}" in written

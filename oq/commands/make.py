@@ -29,11 +29,18 @@ def demo(
     folder: Annotated[Path, typer.Option("--output", "-o", help="folder for the files")] = Path(
         "oq-demo"
     ),
+    files: Annotated[
+        bool, typer.Option("--files", help="only write the files that the documentation uses")
+    ] = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Quantize and evaluate the bundled models and data."""
-    from oq.demo import demo_lines, run_demo
+    from oq.demo import copy_files, demo_lines, run_demo
 
+    if files:
+        written = [str(path) for path in copy_files(folder)]
+        say({"files": written}, written, as_json)
+        return
     rows = list(run_demo(folder, lambda what: warn(what) if not as_json else None))
     say(rows, demo_lines(rows), as_json)
 
