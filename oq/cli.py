@@ -37,6 +37,7 @@ from oq.commands.flags import (
     talks,
     with_config,
 )
+from oq.commands.layout import Grouped
 from oq.commands.look import calibrators, check, inspect, plan, targets
 from oq.commands.make import config, demo, doctor, export
 from oq.commands.plot import plot
@@ -66,7 +67,7 @@ QUANTIZE: dict[str, Option] = {**options_of(SearchOptions), "max_drop": MAX_DROP
 VERIFY: dict[str, Option] = options_of(VerifyOptions)
 
 
-@app.command()
+@app.command(cls=Grouped)
 @talks
 @takes(QUANTIZE)
 def quantize(
@@ -142,7 +143,7 @@ def _path(given: object) -> Path | None:
     return Path(given) if isinstance(given, str | Path) and str(given) else None
 
 
-@app.command()
+@app.command(cls=Grouped)
 @talks
 @takes(VERIFY)
 def verify(
@@ -207,7 +208,7 @@ for command in (
     demo,
     doctor,
 ):
-    app.command()(talks(command))
+    app.command(cls=Grouped)(talks(command))
 for listing in (targets, calibrators, formats):
     app.command()(listing)
 

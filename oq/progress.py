@@ -33,6 +33,11 @@ def set_loudness(*, quiet: bool, verbose: bool) -> None:
     LOG.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else plain)
 
 
+def is_verbose() -> bool:
+    """Whether the command line asked for what is done in detail."""
+    return LOG.isEnabledFor(logging.DEBUG)
+
+
 @contextmanager
 def show_progress() -> Iterator[Watch | None]:
     """A bar for the stage that runs, with its speed, the time gone and the time left, where

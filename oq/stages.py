@@ -55,6 +55,7 @@ from oq.reporting.notes import (
     remedy,
     run_warnings,
     source_note,
+    speed_advice,
     unrefined_note,
 )
 from oq.reporting.random import random_note
@@ -342,6 +343,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
     notes = (
         *random_data_warning(given.source),
         *source_note(given.source),
+        *speed_advice(summary.found),
         *sizing_notes(*summary.sizings),
         *random_note(random_nodes(given.model)),
         *lost_inputs(given.whole or given.model, summary.written.model),

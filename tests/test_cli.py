@@ -216,7 +216,8 @@ def test_images_with_labels(run: Oq, tmp_path: Path) -> None:
 def test_plan_and_why(run: Oq) -> None:
     found = run("plan", MODEL, "-t", "ort")
     assert found.code == 0 and found.out.startswith("target ort: 9 of 9 weighted layers quantized")
-    assert "  bias " in found.out
+    assert "\nsites: 10 x activation, " in found.out and "  bias " not in found.out
+    assert "  bias " in run("plan", MODEL, "-t", "ort", "-v").out
     why = run("plan", MODEL, "-t", "ort", "--why", "input_wide")
     assert why.out.splitlines()[0] == "tensor input_wide is quantized: uint8 affine per tensor"
     told = json.loads(run("plan", MODEL, "-t", "ort", "--json").out)

@@ -6,6 +6,8 @@ error.
 """
 
 import json
+import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,8 +25,25 @@ def say(value: Any, lines: Iterable[str], as_json: bool) -> None:
     if as_json:
         print(json.dumps(to_json(value), indent=2))
         return
+    paint = _paint if sys.stdout.isatty() and "NO_COLOR" not in os.environ else str
     for line in lines:
-        print(printable(line))
+        print(paint(printable(line)))
+
+
+BOLD, RED, YELLOW, PLAIN = "\x1b[1m", "\x1b[31;1m", "\x1b[33m", "\x1b[0m"
+
+PAINTED = (
+    (RED, re.compile(r"\b(FAIL|MISSED|COLLAPSED|error(?= \[)|CALIBRATED ON RANDOM NUMBERS)")),
+    (YELLOW, re.compile(r"\b(warning(?= \[)|dropped(?=, ))")),
+    (BOLD, re.compile(r"^(PASS|wrote|next)\b")),
+)
+"""What stands out on a terminal (https://no-color.org turns it off)."""
+
+
+def _paint(line: str) -> str:
+    for colour, words in PAINTED:
+        line = words.sub(rf"{colour}\1{PLAIN}", line)
+    return line
 
 
 def say_as(form: str, value: Any, lines: Iterable[str], file: str, cases: "Sequence[Case]") -> None:

@@ -10,13 +10,58 @@ import typer
 
 from oq.errors import OptionError
 from oq.options import rows
+from oq.options.kinds import AMOUNT, COUNT, FILE, PATH, PLAIN, TEXT, WHOLE
 from oq.options.rows import Option
 from oq.progress import set_loudness
+
+METAVARS = (
+    *((COUNT, "N"), (WHOLE, "N"), (AMOUNT, "NUMBER"), (FILE, "FILE"), (PATH, "FILE")),
+    *((TEXT, "TEXT"), (PLAIN, "NAME")),
+)
+"""Kind of an option -> what stands for its value in the help, where the option names nothing."""
+
+
+def _registered(kind: str) -> Callable[[str], list[str]]:
+    """What completes the names of ``kind``, targets or calibrators."""
+
+    def complete(incomplete: str) -> list[str]:
+        from oq.planning import registry
+
+        return [name for name in registry.names(kind) if name.startswith(incomplete)]
+
+    return complete
+
+
+def _among(*names: str) -> Callable[[str], list[str]]:
+    """What completes one of ``names``."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+def _presets(incomplete: str) -> list[str]:
+    from oq.data.preprocess import PRESETS
+
+    return [name for name in PRESETS if name.startswith(incomplete)]
+
+
+VALUES = (
+    *((rows.TARGET, _registered("targets")), (rows.RUN_AS, _registered("targets"))),
+    *((rows.CALIBRATOR, _registered("calibrators")), (rows.PREPROCESS, _presets)),
+    *((rows.HOW_FAR, _among("naive", "hybrid", "selective")), (rows.WEIGHTS, _among("max", "mse"))),
+    (rows.ENGINE, _among("onnxruntime", "openvino", "dpu")),
+    (rows.METRICS, _among("top1", "top5", "cosine", "sqnr", "miou")),
+    (rows.METRIC, _among("top1", "top5", "cosine", "miou")),
+    (rows.FORM, _among("qdq", "qoperator")),
+)
+"""Option -> what completes its value in a shell."""
 
 
 def flag(option: Option, **changed: Any) -> Any:
     """``option`` as typer takes it; ``changed`` are texts that one command says otherwise."""
-    found = {"help": option.meaning, "metavar": option.metavar, "min": option.least, **changed}
+    shown = option.metavar or next((m for k, m in METAVARS if option.kind is k), None)
+    found = {"help": option.meaning, "metavar": shown, "min": option.least, **changed}
+    known = next((f for option_, f in VALUES if option is option_), None)
+    if known is not None:
+        found["autocompletion"] = known
     return typer.Option(*option.flags, **found)
 
 

@@ -22,6 +22,7 @@ from oq.commands.flags import (
     chosen_format,
 )
 from oq.options.kinds import parse_layers, parse_mode, parse_settings, parse_shapes
+from oq.progress import is_verbose
 from oq.wording import to_json
 
 
@@ -51,7 +52,7 @@ def plan(
     }
     if why is None:
         found = pipeline.make_plan(model, target, **overrides)
-        say(found, plan_lines(found), as_json)
+        say(found, plan_lines(found, sites=is_verbose()), as_json)
     else:
         lines = pipeline.explain(model, target, why, **overrides)
         say({"name": why, "why": lines}, lines, as_json)

@@ -109,7 +109,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
             end = ends.get(layer.node, layer.last)
             settled = round_bias(layer, wanted, rounded, bias, coarse, end)
             changed[layer.bias], grids[settled.site] = settled.values, settled.grid
-    note = f"{len(changed)} constants"
+    note = f"{len(changed)} weights and biases re-rounded"
     if nearest:
         note += f"; {len(nearest)} layers rounded to nearest ({nearest[0]})"
     return Change(changed, note, grids)
