@@ -16,10 +16,10 @@ from oq.calibration.measure import EVERYTHING, Job, Measured, measure, size_batc
 from oq.checks.inspection import check, explain, judge, make_plan
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import LayerError, Remembered, compare_layers
-from oq.comparison.metrics import open_metric
+from oq.comparison.metrics import Figure, open_metric
 from oq.comparison.reference import reference_of
 from oq.data.samples import feed_defaults, in_float32, open_samples
-from oq.data.sizing import MAX_MEMORY, SESSIONS, Sizing
+from oq.data.sizing import SESSIONS, Sizing
 from oq.data.source import Fitted, has_labels, open_source, subset
 from oq.deployment.run import Deployment, deploy
 from oq.emission.write import Written
@@ -27,7 +27,7 @@ from oq.engines.engine import DEFAULT
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
 from oq.model.files import replacing, save_model
-from oq.model.footprint import Footprint
+from oq.model.footprint import MAX_MEMORY, Footprint
 from oq.model.input_shapes import Shapes, common_inputs
 from oq.model.proto_fields import inputs_of, same_interface, same_names
 from oq.model.session import Settings
@@ -49,7 +49,7 @@ from oq.progress import Clock, Counter, Watch
 from oq.refine.defaults import AgainstDefaults
 from oq.refine.run import improve
 from oq.reporting.notes import remedy
-from oq.reporting.provenance import provenance, stamp
+from oq.reporting.provenance import provenance, stamp, target_of
 from oq.reporting.report import Report
 from oq.stages import (
     Chosen,
@@ -249,12 +249,12 @@ def verify(
     figures = [open_metric(name) for name in asked["metrics"]]
     exact = reference_of(load(float_model))
     if is_artifact(quantized):
-        return _verify_artifact(exact, open_artifact(cast("str | Path", quantized)), data, asked)
+        opened = open_artifact(cast("str | Path", quantized))
+        return _verify_artifact(exact, opened, data, asked, figures)
     rounded = load(quantized)
     same_interface(exact, rounded)
     source = _open_judged(common_inputs(exact, rounded), data, asked)
-    limit = 10**6 * (asked["max_memory"] or MAX_MEMORY)
-    sizing = Sizing(Footprint(exact), limit, asked["batch_size"], models=SESSIONS)
+    sizing = _size(exact, asked)
     seen = Remembered(source.batches(sizing))
     found = compare(
         *(exact, rounded, seen),
@@ -268,7 +268,7 @@ def verify(
         found = replace(found, layers=_by_layer(exact, rounded, source, sizing, asked))
     elif found.collapse:
         found = replace(
-            found, layers=compare_layers(exact, rounded, lambda: seen.kept, limit=limit)
+            found, layers=compare_layers(exact, rounded, lambda: seen.kept, limit=sizing.limit)
         )
     if wanted is not None:
         target = asked["target"]
@@ -279,7 +279,11 @@ def verify(
 
 
 def _verify_artifact(
-    exact: onnx.ModelProto, opened: Artifact, data: object, asked: VerifyOptions
+    exact: onnx.ModelProto,
+    opened: Artifact,
+    data: object,
+    asked: VerifyOptions,
+    figures: Sequence[Figure],
 ) -> Verification:
     """A device file compared with the float model, as its own reader evaluates it."""
     for name in ("per_layer", "report", "ranking", "engine", "target"):
@@ -288,14 +292,18 @@ def _verify_artifact(
             raise OptionError(f"--{flag} is for an ONNX file; a device file has one reader")
     same_names(exact, {i.name for i in opened.inputs}, {o.name for o in opened.outputs})
     source = _open_judged(opened.inputs, data, asked)
-    limit = 10**6 * (asked["max_memory"] or MAX_MEMORY)
-    sizing = Sizing(Footprint(exact), limit, asked["batch_size"], models=SESSIONS)
     return compare(
-        *(exact, opened, source.batches(sizing)),
+        *(exact, opened, source.batches(_size(exact, asked))),
         settings=Settings(provider=asked["provider"]),
         progress=Counter("verify", source.count, asked["watch"]),
-        figures=[open_metric(name) for name in asked["metrics"]],
+        figures=figures,
     )
+
+
+def _size(exact: onnx.ModelProto, asked: VerifyOptions) -> Sizing:
+    """The sizing of the batches on which a model is compared with ``exact``."""
+    limit = 10**6 * (asked["max_memory"] or MAX_MEMORY)
+    return Sizing(Footprint(exact), limit, asked["batch_size"], models=SESSIONS)
 
 
 def _open_judged(inputs: Sequence[TensorInfo], data: object, asked: VerifyOptions) -> Fitted:
@@ -345,7 +353,7 @@ def finish(result: Result, output: Path) -> Result:
 
 def _made_for(model: onnx.ModelProto) -> str | None:
     """The target in the metadata of a file that oq wrote, if it is there still."""
-    found = {p.key: p.value for p in model.metadata_props}.get("oq.target")
+    found = target_of(model)
     return found if found in registry.names("targets") else None
 
 

@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "options": {"yaml", "errors", "progress", "planning", "plain_yaml"},
     "deployment": {"coremltools", "google", "numpy", "onnx", "tensorrt", "errors", "progress",
         "wording", "numerics", "model", "exporting", "prepare", "planning", "dpu", "artifacts",
-        "engines", "checks", "comparison", "data", "emission", "options"},
+        "engines", "checks", "comparison", "data", "emission", "reporting", "options"},
     "stages": {"onnx", "errors", "progress", "numerics", "model", "exporting", "planning",
         "comparison", "data", "calibration", "emission", "refine", "reporting", "page", "options",
         "deployment"},

@@ -39,7 +39,9 @@ def stamp(model: onnx.ModelProto, entries: Mapping[str, str]) -> None:
         model.metadata_props.add(key=name, value=value)
 
 
-def target_of(path: Path) -> str | None:
-    """The target in the metadata of the file at ``path``; None if oq did not write it."""
-    found = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
-    return found.get("oq.target")
+def target_of(model: onnx.ModelProto | Path) -> str | None:
+    """The target in the metadata of a model or of the file at a path; None if oq did not write
+    it."""
+    if isinstance(model, Path):
+        model = onnx.load(model, load_external_data=False)
+    return {p.key: p.value for p in model.metadata_props}.get("oq.target")
