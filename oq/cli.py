@@ -189,7 +189,7 @@ def _remedy(
     from oq import pipeline
     from oq.reporting.provenance import target_of
 
-    made_for = target_of(quantized) if found.collapse else None
+    made_for = target_of(quantized) if found.collapse and not found.read_once else None
     return pipeline.remedy(float_model, made_for, data, preprocess)
 
 
