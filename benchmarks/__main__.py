@@ -133,7 +133,7 @@ def judge(subject: Subject, output: Path) -> Verification:
     data = {"input": samples.input}
     if samples.labels is not None:
         data["labels"] = samples.labels
-    return pipeline.verify(subject.model, output, data)
+    return pipeline.verify(subject.model, output, data, engine="onnxruntime")
 
 
 def _quality(found: Verification) -> str:

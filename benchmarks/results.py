@@ -66,7 +66,9 @@ def markdown(found: Iterable[Subject]) -> Iterable[str]:
             with tempfile.TemporaryDirectory(prefix="oq-results-") as folder:
                 output = Path(folder) / "quantized.onnx"
                 result.save(output)
-                judged = pipeline.verify(subject.model, output, evaluation.data)
+                judged = pipeline.verify(
+                    subject.model, output, evaluation.data, engine="onnxruntime"
+                )
             report = result.report
             size = 100 * report.bytes_after / report.bytes_before
             yield _row(subject.name, target, judged, size, sum(report.seconds.values()))

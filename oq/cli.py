@@ -189,9 +189,9 @@ def _remedy(
 ) -> str:
     """The command to try where the model has collapsed."""
     from oq import pipeline
-    from oq.reporting.provenance import target_of
+    from oq.model.metadata import target_of
 
-    made_for = target_of(quantized) if found.collapse else None
+    made_for = target_of(quantized) if found.collapse and not found.read_once else None
     return pipeline.remedy(float_model, made_for, data, preprocess)
 
 

@@ -16,17 +16,17 @@ from oq.checks.inspection import check, explain, judge, made_for, make_plan
 from oq.comparison.compare import Verification, compare
 from oq.comparison.judged_as import judged_as
 from oq.comparison.layers import LayerError, Remembered, compare_layers
-from oq.comparison.metrics import open_metrics
+from oq.comparison.metrics import Figure, open_metrics
 from oq.comparison.reference import reference_of
 from oq.data.samples import feed_defaults, in_float32, open_samples
-from oq.data.sizing import MAX_MEMORY, SESSIONS, Sizing
+from oq.data.sizing import SESSIONS, Sizing
 from oq.data.source import Data, Fitted, has_labels, open_source, subset
 from oq.deployment.run import Deployment, deploy
 from oq.emission.write import Written
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
 from oq.model.files import save_model
-from oq.model.footprint import Footprint
+from oq.model.footprint import MAX_MEMORY, Footprint
 from oq.model.input_shapes import Shapes, common_inputs
 from oq.model.proto_fields import inputs_of, same_interface, same_names
 from oq.model.session import Settings
@@ -268,12 +268,12 @@ def verify(
     figures = open_metrics(asked["metrics"], against=asked["max_drop"] is not None)
     exact = reference_of(load(float_model))
     if is_artifact(quantized):
-        return _verify_artifact(exact, open_artifact(cast("str | Path", quantized)), data, asked)
+        opened = open_artifact(cast("str | Path", quantized))
+        return _verify_artifact(exact, opened, data, asked, figures)
     rounded = load(quantized)
     same_interface(exact, rounded)
     source = _open_judged(common_inputs(exact, rounded), data, asked)
-    limit = 10**6 * (asked["max_memory"] or MAX_MEMORY)
-    sizing = Sizing(Footprint(exact), limit, asked["batch_size"], models=SESSIONS)
+    sizing = _size(exact, asked)
     seen = Remembered(source.batches(sizing))
     judged = judged_as(asked["engine"], asked["target"], made_for(rounded))
     with Clock(asked["watch"]).stage("verify"):
@@ -290,7 +290,7 @@ def verify(
         found = replace(found, layers=_by_layer(exact, rounded, source, sizing, asked))
     elif found.collapse:
         found = replace(
-            found, layers=compare_layers(exact, rounded, lambda: seen.kept, limit=limit)
+            found, layers=compare_layers(exact, rounded, lambda: seen.kept, limit=sizing.limit)
         )
     if wanted is not None:
         target = asked["target"]
@@ -302,7 +302,11 @@ def verify(
 
 
 def _verify_artifact(
-    exact: onnx.ModelProto, opened: Artifact, data: object, asked: VerifyOptions
+    exact: onnx.ModelProto,
+    opened: Artifact,
+    data: object,
+    asked: VerifyOptions,
+    figures: Sequence[Figure],
 ) -> Verification:
     """A device file compared with the float model, as its own reader evaluates it."""
     for name in ("per_layer", "report", "ranking", "engine", "target"):
@@ -311,14 +315,18 @@ def _verify_artifact(
             raise OptionError(f"--{flag} is for an ONNX file; a device file has one reader")
     same_names(exact, {i.name for i in opened.inputs}, {o.name for o in opened.outputs})
     source = _open_judged(opened.inputs, data, asked)
-    limit = 10**6 * (asked["max_memory"] or MAX_MEMORY)
-    sizing = Sizing(Footprint(exact), limit, asked["batch_size"], models=SESSIONS)
     return compare(
-        *(exact, opened, source.batches(sizing)),
+        *(exact, opened, source.batches(_size(exact, asked))),
         settings=Settings(provider=asked["provider"]),
         progress=Counter("verify", source.count, asked["watch"]),
-        figures=open_metrics(asked["metrics"], against=asked["max_drop"] is not None),
+        figures=figures,
     )
+
+
+def _size(exact: onnx.ModelProto, asked: VerifyOptions) -> Sizing:
+    """The sizing of the batches on which a model is compared with ``exact``."""
+    limit = 10**6 * (asked["max_memory"] or MAX_MEMORY)
+    return Sizing(Footprint(exact), limit, asked["batch_size"], models=SESSIONS)
 
 
 def _open_judged(inputs: Sequence[TensorInfo], data: object, asked: VerifyOptions) -> Fitted:

@@ -114,8 +114,9 @@ def cut(text: str, width: int) -> str:
 def row(label: str, text: str) -> Iterable[str]:
     """``label`` in the first column, ``text`` wrapped in the second."""
     wrapped = textwrap.wrap(text, WIDTH - LABEL, break_long_words=False, break_on_hyphens=False)
+    first = f"{label:<{LABEL - 1}} "  # a long label pushes its line to the right
     for i, line in enumerate(wrapped):
-        yield f"{label if i == 0 else '':<{LABEL}}{line}".rstrip()
+        yield f"{first if i == 0 else ' ' * LABEL}{line}".rstrip()
 
 
 def shell_row(label: str, command: str) -> Iterable[str]:

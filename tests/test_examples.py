@@ -65,6 +65,15 @@ def test_five_lines(folder: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_the_files_that_devices_take(folder: Path) -> None:
+    pytest.importorskip("coremltools")
+    said = run(folder, "bash", example("deploy.sh"), "model.onnx", "calib.npz")
+    for name in ("coreml.mlpackage", "dpu.xmodel", "ort.qoperator.onnx"):
+        assert (folder / f"deployed.{name}").exists() and f"wrote       deployed.{name}" in said
+    assert said.count("proven") >= 3
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_the_pipeline_step_passes_and_fails(folder: Path) -> None:
     words = ("bash", example("ci_budget.sh"), "model.onnx", "ort", "calib.npz", "eval.npz")
     assert "model.ort.onnx is within 1.0 points" in run(folder, *words)

@@ -14,10 +14,10 @@ import onnx
 
 from oq.calibration.cache import Cache, check_key, check_needs, load_cache, make_key, save_cache
 from oq.calibration.collect import Needs, Progress, collect
-from oq.data.sizing import MAX_MEMORY, Sizing
+from oq.data.sizing import Sizing
 from oq.data.source import Fitted, fingerprint
 from oq.errors import DataError, OptionError
-from oq.model.footprint import Footprint
+from oq.model.footprint import MAX_MEMORY, Footprint
 from oq.model.session import Settings
 from oq.model.view import GraphView
 from oq.numerics.statistics import Need, Statistics, holds, merge_all

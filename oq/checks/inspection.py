@@ -10,6 +10,7 @@ from oq.checks.judgement import judge as judge_model
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
 from oq.model.input_shapes import Shapes
+from oq.model.metadata import target_of
 from oq.planning import registry
 from oq.planning.check import Finding
 from oq.planning.explain import why_lines
@@ -88,5 +89,5 @@ def judge(
 
 def made_for(model: onnx.ModelProto) -> str | None:
     """The target in the metadata of a file that oq wrote, if it is there still."""
-    found = {p.key: p.value for p in model.metadata_props}.get("oq.target")
+    found = target_of(model)
     return found if found in registry.names("targets") else None

@@ -21,7 +21,7 @@ from oq.comparison.deviation import sqnr_db
 from oq.comparison.error_shares import Pair, estimate_shares, take_few
 from oq.comparison.shared_tensors import Shared, run_both, shared_tensors
 from oq.errors import DataError
-from oq.model.footprint import Footprint
+from oq.model.footprint import MAX_MEMORY, Footprint
 from oq.model.graph import Graph
 from oq.model.session import infer
 from oq.model.view import GraphView
@@ -29,9 +29,6 @@ from oq.numerics.values import FLOAT_DTYPES, Array, Batch, TensorInfo
 
 Batches = Callable[[], Iterable[Batch]]
 """A function that returns the same batches each time it is called."""
-
-LIMIT = 1000 * 10**6
-"""Bytes that tensors may take at a time unless the caller says otherwise."""
 
 PARTS = 4
 """What is compared takes a fourth of the limit: beside the values of a batch in both models, the
@@ -119,7 +116,7 @@ def compare_layers(
     quantized: onnx.ModelProto,
     batches: Batches,
     *,
-    limit: int = LIMIT,
+    limit: int = MAX_MEMORY * 10**6,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[LayerError, ...]:
     """Every shared float tensor, largest share of the output error first.  Integer operators are

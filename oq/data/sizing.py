@@ -7,11 +7,8 @@ on the model, the samples and the limit alone, not on the machine.
 
 from dataclasses import dataclass
 
-from oq.model.footprint import Footprint
+from oq.model.footprint import MAX_MEMORY, Footprint
 from oq.numerics.values import Batch
-
-MAX_MEMORY = 1000
-"""MB that tensors may take at a time unless the user says otherwise."""
 
 CACHE_BYTES = 12 * 10**6
 """Tensors of a batch; measured best for the statistics of all activations: with less, calls

@@ -205,9 +205,9 @@ def without_pairs(model: onnx.ModelProto) -> onnx.ModelProto:
     plain = onnx.ModelProto()
     plain.CopyFrom(model)
     fixed = {t.name for t in plain.graph.initializer}
-    rounded = {n.output[0]: n.input[0] for n in plain.graph.node if n.op_type in {Q}}
+    rounded = {n.output[0]: n.input[0] for n in plain.graph.node if n.op_type == Q}
     for node in plain.graph.node:
-        source = rounded.get(node.input[0]) if node.op_type in {DQ} else None
+        source = rounded.get(node.input[0]) if node.op_type == DQ else None
         if source is not None and source not in fixed:
             node.CopyFrom(onnx.helper.make_node("Identity", [source], node.output, node.name))
     return plain

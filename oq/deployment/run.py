@@ -25,6 +25,7 @@ from oq.model.files import (
     replacing_folder,
 )
 from oq.model.input_shapes import with_shapes
+from oq.model.metadata import target_of
 from oq.options.keywords import DeployOptions, complete, documented, options_of
 from oq.planning import registry
 from oq.wording import LABEL, Told, item, row, shell_row
@@ -68,13 +69,13 @@ def deploy(
     """
     asked, form = complete(DeployOptions, options), find_format(to)
     own = _own_options(form, asked)
-    place, name = _place(model, output, form)
+    source = Path(model) if isinstance(model, str | Path) else None
+    place, name = _place(source, output, form)
     loaded = with_shapes(load(model), asked["shape"])
     _check_rules(loaded, form, own, name)
     samples = open_samples(
         loaded, asked["data"], asked["preprocess"], asked["samples"], asked["seed"]
     )
-    source = Path(model) if isinstance(model, str | Path) else None
     given = Given(loaded, name, samples, own, asked["watch"], source)
     files = _files(place, form)
     with _replacing(files, form) as beside:
@@ -112,9 +113,8 @@ def _replacing(files: tuple[Path, ...], form: Format) -> AbstractContextManager[
     return (replacing_folder if form.mark else replacing)(files[0])
 
 
-def _place(model: Model, output: str | Path | None, form: Format) -> tuple[Path, str]:
+def _place(source: Path | None, output: str | Path | None, form: Format) -> tuple[Path, str]:
     """Where the file goes, and the name of the model; checked before anything is read."""
-    source = Path(model) if isinstance(model, str | Path) else None
     if output is None and source is None:
         raise OptionError("output is missing: a model in memory has no file to lie beside")
     name = "model" if source is None else source.name.removesuffix(".onnx")
@@ -147,8 +147,8 @@ def _check_rules(model: onnx.ModelProto, form: Format, own: Mapping[str, Any], n
         return
     for found in judge(model, registry.target(target)).findings:
         if found.severity == "error":
-            made_for = next((p.value for p in model.metadata_props if p.key == "oq.target"), "")
-            whose = f" (the file was made for {made_for})" if made_for not in ("", target) else ""
+            made_for = target_of(model) or target
+            whose = "" if made_for == target else f" (the file was made for {made_for})"
             raise ModelError(
                 f"--to {form.name} takes files by the rules of target {target}{whose}: "
                 f"{found.node!r} [{found.check}] {found.message}; {remedy}"

@@ -1,8 +1,8 @@
 """Convolutions of integers held in floating point, by onnxruntime where float32 holds them.
 
 Sums of products below 2**24 are exact in float32 in any order, so onnxruntime's kernel gives the
-integers that NumPy's product of windows gives (:mod:`oq.dpu.windows`), several times faster and
-without copies of the windows.
+integers that NumPy's product of windows gives (:mod:`oq.dpu.windows`), without copies of the
+windows and in less time: a fifth of it for depthwise layers, nine tenths for 1x1 ones.
 """
 
 from functools import lru_cache

@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from oq.model.bodies import bodies_of, reads_of
+from oq.model.bodies import bodies_of, graphs_in, reads_of
+from oq.model.names import claim_name
 from oq.model.ops import OPS, STANDARD, TRANSPOSED_WEIGHT, output_axis
 from oq.numerics.values import Array
 
@@ -65,15 +66,7 @@ def rewrite_bodies(
     matrix; returns their names.  ``keeps`` says which nodes stay in float."""
     names = set(_names(model.graph))
 
-    def fresh(wish: str) -> str:
-        name, count = wish, 1
-        while name in names:
-            count += 1
-            name = f"{wish}_{count}"
-        names.add(name)
-        return name
-
-    done = tuple(_rewrite_graph(model.graph, (), form, keeps, fresh))
+    done = tuple(_rewrite_graph(model.graph, (), form, keeps, lambda wish: claim_name(wish, names)))
     if done and form.domain and all(o.domain != form.domain for o in model.opset_import):
         model.opset_import.append(helper.make_opsetid(form.domain, 1))
     return done
@@ -182,8 +175,7 @@ def _is_plain(attributes: Mapping[str, object]) -> bool:
 
 def _names(graph: onnx.GraphProto) -> Iterator[str]:
     """Every tensor and node that ``graph`` and its bodies define."""
-    yield from (v.name for v in (*graph.input, *graph.initializer))
-    for node in graph.node:
-        yield from (node.name, *node.output)
-        for _, body in bodies_of(node):
-            yield from _names(body)
+    for part in graphs_in(graph):
+        yield from (v.name for v in (*part.input, *part.initializer))
+        for node in part.node:
+            yield from (node.name, *node.output)

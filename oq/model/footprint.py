@@ -18,6 +18,9 @@ from oq.model.proto_fields import inputs_of, read_type
 from oq.model.session import Session, Settings
 from oq.numerics.values import STRING, Batch, TensorInfo
 
+MAX_MEMORY = 1000
+"""MB that tensors may take at a time unless the user says otherwise."""
+
 PROBES = 16
 """Runs for different shapes; beyond, bytes grow in proportion to those of the inputs."""
 

@@ -14,6 +14,7 @@ from onnx_graphsurgeon.logger import G_LOGGER
 
 from oq.errors import ModelError
 from oq.model.insertions import Insertions
+from oq.model.names import claim_name
 from oq.model.proto_fields import oldest_ir, without_graph
 from oq.model.surgeon import (
     Arrays,
@@ -120,12 +121,7 @@ class Graph:
 
     def fresh(self, wish: str) -> str:
         """A new unique name, ``wish`` itself if it is unused."""
-        name, count = wish, 1
-        while name in self._names:
-            count += 1
-            name = f"{wish}_{count}"
-        self._names.add(name)
-        return name
+        return claim_name(wish, self._names)
 
     def add_constant(self, wish: str, values: Array) -> str:
         """A new initializer; returns its name."""
@@ -355,13 +351,8 @@ class Graph:
         taken: set[str] = set()
         for node in self._graph.nodes:
             wish = node.name or f"{node.op}_{node.outputs[0].name if node.outputs else 'node'}"
-            name, count = wish, 1
-            while name in taken:
-                count += 1
-                name = f"{wish}_{count}"
-            taken.add(name)
-            node.name = name
-            self._nodes[name] = node
+            node.name = claim_name(wish, taken)
+            self._nodes[node.name] = node
         self._names |= taken
 
     def _insert(self, node: Any, before: str | None) -> None:

@@ -114,16 +114,14 @@ def view_node(node: Any, shared: set[int]) -> NodeView:
         outputs=tuple(t.name for t in node.outputs),
         attributes=dict(node.attrs),
         captured=captured,
-        inner=tuple(name for g in inner for name in _node_names(g)),
+        inner=tuple(n.name for g in inner for n in _all_nodes(g)),
     )
 
 
-def _node_names(graph: Any) -> Iterator[str]:
-    for node in graph.nodes:
-        yield node.name
-        for value in node.attrs.values():
-            if isinstance(value, gs.Graph):
-                yield from _node_names(value)
+def _all_nodes(graph: Any) -> Iterator[Any]:
+    """The nodes of ``graph`` and of its subgraphs."""
+    for part in (graph, *graph.subgraphs(recursive=True)):
+        yield from part.nodes
 
 
 def op_name(op: str, domain: str) -> str:

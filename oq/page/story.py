@@ -15,6 +15,7 @@ from oq.comparison.compare import Verification
 from oq.data.source import Fitted
 from oq.exporting.load import Model
 from oq.model.files import file_bytes, model_bytes
+from oq.model.metadata import target_of
 from oq.model.ops import has_weight
 from oq.page.content import Evidence, Layer, Runs, Story
 from oq.page.evidence import evidence_of_file
@@ -22,7 +23,6 @@ from oq.parallel import cores
 from oq.planning.explain import weighted_layers
 from oq.planning.registry import target as find_target
 from oq.ranking.rank import Ranking
-from oq.reporting.provenance import target_of
 from oq.reporting.report import Report
 from oq.reporting.search import Searched
 from oq.reporting.summary import SCHEMA, figures_of, summarize

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from oq.model.names import claim_name
 from oq.numerics.values import Array, Shape
 
 Shapes = Callable[[str], Shape | None]
@@ -75,12 +76,7 @@ class Writer:
     def fresh(self, what: str, stem: str = "") -> str:
         """A name that is not in use."""
         stem = stem or next(t for t in self.node.output if t)
-        name, count = f"{stem}_{what}", 1
-        while name in self.taken:
-            count += 1
-            name = f"{stem}_{what}_{count}"
-        self.taken.add(name)
-        return name
+        return claim_name(f"{stem}_{what}", self.taken)
 
     def finish(self, tensor: str, slot: int = 0) -> None:
         """Let the node that computes ``tensor`` write output ``slot`` in its place."""

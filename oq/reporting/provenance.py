@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -72,9 +71,3 @@ def stamp(model: onnx.ModelProto, entries: Mapping[str, str]) -> None:
     model.metadata_props.extend(kept)
     for name, value in entries.items():
         model.metadata_props.add(key=name, value=value)
-
-
-def target_of(path: Path) -> str | None:
-    """The target in the metadata of the file at ``path``; None if oq did not write it."""
-    found = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
-    return found.get("oq.target")

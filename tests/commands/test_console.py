@@ -9,8 +9,10 @@ from oq.commands.console import say
 LINES = ["FAIL top-1 fell 2.00 points", "  error [x] n: bad", "next        trtexec", "an error"]
 
 
-@pytest.mark.parametrize(("terminal", "plain", "painted"), [(True, False, True), (True, True, False),
-                                                            (False, False, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("terminal", "plain", "painted"),
+    [(True, False, True), (True, True, False), (False, False, False)],
+)
 def test_what_matters_stands_out_on_a_terminal(
     terminal: bool,
     plain: bool,

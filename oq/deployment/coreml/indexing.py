@@ -61,23 +61,19 @@ def split(net: Net, node: NodeView) -> None:
 
 def gather(net: Net, node: NodeView) -> None:
     """Gather along one axis; constant places counted from the end become those from the start."""
-    axis = int(node.attributes.get("axis", 0))
-    net.put(
-        node.outputs[0],
-        "gather",
-        x=net.var(node.inputs[0]),
-        indices=_places(net, node, axis),
-        axis=axis,
-        validate_indices=False,
-    )
+    _gather(net, node, "gather")
 
 
 def gather_elements(net: Net, node: NodeView) -> None:
     """GatherElements along one axis."""
+    _gather(net, node, "gather_along_axis")
+
+
+def _gather(net: Net, node: NodeView, op: str) -> None:
     axis = int(node.attributes.get("axis", 0))
     net.put(
         node.outputs[0],
-        "gather_along_axis",
+        op,
         x=net.var(node.inputs[0]),
         indices=_places(net, node, axis),
         axis=axis,

@@ -10,6 +10,7 @@ import numpy as np
 from oq.deployment.coreml.library import Library
 from oq.deployment.coreml.stored import Codes, Palette
 from oq.errors import ModelError
+from oq.model.names import claim_name
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
 
@@ -50,7 +51,7 @@ class Net:
     half: bool
     values: dict[str, Any] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
-    taken: set[str] = field(default_factory=set)
+    taken: set[str] = field(default_factory=lambda: set(RESERVED))
     stored: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict)
 
     @property
@@ -118,12 +119,7 @@ class Net:
         """A name of the program for ``wish``: letters, digits and _, a letter first, unique."""
         plain = re.sub(r"[^A-Za-z0-9_]", "_", wish).lstrip("_")
         plain = plain if re.match(r"[A-Za-z]", plain) else f"t_{plain}"
-        found, count = plain, 1
-        while found in self.taken or found in RESERVED:
-            count += 1
-            found = f"{plain}_{count}"
-        self.taken.add(found)
-        return found
+        return claim_name(plain, self.taken)
 
     def put(self, tensor: str, op: str, **arguments: Any) -> None:
         """``tensor`` is what the operator ``op`` computes, and has its name."""

@@ -90,12 +90,10 @@ def _grid_differs(
     if found is None:
         yield f"{where} is not in the package"
         return
-    scale = constant(view, node, 1)
-    if scale is None or not np.array_equal(_real(scale, half), found.scale.reshape(-1)):
+    scale, zero = constant(view, node, 1), constant(view, node, 2)
+    if not _same_scale(scale, found.scale, half):
         yield f"{where}: scale {found.scale} in the package, {scale} in the file"
-    zero = constant(view, node, 2)
-    expected = 0 if zero is None else zero.reshape(-1).astype(np.int32)
-    if not np.all(found.zero_point.reshape(-1).astype(np.int32) == expected):
+    if not _same_zero(zero, found.zero_point):
         yield f"{where}: zero point {found.zero_point} in the package, {zero} in the file"
     if found.dtype != codes_dtype(view, node):
         yield f"{where}: {found.dtype} in the package, {codes_dtype(view, node)} in the file"
@@ -112,11 +110,20 @@ def _weight_differs(
     codes = constant(view, node, 0)
     if codes is not None and not _same_codes(codes, found.codes):
         yield f"{where}: its codes differ"
-    if scale is None or not np.array_equal(_real(scale, half), found.scale.reshape(-1)):
+    if not _same_scale(scale, found.scale, half):
         yield f"{where}: its scales differ"
-    expected = np.zeros(1, np.int32) if zero is None else zero.reshape(-1).astype(np.int32)
-    if not np.all(found.zero_point.reshape(-1).astype(np.int32) == expected):
+    if not _same_zero(zero, found.zero_point):
         yield f"{where}: its zero points differ"
+
+
+def _same_scale(scale: Array | None, found: Array, half: bool) -> bool:
+    return scale is not None and np.array_equal(_real(scale, half), found.reshape(-1))
+
+
+def _same_zero(zero: Array | None, found: Array) -> bool:
+    """Equal; none in the file means 0 everywhere."""
+    expected = np.zeros(1, np.int32) if zero is None else zero.reshape(-1).astype(np.int32)
+    return bool(np.all(found.reshape(-1).astype(np.int32) == expected))
 
 
 def _same_codes(codes: Array, found: Array) -> bool:

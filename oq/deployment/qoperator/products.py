@@ -30,9 +30,6 @@ TO_FLOAT: Mapping[str, QOperator] = {
 }
 """Float op -> the operator that gives its result in float."""
 
-CHAINED = frozenset({"Gemm", "MatMul"})
-"""Ops that ONNX's own integer product stands for."""
-
 INTEGER_PRODUCT = "MatMulInteger"
 
 

@@ -32,7 +32,7 @@ def builder_flags(found: Contents) -> tuple[str, ...]:
 def stores_codes(model: onnx.ModelProto) -> bool:
     """Whether some weight is stored as codes, and not as floats in front of a QuantizeLinear."""
     held = {t.name for graph in graphs_in(model.graph) for t in graph.initializer}
-    return any(n.op_type in {DQ} and n.input[0] in held for n in nodes_in(model.graph))
+    return any(n.op_type == DQ and n.input[0] in held for n in nodes_in(model.graph))
 
 
 def trtexec_lines(

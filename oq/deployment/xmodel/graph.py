@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from oq.deployment.xmodel.schema import message_class
+from oq.model.names import claim_name
 from oq.numerics.values import Array
 
 Dims = tuple[int, ...]
@@ -96,12 +97,7 @@ class XirBuilder:
 
     def _fresh(self, wish: str) -> str:
         plain = re.sub("[^0-9A-Za-z]", "_", wish) or "op"
-        name, count = plain, 1
-        while name in self._names:
-            count += 1
-            name = f"{plain}_{count}"
-        self._names.add(name)
-        return name
+        return claim_name(plain, self._names)
 
 
 def _put(slot: Any, value: Any) -> None:

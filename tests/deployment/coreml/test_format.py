@@ -11,6 +11,7 @@ import oq
 from oq.artifacts.mlpackage.package import open_file
 from oq.errors import MissingExtra, ModelError, OptionError
 from oq.model.session import Session, Settings
+from tests.command import commands
 from tests.graphs import Net
 
 MLModel = pytest.importorskip("coremltools").models.MLModel
@@ -166,3 +167,23 @@ def test_without_coremltools_there_is_one_line(
     monkeypatch.setitem(sys.modules, "coremltools", None)
     with pytest.raises(MissingExtra, match=r"pip install coremltools"):
         oq.deploy(residual, "coreml", tmp_path / "m.mlpackage")
+
+
+def test_a_collapsed_package_is_told_of_in_words(
+    residual: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Against a float model with the last layer negated; a package has no ONNX metadata to read."""
+    oq.deploy(residual, "coreml", tmp_path / "m.mlpackage", samples=1)
+    model = onnx.load(BUNDLED / "residual.onnx")
+    weight = next(t for t in model.graph.initializer if len(t.dims) == 2)
+    weight.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(weight), weight.name))
+    onnx.save(model, tmp_path / "negated.onnx")
+    call = commands(monkeypatch, capsys)
+    data = BUNDLED / "digits_eval.npz"
+    words = (tmp_path / "negated.onnx", tmp_path / "m.mlpackage", "-d", data, "--samples", "16")
+    found = call("verify", *words)
+    assert found.code == 1, found.err
+    assert "FAIL collapsed: output 'logits'" in found.out
