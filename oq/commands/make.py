@@ -10,7 +10,9 @@ from oq.commands.flags import JsonOpt
 
 
 def export(
-    factory: Annotated[str, typer.Argument(metavar="MODULE:FACTORY", show_default=False)],
+    factory: Annotated[
+        str, typer.Argument(metavar="MODULE:FACTORY|FILE.py:FACTORY", show_default=False)
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="the ONNX file to write")],
     opset: Annotated[
         int | None, typer.Option("--opset", min=13, help="default: the exporter's")
