@@ -40,7 +40,8 @@ class Source:
 
 
 def build(factory: str | Callable[[], object], seed: int) -> Source:
-    """Call ``factory`` (``"MODULE:FACTORY"``, ``"FILE.py:FACTORY"`` or the callable itself) and collect example inputs.
+    """Call ``factory`` (``"MODULE:FACTORY"``, ``"FILE.py:FACTORY"`` or the callable itself) and
+    collect example inputs.
 
     The current folder is on the import path meanwhile.  ``seed`` seeds torch for the call, after
     which its random state is restored.  Output of the user's code is redirected to standard error.
