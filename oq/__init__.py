@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from oq.training.convert import to_torch
     from oq.training.prepare import prepare_qat
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "DataError": "oq.errors",

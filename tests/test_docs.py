@@ -7,6 +7,7 @@ What a fence says behind its three backticks decides:
 * ``sh skip``: shell that cannot run here (installation, other machines).  These are counted.
 * ``python``: runs, with the names of the page's earlier blocks.
 * ``yaml config``, ``yaml preprocess``: oq accepts it.
+* ``yaml ci``: the ``oq`` commands in it run, as in ``sh``.
 * ``text output``: every line, its numbers apart, was printed by the block in front of it.
 * ``text figure TARGET``: the placement as :mod:`tests.figures` draws it.
 * ``text``: a formula or a sketch; nothing to run.
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+import yaml
 
 import oq
 from oq import cli
@@ -87,6 +89,11 @@ class Page:
             case ["yaml", "preprocess"]:
                 (self.folder / "preprocess.yaml").write_text(block.text)
                 read_preprocess(self.folder / "preprocess.yaml")
+            case ["yaml", "ci"]:
+                commands = list(oq_commands(yaml.safe_load(block.text)))
+                assert commands
+                for command in commands:
+                    self._shell(command.partition(" >")[0])
             case ["text", "output"]:
                 said = {plain(line) for line in self.printed.splitlines()}
                 for line in block.text.splitlines():
@@ -126,6 +133,16 @@ class Page:
         with contextlib.redirect_stdout(printed):
             exec(compile(text, "block", "exec"), self.names)
         return printed.getvalue()
+
+
+def oq_commands(document: Any) -> Iterator[str]:
+    """Every string in a CI file that is an ``oq`` command, in order."""
+    if isinstance(document, str):
+        yield from (s for s in document.splitlines() if s.startswith("oq "))
+    elif isinstance(document, dict):
+        yield from (found for part in document.values() for found in oq_commands(part))
+    elif isinstance(document, list):
+        yield from (found for part in document for found in oq_commands(part))
 
 
 def lines(text: str) -> Iterator[str]:
