@@ -226,7 +226,8 @@ WATCH = Option("called with a stage, the samples done and the samples in all")
 
 EXAMPLE_INPUTS = Option("what a torch module is exported with")
 METRIC = Option(
-    "what --max-drop is of: top1, top5, miou, cosine or package.module:callable; default: top-1",
+    "what --max-drop is of: top1, top5, miou, boxes, text, embedding, cosine or "
+    "package.module:callable; default: top-1",
     TEXT,
     metavar="NAME",
     takes="a name",
@@ -248,7 +249,7 @@ TIME_LIMIT = Option(
 )
 VERIFY_BATCH = Option("samples per run, within --max-memory", WHOLE, 8, least=1)
 METRICS = Option(
-    "top1, top5, cosine, sqnr, miou or package.module:callable; repeatable",
+    "top1, top5, miou, boxes, text, embedding, cosine, sqnr or package.module:callable; repeatable",
     TEXTS,
     default=(),
     flags=("--metric",),

@@ -43,9 +43,9 @@ def draw_error_path(rows: Sequence[LayerError]) -> str:
         text(RIGHT, BASE + 14, "output", "small", "end"),
         text((LEFT + RIGHT) / 2, BASE + 14, "tensors in graph order", "small", "middle"),
         dot(LEFT + 4, BASE + 28, 2.6, "point"),
-        text(LEFT + 11, BASE + 31, "accumulated SQNR, dB", "small"),
-        dot(LEFT + 134, BASE + 28, 2.6, "ring"),
-        text(LEFT + 141, BASE + 31, "this layer alone, dB", "small"),
+        text(LEFT + 11, BASE + 31, "accumulated", "small"),
+        dot(LEFT + 114, BASE + 28, 2.6, "ring"),
+        text(LEFT + 121, BASE + 31, "this layer alone", "small"),
     )
 
 
