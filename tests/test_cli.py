@@ -5,10 +5,10 @@ import errno
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
-import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -216,7 +216,7 @@ def test_images_with_labels(run: Oq, tmp_path: Path) -> None:
 def test_plan_and_why(run: Oq) -> None:
     found = run("plan", MODEL, "-t", "ort")
     assert found.code == 0 and found.out.startswith("target ort: 9 of 9 weighted layers quantized")
-    assert "\nsites: 10 x activation, " in found.out and "  bias " not in found.out
+    assert "\nsites: 14 x activation, " in found.out and "  bias " not in found.out
     assert "  bias " in run("plan", MODEL, "-t", "ort", "-v").out
     why = run("plan", MODEL, "-t", "ort", "--why", "input_wide")
     assert why.out.splitlines()[0] == "tensor input_wide is quantized: uint8 affine per tensor"
@@ -486,12 +486,12 @@ def test_help_is_fast_and_light() -> None:
     )
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         found = shell("-c", code)
-        times.append(time.perf_counter() - start)
+        times.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - start)
         assert found.returncode == 0 and "quantize" in found.stdout
         assert found.stderr == ""
-    assert min(times) < 0.5  # 0.3 where nothing else runs
+    assert min(times) < 0.5  # CPU seconds; 0.15 where nothing else runs
 
 
 def test_import_oq_is_light_too() -> None:

@@ -7,7 +7,7 @@ from oq.reporting.search import Searched
 
 TOP1 = "top-1"
 AGREEMENT = "agreement with float"
-POINTS = (TOP1, AGREEMENT, "top1", "top5", "miou")
+POINTS = (TOP1, AGREEMENT, "top1", "top5", "miou", "boxes", "text", "embedding")
 """Metrics in percent, whose differences are points."""
 
 SAME = 0.005
@@ -49,7 +49,7 @@ def judge_drop(found: Verification, limit: float | None) -> Verdict:
     bound = "no limit given" if limit is None else f"limit {amount(metric, limit)}"
     said = [] if metric is None or lost is None else [f"{told_drop(metric, lost)} ({bound})"]
     if found.collapse:
-        said.append(f"collapsed: {found.collapse[0]}")
+        said.insert(0, f"collapsed: {found.collapse[0]}")
     reason = "; ".join(said or ["not collapsed; the data has no labels"])
     return Verdict(within and not found.collapse, metric, lost, limit, reason)
 
