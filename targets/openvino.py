@@ -78,7 +78,7 @@ TARGET = Target(
         "ConvTranspose": "OpenVINO's CPU plugin runs it in float",
         "Softmax": "OpenVINO keeps Softmax in float",
     },
-    checks=("weight-axis", "activations-per-tensor", "zero-point-present", "double-pair"),
+    checks=("weight-axis", "activations-per-tensor", "zero-point-present"),
     runtime=Runtime(),
     verified_in="openvino",
     runs_in_engine=True,
