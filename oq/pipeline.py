@@ -12,7 +12,8 @@ import onnx
 
 import oq
 from oq.artifacts.artifact import Artifact, is_artifact, open_artifact
-from oq.calibration.measure import EVERYTHING, Job, Measured, measure, size_batches
+from oq.calibration.job import EVERYTHING, Job, Measured, size_batches
+from oq.calibration.measure import measure
 from oq.checks.inspection import check, explain, judge, make_plan
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import LayerError, Remembered, compare_layers

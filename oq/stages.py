@@ -10,7 +10,8 @@ import onnx
 import oq
 from oq.calibration.apart import concats_apart
 from oq.calibration.data_checks import data_warnings
-from oq.calibration.measure import Job, Measured, Shared, measure_missing, missing, size_batches
+from oq.calibration.job import Job, Measured, size_batches
+from oq.calibration.measure import Shared, measure_missing, missing
 from oq.calibration.ranges import known_ranges
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import Remembered, compare_layers

@@ -13,7 +13,8 @@ from typing import Any
 import onnx
 
 from oq.budget.strategy import Ranked
-from oq.calibration.measure import Job, Shared
+from oq.calibration.job import Job
+from oq.calibration.measure import Shared
 from oq.calibration.ranges import known_ranges
 from oq.data.samples import BATCH, divide, feed_defaults, in_float32, open_samples
 from oq.data.sizing import Sizing

@@ -18,7 +18,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any, ClassVar
 
-from oq.calibration.measure import Job, size_batches
+from oq.calibration.job import Job, size_batches
 from oq.data.samples import BATCH, feed_defaults, in_float32, open_samples
 from oq.data.sizing import Sizing
 from oq.errors import ModelError

@@ -19,13 +19,13 @@ from oq.calibration.cache import (
     Key,
     check_key,
     check_needs,
-    digest,
     load_cache,
     make_key,
     merge_caches,
     save_cache,
 )
 from oq.calibration.collect import Needs
+from oq.calibration.packing import digest
 from oq.errors import DataError, OptionError
 from oq.numerics.statistics import EMPTY, Need, observe
 from oq.numerics.values import Array
@@ -107,7 +107,7 @@ def test_a_header_without_its_arrays_is_damaged(tmp_path: Path) -> None:
     save_cache(cache(), tmp_path / "c")
     with np.load(tmp_path / "c") as file:
         arrays_ = {n: file[n] for n in file.files}
-    for lost in ("names", "counts", "extremes", "histogram_0"):
+    for lost in ("names", "counts", "extremes", "histograms", "batches", "lows_highs"):
         np.savez(tmp_path / "d.npz", **{n: a for n, a in arrays_.items() if n != lost})
         with pytest.raises(DataError, match="damaged"):
             load_cache(tmp_path / "d.npz")
@@ -119,7 +119,7 @@ def test_a_header_without_its_arrays_is_damaged(tmp_path: Path) -> None:
 def test_another_format_is_named(tmp_path: Path) -> None:
     header = np.frombuffer(json.dumps({"format": 99}).encode(), np.uint8)
     np.savez(tmp_path / "c.npz", header=header)
-    with pytest.raises(DataError, match="of format 99; this oq reads format 1: calibrate again"):
+    with pytest.raises(DataError, match="of format 99; this oq reads format 2: calibrate again"):
         load_cache(tmp_path / "c.npz")
 
 
