@@ -6,30 +6,30 @@ These functions are the Python API and what the command line calls.  No decision
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import Unpack, cast
 
 import onnx
 
 import oq
 from oq.artifacts.artifact import Artifact, is_artifact, open_artifact
-from oq.calibration.job import EVERYTHING, Job, Measured, size_batches
-from oq.calibration.measure import measure
+from oq.calibration.calibrate import calibrate
+from oq.calibration.job import size_batches
 from oq.checks.inspection import check, explain, judge, make_plan
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import LayerError, Remembered, compare_layers
 from oq.comparison.metrics import Figure, open_metric
 from oq.comparison.reference import reference_of
-from oq.data.samples import feed_defaults, in_float32, open_samples
 from oq.data.sizing import SESSIONS, Sizing
 from oq.data.source import Fitted, has_labels, open_source, subset
 from oq.deployment.run import Deployment, deploy
+from oq.distributed.cluster import check_ray, open_workers
 from oq.emission.write import Written
 from oq.engines.engine import DEFAULT
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
 from oq.model.files import replacing, save_model
 from oq.model.footprint import MAX_MEMORY, Footprint
-from oq.model.input_shapes import Shapes, common_inputs
+from oq.model.input_shapes import common_inputs
 from oq.model.proto_fields import inputs_of, same_interface, same_names
 from oq.model.session import Settings
 from oq.numerics.values import Range, TensorInfo
@@ -39,14 +39,9 @@ from oq.page.evidence import Run, evidence_of_run
 from oq.page.story import Compared, comparison_story
 from oq.page.write import PageRequest, Pending, want_page
 from oq.planning import registry
-from oq.planning.overrides import make_overrides
-from oq.planning.setup import (
-    own_target,
-    plan_model,
-    tensors_to_calibrate,
-)
+from oq.planning.setup import plan_model
 from oq.planning.target import Target
-from oq.progress import Clock, Counter, Watch
+from oq.progress import Clock, Counter
 from oq.refine.defaults import AgainstDefaults
 from oq.refine.run import improve
 from oq.reporting.notes import remedy
@@ -137,6 +132,12 @@ def quantize(
 
 def start(model: Model, target: str, data: object, asked: QuantizeOptions) -> Started:
     """The first half of :func:`quantize`: up to the refined constants and grids."""
+    check_ray(asked["ray"], asked["provider"])
+    with open_workers(asked["ray"]) as workers:
+        return replace(_start(model, target, data, {**asked, "ray": workers}), asked=asked)
+
+
+def _start(model: Model, target: str, data: object, asked: QuantizeOptions) -> Started:
     wanted = want_page(asked["report"], asked["ranking"])
     clock, chosen = Clock(), choose(target, asked)
     with clock.stage("load"):
@@ -186,48 +187,6 @@ def conclude(started: Started, written: Written) -> Result:
     wanted = started.wanted
     page = None if wanted is None else Pending(wanted, evidence_of_run(run))
     return Result(written.model, report, run.refined.subject.solution.ranges, page)
-
-
-def calibrate(
-    model: Model,
-    target: str,
-    data: object,
-    cache: str | Path,
-    *,
-    samples: int | None = None,
-    batch_size: int | None = None,
-    preprocess: str | Path | None = None,
-    shape: Shapes | None = None,
-    keep_float: Sequence[str] = (),
-    settings: Mapping[str, Any] | None = None,
-    max_memory: int | None = None,
-    provider: str = "cpu",
-    seed: int = 0,
-    watch: Watch | None = None,
-) -> Measured:
-    """Statistics only, into ``cache``: all that any calibrator reads, in one pass.
-
-    Goes on where an interrupted run stopped.  ``oq.quantize(..., cache=cache)`` without ``data``
-    then makes a file with any calibrator at once.
-
-    Raises:
-        OqError: as :func:`quantize`.
-    """
-    loaded = load(model, shapes=shape)
-    source = open_samples(loaded, data, preprocess, samples, seed)
-    loaded = feed_defaults(loaded, source)
-    planned = plan_model(loaded, own_target(target, settings), make_overrides(keep_float))
-    job = Job(
-        planned.model,
-        planned.view,
-        dict.fromkeys(tensors_to_calibrate(planned.plan, planned.view), EVERYTHING),
-        batch_size,
-        Settings(provider=provider),
-        drawn=f"{samples} {seed} {False}",
-        max_memory=max_memory,
-        progress=Counter("calibrate", source.count, watch),
-    )
-    return measure(job, in_float32(source, planned.own.inputs), Path(cache))
 
 
 @documented(VerifyOptions)

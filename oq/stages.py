@@ -21,6 +21,7 @@ from oq.data.samples import BATCH, divide, feed_defaults, in_float32, open_sampl
 from oq.data.sizing import SESSIONS, Sizing, sizing_notes
 from oq.data.source import Fitted
 from oq.deployment.qoperator.form import check_form, in_form
+from oq.distributed.cluster import opened
 from oq.emission.write import Written, write_graph
 from oq.errors import OqError
 from oq.exporting.load import Model, load
@@ -145,6 +146,7 @@ def set_up(
         drawn=f"{asked['samples']} {asked['seed']} {asked['verify']}",
         max_memory=asked["max_memory"],
         progress=Counter("calibrate", count, asked["watch"]),
+        workers=opened(asked["ray"]),
     )
     job = replace(job, sizing=size_batches(job))
     is_named = asked["calibrator"] is not None

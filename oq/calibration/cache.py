@@ -230,7 +230,7 @@ def _join_shard(whole: Cache, part: Cache, path: str | Path) -> Cache:
     if mine is None or other is None or other.of != mine.of:
         found = "all samples" if other is None else f"shard {other}"
         raise DataError(
-            f"the cache {str(path)!r} holds {found}, the first one shard {mine}: only shards of one "
+            f"the cache {str(path)!r} holds {found}, the first one shard {mine}: those of one "
             "calibration are joined"
         )
     if again := sorted({*mine.numbers} & {*other.numbers}):

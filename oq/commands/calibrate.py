@@ -13,6 +13,7 @@ from oq.commands.flags import (
     MemoryOpt,
     PreprocessOpt,
     ProviderOpt,
+    RayOpt,
     SamplesOpt,
     SeedOpt,
     SetOpt,
@@ -42,24 +43,32 @@ def calibrate(
     settings: SetOpt = None,
     max_memory: MemoryOpt = None,
     provider: ProviderOpt = "cpu",
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="NUMBER/OF", help="one part of the samples: 3/16"),
+    ] = None,
+    ray: RayOpt = None,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
 ) -> None:
     """Collect observer statistics for all calibrators in one pass.
 
-    An interrupted run resumes where it stopped; --merge merges caches of parts of the data.
+    An interrupted run resumes where it stopped; --merge joins shards, or caches of parts of the
+    data.
     """
     from oq import pipeline
-    from oq.calibration.cache import merge_caches, save_cache
+    from oq.calibration.cache import merge_caches, save_cache, spans
     from oq.model.files import check_apart, check_writable
 
     check_writable(cache)
+    lacking = None
     given = {} if merge else {"model": files[0], "data": None if data is None else Path(data)}
     check_apart({"--cache": cache}, given)
     if merge:
         whole = merge_caches(files)
         save_cache(whole, cache)
         samples, tensors = whole.samples, len(whole.statistics)
+        lacking = whole.shards and spans(whole.shards.lacking)
     elif len(files) != 1 or data is None:
         raise OptionError("oq calibrate needs one MODEL.onnx and --data, or --merge A B ...")
     else:
@@ -77,9 +86,14 @@ def calibrate(
                 settings=parse_settings(settings),
                 max_memory=max_memory,
                 provider=provider,
+                shard=shard,
+                ray=ray,
                 seed=seed,
                 watch=watch,
             )
         samples, tensors = found.samples, len(found.statistics)
-    line = f"{cache}: statistics of {tensors} tensors over {samples:,} samples"
-    say({"cache": str(cache), "tensors": tensors, "samples": samples}, [line], as_json)
+    lines = [f"{cache}: statistics of {tensors} tensors over {samples:,} samples"]
+    if lacking:
+        lines.append(f"not all of them: shard {lacking} is still to be joined")
+    said = {"cache": str(cache), "tensors": tensors, "samples": samples, "lacking": lacking}
+    say(said if lacking else {k: v for k, v in said.items() if k != "lacking"}, lines, as_json)

@@ -40,6 +40,7 @@ from oq.options.rows import (
     PROVIDER,
     RANGES,
     RANKING,
+    RAY,
     REFINE,
     REPORT,
     RUN_AS,
@@ -55,6 +56,7 @@ from oq.options.rows import (
     WEIGHTS_ONLY,
     Option,
 )
+from oq.parallel import Workers
 from oq.progress import Watch
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ class QuantizeOptions(TypedDict, total=False):
     verify: Annotated[bool, VERIFY]
     report: Annotated[str | Path | None, REPORT]
     ranking: Annotated[str | Path | None, RANKING]
+    ray: Annotated["str | Workers | None", RAY]
     watch: Annotated[Watch | None, WATCH]
 
 

@@ -198,6 +198,11 @@ VERIFY = Option(
     takes="true or false",
     example="true",
 )
+RAY = Option(
+    "run on a Ray cluster: HOST:PORT, ray://HOST:PORT, auto, or local for this machine alone",
+    TEXT,
+    metavar="ADDRESS|local",
+)
 WATCH = Option("called with a stage, the samples done and the samples in all")
 
 
