@@ -191,10 +191,14 @@ def _running(ray: Any, work: Any, tell: Tell | None) -> Iterator["_Run"]:
     run = _Run(ray, held, tally, tell)
     try:
         yield run
-    except ray.exceptions.RayError as error:
-        raise _lost(ray, error) from error
+    except BaseException as error:
+        run.cancel()
+        if isinstance(error, ray.exceptions.RayError):
+            raise _lost(ray, error) from error
+        raise
     finally:
-        run.stop()
+        if tally is not None:
+            ray.kill(tally)
 
 
 def _lost(ray: Any, error: BaseException) -> BaseException:
@@ -276,10 +280,13 @@ class _Run:
             told = self.ray.get(self.tally.read.remote(), timeout=LOOK_SECONDS)
         self.tell(sum({**told, **self.finished}.values()))
 
-    def stop(self) -> None:
-        """End what still runs, and the tally."""
-        for reference in (*self.open, *self.joins):
+    def cancel(self) -> None:
+        """End what still runs: not what has ended, and not by force, which may take this process
+        along where a task ends at the same moment (Ray 2.60)."""
+        given = [*self.open, *self.joins]
+        if not given:
+            return
+        _, left = self.ray.wait(given, num_returns=len(given), timeout=0, fetch_local=False)
+        for reference in left:
             with suppress(self.ray.exceptions.RayError):
-                self.ray.cancel(reference, force=True)
-        if self.tally is not None:
-            self.ray.kill(self.tally)
+                self.ray.cancel(reference)
