@@ -209,10 +209,10 @@ def merge_caches(paths: Sequence[str | Path]) -> Cache:
             )
         check_key(part, whole.key, path, data=whole.shards is not None)
         check_needs(part, whole.needs, path)
-        if i:
-            whole = _join_shard(whole, part, path) if whole.shards else _append(whole, part)
-        if part.key.data in seen and part.shards is None:
+        if part.key.data in seen and whole.shards is None:
             raise DataError(f"the cache {str(path)!r} holds the same samples as another shard")
+        if i:
+            whole = _join_shard(whole, part, path) if whole.shards else _append(whole, part, path)
         seen.append(part.key.data)
     if whole.shards is not None:
         return whole if whole.shards.lacking else replace(whole, shards=None)
@@ -243,10 +243,13 @@ def _join_shard(whole: Cache, part: Cache, path: str | Path) -> Cache:
     )
 
 
-def _append(whole: Cache, part: Cache) -> Cache:
-    """``whole`` with the samples of ``part`` behind its own."""
-    if part.shards is not None:
-        raise DataError("a shard is joined with shards of the same calibration alone")
+def _append(whole: Cache, part: Cache, path: str | Path) -> Cache:
+    """``whole`` with the samples of ``part`` behind its own.
+
+    Raises:
+        DataError: ``part`` is a shard.
+    """
+    check_shards(part, None, path)
     moved = {t: _after(s, whole.samples) for t, s in part.statistics.items()}
     return replace(
         whole,

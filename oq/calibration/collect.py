@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import onnx
 
-from oq.data.dealing import Numbered
+from oq.data.dealing import Numbered, number
 from oq.data.sizing import Sizing
 from oq.errors import DataError
 from oq.model.session import Session, Settings, expose
@@ -60,13 +60,6 @@ def collect(
     if count.done == 0:
         raise DataError("the calibration data holds no samples")
     return merged
-
-
-def number(batches: Iterable[Batch], first: int = 0) -> Iterator[Numbered]:
-    """``batches`` with the numbers of their first samples, from ``first`` on."""
-    for batch in batches:
-        yield first, batch
-        first += batch.samples
 
 
 @dataclass(slots=True)

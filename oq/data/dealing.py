@@ -6,8 +6,9 @@ reads its own.  Of complete feeds, whose number need not be known, part ``i`` of
 ``n``-th batch; it reads all of them and runs its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from oq.data.sources.fitted import Fitted
 from oq.errors import OptionError
@@ -95,10 +96,22 @@ def read(source: Fitted, size: Callable[[Batch], int], piece: Piece) -> Iterator
     """The batches of ``piece``, numbered as in the whole."""
     if is_empty(piece):
         return
-    at, seen = piece.start, 0
-    for i, batch in enumerate(source.batches(size, piece.start, piece.stop)):
-        if i % piece.every == piece.nth:
-            if seen >= piece.done:
-                yield at, batch
-            seen += batch.samples
-        at += batch.samples
+    # where a batch may hold samples of two feeds, its start is found by reading all before it
+    start = piece.start if piece.start and source.grain(size) is not None else 0
+    left = _from(piece.start, number(source.batches(size, start, piece.stop), start))
+    seen = 0
+    for at, batch in islice(left, piece.nth, None, piece.every):
+        if seen >= piece.done:
+            yield at, batch
+        seen += batch.samples
+
+
+def number(batches: Iterable[Batch], first: int = 0) -> Iterator[Numbered]:
+    """``batches`` with the numbers of their first samples, from ``first`` on."""
+    for batch in batches:
+        yield first, batch
+        first += batch.samples
+
+
+def _from(start: int, batches: Iterator[Numbered]) -> Iterator[Numbered]:
+    return ((first, batch) for first, batch in batches if first >= start)
