@@ -21,6 +21,7 @@ EXTRAS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "report": (("matplotlib",), "plots as PNG, SVG or PDF"),
     "openvino": (("openvino",), "oq verify --engine openvino, oq deploy --to openvino"),
     "coreml": (("coremltools",), "oq deploy --to coreml"),
+    "ray": (("ray",), "--ray: calibration, rankings and searches on a cluster"),
 }
 """Extra -> its packages, and what they are for."""
 

@@ -12,13 +12,15 @@ import onnx
 
 import oq
 from oq.artifacts.artifact import Artifact, is_artifact, open_artifact
-from oq.calibration.calibrate import calibrate
-from oq.calibration.job import size_batches
+from oq.calibration.job import EVERYTHING, Job, Measured, size_batches
+from oq.calibration.measure import measure
 from oq.checks.inspection import check, explain, judge, make_plan
 from oq.comparison.compare import Verification, compare
 from oq.comparison.layers import LayerError, Remembered, compare_layers
 from oq.comparison.metrics import Figure, open_metric
 from oq.comparison.reference import reference_of
+from oq.data.dealing import Shard
+from oq.data.samples import feed_defaults, in_float32, open_samples
 from oq.data.sizing import SESSIONS, Sizing
 from oq.data.source import Fitted, has_labels, open_source, subset
 from oq.deployment.run import Deployment, deploy
@@ -34,12 +36,20 @@ from oq.model.proto_fields import inputs_of, same_interface, same_names
 from oq.model.session import Settings
 from oq.numerics.values import Range, TensorInfo
 from oq.options.config import write_config
-from oq.options.keywords import DeployOptions, QuantizeOptions, VerifyOptions, complete, documented
+from oq.options.keywords import (
+    CalibrateOptions,
+    DeployOptions,
+    QuantizeOptions,
+    VerifyOptions,
+    complete,
+    documented,
+)
 from oq.page.evidence import Run, evidence_of_run
 from oq.page.story import Compared, comparison_story
 from oq.page.write import PageRequest, Pending, want_page
 from oq.planning import registry
-from oq.planning.setup import plan_model
+from oq.planning.overrides import make_overrides
+from oq.planning.setup import own_target, plan_model, tensors_to_calibrate
 from oq.planning.target import Target
 from oq.progress import Clock, Counter
 from oq.refine.defaults import AgainstDefaults
@@ -187,6 +197,52 @@ def conclude(started: Started, written: Written) -> Result:
     wanted = started.wanted
     page = None if wanted is None else Pending(wanted, evidence_of_run(run))
     return Result(written.model, report, run.refined.subject.solution.ranges, page)
+
+
+@documented(CalibrateOptions)
+def calibrate(
+    model: Model,
+    target: str,
+    data: object,
+    cache: str | Path,
+    **options: Unpack[CalibrateOptions],
+) -> Measured:
+    """Statistics only, into ``cache``: all that any calibrator reads, in one pass.
+
+    Goes on where an interrupted run stopped (with ``ray`` it begins again).  ``oq.quantize(...,
+    cache=cache)`` without ``data`` then makes a file with any calibrator at once.  With ``ray``,
+    and of shards that are joined (:func:`oq.calibration.cache.merge_caches`), the cache is that of
+    one run, byte for byte.
+
+    Raises:
+        OqError: as :func:`quantize`.
+    """
+    asked = complete(CalibrateOptions, options)
+    part = None if asked["shard"] is None else Shard.parse(asked["shard"])
+    if part is not None and asked["ray"] is not None:
+        raise OptionError("--shard is one part by hand, and --ray deals out all: give one of them")
+    check_ray(asked["ray"], asked["provider"])
+    samples, seed = asked["samples"], asked["seed"]
+    loaded = load(model, shapes=asked["shape"])
+    source = open_samples(loaded, data, asked["preprocess"], samples, seed)
+    loaded = feed_defaults(loaded, source)
+    profile = own_target(target, asked["settings"])
+    planned = plan_model(loaded, profile, make_overrides(asked["keep_float"]))
+    count = None if source.count is None else source.count // (1 if part is None else part.of)
+    job = Job(
+        planned.model,
+        planned.view,
+        dict.fromkeys(tensors_to_calibrate(planned.plan, planned.view), EVERYTHING),
+        asked["batch_size"],
+        Settings(provider=asked["provider"]),
+        drawn=f"{samples} {seed} {False}",
+        max_memory=asked["max_memory"],
+        progress=Counter("calibrate", count, asked["watch"]),
+        shard=part,
+    )
+    with open_workers(asked["ray"]) as workers:
+        used = in_float32(source, planned.own.inputs)
+        return measure(replace(job, workers=workers), used, Path(cache))
 
 
 @documented(VerifyOptions)

@@ -48,6 +48,7 @@ from oq.options.rows import (
     SEED,
     SETTINGS,
     SHAPE,
+    SHARD,
     TIME_LIMIT,
     VERIFY,
     VERIFY_BATCH,
@@ -117,6 +118,23 @@ class VerifyOptions(TypedDict, total=False):
     need_labels: Annotated[bool, NEED_LABELS]
     report: Annotated[str | Path | None, REPORT]
     ranking: Annotated[str | Path | None, RANKING]
+    seed: Annotated[int, SEED]
+    watch: Annotated[Watch | None, WATCH]
+
+
+class CalibrateOptions(TypedDict, total=False):
+    """The keywords of :func:`oq.calibrate`."""
+
+    samples: Annotated[int | None, SAMPLES]
+    batch_size: Annotated[int | None, BATCH_SIZE]
+    preprocess: Annotated[str | Path | None, PREPROCESS]
+    shape: Annotated[Mapping[str, Sequence[int | None]] | None, SHAPE]
+    keep_float: Annotated[Sequence[str], KEEP_FLOAT]
+    settings: Annotated[Mapping[str, Any] | None, SETTINGS]
+    max_memory: Annotated[int | None, MAX_MEMORY]
+    provider: Annotated[str, PROVIDER]
+    shard: Annotated[str | None, SHARD]
+    ray: Annotated["str | Workers | None", RAY]
     seed: Annotated[int, SEED]
     watch: Annotated[Watch | None, WATCH]
 

@@ -203,6 +203,11 @@ RAY = Option(
     TEXT,
     metavar="ADDRESS|local",
 )
+SHARD = Option(
+    "one part of the samples, into a cache of its own, for --merge: 3/16 is the third of sixteen",
+    TEXT,
+    metavar="NUMBER/OF",
+)
 WATCH = Option("called with a stage, the samples done and the samples in all")
 
 
