@@ -33,6 +33,7 @@ from oq.checks.judgement import judge
 from oq.comparison.compare import Verification
 from oq.data.samples import open_samples
 from oq.data.source import fingerprint, open_source
+from oq.distributed.cluster import check_ray, open_workers
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
 from oq.model.proto_fields import feedable
@@ -99,26 +100,25 @@ def search(
         raise OptionError(f"--max-drop is {max_drop:g} points; expected 0 or more")
     page = {name: options.pop(name, None) for name in PAGE}
     want_page(page["report"], page["ranking"])
+    check_ray(options.get("ray"), options.get("provider", "cpu"))
     cache = options.pop("cache", None)
     options["cache"] = Shared(None if cache is None else Path(cache))
     profile, _ = choose_target(target, options.get("settings") or {})
     loaded, path = load(model, shapes=options.get("shape")), Path(output)
-    run = _Run(
-        {"model": model, "target": target, "data": data, **options},
-        profile,
-        make_score(loaded, profile, eval_data, labels, options),
-        open_journal(
-            path.with_name(path.name + JOURNAL),
-            oq.__version__,
-            _key(loaded, target, data, eval_data, labels, options),
-        ),
-        path,
-        max_drop,
-        float("inf") if time_limit is None else start + time_limit,
-        watch,
-    )
-    run.search(loaded)
-    return run.finish(page, start)
+    key = _key(loaded, target, data, eval_data, labels, options)
+    with open_workers(options.pop("ray", None)) as workers:
+        run = _Run(
+            {"model": model, "target": target, "data": data, **options, "ray": workers},
+            profile,
+            make_score(loaded, profile, eval_data, labels, options),
+            open_journal(path.with_name(path.name + JOURNAL), oq.__version__, key),
+            path,
+            max_drop,
+            float("inf") if time_limit is None else start + time_limit,
+            watch,
+        )
+        run.search(loaded)
+        return run.finish(page, start)
 
 
 def _key(

@@ -15,6 +15,7 @@ from oq.commands.flags import (
     KeepOpt,
     ModelArg,
     PreprocessOpt,
+    RayOpt,
     SeedOpt,
     SetOpt,
     ShapeOpt,
@@ -47,6 +48,7 @@ def sensitivity(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=0, help="processes; 0: one per core")
     ] = 0,
+    ray: RayOpt = None,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
 ) -> None:
@@ -76,6 +78,7 @@ def sensitivity(
             shape=parse_shapes(shape),
             keep_float=tuple(keep_float or ()),
             jobs=jobs,
+            ray=ray,
             seed=seed,
             watch=watch,
         )

@@ -128,6 +128,12 @@ def test_items_of_unknown_number_and_a_cache(cluster: Any, tmp_path: Path, image
     assert (tmp_path / "alone").read_bytes() == (tmp_path / "spread").read_bytes()
 
 
+def test_a_ranking(cluster: Any, images: Any) -> None:
+    options: dict[str, Any] = {"samples": 16, "calibrator": "max"}
+    alone = oq.sensitivity(MODEL, "trt", {"input": images}, **options)
+    assert oq.sensitivity(MODEL, "trt", {"input": images}, ray="auto", **options) == alone
+
+
 def test_a_dataset_of_blocks(cluster: Any, images: Any) -> None:
     data = pytest.importorskip("ray.data")
     blocks = data.from_numpy(images).repartition(7)
