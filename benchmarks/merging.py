@@ -3,17 +3,16 @@
     python -m benchmarks.merging
 
 Statistics are made up: values of a thousand tensors of several kinds (behind a Relu, on both sides
-of zero, with a long tail), a thousand shards of a thousand samples each, in batches of 16.  Every
-shard is one of a few that differ, since making them is not what is measured.  A node of the tree
-joins four parts, as :mod:`oq.distributed` has it.
+of zero, with a long tail), a thousand shards of a thousand samples each, in batches of 16.  A node of
+the tree joins four parts, as
+:mod:`oq.distributed` has it; of each level one node is run, and its time counts for all of them.
 """
 
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import reduce
+from collections.abc import Callable
 
 import numpy as np
 
@@ -25,9 +24,6 @@ from oq.numerics.values import Array
 TENSORS, SHARDS, SAMPLES, BATCH, JOINED = 1000, 1000, 1000, 16, 4
 VALUES = 4096
 """Values of a tensor per batch."""
-
-DIFFERENT = 4
-"""Shards that are made; the others are these with other samples."""
 
 KINDS: tuple[Callable[[Array], Array], ...] = (
     lambda x: np.maximum(x, 0),
@@ -45,8 +41,8 @@ NEEDS: dict[str, frozenset[Need]] = {
 
 
 def shard(number: int, needs: frozenset[Need], tensors: int = TENSORS) -> dict[str, Statistics]:
-    """The statistics of shard ``number``."""
-    random = np.random.default_rng(number % DIFFERENT)
+    """The statistics of a shard, its samples counted from 0."""
+    random = np.random.default_rng(number)
     values: Array = random.normal(size=(tensors % 97 + 64, VALUES)).astype(np.float32)
     found = {}
     for i in range(tensors):
@@ -54,70 +50,63 @@ def shard(number: int, needs: frozenset[Need], tensors: int = TENSORS) -> dict[s
         shape, scale = KINDS[i % len(KINDS)], np.float32(1 + i % 13)
         for at in range(0, SAMPLES, BATCH):
             batch = values[(i + at // BATCH) % len(values)]
-            one.add(shape(batch * scale).astype(np.float32), number * SAMPLES + at)
+            one.add(shape(batch * scale).astype(np.float32), at)
         found[f"/layer{i}/output_0"] = one.statistics()
     return found
 
 
 def moved(found: dict[str, Statistics], number: int) -> dict[str, Statistics]:
-    """``found`` of the samples of shard ``number``."""
+    """``found`` of samples that come ``number`` shards later."""
     made = {}
     for name, one in found.items():
         batches = one.batches
         if batches is not None:
             batches = batches.copy()
-            batches[:, 0] += number * SAMPLES - batches[0, 0]
+            batches[:, 0] += number * SAMPLES
         made[name] = Statistics(
             one.count, one.nonfinite, one.lo, one.hi, one.masked, one.histogram, batches
         )
     return made
 
 
-def parts(needs: frozenset[Need]) -> Iterator[Part]:
-    """All shards, packed, one after the other."""
-    made = [shard(i, needs) for i in range(DIFFERENT)]
-    for number in range(SHARDS):
-        found = moved(made[number % DIFFERENT], number)
-        yield Part(SAMPLES, to_bytes(found), None, 1)
-
-
 def measure(name: str) -> None:
-    """One row: bytes of a shard and of the whole per tensor; seconds and memory of a node."""
+    """A row per level of the tree: one of its nodes is run, on parts that all differ in their
+    samples; time and peak so far."""
     needs = NEEDS[name]
     one = shard(0, needs)
     begun = time.perf_counter()
-    packed = to_bytes(one)
-    packing = time.perf_counter() - begun
-    assert from_bytes(packed) == one
-    levels: list[list[Part]] = [[]]
-    joins: list[tuple[float, int]] = []
-    del one
-
-    def add(part: Part, level: int) -> None:
-        while len(levels) <= level:
-            levels.append([])
-        levels[level].append(part)
-        if len(levels[level]) == JOINED:
-            four, levels[level] = levels[level], []
-            add(join(four, level), level + 1)
-
-    def join(several: list[Part], level: int) -> Part:
+    to_bytes(one)
+    print(f"{name}: packing a shard takes {time.perf_counter() - begun:.2f} s")
+    made = [Part(SAMPLES, to_bytes(moved(shard(i, needs), i)), None, 1) for i in range(JOINED)]
+    tell(name, "shard", SHARDS, made[0], 0.0)
+    many, span, total = SHARDS, 1, 0.0
+    while many > 1:
+        many = -(-many // JOINED)
+        span *= JOINED
         begun = time.perf_counter()
-        made = reduce(join_parts, several)
-        joins.append((time.perf_counter() - begun, level))
-        return made
+        node = join_parts(made)
+        seconds = time.perf_counter() - begun
+        total += seconds * many
+        tell(name, f"join of {min(span, SHARDS)}", many, node, seconds)
+        if many > 1:
+            made = [node, *(later(node, i * span, needs) for i in range(1, min(JOINED, many)))]
+    print(f"{name}: all joins take {total:,.0f} s of one core")
 
-    for part in parts(needs):
-        add(part, 0)
-    left = [part for level in levels for part in level]
-    whole = join(left, len(levels)) if len(left) > 1 else left[0]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    low = [s for s, level in joins if level == 0]
+
+def later(part: Part, shards: int, needs: frozenset[Need]) -> Part:
+    """``part`` of samples that come ``shards`` later."""
+    if Need.BATCHES not in needs:
+        return part
+    return Part(part.samples, to_bytes(moved(from_bytes(part.packed), shards)), None, 1)
+
+
+def tell(name: str, what: str, many: int, part: Part, seconds: float) -> None:
+    """One line."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{name:<10} shard {len(packed) / TENSORS:7,.0f} B/tensor, whole "
-        f"{len(whole.packed) / TENSORS:7,.0f}; packed in {packing:.2f} s; a node joins four in "
-        f"{np.median(low):.2f} s ({joins[-1][0]:.2f} s at the root), {len(joins)} nodes "
-        f"{sum(s for s, _ in joins):.0f} s; peak {peak / 1024:,.0f} MB"
+        f"{name:<10} {what:<14} x {many:>4}  {len(part.packed) / TENSORS:>9,.0f} B/tensor "
+        f"{seconds:>7.2f} s  peak {peak:>6,.0f} MB",
+        flush=True,
     )
 
 

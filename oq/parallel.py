@@ -38,10 +38,10 @@ class Workers(Protocol):
         self,
         work: Work[Item, Found],
         items: Sequence[Item],
-        join: Callable[[Found, Found], Found],
+        join: Callable[[Sequence[Found]], Found],
         tell: Tell | None = None,
     ) -> Found:
-        """``work`` of every item, one or more, joined in any order and any grouping."""
+        """``work`` of every item, one or more, joined in any order, a few at a time."""
 
 
 def cores() -> int:

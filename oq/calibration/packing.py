@@ -89,15 +89,41 @@ def unpack(arrays: Mapping[str, Array]) -> dict[str, Statistics]:
 
 def to_bytes(statistics: Mapping[str, Statistics]) -> bytes:
     """``statistics``, packed and compressed."""
-    made = io.BytesIO()
-    np.savez_compressed(made, allow_pickle=False, **pack(statistics))
-    return made.getvalue()
+    return _write(pack(statistics))
 
 
 def from_bytes(packed: bytes) -> dict[str, Statistics]:
     """What :func:`to_bytes` made bytes of."""
+    return unpack(_read(packed))
+
+
+def join_bytes(several: Sequence[bytes]) -> bytes:
+    """:func:`oq.numerics.statistics.merge` of all of them, for statistics of the same tensors in
+    the same order; histograms are never laid out whole, which takes half a megabyte each."""
+    parts = [_read(one) for one in several]
+    if len(parts) == 1 or not len(parts[0]["counts"]):
+        return several[0]
+    lows, highs = (np.stack([p["extremes"][:, i] for p in parts]) for i in (0, 1))
+    return _write(
+        {
+            "names": parts[0]["names"],
+            "counts": np.sum([p["counts"] for p in parts], axis=0),
+            "extremes": np.stack([lows.min(axis=0), highs.max(axis=0)], axis=1),
+            **_join_histograms(parts),
+            **_pack_batches([*map(_in_order, *map(_batches, parts))]),
+        }
+    )
+
+
+def _write(arrays: Mapping[str, Array]) -> bytes:
+    made = io.BytesIO()
+    np.savez_compressed(made, allow_pickle=False, **arrays)
+    return made.getvalue()
+
+
+def _read(packed: bytes) -> dict[str, Array]:
     with np.load(io.BytesIO(packed), allow_pickle=False) as file:
-        return unpack({name: file[name] for name in file.files})
+        return {name: file[name] for name in file.files}
 
 
 def _text(names: Sequence[str]) -> Array:
@@ -116,26 +142,75 @@ def _plain(found: Sequence[Statistics]) -> dict[str, Array]:
 def _pack_histograms(found: Sequence[Array | None]) -> dict[str, Array]:
     """Occupied buckets as steps from one to the next, and their counts."""
     occupied = [None if h is None else np.flatnonzero(h) for h in found]
-    steps = [np.diff(o, prepend=0).astype(np.uint16) for o in occupied if o is not None]
-    counts = [h[np.flatnonzero(h)] for h in found if h is not None]
-    return {
-        "occupied": _lengths(occupied),
-        "buckets": _planes(np.concatenate([np.zeros(0, np.uint16), *steps])),
-        "histograms": _planes(np.concatenate([np.zeros(0, np.int64), *counts])),
-    }
+    counts = [h[o] for h, o in zip(found, occupied, strict=True) if h is not None]
+    buckets = [o for o in occupied if o is not None]
+    return _columns(_lengths(occupied), _flat(buckets), _flat(counts))
+
+
+def _flat(parts: Sequence[Array]) -> Array:
+    return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+def _columns(lengths: Array, buckets: Array, counts: Array) -> dict[str, Array]:
+    """``lengths`` (tensor,) of the lists of ``buckets`` and ``counts`` (occupied bucket,)."""
+    steps = np.diff(buckets, prepend=0)
+    starts = np.cumsum(np.maximum(lengths, 0))[:-1]
+    starts = starts[starts < len(steps)]
+    steps[starts] = buckets[starts]  # the first of a tensor as it is
+    return {"occupied": lengths, "buckets": _planes(steps), "histograms": _planes(counts)}
+
+
+def _buckets(arrays: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+    """What :func:`_columns` made arrays of."""
+    lengths, steps = arrays["occupied"], _joined(arrays["buckets"], np.int64)
+    totals = np.concatenate([[0], np.cumsum(steps)])
+    held = np.maximum(lengths, 0)
+    starts = np.cumsum(held) - held
+    return (
+        lengths,
+        totals[1:] - np.repeat(totals[starts], held),
+        _joined(arrays["histograms"], np.int64),
+    )
 
 
 def _histograms(arrays: Mapping[str, Array]) -> Iterable[Array | None]:
-    steps, counts = _joined(arrays["buckets"], np.uint16), _joined(arrays["histograms"], np.int64)
+    lengths, buckets, counts = _buckets(arrays)
     at = 0
-    for length in map(int, arrays["occupied"]):
+    for length in map(int, lengths):
         if length == NONE:
             yield None
             continue
         histogram = np.zeros(BUCKETS, np.int64)
-        histogram[np.cumsum(steps[at : at + length], dtype=np.int64)] = counts[at : at + length]
+        histogram[buckets[at : at + length]] = counts[at : at + length]
         at += length
         yield histogram
+
+
+def _join_histograms(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Counts of the same bucket of the same tensor added."""
+    columns = [_buckets(p) for p in parts]
+    lengths = np.stack([c[0] for c in columns])
+    tensors = np.arange(lengths.shape[1]) * BUCKETS
+    keys = [np.repeat(tensors, np.maximum(n, 0)) + b for n, b, _ in columns]
+    key, counts = np.concatenate(keys), np.concatenate([c[2] for c in columns])
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    starts = np.flatnonzero(np.diff(key, prepend=-1))
+    key = key[starts]
+    summed = np.add.reduceat(counts[order], starts) if len(starts) else counts
+    many = np.bincount(key // BUCKETS, minlength=len(tensors))
+    none = (lengths == NONE).all(axis=0)
+    return _columns(np.where(none, NONE, many), key % BUCKETS, summed)
+
+
+def _in_order(*found: Array | None) -> Array | None:
+    """Batches of one tensor, ascending."""
+    there = [b for b in found if b is not None]
+    if not there:
+        return None
+    rows = np.concatenate(there)
+    ordered: Array = rows[np.lexsort(rows.T[::-1])]
+    return ordered
 
 
 def _pack_batches(found: Sequence[Array | None]) -> dict[str, Array]:
@@ -181,13 +256,18 @@ def _lengths(found: Sequence[Array | None]) -> Array:
 
 
 def _planes(values: Array) -> Array:
-    """The bytes of ``values``, axes (byte of a value, value): all lowest bytes first."""
+    """The bytes of ``values``, axes (byte of a value, value): all lowest bytes first, the highest
+    left out where they are all 0."""
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1)
-    return np.ascontiguousarray(little.view(np.uint8).reshape(-1, values.dtype.itemsize).T)
+    planes = np.ascontiguousarray(little.view(np.uint8).reshape(-1, values.dtype.itemsize).T)
+    used = np.flatnonzero(planes.any(axis=1))
+    return planes[: int(used[-1]) + 1 if len(used) else 1]
 
 
 def _joined(planes: Array, dtype: type[np.generic]) -> Array:
     """The values that :func:`_planes` made bytes of."""
     little = np.dtype(dtype).newbyteorder("<")
-    values: Array = np.ascontiguousarray(planes.T).reshape(-1).view(little).astype(dtype)
+    whole = np.zeros((little.itemsize, planes.shape[1]), np.uint8)
+    whole[: len(planes)] = planes
+    values: Array = np.ascontiguousarray(whole.T).reshape(-1).view(little).astype(dtype)
     return values

@@ -6,19 +6,19 @@ merge exactly and batches are those of one reading (:mod:`oq.data.dealing`), the
 one process.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oq.calibration.collect import Progress
 from oq.calibration.job import Job, Measured, size_batches
-from oq.calibration.packing import from_bytes, to_bytes
+from oq.calibration.packing import from_bytes, join_bytes, to_bytes
 from oq.calibration.passes import measure_here
 from oq.data.dealing import Piece, deal, is_empty
 from oq.data.source import Fitted
 from oq.errors import DataError
 from oq.model.session import custom_ops, use_custom_ops
 from oq.model.view import GraphView
-from oq.numerics.statistics import merge_all
 from oq.parallel import Workers
 
 PARTS = 4
@@ -56,13 +56,13 @@ class PartWork:
         return Part(found.samples, to_bytes(found.statistics), sizing.least, sizing.passes)
 
 
-def join_parts(first: Part, second: Part) -> Part:
-    """Both in one."""
+def join_parts(parts: Sequence[Part]) -> Part:
+    """All in one."""
     return Part(
-        first.samples + second.samples,
-        to_bytes(merge_all(from_bytes(first.packed), from_bytes(second.packed))),
-        min((n for n in (first.least, second.least) if n is not None), default=None),
-        max(first.passes, second.passes),
+        sum(p.samples for p in parts),
+        join_bytes([p.packed for p in parts]),
+        min((p.least for p in parts if p.least is not None), default=None),
+        max(p.passes for p in parts),
     )
 
 

@@ -128,7 +128,7 @@ class RayWorkers:
         self,
         work: Work[Item, Found],
         items: Sequence[Item],
-        join: Callable[[Found, Found], Found],
+        join: Callable[[Sequence[Found]], Found],
         tell: Tell | None = None,
     ) -> Found:
         """:meth:`Workers.fold`, as a tree of joins of :data:`JOINED`."""

@@ -4,9 +4,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -92,9 +91,9 @@ def run_item(
     return Outcome(int(told[0])), found
 
 
-def join_all(join: Callable[[Any, Any], Any], *parts: Any) -> Any:
-    """``parts`` joined from the left."""
-    return reduce(join, parts)
+def join_all(join: Callable[[Sequence[Any]], Any], *parts: Any) -> Any:
+    """``parts`` joined."""
+    return join(parts)
 
 
 class Tally:

@@ -1,12 +1,14 @@
 """Packed statistics: nothing lost, and few bytes."""
 
+from functools import reduce
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oq.calibration.packing import digest, from_bytes, pack, to_bytes, unpack
-from oq.numerics.statistics import EMPTY, Need, Statistics, merge, observe
+from oq.calibration.packing import digest, from_bytes, join_bytes, pack, to_bytes, unpack
+from oq.numerics.statistics import EMPTY, Need, Statistics, merge, merge_all, observe
 from oq.numerics.values import Array
 from tests.small import normal
 
@@ -32,6 +34,13 @@ def test_nothing_is_lost(found: list[Statistics]) -> None:
     assert list(from_bytes(to_bytes(named))) == list(named)
     assert digest(unpack(pack(named))) == digest(named)
     assert to_bytes(named) == to_bytes(unpack(pack(named)))
+
+
+@given(st.lists(st.tuples(statistics(), statistics(), statistics()), max_size=4), st.integers(1, 3))
+def test_joined_as_bytes_they_are_merged(rows: list[tuple[Statistics, ...]], many: int) -> None:
+    parts = [{f"t{i}": row[p] for i, row in enumerate(rows)} for p in range(many)]
+    joined = from_bytes(join_bytes([to_bytes(part) for part in parts]))
+    assert joined == reduce(merge_all, parts)
 
 
 def batches(count: int, needs: frozenset[Need]) -> dict[str, Statistics]:

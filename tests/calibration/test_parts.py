@@ -38,15 +38,14 @@ class Here:
         self,
         work: Work[Item, Found],
         items: Sequence[Item],
-        join: Callable[[Found, Found], Found],
+        join: Callable[[Sequence[Found]], Found],
         tell: Tell | None = None,
     ) -> Found:
         self.items = len(items)
         found: list[Found] = [sent(f) for f in self.map(work, items, tell)]
-        whole = found.pop()
-        while found:
-            whole = join(whole, found.pop())
-        return whole
+        while len(found) > 1:
+            found = [*found[:-3], join(found[-3:][::-1])]
+        return found[0]
 
 
 def sent(value: Any) -> Any:
@@ -90,6 +89,6 @@ def test_an_npy_is_opened_where_it_is_read(tmp_path: Any) -> None:
 
 def test_least_and_passes_of_two_parts() -> None:
     one, two = Part(1, to_bytes({}), None, 1), Part(2, to_bytes({}), 4, 3)
-    found = join_parts(one, two)
+    found = join_parts([one, two])
     assert (found.samples, found.least, found.passes) == (3, 4, 3)
-    assert join_parts(two, one) == found
+    assert join_parts([two, one]) == found

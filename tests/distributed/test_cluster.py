@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 
 import oq
 from oq import cli
-from oq.distributed.cluster import RayWorkers, open_workers
+from oq.distributed.cluster import JOINED, RayWorkers, open_workers
 from oq.distributed.tasks import Outcome
 from oq.errors import DataError, MissingExtra, OptionError, OqError
 from oq.model.files import model_bytes
@@ -82,8 +82,9 @@ def divide(item: int, tell: Callable[[int], None]) -> list[int]:
     return [1 // item]
 
 
-def add(first: list[int], second: list[int]) -> list[int]:
-    return first + second
+def add(parts: Sequence[list[int]]) -> list[int]:
+    assert len(parts) <= JOINED
+    return [item for part in parts for item in part]
 
 
 # ---- the same bytes
