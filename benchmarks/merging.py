@@ -3,9 +3,9 @@
     python -m benchmarks.merging
 
 Statistics are made up: values of a thousand tensors of several kinds (behind a Relu, on both sides
-of zero, with a long tail), a thousand shards of a thousand samples each, in batches of 16.  A node of
-the tree joins four parts, as
-:mod:`oq.distributed` has it; of each level one node is run, and its time counts for all of them.
+of zero, with a long tail), a thousand shards of a thousand samples each, in batches of 16.  A node
+of the tree joins four parts, as :mod:`oq.distributed` has it; of each level one node is run, and
+its time counts for all of them.
 """
 
 import resource

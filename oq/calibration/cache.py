@@ -9,7 +9,7 @@ unfinished one is resumed; shards merge exactly, because statistics do
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +29,12 @@ class Key:
     """Identifies the contents of a cache: SHA-256 digests in hexadecimal.
 
     ``model``: the prepared float model.  ``data``: the samples, their preprocessing and the
-    selection of samples.
+    selection of samples.  ``target``: which one the model was prepared for, for messages alone.
     """
 
     model: str
     data: str
+    target: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,10 @@ def spans(numbers: Sequence[int]) -> str:
     return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)
 
 
-def make_key(model: onnx.ModelProto, data: str) -> Key:
+def make_key(model: onnx.ModelProto, data: str, target: str = "") -> Key:
     """The key of a calibration; ``data`` is the fingerprint of its samples."""
-    return Key(hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest(), data)
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    return Key(digest, data, target)
 
 
 def save_cache(cache: Cache, path: str | Path) -> None:
@@ -143,12 +145,17 @@ def check_key(found: Cache, wanted: Key, path: str | Path, *, data: bool = True)
     Raises:
         DataError: it is stale; the message says in what.
     """
+    made, now = found.key.target, wanted.target
+    if made and now and made != now and found.key.model != wanted.model:
+        raise DataError(
+            f"the cache {str(path)!r} was made for target {made}; this run is for {now}; {ADVICE}"
+        )
     words = {
         "model": "another model (or the same model with other target options)",
         "data": "other samples or other preprocessing",
     }
-    for field, what in words.items():
-        if getattr(found.key, field) != getattr(wanted, field) and (data or field != "data"):
+    for part, what in words.items():
+        if getattr(found.key, part) != getattr(wanted, part) and (data or part != "data"):
             raise DataError(f"the cache {str(path)!r} was made with {what}; {ADVICE}")
 
 

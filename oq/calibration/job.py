@@ -13,6 +13,7 @@ from oq.model.session import Settings
 from oq.model.view import GraphView
 from oq.numerics.statistics import Need, Statistics
 from oq.parallel import Workers
+from oq.planning.setup import Planned, tensors_to_calibrate
 
 EVERYTHING = frozenset(Need) - {Need.READERS}
 """The statistics of ``oq calibrate``, which serve every calibrator."""
@@ -28,7 +29,8 @@ class Job:
     ``batch_size`` None chooses one whose activations fit in the processor's cache.  ``sizing`` is
     that of an earlier run, since some calibrators depend on the batches.
 
-    ``drawn`` describes which samples of the data were drawn, for the key of the cache.
+    ``drawn`` describes which samples of the data were drawn, for the key of the cache; ``target``
+    is named in it.
 
     ``shard``: only this part of the samples.  ``workers``: what parts of the samples are run by;
     None: all by this process.
@@ -40,6 +42,7 @@ class Job:
     batch_size: int | None
     settings: Settings
     drawn: str = ""
+    target: str = ""
     max_memory: int | None = None
     progress: Progress | None = None
     sizing: Sizing | None = None
@@ -62,3 +65,23 @@ class Measured:
 
     statistics: Mapping[str, Statistics]
     samples: int
+
+
+def job_of_everything(
+    planned: Planned,
+    batch_size: int | None,
+    settings: Settings,
+    *,
+    drawn: str,
+    max_memory: int | None,
+    shard: Shard | None,
+) -> Job:
+    """The job of ``oq calibrate``: whatever any calibrator reads of the tensors of the plan."""
+    tensors = tensors_to_calibrate(planned.plan, planned.view)
+    return Job(
+        *(planned.model, planned.view, dict.fromkeys(tensors, EVERYTHING), batch_size, settings),
+        drawn=drawn,
+        target=planned.target.name,
+        max_memory=max_memory,
+        shard=shard,
+    )

@@ -97,11 +97,12 @@ def measure(job: Job, source: Fitted | None, cache: Path | Shared | None = None)
     if source is None:
         if found is None or not found.complete:
             raise DataError(f"the cache {str(cache)!r} is not finished: give --data as well")
-        check_key(found, make_key(job.model, ""), cache, data=False)
+        check_key(found, make_key(job.model, "", job.target), cache, data=False)
         check_shards(found, wanted, cache)
         check_needs(found, job.needs, cache)
         return Measured(found.statistics, found.samples)
-    key = make_key(job.model, f"{fingerprint(source)} {job.drawn}".strip())
+    data = f"{fingerprint(source)} {job.drawn}".strip()
+    key = make_key(job.model, data, job.target)
     if found is None:
         found = Cache(key, job.needs, 0, False, {}, wanted)
     check_key(found, key, cache)

@@ -87,6 +87,11 @@ def deal(
     return tuple(Piece(a, b) for a, b in zip([start, *ends], stops, strict=True))
 
 
+def share(samples: int | None, shard: Shard | None) -> int | None:
+    """How many of ``samples`` are those of ``shard``, about."""
+    return samples if samples is None or shard is None else samples // shard.of
+
+
 def is_empty(piece: Piece) -> bool:
     """Whether ``piece`` is known to hold no samples."""
     return piece.stop is not None and piece.stop <= piece.start
