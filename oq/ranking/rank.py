@@ -155,8 +155,7 @@ def sensitivity(
     """
     profile, rest = choose_target(target, settings if settings is not None else {})
     overrides = make_overrides(keep_float, calibrator_for, layers, mode, calibrator)
-    default = profile.calibrator if calibrator is None else calibrator
-    methods = make_methods(default, rest, overrides)
+    methods = make_methods(calibrator or profile.calibrator, rest, overrides)
     loaded = load(model, shapes=shape)
     source = _open(loaded, data, preprocess, samples, seed)
     planned = plan_model(feed_defaults(loaded, source), profile, overrides)
@@ -164,25 +163,23 @@ def sensitivity(
     kernels = find_candidates(planned.plan, planned.view)
     if not kernels:
         raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
-    how = profile.weight_range if weights is None else weights
-    layout = Layout(planned.view, profile, planned.plan, overrides)
     clock = Clock(watch)
     with open_workers(ray) as workers:
-        needs = needs_of(planned, methods)
-        job = Job(planned.model, planned.view, needs, None, Settings(), workers=workers)
-        job = replace(job, progress=Counter("calibrate", source.count, watch))
+        job = Job(planned.model, planned.view, needs_of(planned, methods), None, Settings())
+        counter = Counter("calibrate", source.count, watch)
+        job, how = replace(job, progress=counter, workers=workers), weights or profile.weight_range
         recalibration = Calibration(planned, methods, job, {}, how, calibrator is not None)
         with clock.stage("calibrate"):
             measured = recalibration.measure(source, None)
         solution = recalibration.solve(measured.statistics)
         sizing = Sizing(size_batches(job).footprint, wanted=batch_size, models=TASK_VARIANTS)
-        given = planned.model, planned.plan, solution, source.batches(sizing)
-        opened = open_bench(*given, jobs if jobs > 0 else cores(), workers)
-        with clock.stage("layers"), opened as bench:
+        given = planned.model, planned.plan, solution, source.batches(sizing), jobs or cores()
+        with clock.stage("layers"), open_bench(*given, workers) as bench:
+            layout = Layout(planned.view, profile, planned.plan, overrides)
             whole, rows, kept = rank(bench, layout, kernels, watch)
     name = str(model) if isinstance(model, str | Path) else loaded.graph.name
-    error, agreement = decibels(whole.error), whole.agreement
-    return Ranking(name, target, source.name, measured.samples, error, agreement, rows, kept)
+    figures = decibels(whole.error), whole.agreement
+    return Ranking(name, target, source.name, measured.samples, *figures, rows, kept)
 
 
 def _open(
