@@ -11,13 +11,14 @@ its time counts for all of them.
 import resource
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from oq.calibration.packing import from_bytes, to_bytes
-from oq.calibration.parts import Part, join_parts
+from oq.calibration.packing import from_bytes, join_bytes, to_bytes
 from oq.numerics.statistics import Accumulator, Need, Statistics
 from oq.numerics.values import Array
 
@@ -70,53 +71,68 @@ def moved(found: dict[str, Statistics], number: int) -> dict[str, Statistics]:
 
 
 def measure(name: str) -> None:
-    """A row per level of the tree: one of its nodes is run, on parts that all differ in their
-    samples; time and peak so far."""
+    """A line per level of the tree: one of its nodes is run, on parts that all differ in their
+    samples."""
     needs = NEEDS[name]
-    one = shard(0, needs)
-    begun = time.perf_counter()
-    to_bytes(one)
-    print(f"{name}: packing a shard takes {time.perf_counter() - begun:.2f} s")
-    made = [Part(SAMPLES, to_bytes(moved(shard(i, needs), i)), None, 1) for i in range(JOINED)]
-    tell(name, "shard", SHARDS, made[0], 0.0)
-    many, span, total = SHARDS, 1, 0.0
-    while many > 1:
-        many = -(-many // JOINED)
-        span *= JOINED
-        begun = time.perf_counter()
-        node = join_parts(made)
-        seconds = time.perf_counter() - begun
-        total += seconds * many
-        tell(name, f"join of {min(span, SHARDS)}", many, node, seconds)
-        if many > 1:
-            made = [node, *(later(node, i * span, needs) for i in range(1, min(JOINED, many)))]
+    with tempfile.TemporaryDirectory(prefix="oq-") as folder:
+        files = [Path(folder) / f"{i}" for i in range(JOINED)]
+        for i, file in enumerate(files):
+            file.write_bytes(to_bytes(moved(shard(i, needs), i)))
+        tell(name, "shard", SHARDS, files[0], 0.0, 0.0)
+        many, span, total = SHARDS, 1, 0.0
+        while many > 1:
+            many, span = -(-many // JOINED), span * JOINED
+            node = Path(folder) / f"join of {min(span, SHARDS)}"
+            seconds, peak = join_apart(files, node)
+            total += seconds * many
+            tell(name, node.name, many, node, seconds, peak)
+            for i, file in enumerate(files if many > 1 else ()):
+                file.write_bytes(later(node.read_bytes(), i * span, needs))
     print(f"{name}: all joins take {total:,.0f} s of one core")
 
 
-def later(part: Part, shards: int, needs: frozenset[Need]) -> Part:
-    """``part`` of samples that come ``shards`` later."""
-    if Need.BATCHES not in needs:
-        return part
-    return Part(part.samples, to_bytes(moved(from_bytes(part.packed), shards)), None, 1)
+def join_apart(files: Sequence[Path], node: Path) -> tuple[float, float]:
+    """(seconds, peak in MB) of a process that joins ``files`` to ``node``."""
+    words = [sys.executable, "-m", "benchmarks.merging", "join", *map(str, files), str(node)]
+    seconds, peak = subprocess.run(words, check=True, capture_output=True).stdout.split()
+    return float(seconds), float(peak)
 
 
-def tell(name: str, what: str, many: int, part: Part, seconds: float) -> None:
+def join(*words: str) -> None:
+    """The last of ``words`` made of the other files."""
+    parts = [Path(w).read_bytes() for w in words[:-1]]
+    begun = time.perf_counter()
+    joined = join_bytes(parts)
+    seconds = time.perf_counter() - begun
+    Path(words[-1]).write_bytes(joined)
+    print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def later(packed: bytes, shards: int, needs: frozenset[Need]) -> bytes:
+    """``packed`` of samples that come ``shards`` later."""
+    if Need.BATCHES not in needs or not shards:
+        return packed
+    return to_bytes(moved(from_bytes(packed), shards))
+
+
+def tell(name: str, what: str, many: int, file: Path, seconds: float, peak: float) -> None:
     """One line."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{name:<10} {what:<14} x {many:>4}  {len(part.packed) / TENSORS:>9,.0f} B/tensor "
+        f"{name:<10} {what:<14} x {many:>4}  {file.stat().st_size / TENSORS:>9,.0f} B/tensor "
         f"{seconds:>7.2f} s  peak {peak:>6,.0f} MB",
         flush=True,
     )
 
 
 def main() -> None:
-    """A process for each row, for its peak."""
-    if len(sys.argv) > 1:
+    """A process for each kind."""
+    if len(sys.argv) > 2:
+        join(*sys.argv[2:])
+    elif len(sys.argv) > 1:
         measure(sys.argv[1])
-        return
-    for name in NEEDS:
-        subprocess.run([sys.executable, "-m", "benchmarks.merging", name], check=True)
+    else:
+        for name in NEEDS:
+            subprocess.run([sys.executable, "-m", "benchmarks.merging", name], check=True)
 
 
 if __name__ == "__main__":
