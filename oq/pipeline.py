@@ -16,13 +16,14 @@ from oq.calibration.measure import measure
 from oq.checks.inspection import check, explain, judge, made_for, make_plan
 from oq.comparison.compare import Verification, compare
 from oq.comparison.judged_as import judged_as
-from oq.comparison.layers import LayerError, Remembered, compare_layers
+from oq.comparison.layers import LayerError, Remembered, compare_layers, remember
 from oq.comparison.metrics import Figure, open_metrics
 from oq.comparison.reference import reference_of
+from oq.comparison.runs import Apart
 from oq.data.dealing import Shard, share
-from oq.data.samples import feed_defaults, in_float32, open_samples
+from oq.data.samples import feed_defaults, in_float32, open_judged, open_samples
 from oq.data.sizing import SESSIONS, Sizing
-from oq.data.source import Data, Fitted, has_labels, open_source, subset
+from oq.data.source import Data, Fitted
 from oq.deployment.run import Deployment, deploy
 from oq.distributed.cluster import check_ray, open_workers
 from oq.emission.write import Written
@@ -33,7 +34,7 @@ from oq.model.footprint import MAX_MEMORY, Footprint
 from oq.model.input_shapes import common_inputs
 from oq.model.proto_fields import inputs_of, same_interface, same_names
 from oq.model.session import Settings
-from oq.numerics.values import Range, TensorInfo
+from oq.numerics.values import Range
 from oq.options.keywords import (
     CalibrateOptions,
     DeployOptions,
@@ -281,11 +282,12 @@ def verify(
         return _verify_artifact(exact, opened, data, asked, figures)
     rounded = load(quantized)
     same_interface(exact, rounded)
-    source = _open_judged(common_inputs(exact, rounded), data, asked)
+    source = open_judged(common_inputs(exact, rounded), data, asked)
     sizing = _size(exact, asked)
     seen = Remembered(source.batches(sizing))
     judged = judged_as(asked["engine"], asked["target"], made_for(rounded))
-    with Clock(asked["watch"]).stage("verify"):
+    check_ray(asked["ray"], asked["provider"])
+    with open_workers(asked["ray"]) as workers, Clock(asked["watch"]).stage("verify"):
         found = compare(
             *(exact, rounded, seen),
             settings=Settings(provider=asked["provider"]),
@@ -293,14 +295,15 @@ def verify(
             latency=judged.mode == "deployed" if asked["latency"] is None else asked["latency"],
             progress=Counter("verify", source.count, asked["watch"]),
             figures=figures,
+            apart=None if workers is None else Apart(workers, source, sizing),
         )
     found = replace(found, mode=judged.mode, target=judged.target, made_for=judged.made_for)
     if asked["per_layer"] or wanted is not None:
         found = replace(found, layers=_by_layer(exact, rounded, source, sizing, asked))
     elif found.collapse:
-        found = replace(
-            found, layers=compare_layers(exact, rounded, lambda: seen.kept, limit=sizing.limit)
-        )
+        kept = seen.kept if asked["ray"] is None else remember(source.batches(sizing))
+        layers = compare_layers(exact, rounded, lambda: kept, limit=sizing.limit)
+        found = replace(found, layers=layers)
     if wanted is not None:
         target = asked["target"]
         blame = remedy(float_model, target, data, asked["preprocess"])
@@ -318,12 +321,12 @@ def _verify_artifact(
     figures: Sequence[Figure],
 ) -> Verification:
     """A device file compared with the float model, as its own reader evaluates it."""
-    for name in ("per_layer", "report", "ranking", "engine", "target"):
+    for name in ("per_layer", "report", "ranking", "engine", "target", "ray"):
         if asked[name]:
             flag = name.replace("_", "-")
             raise OptionError(f"--{flag} is for an ONNX file; a device file has one reader")
     same_names(exact, {i.name for i in opened.inputs}, {o.name for o in opened.outputs})
-    source = _open_judged(opened.inputs, data, asked)
+    source = open_judged(opened.inputs, data, asked)
     return compare(
         *(exact, opened, source.batches(_size(exact, asked))),
         settings=Settings(provider=asked["provider"]),
@@ -336,19 +339,6 @@ def _size(exact: onnx.ModelProto, asked: VerifyOptions) -> Sizing:
     """The sizing of the batches on which a model is compared with ``exact``."""
     limit = 10**6 * (asked["max_memory"] or MAX_MEMORY)
     return Sizing(Footprint(exact), limit, asked["batch_size"], models=SESSIONS)
-
-
-def _open_judged(inputs: Sequence[TensorInfo], data: object, asked: VerifyOptions) -> Fitted:
-    """The samples to compare on, with labels where these are needed."""
-    source = open_source(data, inputs, preprocess=asked["preprocess"], labels=asked["labels"])
-    if asked["samples"] is not None:
-        source = subset(source, asked["samples"], asked["seed"])
-    if asked["max_drop"] is not None and not asked["metrics"] and not has_labels(source):
-        raise OptionError(
-            f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
-            "--labels FILE.csv with a folder of images"
-        )
-    return source
 
 
 def _by_layer(

@@ -124,6 +124,7 @@ class VerifyOptions(TypedDict, total=False):
     max_drop: Annotated[float | None, LIMIT]
     report: Annotated[str | Path | None, REPORT]
     ranking: Annotated[str | Path | None, RANKING]
+    ray: Annotated["str | Workers | None", RAY]
     seed: Annotated[int, SEED]
     watch: Annotated[Watch | None, WATCH]
 

@@ -135,6 +135,17 @@ def test_a_ranking(cluster: Any, images: Any) -> None:
     assert oq.sensitivity(MODEL, "trt", {"input": images}, ray="auto", **options) == alone
 
 
+def test_a_comparison(cluster: Any, tmp_path: Path, images: Any) -> None:
+    """Every figure but the time, metrics of the user's included."""
+    data = {"input": images, "labels": np.arange(len(images)) % 10}
+    oq.quantize(MODEL, "trt", {"input": images[:32]}, refine="none").save(tmp_path / "q.onnx")
+    options: dict[str, Any] = {"latency": False, "metrics": ["top1", "cosine"]}
+    alone = oq.verify(MODEL, tmp_path / "q.onnx", data, **options)
+    assert oq.verify(MODEL, tmp_path / "q.onnx", data, ray="auto", **options) == alone
+    with pytest.raises(DataError, match="--ray compares samples in rows"):
+        oq.verify(MODEL, tmp_path / "q.onnx", lambda: iter([data]), ray="auto")
+
+
 def test_a_dataset_of_blocks(cluster: Any, images: Any) -> None:
     data = pytest.importorskip("ray.data")
     blocks = data.from_numpy(images).repartition(7)
