@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import oq
 from oq import cli
+from oq.budget.candidate import Candidates
 from oq.distributed.cluster import JOINED, RayWorkers, open_workers
 from oq.distributed.tasks import Outcome
 from oq.errors import DataError, MissingExtra, OptionError, OqError
 from oq.model.files import model_bytes
 from oq.planning import registry
+from tests.budget.test_search import damaged
 from tests.shown import BUNDLED
 
 ray = pytest.importorskip("ray")
@@ -133,6 +136,34 @@ def test_a_ranking(cluster: Any, images: Any) -> None:
     options: dict[str, Any] = {"samples": 16, "calibrator": "max"}
     alone = oq.sensitivity(MODEL, "trt", {"input": images}, **options)
     assert oq.sensitivity(MODEL, "trt", {"input": images}, ray="auto", **options) == alone
+
+
+def test_a_search(
+    cluster: Any, tmp_path: Path, images: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Candidates that workers make ahead are those of a search by one process, and no more."""
+    onnx.save(damaged(), tmp_path / "net.onnx")
+    made: list[int] = []
+    make = Candidates.make
+
+    def count(*given: Any, **more: Any) -> Any:
+        made[-1] += 1
+        return make(*given, **more)
+
+    monkeypatch.setattr(Candidates, "make", count)
+    options: dict[str, Any] = {"max_drop": 2.0, "refine": "none"}
+    found = []
+    for name, where in (("alone", None), ("spread", "auto")):
+        made.append(0)
+        output = tmp_path / f"{name}.onnx"
+        given = (tmp_path / "net.onnx", "ort", {"input": images[:96]}, output)
+        found.append(oq.search(*given, ray=where, **options).report.search)
+    alone, spread = found
+    assert alone is not None and spread is not None
+    assert made[0] == alone.tried == spread.tried > 3 and made[1] == 1
+    assert (spread.kept, spread.drop, spread.met) == (alone.kept, alone.drop, alone.met)
+    files = [(tmp_path / f"{n}.onnx").read_bytes() for n in ("alone", "spread")]
+    assert files[0] == files[1]
 
 
 def test_a_comparison(cluster: Any, tmp_path: Path, images: Any) -> None:
