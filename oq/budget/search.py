@@ -108,10 +108,10 @@ def search(
     options["cache"] = Shared(None if cache is None else Path(cache))
     profile, _ = choose_target(target, options.get("settings") or {})
     loaded, path = load(model, shapes=options.get("shape")), Path(output)
+    score = make_score(loaded, profile, data, judged, options)
     key = _key(loaded, target, data, judged, options)
     with open_workers(options.pop("ray", None)) as workers:
         given = {"model": model, "target": target, "data": data, **options, "ray": workers}
-        score = make_score(loaded, profile, data, judged, options)
         run = _Run(
             Candidates(given, profile, score),
             open_journal(path.with_name(path.name + JOURNAL), oq.__version__, key),
