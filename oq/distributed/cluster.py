@@ -7,6 +7,7 @@ a node; nothing is kept on nodes but the results on their way.
 import logging
 import os
 import pickle
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,6 +31,8 @@ JOINED = 4
 
 AHEAD = 2
 """Items per slot that are given out: one runs, the next waits."""
+
+REACH_SECONDS = 10.0
 
 LOOK_SECONDS = 0.3
 """How often the tally is read."""
@@ -89,12 +92,31 @@ def _connect(ray: Any, where: str) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
         quiet |= {"num_cpus": cores(), "include_dashboard": False}
     try:
+        _reach(where)
         ray.init(address=where, **quiet)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError, AssertionError) as error:
         raise OptionError(
             f"--ray {where!r}: no Ray cluster there ({one_line(error)}); expected HOST:PORT, "
             "ray://HOST:PORT, auto or local"
         ) from error
+
+
+def _reach(where: str) -> None:
+    """Connect to an address once: Ray itself waits for minutes where nobody listens.
+
+    Raises:
+        ConnectionError: nobody does.
+        ValueError: it is no address.
+    """
+    if where in (LOCAL, "auto"):
+        return
+    host, _, port = where.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError("no HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(one_line(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,6 +307,15 @@ def test_refusals(cluster: Any, tmp_path: Path, images: Any) -> None:
         oq.calibrate(MODEL, "trt", {"input": images}, tmp_path / "c", shard="1/2", ray="local")
 
 
+@pytest.mark.parametrize("where", ["127.0.0.1:9", "ray://127.0.0.1:9", "nowhere", "a:b"])
+def test_no_cluster_there(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    begun = time.monotonic()
+    with pytest.raises(OptionError, match="no Ray cluster there"), open_workers(where):
+        pass
+    assert time.monotonic() - begun < 5
+
+
 def test_errors_keep_their_kind() -> None:
     for error in (DataError("a"), MissingExtra("torch", "oq export"), OqError("b")):
         with pytest.raises(type(error)) as caught:
