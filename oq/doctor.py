@@ -22,6 +22,7 @@ PURPOSES: Mapping[str, str] = {
     "report": "plots as PNG, SVG or PDF",
     "openvino": "oq verify --engine openvino, oq deploy --to openvino",
     "coreml": "oq deploy --to coreml",
+    "ray": "--ray: calibration, rankings and searches on a cluster",
 }
 """What the packages of an extra are for."""
 

@@ -30,6 +30,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "report": ("matplotlib",),
     "openvino": ("openvino",),
     "coreml": ("coremltools",),
+    "ray": ("ray",),
 }
 """Extra of pyproject.toml -> its packages, which are named in place of it: ``oq`` on the package
 index is another project."""

@@ -10,7 +10,8 @@ import onnx
 import oq
 from oq.calibration.apart import concats_apart
 from oq.calibration.data_checks import data_warnings
-from oq.calibration.measure import Job, Measured, Shared, measure_missing, missing, size_batches
+from oq.calibration.job import Job, Measured, size_batches
+from oq.calibration.measure import Shared, measure_missing, missing
 from oq.calibration.ranges import known_ranges
 from oq.comparison.compare import Verification, compare
 from oq.comparison.judged_as import as_target
@@ -21,6 +22,7 @@ from oq.data.samples import BATCH, divide, feed_defaults, in_float32, open_sampl
 from oq.data.sizing import SESSIONS, Sizing, sizing_notes
 from oq.data.source import Fitted
 from oq.deployment.qoperator.form import check_form, in_form
+from oq.distributed.cluster import opened
 from oq.emission.write import Written, write_graph
 from oq.errors import OqError
 from oq.exporting.load import Model, load
@@ -149,6 +151,7 @@ def set_up(
         target=planned.target.name,
         max_memory=asked["max_memory"],
         progress=Counter("calibrate", count, asked["watch"]),
+        workers=opened(asked["ray"]),
     )
     job = replace(job, sizing=size_batches(job))
     is_named = asked["calibrator"] is not None

@@ -4,7 +4,8 @@ What a fence says behind its three backticks decides:
 
 * ``sh``: each line is an ``oq`` command (or ``python FILE``) and succeeds, or exits as its comment
   says (``# exits with 1``); they run in this process, in one folder per page.
-* ``sh skip``: shell that cannot run here (installation, other machines).  These are counted.
+* ``sh skip``, ``python skip``: what cannot run here (installation, other machines).  These are
+  counted.
 * ``python``: runs, with the names of the page's earlier blocks.
 * ``yaml config``, ``yaml preprocess``: oq accepts it.
 * ``yaml ci``: the ``oq`` commands in it run, as in ``sh``.
@@ -43,7 +44,7 @@ from tests import figures, reference
 ROOT = Path(oq.__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "examples" / "README.md"])
-SKIPPED = 8
+SKIPPED = 12
 """Blocks that are not run, all pages together: installation, and what runs on the target."""
 
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -101,7 +102,7 @@ class Page:
             case ["text", "figure", target]:
                 drawn = figures.figure(make_plan(figures.MODEL, target))
                 assert block.text.splitlines() == list(drawn)
-            case ["text"] | ["sh", "skip"]:
+            case ["text"] | ["sh" | "python", "skip"]:
                 pass
             case _:
                 pytest.fail(f"unknown fence {block.kind!r}")

@@ -100,6 +100,7 @@ CalibratorOpt = Annotated[str | None, flag(rows.CALIBRATOR)]
 WeightsOpt = Annotated[str | None, flag(rows.WEIGHTS)]
 MemoryOpt = Annotated[int | None, flag(rows.MAX_MEMORY)]
 ShapeOpt = Annotated[list[str] | None, flag(rows.SHAPE)]
+RayOpt = Annotated[str | None, flag(rows.RAY)]
 SeedOpt = Annotated[int, flag(rows.SEED)]
 SaveRangesOpt = Annotated[
     Path | None, typer.Option("--save-ranges", help="write ranges: .json, else a TensorRT table")

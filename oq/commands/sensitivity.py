@@ -15,6 +15,7 @@ from oq.commands.flags import (
     KeepOpt,
     ModelArg,
     PreprocessOpt,
+    RayOpt,
     SeedOpt,
     SetOpt,
     ShapeOpt,
@@ -24,6 +25,8 @@ from oq.commands.flags import (
 from oq.errors import OptionError
 from oq.options.kinds import parse_settings, parse_shapes
 from oq.progress import show_progress
+
+JobsOpt = Annotated[int, typer.Option("--jobs", "-j", min=0, help="processes; 0: one per core")]
 
 
 def sensitivity(
@@ -44,9 +47,8 @@ def sensitivity(
     settings: SetOpt = None,
     weights: WeightsOpt = None,
     keep_float: KeepOpt = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=0, help="processes; 0: one per core")
-    ] = 0,
+    jobs: JobsOpt = 0,
+    ray: RayOpt = None,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
 ) -> None:
@@ -76,6 +78,7 @@ def sensitivity(
             shape=parse_shapes(shape),
             keep_float=tuple(keep_float or ()),
             jobs=jobs,
+            ray=ray,
             seed=seed,
             watch=watch,
         )

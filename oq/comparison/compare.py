@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -29,6 +30,7 @@ from oq.comparison.deviation import (
 from oq.comparison.device_file import artifact_engine
 from oq.comparison.layers import LayerError
 from oq.comparison.metrics import Figure, Metric, Score
+from oq.comparison.runs import Apart, Pair, Ran
 from oq.engines.engine import DEFAULT, Engine, Kernels, Loaded, find_engine
 from oq.errors import DataError
 from oq.model.noise import random_nodes
@@ -180,8 +182,11 @@ def compare(
     latency: bool = True,
     progress: Callable[[int], None] | None = None,
     figures: Sequence[Figure] = (),
+    apart: Apart | None = None,
 ) -> Verification:
     """Run both models over ``batches`` and compare their outputs, also by the metrics ``figures``.
+
+    With ``apart`` workers run them, and this process the first batch alone, for kernels and time.
 
     Raises:
         OqError: there are no samples, no outputs to compare, no such ``engine``, or it is not
@@ -196,22 +201,24 @@ def compare(
         raise DataError("no output of the model is an array of numbers that could be compared")
     axes = class_axes(float_model)
     counts = _Counts(names, axes, {(f, r): f.start() for f in figures for r in readings})
-    done, sample = 0, None
-    for batch in batches:
-        exact = reference.run(batch.feeds, names)
-        found = {r: s.run(batch.feeds, names) for r, s in readings.items()}
-        counts.add(exact, found, batch.labels)
-        counts.add_codes(found, runner.steps(deployed))
-        done += batch.samples
-        sample = batch if sample is None else sample
-        if progress is not None:
-            progress(done)
+    done, rest = 0, iter(batches)
+    sample = next(rest, None)
     if sample is None:
         raise DataError("there are no samples to verify on")
+    pair = Pair(reference, readings, names)
+    runs: Iterable[Ran] = chain([pair.run(sample)], map(pair.run, rest))
+    if apart is not None and isinstance(quantized, onnx.ModelProto):
+        runs = apart.run(float_model, quantized, engine)
+    for ran in runs:
+        counts.add(ran.exact, ran.found, ran.labels)
+        counts.add_codes(ran.found, runner.steps(deployed))
+        done += ran.samples
+        if progress is not None:
+            progress(done)
     file = float_model if isinstance(quantized, Artifact) else quantized
     kernels = runner.count_kernels(file, deployed)
     literal = "literal" if "literal" in readings else "deployed"
-    del reference, deployed, readings  # sessions keep memory, and two more follow
+    del reference, deployed, readings, pair, runs  # sessions keep memory, and two more follow
     return Verification(
         samples=done,
         deployed=counts.result("deployed"),

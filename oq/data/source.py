@@ -35,6 +35,7 @@ from oq.data.sources.layout import fixed_batch, required
 from oq.data.sources.npz import open_npz, open_npz_folder
 from oq.data.sources.streams import Chosen, Items, Rows
 from oq.data.sources.testsets import find_sets, stream_sets
+from oq.distributed.blocks import is_dataset, open_dataset
 from oq.errors import DataError, OptionError
 from oq.numerics.values import Array, TensorInfo
 
@@ -96,6 +97,7 @@ def open_source(
       time the data is read;
     * an array, a dict of arrays, an iterable of feeds (a list, a generator, a torch DataLoader),
       an onnxruntime CalibrationDataReader;
+    * a ``ray.data.Dataset``, whose columns are called as the inputs are;
     * a source that was opened before.
 
     Where arrays hold samples, :mod:`oq.data.sources.layout` says.
@@ -203,6 +205,8 @@ def _open_folder(
 def _open_object(data: Any, inputs: Sequence[TensorInfo]) -> Rows | Items:
     """The stream of a Python object."""
     kind = type(data).__name__
+    if is_dataset(data):
+        return Rows(open_dataset(data, [info.name for info in required(inputs)]))
     if isinstance(data, Mapping):
         arrays = {str(key): to_array(value, f"{kind}: {key!r}") for key, value in data.items()}
         return Rows(make_table(kind, arrays, inputs))

@@ -84,7 +84,8 @@ def use_custom_ops(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.is_file():
             raise OptionError(f"--custom-ops {str(path)!r}: no such library")
-        _custom_ops.append(str(path.resolve()))
+        if str(path.resolve()) not in _custom_ops:
+            _custom_ops.append(str(path.resolve()))
 
 
 def custom_ops() -> tuple[Path, ...]:

@@ -41,6 +41,7 @@ from oq.options.rows import (
     PROVIDER,
     RANGES,
     RANKING,
+    RAY,
     REFINE,
     REPORT,
     RUN_AS,
@@ -48,6 +49,7 @@ from oq.options.rows import (
     SEED,
     SETTINGS,
     SHAPE,
+    SHARD,
     TIME_LIMIT,
     VERIFY,
     VERIFY_BATCH,
@@ -56,6 +58,7 @@ from oq.options.rows import (
     WEIGHTS_ONLY,
     Option,
 )
+from oq.parallel import Workers
 from oq.progress import Watch
 
 if TYPE_CHECKING:
@@ -91,6 +94,7 @@ class QuantizeOptions(TypedDict, total=False):
     verify: Annotated[bool, VERIFY]
     report: Annotated[str | Path | None, REPORT]
     ranking: Annotated[str | Path | None, RANKING]
+    ray: Annotated["str | Workers | None", RAY]
     watch: Annotated[Watch | None, WATCH]
 
 
@@ -120,6 +124,24 @@ class VerifyOptions(TypedDict, total=False):
     max_drop: Annotated[float | None, LIMIT]
     report: Annotated[str | Path | None, REPORT]
     ranking: Annotated[str | Path | None, RANKING]
+    ray: Annotated["str | Workers | None", RAY]
+    seed: Annotated[int, SEED]
+    watch: Annotated[Watch | None, WATCH]
+
+
+class CalibrateOptions(TypedDict, total=False):
+    """The keywords of :func:`oq.calibrate`."""
+
+    samples: Annotated[int | None, SAMPLES]
+    batch_size: Annotated[int | None, BATCH_SIZE]
+    preprocess: Annotated[str | Path | None, PREPROCESS]
+    shape: Annotated[Mapping[str, Sequence[int | None]] | None, SHAPE]
+    keep_float: Annotated[Sequence[str], KEEP_FLOAT]
+    settings: Annotated[Mapping[str, Any] | None, SETTINGS]
+    max_memory: Annotated[int | None, MAX_MEMORY]
+    provider: Annotated[str, PROVIDER]
+    shard: Annotated[str | None, SHARD]
+    ray: Annotated["str | Workers | None", RAY]
     seed: Annotated[int, SEED]
     watch: Annotated[Watch | None, WATCH]
 

@@ -221,6 +221,16 @@ VERIFY = Option(
     takes="true or false",
     example="true",
 )
+RAY = Option(
+    "run on a Ray cluster: HOST:PORT, ray://HOST:PORT, auto, or local for this machine alone",
+    TEXT,
+    metavar="ADDRESS|local",
+)
+SHARD = Option(
+    "one part of the samples, into a cache of its own, for --merge: 3/16 is the third of sixteen",
+    TEXT,
+    metavar="NUMBER/OF",
+)
 WATCH = Option("called with a stage, the samples done and the samples in all")
 
 

@@ -43,6 +43,11 @@ def register(name: str) -> Callable[[Plugin], Plugin]:
     return add
 
 
+def is_extended() -> bool:
+    """Whether a plugin or a program has added something, which other processes lack."""
+    return any(_added.values())
+
+
 def load_plugin(path: Path) -> None:
     """Run the Python file at ``path`` and register its ``TARGET`` or ``CALIBRATOR`` under the
     file's stem.

@@ -20,17 +20,18 @@ from typing import Any, ClassVar
 
 import onnx
 
-from oq.calibration.measure import Job, size_batches
+from oq.calibration.job import Job, size_batches
 from oq.data.samples import BATCH, feed_defaults, in_float32, open_samples
 from oq.data.sizing import Sizing
 from oq.data.source import Data, Fitted
+from oq.distributed.cluster import open_workers
 from oq.errors import ModelError
 from oq.exporting.load import Model, load
 from oq.model.input_shapes import Shapes
 from oq.model.ops import anchor, only_moves
 from oq.model.session import Settings
 from oq.model.view import GraphView
-from oq.parallel import cores
+from oq.parallel import Workers, cores
 from oq.planning.overrides import Choice, Layer, Mode, Overrides, make_overrides
 from oq.planning.setup import choose_target, decide, make_methods, needs_of, plan_model
 from oq.planning.spec import Group, Plan, Site, SiteKey, key
@@ -137,6 +138,7 @@ def sensitivity(
     layers: Sequence[Layer] = (),
     mode: Mode = "hybrid",
     jobs: int = 1,
+    ray: str | Workers | None = None,
     seed: int = 0,
     watch: Watch | None = None,
 ) -> Ranking:
@@ -145,7 +147,7 @@ def sensitivity(
     Options as for :func:`oq.quantize`; the same ``samples`` are used for calibration and
     comparison. ``jobs`` is the number of processes (0: one per core), which does not change the
     result; with more than one, a script needs ``if __name__ == "__main__":``, since they are
-    spawned.
+    spawned.  ``ray``: the CPUs of a Ray cluster take their place.
 
     Raises:
         OqError: the model, the data or an option cannot be used.
@@ -153,8 +155,7 @@ def sensitivity(
     """
     profile, rest = choose_target(target, settings if settings is not None else {})
     overrides = make_overrides(keep_float, calibrator_for, layers, mode, calibrator)
-    default = profile.calibrator if calibrator is None else calibrator
-    methods = make_methods(default, rest, overrides)
+    methods = make_methods(calibrator or profile.calibrator, rest, overrides)
     loaded = load(model, shapes=shape)
     source = _open(loaded, data, preprocess, samples, seed)
     planned = plan_model(feed_defaults(loaded, source), profile, overrides)
@@ -162,24 +163,23 @@ def sensitivity(
     kernels = find_candidates(planned.plan, planned.view)
     if not kernels:
         raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
-    job = Job(planned.model, planned.view, needs_of(planned, methods), None, Settings())
-    job = replace(job, progress=Counter("calibrate", source.count, watch))
-    how = profile.weight_range if weights is None else weights
-    recalibration = Calibration(planned, methods, job, {}, how, calibrator is not None)
     clock = Clock(watch)
-    with clock.stage("calibrate"):
-        measured = recalibration.measure(source, None)
-    solution = recalibration.solve(measured.statistics)
-    layout = Layout(planned.view, profile, planned.plan, overrides)
-    processes = jobs if jobs > 0 else cores()
-    known = size_batches(job)
-    batches = source.batches(Sizing(known.footprint, wanted=batch_size, models=TASK_VARIANTS))
-    opened = open_bench(planned.model, planned.plan, solution, batches, processes)
-    with clock.stage("layers"), opened as bench:
-        whole, rows, kept = rank(bench, layout, kernels, watch)
+    with open_workers(ray) as workers:
+        job = Job(planned.model, planned.view, needs_of(planned, methods), None, Settings())
+        counter = Counter("calibrate", source.count, watch)
+        job, how = replace(job, progress=counter, workers=workers), weights or profile.weight_range
+        recalibration = Calibration(planned, methods, job, {}, how, calibrator is not None)
+        with clock.stage("calibrate"):
+            measured = recalibration.measure(source, None)
+        solution = recalibration.solve(measured.statistics)
+        sizing = Sizing(size_batches(job).footprint, wanted=batch_size, models=TASK_VARIANTS)
+        given = planned.model, planned.plan, solution, source.batches(sizing), jobs or cores()
+        with clock.stage("layers"), open_bench(*given, workers) as bench:
+            layout = Layout(planned.view, profile, planned.plan, overrides)
+            whole, rows, kept = rank(bench, layout, kernels, watch)
     name = str(model) if isinstance(model, str | Path) else loaded.graph.name
-    error, agreement = decibels(whole.error), whole.agreement
-    return Ranking(name, target, source.name, measured.samples, error, agreement, rows, kept)
+    figures = decibels(whole.error), whole.agreement
+    return Ranking(name, target, source.name, measured.samples, *figures, rows, kept)
 
 
 def _open(

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from oq.calibration.measure import size_batches
+from oq.calibration.job import size_batches
 from oq.data.samples import BATCH, divide
 from oq.data.sizing import Sizing
 from oq.data.source import Fitted, subset

@@ -7,8 +7,8 @@ from typing import Any
 import onnx
 
 import oq
-from oq.calibration.cache import digest
-from oq.calibration.measure import Measured
+from oq.calibration.job import Measured
+from oq.calibration.packing import digest
 from oq.comparison.compare import Verification
 from oq.numerics.calibrator import Methods
 from oq.planning.setup import Planned

@@ -24,6 +24,7 @@ def test_every_key_is_a_keyword_of_quantize() -> None:
     asked = [inspect.signature(f).parameters.values() for f in (oq.quantize, oq.search)]
     keywords = {p.name for found in asked for p in found if p.kind is not p.VAR_KEYWORD}
     keywords -= {"model", "output", "example_inputs", "watch"}
+    keywords -= {"ray"}  # where it runs changes nothing in the file
     assert {k.name for k in KEYS} == keywords
 
 
