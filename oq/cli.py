@@ -22,6 +22,7 @@ import oq
 from oq.commands.calibrate import calibrate
 from oq.commands.console import miss, say, warn
 from oq.commands.deploy import deploy, formats
+from oq.commands.finetune import finetune
 from oq.commands.flags import (
     ConfigOpt,
     DataOpt,
@@ -200,6 +201,7 @@ for command in (
     plan,
     check,
     inspect,
+    finetune,
     deploy,
     config,
     export,

@@ -337,10 +337,10 @@ def next_step(target: Target, output: Path) -> str:
     return target.next_step.format(output=output, stem=output.stem)
 
 
-def finish(result: Result, output: Path) -> Result:
+def finish(result: Result, output: Path, command: str = "quantize") -> Result:
     """Save, with the run's config beside it (:mod:`oq.options.config`), and complete the report
     with where the file lies and what comes next."""
-    about = f"oq {oq.__version__}: oq quantize {result.report.model} --config THIS -o {output}"
+    about = f"oq {oq.__version__}: oq {command} {result.report.model} --config THIS -o {output}"
     step = next_step(registry.target(result.report.target), output)
     said = replace(result.report, output=str(output), next_step=step)
     finished = replace(result, report=said)

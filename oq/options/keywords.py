@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar, cast
 
 from oq.options.rows import (
+    AUGMENT,
     BATCH_SIZE,
     CACHE,
     CALIBRATOR,
     CALIBRATOR_FOR,
     CLASSES,
     ENGINE,
+    EPOCHS,
     EVAL_DATA,
     EXAMPLE_INPUTS,
     FIXED,
@@ -23,10 +25,12 @@ from oq.options.rows import (
     LABELS,
     LATENCY,
     LAYER,
+    LOSS,
     MAX_MEMORY,
     MAX_SHAPE,
     METRICS,
     MIN_SHAPE,
+    MINUTES,
     NEED_LABELS,
     OPERATORS,
     OPT_SHAPE,
@@ -40,14 +44,17 @@ from oq.options.rows import (
     PROVIDER,
     RANGES,
     RANKING,
+    RATE,
     REFINE,
     REPORT,
     RUN_AS,
     SAMPLES,
+    SCALES,
     SEED,
     SETTINGS,
     SHAPE,
     TIME_LIMIT,
+    TRAIN_BATCH,
     VERIFY,
     VERIFY_BATCH,
     WATCH,
@@ -95,6 +102,19 @@ class SearchOptions(QuantizeOptions, total=False):
     eval_data: Annotated[object, EVAL_DATA]
     labels: Annotated[Path | None, LABELS]
     time_limit: Annotated[float | None, TIME_LIMIT]
+
+
+class FinetuneOptions(QuantizeOptions, total=False):
+    """The keywords of :func:`oq.finetune` beside ``state``."""
+
+    labels: Annotated[Path | None, LABELS]
+    epochs: Annotated[int | None, EPOCHS]
+    minutes: Annotated[float | None, MINUTES]
+    train_batch: Annotated[int, TRAIN_BATCH]
+    lr: Annotated[float, RATE]
+    loss: Annotated[str | None, LOSS]
+    augment: Annotated[str, AUGMENT]
+    scales: Annotated[str, SCALES]
 
 
 class VerifyOptions(TypedDict, total=False):

@@ -10,6 +10,7 @@ import oq
 from oq import cli
 from oq.data.samples import BATCH
 from oq.options.keywords import (
+    FinetuneOptions,
     QuantizeOptions,
     SearchOptions,
     VerifyOptions,
@@ -21,6 +22,7 @@ TAKEN: dict[Callable[..., object], type] = {
     oq.quantize: QuantizeOptions,
     oq.search: SearchOptions,
     oq.verify: VerifyOptions,
+    oq.finetune: FinetuneOptions,
 }
 
 
