@@ -5,5 +5,5 @@
 set -euo pipefail
 model=$1 calib=$2 eval=$3 epochs=${4:-40}
 
-oq finetune "$model" -t dpu -d "$calib" --epochs "$epochs" --lr 3e-5 -o finetuned.onnx
+oq finetune "$model" -t dpu -d "$calib" --epochs "$epochs" -o finetuned.onnx
 oq verify "$model" finetuned.onnx -d "$eval"

@@ -305,7 +305,13 @@ MINUTES = Option(
 TRAIN_BATCH = Option(
     "samples per step of training", WHOLE, 16, least=1, takes="a number", example="16"
 )
-RATE = Option("learning rate at the start", RATE_OF, 1e-4, takes="a number", example="0.0001")
+RATE = Option(
+    "learning rate at the start, in steps of a weight's grid",
+    RATE_OF,
+    0.005,
+    takes="a number",
+    example="0.005",
+)
 LOSS = Option(
     "what is made small: mse or kl, to the float model, or labels; default: mse, labels with"
     " --labels",

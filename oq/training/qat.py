@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from torch.nn import Parameter
 
 from oq.checks.legal import check
 from oq.emission.solve import apply_steps
@@ -29,6 +30,9 @@ from oq.training.sidecar import read_state, write_state
 from oq.wording import counted
 
 SCALES = ("frozen", "learned")
+
+SCALE_STEP = 0.1
+"""The part of a trained scale that counts as one step of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,28 @@ class Qat:
             rate = lr if scale_lr is None else scale_lr
             made.append({"params": scales, "lr": rate, "weight_decay": 0.0})
         return made
+
+    def steps(self) -> list[tuple[Parameter, float]]:
+        """Each parameter with what is one step of it: the scale of a weight's grid, the mean of
+        them where channels have their own; of biases and float constants the scale that they would
+        have in int8; of trained scales :data:`SCALE_STEP` of themselves, an octave where they are
+        powers of two."""
+        grids = {s.latent: s.grid for s in self._trained.slots if s.latent is not None
+                 and not isinstance(s.site.spec, Product)}  # fmt: skip
+        learned = {s.learned: s.grid.qtype.scale for s in self._trained.slots if s.learned}
+        found = []
+        for tensor, role in self.module.program.roles.items():
+            if role != "parameter":
+                continue
+            parameter = self.module.get_parameter(self.module.names[tensor])
+            if tensor in learned:
+                step = 1.0 if learned[tensor] == "power_of_two" else SCALE_STEP
+            elif tensor in grids:
+                step = float(grids[tensor].scale.mean())
+            else:
+                step = float(parameter.detach().abs().max()) / 127
+            found.append((parameter, step))
+        return found
 
     def step(self) -> None:
         """Behind each step of the optimizer: holds the target's constraints between scales, and

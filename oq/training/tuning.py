@@ -1,10 +1,12 @@
 """The training loop of ``oq finetune``: epochs, a schedule, the best state, and where it stands.
 
-    rate(done) = rate max((1 + cos(pi done)) / 2, 0.01)          done: part of all samples
+    rate(done) = rate step max((1 + cos(pi done)) / 2, 0.01)     done: part of all samples
+                                                                 step: of the parameter's grid
 
-after the recipes of NVIDIA and of NNCF: Adam, a cosine down to 1 %.  The state is judged as the
-file that it would become, on samples that nothing is trained on, by the judge of the refinement
-steps.
+after the recipes of NVIDIA and of NNCF: Adam, a cosine down to 1 %.  A step of Adam moves a weight
+by about its rate, so that in steps of its grid one rate means the same for all layers, and for
+weights of 8 and of 4 bits.  The state is judged as the file that it would become, on samples that
+nothing is trained on, by the judge of the refinement steps.
 """
 
 import math
@@ -54,8 +56,8 @@ BEST, NOW = "best/", "now/"
 @dataclass(frozen=True, slots=True)
 class Lessons:
     """How to train: ``epochs`` and ``minutes`` at most (None: as many as make :data:`SAMPLES`, and
-    no limit), ``rate`` of weights, names of a loss and of views, and the ``seed`` of all that is
-    drawn."""
+    no limit), ``rate`` in steps of grids, names of a loss and of views, and the ``seed`` of all
+    that is drawn."""
 
     epochs: int | None
     minutes: float | None
@@ -187,9 +189,9 @@ class Tuner:
     def _step(self, lesson: Lesson, done: float) -> bool:
         """One step at the rate of the part of all samples that are ``done``; whether its loss was
         finite."""
-        rate = self.lessons.rate * max((1 + math.cos(math.pi * done)) / 2, LEAST_RATE)
+        part = max((1 + math.cos(math.pi * done)) / 2, LEAST_RATE)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = part * group["rate"]
         random = np.random.default_rng([self.lessons.seed, self.at.epoch, self.at.step])
         return math.isfinite(self._learn(lesson, random))
 
@@ -260,7 +262,13 @@ class Tuner:
         return Outcome("finetune", kept, before.verdict.db, best.verdict.db, self.at.seconds, said)
 
     def _new_optimizer(self) -> torch.optim.Adam:
-        return torch.optim.Adam(self.qat.groups(self.lessons.rate))
+        rate = self.lessons.rate
+        return torch.optim.Adam(
+            [
+                {"params": [p], "lr": rate * step, "rate": rate * step}
+                for p, step in self.qat.steps()
+            ]
+        )
 
     @property
     def _signature(self) -> str:
