@@ -265,4 +265,5 @@ TARGET = Target(
     guarded=True,
     domains=("com.microsoft",),
     next_step='onnxruntime.InferenceSession("{output}")',
+    runs_in_engine=True,
 )

@@ -24,7 +24,7 @@ import onnx
 import oq
 from oq.budget.journal import Journal, open_journal
 from oq.budget.proxy import make_ranker
-from oq.budget.score import Score, make_score
+from oq.budget.score import Judged, Score, make_score
 from oq.budget.strategy import propose
 from oq.budget.trial import Trial, best_trial
 from oq.calibration.cache import make_key
@@ -32,20 +32,23 @@ from oq.calibration.measure import Shared
 from oq.checks.judgement import judge
 from oq.comparison.compare import Verification
 from oq.data.samples import open_samples
-from oq.data.source import fingerprint, open_source
+from oq.data.source import Data, fingerprint, open_source
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
 from oq.model.proto_fields import feedable
 from oq.options.config import plain_options
 from oq.options.keywords import SearchOptions, complete, documented
+from oq.options.leave import leaving_config
 from oq.page.write import want_page
 from oq.pipeline import Result, finish, quantize
 from oq.planning.overrides import Overrides, make_overrides
 from oq.planning.setup import choose_target
 from oq.planning.target import Target
-from oq.progress import Watch
+from oq.progress import LOG, Watch
 from oq.refine.order import NONE
 from oq.reporting.search import Searched
+from oq.reporting.verdict import told_drop
+from oq.wording import counted
 
 JOURNAL = ".journal.jsonl"
 """Appended to the name of the output."""
@@ -66,7 +69,7 @@ UNRANKED = (
 def search(
     model: Model,
     target: str,
-    data: object,
+    data: Data | None,
     output: str | Path,
     *,
     max_drop: float,
@@ -78,6 +81,7 @@ def search(
     The drop is that of top-1 accuracy on ``eval_data`` with labels (``labels``: a CSV
     ``file,label`` for a folder of images), in the worse of the two modes; without ``eval_data``, it
     is the percentage of held-out calibration samples whose top-1 differs from the float model's.
+    It is that of ``metric`` where one is named (:mod:`oq.comparison.metrics`), on either.
     ``time_limit`` in seconds: no trial is started that would end later, judging by the time of
     earlier ones; everything in int8 is always tried.
 
@@ -89,7 +93,7 @@ def search(
     start = time.monotonic()
     complete(SearchOptions, keywords)  # unknown ones are refused before any work
     options: dict[str, Any] = dict(keywords)
-    eval_data, labels = options.pop("eval_data", None), options.pop("labels", None)
+    judged = Judged(*(options.pop(name, None) for name in ("eval_data", "labels", "metric")))
     time_limit, watch = options.pop("time_limit", None), options.pop("watch", None)
     if not options.pop("verify", True):
         raise OptionError("--max-drop compares on held-back samples: it cannot go with --no-verify")
@@ -106,11 +110,11 @@ def search(
     run = _Run(
         {"model": model, "target": target, "data": data, **options},
         profile,
-        make_score(loaded, profile, eval_data, labels, options),
+        make_score(loaded, profile, data, judged, options),
         open_journal(
             path.with_name(path.name + JOURNAL),
             oq.__version__,
-            _key(loaded, target, data, eval_data, labels, options),
+            _key(loaded, target, data, judged, options),
         ),
         path,
         max_drop,
@@ -125,19 +129,22 @@ def _key(
     loaded: onnx.ModelProto,
     target: str,
     data: object,
-    eval_data: object,
-    labels: Path | None,
+    judged: Judged,
     options: Mapping[str, Any],
 ) -> str:
     """What the measurements depend on, as SHA-256; neither the budget nor the time."""
     preprocess = options.get("preprocess")
     samples = open_samples(loaded, data, preprocess, None, 0)
     found = [make_key(loaded, "").model, target, fingerprint(samples), plain_options(options)]
-    if eval_data is not None:
-        judged = open_source(eval_data, feedable(loaded), preprocess=preprocess, labels=labels)
-        found.append(fingerprint(judged))
+    labels = judged.labels
+    if judged.data is not None:
+        inputs = feedable(loaded)
+        source = open_source(judged.data, inputs, preprocess=preprocess, labels=labels)
+        found.append(fingerprint(source))
     if labels is not None:
         found.append(hashlib.sha256(labels.read_bytes()).hexdigest())
+    if judged.metric is not None:
+        found.append(f"metric {judged.metric}")
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
@@ -180,7 +187,10 @@ class _Run:
             search=self.outcome(result.report.verification),
         )
         told = replace(result, report=report)
-        return told if ours else finish(told, self.path)
+        if not ours:
+            return finish(told, self.path)
+        with leaving_config(report, self.path):
+            return told
 
     def explore(self, loaded: onnx.ModelProto) -> None:
         """Rank the layers, then try what is proposed, while there is time."""
@@ -225,6 +235,9 @@ class _Run:
             self.fresh += 1
         self.seen.append(trial)
         self.tell("search", len(self.seen))
+        lost = told_drop(self.score.metric, trial.drop)
+        share, floats = f"{trial.int8_share:.1f} % of MACs in int8", counted(len(keep), "layer")
+        LOG.info("search %d: %s in float, %s, %s", len(self.seen), floats, share, lost)
         return trial
 
     def make(self, keep: tuple[str, ...], **page: Any) -> Result:
@@ -235,6 +248,7 @@ class _Run:
         }
         if keep:
             changed["refine"] = self.seen[0].refined or NONE
+        changed["watch"] = self.watch
         return quantize(**{**self.options, **changed}, verify=True)
 
     def evaluate(self, keep: tuple[str, ...], result: Result, begun: float) -> Trial:
@@ -262,6 +276,7 @@ class _Run:
             resumed=len(self.seen) - self.fresh,
             stopped=self.stopped,
             journal=str(self.journal.path),
+            metric=self.score.metric,
         )
 
     @property

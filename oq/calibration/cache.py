@@ -12,7 +12,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tokenize import TokenError
 
@@ -49,11 +49,12 @@ class Key:
     """Identifies the contents of a cache: SHA-256 digests in hexadecimal.
 
     ``model``: the prepared float model.  ``data``: the samples, their preprocessing and the
-    selection of samples.
+    selection of samples.  ``target``: which one the model was prepared for, for messages alone.
     """
 
     model: str
     data: str
+    target: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,10 @@ class Cache:
     statistics: Mapping[str, Statistics]
 
 
-def make_key(model: onnx.ModelProto, data: str) -> Key:
+def make_key(model: onnx.ModelProto, data: str, target: str = "") -> Key:
     """The key of a calibration; ``data`` is the fingerprint of its samples."""
-    return Key(hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest(), data)
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    return Key(digest, data, target)
 
 
 def digest(statistics: Mapping[str, Statistics]) -> str:
@@ -141,12 +143,17 @@ def check_key(found: Cache, wanted: Key, path: str | Path, *, data: bool = True)
     Raises:
         DataError: it is stale; the message says in what.
     """
+    made, now = found.key.target, wanted.target
+    if made and now and made != now and found.key.model != wanted.model:
+        raise DataError(
+            f"the cache {str(path)!r} was made for target {made}; this run is for {now}; {ADVICE}"
+        )
     words = {
         "model": "another model (or the same model with other target options)",
         "data": "other samples or other preprocessing",
     }
-    for field, what in words.items():
-        if getattr(found.key, field) != getattr(wanted, field) and (data or field != "data"):
+    for part, what in words.items():
+        if getattr(found.key, part) != getattr(wanted, part) and (data or part != "data"):
             raise DataError(f"the cache {str(path)!r} was made with {what}; {ADVICE}")
 
 

@@ -37,7 +37,8 @@ class Job:
     ``batch_size`` None chooses one whose activations fit in the processor's cache.  ``sizing`` is
     that of an earlier run, since some calibrators depend on the batches.
 
-    ``drawn`` describes which samples of the data were drawn, for the key of the cache.
+    ``drawn`` describes which samples of the data were drawn, for the key of the cache; ``target``
+    is named in it.
     """
 
     model: onnx.ModelProto
@@ -46,6 +47,7 @@ class Job:
     batch_size: int | None
     settings: Settings
     drawn: str = ""
+    target: str = ""
     max_memory: int | None = None
     progress: Progress | None = None
     sizing: Sizing | None = None
@@ -138,10 +140,11 @@ def measure(job: Job, source: Fitted | None, cache: Path | Shared | None = None)
     if source is None:
         if found is None or not found.complete:
             raise DataError(f"the cache {str(cache)!r} is not finished: give --data as well")
-        check_key(found, make_key(job.model, ""), cache, data=False)
+        check_key(found, make_key(job.model, "", job.target), cache, data=False)
         check_needs(found, job.needs, cache)
         return Measured(found.statistics, found.samples)
-    key = make_key(job.model, f"{fingerprint(source)} {job.drawn}".strip())
+    data = f"{fingerprint(source)} {job.drawn}".strip()
+    key = make_key(job.model, data, job.target)
     if found is None:
         found = Cache(key, job.needs, 0, False, {})
     check_key(found, key, cache)

@@ -47,6 +47,7 @@ def finetune(
     A run that was killed goes on from OUT.state.safetensors when it is started again.
     """
     from oq import pipeline
+    from oq.reporting.summary import document, summarize
     from oq.training.finetune import finetune as run
 
     given = {"target": target, "data": data, **read_flags(FINETUNE, flags)}
@@ -58,7 +59,7 @@ def finetune(
         result = pipeline.finish(run(model, **options, state=state, watch=watch), path, "finetune")
     state.unlink(missing_ok=True)
     report = result.report
-    say(report, str(report).splitlines(), as_json)
+    say(document(summarize(report), report), str(report).splitlines(), as_json)
     if report.verification is not None and report.verification.collapse:
         miss(f"the quantized model has collapsed: {report.verification.collapse[0]}")
 

@@ -59,7 +59,7 @@ def sensitivity(
     _check(plot, (".png", ".svg", ".pdf"))
     check_apart({"-o": output, "--plot": plot}, {"model": model, "data": Path(data)})
     if plot is not None:
-        from oq.page.plot import draw_ranking, require_matplotlib
+        from oq.page.plot import draw_ranking, require_matplotlib, save_figure
 
         require_matplotlib()
     with show_progress() as watch:
@@ -82,7 +82,7 @@ def sensitivity(
     if output is not None:
         write_table(found, output)
     if plot is not None:
-        draw_ranking(found, plot)
+        save_figure(draw_ranking(found), plot)
     once = {"--preprocess": preprocess, "--calibrator": calibrator, "--weights": weights}
     several = {"--set": settings, "--shape": shape, "--keep-float": keep_float}
     say(found, ranking_lines(found, _written(once, several)), as_json)

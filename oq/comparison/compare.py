@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import onnx
@@ -69,12 +69,27 @@ class ReadingResult:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Median milliseconds per batch of ``batch`` samples, with both models run alternately."""
+    """Median milliseconds per batch of ``batch`` samples, with both models run alternately.
+
+    ``ratio``: ``quantized_ms / float_ms``.  ``low``, ``high``: the quartiles of the ratios of
+    neighbouring runs, with ``ratio`` between them.
+    """
 
     batch: int
     float_ms: float
     quantized_ms: float
     ratio: float
+    low: float
+    high: float
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the runs do not tell which model is faster."""
+        return self.low <= 1 <= self.high
+
+
+Mode = Literal["deployed", "literal"]
+"""How a quantized model is evaluated: as an engine runs it, or as its Q/DQ nodes say."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -82,9 +97,11 @@ class Verification(Told):
     """All measurements.  ``gap``: deployed against literal mode, per output.  ``engine``: the
     engine of the deployed mode, the kernels and the latency.  ``codes``: the same gap in
     quantization steps, if the engine counts them.  ``simulated``: the engine simulates a device.
-    ``random``: the nodes that draw at random, the same in both models (:mod:`oq.model.noise`)."""
+    ``random``: the nodes that draw at random, the same in both models (:mod:`oq.model.noise`).
+    ``mode``: the one that the target means, from which single figures are taken; ``target``: as
+    which the file was judged, "" for none; ``made_for``: the target in its metadata."""
 
-    WORDS: ClassVar[str] = "oq.reporting.report:verification_lines"
+    WORDS: ClassVar[str] = "oq.reporting.verification:verification_lines"
 
     samples: int
     deployed: ReadingResult
@@ -98,13 +115,21 @@ class Verification(Told):
     codes: tuple[CodeGap, ...] = ()
     simulated: bool = False
     random: tuple[str, ...] = ()
+    mode: Mode = "deployed"
+    target: str = ""
+    made_for: str = ""
 
     def short(self) -> str:
-        """Samples, and the output that differs most in the deployed mode."""
-        worst = min(self.deployed.outputs, key=lambda e: e.sqnr_db)
-        agree = [f"top-1 agrees {v.agreement:.1f} %" for v in self.deployed.classes[:1]]
+        """Samples, and the output that differs most in the mode that counts."""
+        worst = min(self.judged.outputs, key=lambda e: e.sqnr_db)
+        agree = [f"top-1 agrees {v.agreement:.1f} %" for v in self.judged.classes[:1]]
         words = [f"{worst.name} {worst.sqnr_db:.1f} dB", *agree, *self.collapse[:1]]
         return f"{counted(self.samples, 'sample')}: {', '.join(words)}"
+
+    @property
+    def judged(self) -> ReadingResult:
+        """The figures in the mode that the target means."""
+        return self.deployed if self.mode == "deployed" else self.literal
 
     @property
     def collapse(self) -> tuple[str, ...]:
@@ -303,8 +328,10 @@ def measure_latency(
             before = time.perf_counter()
             session.run(sample.feeds)
             record.append((time.perf_counter() - before) * 1e3)
-    ratios = [b / a for a, b in zip(*times, strict=True)]
-    return Latency(sample.samples, _median(times[0]), _median(times[1]), _median(ratios))
+    exact, found = (_median(t) for t in times)
+    ratio, paired = found / exact, [b / a for a, b in zip(*times, strict=True)]
+    low, high = (float(q) for q in np.quantile(paired, (0.25, 0.75)))
+    return Latency(sample.samples, exact, found, ratio, min(low, ratio), max(high, ratio))
 
 
 def _enough(runs: Sequence[float], seconds: float) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -36,9 +36,10 @@ from oq.data.sources.npz import open_npz, open_npz_folder
 from oq.data.sources.streams import Chosen, Items, Rows
 from oq.data.sources.testsets import find_sets, stream_sets
 from oq.errors import DataError, OptionError
-from oq.numerics.values import TensorInfo
+from oq.numerics.values import Array, TensorInfo
 
 __all__ = [
+    "Data",
     "Fitted",
     "Source",
     "fingerprint",
@@ -49,6 +50,26 @@ __all__ = [
     "split",
     "subset",
 ]
+
+
+class Reader(Protocol):
+    """onnxruntime's CalibrationDataReader."""
+
+    def get_next(self) -> Any:
+        """The next feeds, None at the end."""
+
+
+Data: TypeAlias = (
+    str
+    | os.PathLike[str]
+    | Array
+    | Mapping[str, Any]
+    | Iterable[Any]
+    | Reader
+    | Fitted
+    | Callable[[], Iterable[Any] | Reader]
+)
+"""What :func:`open_source` takes."""
 
 ACCEPTED = (
     "an .npz, an .npy, a folder of images, of .npz or of test_data_set_*,"

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, cast
 
 from oq.options.rows import (
     AUGMENT,
@@ -25,13 +25,14 @@ from oq.options.rows import (
     LABELS,
     LATENCY,
     LAYER,
+    LIMIT,
     LOSS,
     MAX_MEMORY,
     MAX_SHAPE,
+    METRIC,
     METRICS,
     MIN_SHAPE,
     MINUTES,
-    NEED_LABELS,
     OPERATORS,
     OPT_SHAPE,
     PER_LAYER,
@@ -67,6 +68,10 @@ from oq.progress import Watch
 if TYPE_CHECKING:
     from oq.planning.overrides import Choice, Layer, Mode
 
+EngineName = Literal["dpu", "onnxruntime", "openvino"]
+WeightRange = Literal["max", "mse"]
+Form = Literal["qdq", "qoperator"]
+
 
 class QuantizeOptions(TypedDict, total=False):
     """The keywords of :func:`oq.quantize`."""
@@ -80,7 +85,7 @@ class QuantizeOptions(TypedDict, total=False):
     calibrator: Annotated[str | None, CALIBRATOR]
     settings: Annotated[Mapping[str, Any] | None, SETTINGS]
     calibrator_for: Annotated["Sequence[Choice]", CALIBRATOR_FOR]
-    weights: Annotated[str | None, WEIGHTS]
+    weights: Annotated[WeightRange | None, WEIGHTS]
     keep_float: Annotated[Sequence[str], KEEP_FLOAT]
     mode: Annotated["Mode", HOW_FAR]
     layers: Annotated["Sequence[Layer]", LAYER]
@@ -89,7 +94,7 @@ class QuantizeOptions(TypedDict, total=False):
     refine: Annotated[str | Sequence[str] | None, REFINE]
     max_memory: Annotated[int | None, MAX_MEMORY]
     provider: Annotated[str, PROVIDER]
-    format: Annotated[str, FORM]
+    format: Annotated[Form, FORM]
     verify: Annotated[bool, VERIFY]
     report: Annotated[str | Path | None, REPORT]
     ranking: Annotated[str | Path | None, RANKING]
@@ -99,6 +104,7 @@ class QuantizeOptions(TypedDict, total=False):
 class SearchOptions(QuantizeOptions, total=False):
     """The keywords of :func:`oq.search` beside ``max_drop``."""
 
+    metric: Annotated[str | None, METRIC]
     eval_data: Annotated[object, EVAL_DATA]
     labels: Annotated[Path | None, LABELS]
     time_limit: Annotated[float | None, TIME_LIMIT]
@@ -128,10 +134,10 @@ class VerifyOptions(TypedDict, total=False):
     per_layer: Annotated[bool, PER_LAYER]
     max_memory: Annotated[int | None, MAX_MEMORY]
     provider: Annotated[str, PROVIDER]
-    engine: Annotated[str | None, ENGINE]
+    engine: Annotated[EngineName | None, ENGINE]
     target: Annotated[str | None, RUN_AS]
-    latency: Annotated[bool, LATENCY]
-    need_labels: Annotated[bool, NEED_LABELS]
+    latency: Annotated[bool | None, LATENCY]
+    max_drop: Annotated[float | None, LIMIT]
     report: Annotated[str | Path | None, REPORT]
     ranking: Annotated[str | Path | None, RANKING]
     seed: Annotated[int, SEED]

@@ -45,6 +45,29 @@ def random_data_warning(source: Fitted | None) -> tuple[str, ...]:
     return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
 
 
+FASTER = 50.0
+"""Percent of kernels in integers, below which little can be gained."""
+
+
+def speed_advice(found: Verification | None) -> tuple[str, ...]:
+    """What to try where int8 is no faster in the engine that runs the target's files."""
+    time = None if found is None else found.latency
+    if found is None or time is None or found.mode != "deployed":
+        return ()
+    if time.low <= 1 and not (time.noisy and found.kernels.share < FASTER):
+        return ()
+    return (
+        f"int8 is no faster here ({time.ratio:.2f} of the float model's time, "
+        f"{found.kernels.share:.0f} % of kernels in integers): keep the float model, or try ranges "
+        "at run time (--set dynamic=on), weights alone (--set weights=int8), or another target",
+    )
+
+
+def source_note(source: Fitted | None) -> tuple[str, ...]:
+    """What the user should know of how the data was read."""
+    return (source.note,) if source is not None and source.note else ()
+
+
 def foreign_warning(view: GraphView, target: Target) -> tuple[str, ...]:
     """The warning about operators that neither ONNX nor the runtime of ``target`` defines."""
     known = {*STANDARD, *target.domains}

@@ -259,7 +259,9 @@ class Tuner:
         if before.loss is not None and best.loss is not None:
             note += f"; loss with labels {before.loss:.3f} -> {best.loss:.3f}"
         said = "; ".join(filter(None, (note, fault)))
-        return Outcome("finetune", kept, before.verdict.db, best.verdict.db, self.at.seconds, said)
+        decibels = before.verdict.db, best.verdict.db
+        told = (said, self.judge.measure)
+        return Outcome("finetune", kept, *decibels, self.at.seconds, *told)
 
     def _new_optimizer(self) -> torch.optim.Adam:
         rate = self.lessons.rate

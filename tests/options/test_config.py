@@ -53,6 +53,7 @@ FULL: dict[str, Any] = {
     "format": "qdq",
     "verify": False,
     "max_drop": 0.5,
+    "metric": "miou",
     "eval_data": "eval",
     "labels": Path("labels.csv"),
     "time_limit": 60,

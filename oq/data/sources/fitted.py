@@ -59,6 +59,11 @@ class Fitted:
         return self.stream.count
 
     @property
+    def note(self) -> str:
+        """What the user should know of how the data is read, or ""."""
+        return self.stream.note
+
+    @property
     def fixed(self) -> int | None:
         """The fixed batch size of the model, None if it is dynamic."""
         return fixed_batch(self.inputs)
