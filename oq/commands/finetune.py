@@ -42,7 +42,7 @@ def finetune(
     as_json: JsonOpt = False,
     **flags: Any,
 ) -> None:
-    """Quantize a float model, and train it to be like itself on the calibration data.
+    """Quantize, then train the file against the float model.
 
     A run that was killed goes on from OUT.state.safetensors when it is started again.
     """

@@ -344,6 +344,7 @@ RATE = Option(
     "learning rate at the start, in steps of a weight's grid",
     RATE_OF,
     0.005,
+    metavar="NUMBER",
     takes="a number",
     example="0.005",
 )
