@@ -117,7 +117,7 @@ class FinetuneOptions(QuantizeOptions, total=False):
     epochs: Annotated[int | None, EPOCHS]
     minutes: Annotated[float | None, MINUTES]
     train_batch: Annotated[int, TRAIN_BATCH]
-    lr: Annotated[float, RATE]
+    lr: Annotated[float | None, RATE]
     loss: Annotated[str | None, LOSS]
     augment: Annotated[str, AUGMENT]
     scales: Annotated[str, SCALES]

@@ -15,7 +15,6 @@ from oq.options.kinds import (
     NAMES,
     PATH,
     PLAIN,
-    RATE_OF,
     SHAPES,
     SWITCH,
     TEXT,
@@ -341,12 +340,12 @@ TRAIN_BATCH = Option(
     "samples per step of training", WHOLE, 16, least=1, takes="a number", example="16"
 )
 RATE = Option(
-    "learning rate at the start, in steps of a weight's grid",
-    RATE_OF,
-    0.005,
+    "learning rate at the start, in steps of a weight's grid; default: 0.001, 0.005 for 4 bits",
+    AMOUNT,
+    least=0,
     metavar="NUMBER",
     takes="a number",
-    example="0.005",
+    example="0.001",
 )
 LOSS = Option(
     "what is made small: mse or kl, to the float model, or labels; default: mse, labels with"

@@ -115,6 +115,16 @@ def _loss(asked: FinetuneOptions) -> str:
     return asked["loss"] or ("mse" if asked["labels"] is None else "labels")
 
 
+RATE, COARSE_RATE, COARSE = 0.001, 0.005, 16
+"""Rates in steps of a grid, and the number of codes up to which the second one is the default: a
+refined file of 8 bits has little to gain and is soon undone, one of 4 bits has more of both."""
+
+
+def _rate(asked: FinetuneOptions, planned: Planned) -> float:
+    coarse = planned.target.weights.levels <= COARSE
+    return asked["lr"] or (COARSE_RATE if coarse else RATE)
+
+
 def _train(qat: "Qat", source: Fitted, asked: FinetuneOptions, state: Path | None) -> Result:
     from oq.training.supply import Supply
     from oq.training.tuning import Lessons, Tuner
@@ -127,7 +137,7 @@ def _train(qat: "Qat", source: Fitted, asked: FinetuneOptions, state: Path | Non
     supply = Supply(used, asked["train_batch"], sizing.limit // SHARES, asked["seed"])
     judge = _judge(started, held, sizing)
     lessons = Lessons(
-        *(asked["epochs"], asked["minutes"], asked["lr"]),
+        *(asked["epochs"], asked["minutes"], _rate(asked, planned)),
         *(_loss(asked), asked["augment"], asked["seed"]),
     )
     labelled = tuple(held.batches(BATCH)) if lessons.loss == "labels" else ()
@@ -136,8 +146,8 @@ def _train(qat: "Qat", source: Fitted, asked: FinetuneOptions, state: Path | Non
         outcome = tuner.run()
     run = started.run
     told = replace(run.refined, outcomes=(*run.refined.outcomes, outcome))
-    made = {"epochs": tuner.epochs, "minutes": None, "loss": lessons.loss, "format": None}
-    settled: Any = {**asked, **made}
+    made = {"epochs": tuner.epochs, "minutes": None, "loss": lessons.loss}
+    settled: Any = {**asked, **made, "lr": lessons.rate, "format": None}
     done = replace(started, asked=settled, run=replace(run, refined=told))
     return conclude(done, qat.write())
 

@@ -4,9 +4,9 @@
                                                                  step: of the parameter's grid
 
 after the recipes of NVIDIA and of NNCF: Adam, a cosine down to 1 %.  A step of Adam moves a weight
-by about its rate, so that in steps of its grid one rate means the same for all layers, and for
-weights of 8 and of 4 bits.  The state is judged as the file that it would become, on samples that
-nothing is trained on, by the judge of the refinement steps.
+by about its rate, so that in steps of its grid one rate means the same for all layers.  The state
+is judged as the file that it would become, on samples that nothing is trained on, by the judge of
+the refinement steps.
 """
 
 import math

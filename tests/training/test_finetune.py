@@ -30,7 +30,7 @@ def one_thread() -> None:
 
 
 def tuned(target: str = "dpu", **options: Any) -> oq.Result:
-    return oq.finetune(SEPARABLE, target, CALIB, **{**FAST, "epochs": 4, **options})
+    return oq.finetune(SEPARABLE, target, CALIB, **{**FAST, "epochs": 4, "lr": 0.005, **options})
 
 
 def same(first: onnx.ModelProto, second: onnx.ModelProto) -> bool:
@@ -160,7 +160,9 @@ def test_models_of_one_fixed_size_and_complete_feeds() -> None:
         y = Relu(a)
     }"""
     model = small(text, {"w": normal(6, 5, seed=1)})
-    found = oq.finetune(model, "trt", {"x": normal(64, 6, seed=2)}, refine="none", epochs=6)
+    found = oq.finetune(
+        model, "trt", {"x": normal(64, 6, seed=2)}, refine="none", epochs=6, lr=0.005
+    )
     (outcome,) = found.report.refinement
     assert outcome.after_db >= outcome.before_db and found.model.graph.input[0].name == "x"
 
