@@ -12,7 +12,8 @@ from oq.calibration.apart import concats_apart
 from oq.calibration.data_checks import data_warnings
 from oq.calibration.measure import Job, Measured, Shared, measure_missing, missing, size_batches
 from oq.calibration.ranges import known_ranges
-from oq.comparison.compare import Mode, Verification, compare
+from oq.comparison.compare import Verification, compare
+from oq.comparison.judged_as import as_target
 from oq.comparison.layers import Remembered, compare_layers
 from oq.comparison.prove import APPROXIMATE, prove_prepared, prove_written
 from oq.comparison.reference import reference_of
@@ -49,6 +50,7 @@ from oq.refine.run import Refined
 from oq.reporting.notes import (
     default_notes,
     describe_data,
+    engine_note,
     foreign_warning,
     lost_inputs,
     random_data_warning,
@@ -255,10 +257,14 @@ def verify_run(
     counter = Counter("verify", held.count, asked["watch"])
     seen = Remembered(held.batches(sizing))
     exact = reference_of(given.model)
-    engine, runs = target.verified_in, target.runs_in_engine
-    found = compare(exact, quantized, seen, engine=engine, latency=runs, progress=counter)
-    mode: Mode = "deployed" if runs else "literal"
-    found = replace(found, mode=mode, target=target.name, made_for=target.name)
+    judged = as_target(target)
+    found = compare(
+        *(exact, quantized, seen),
+        engine=judged.engine,
+        latency=judged.mode == "deployed",
+        progress=counter,
+    )
+    found = replace(found, mode=judged.mode, target=target.name, made_for=target.name)
     if not found.collapse and asked["report"] is None:
         return found
     return replace(
@@ -343,7 +349,8 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
     notes = (
         *random_data_warning(given.source),
         *source_note(given.source),
-        *speed_advice(summary.found),
+        *engine_note(chosen.target),
+        *speed_advice(summary.found, chosen.target.options or ()),
         *sizing_notes(*summary.sizings),
         *random_note(random_nodes(given.model)),
         *lost_inputs(given.whole or given.model, summary.written.model),

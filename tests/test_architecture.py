@@ -55,8 +55,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "model", "prepare", "planning", "engines", "comparison", "data", "calibration", "emission"},
     "ranking": {"numpy", "onnx", "errors", "parallel", "progress", "wording", "numerics", "model",
         "exporting", "planning", "comparison", "data", "calibration", "emission", "refine"},
-    "reporting": {"onnx", "wording", "numerics", "model", "exporting", "planning", "checks",
-        "comparison", "data", "calibration", "refine"},
+    "reporting": {"onnx", "errors", "wording", "numerics", "model", "exporting", "planning",
+        "engines", "checks", "comparison", "data", "calibration", "refine"},
     "page": {"matplotlib", "numpy", "onnx", "errors", "parallel", "wording", "numerics", "model",
         "exporting", "planning", "checks", "comparison", "data", "calibration", "emission",
         "refine", "ranking", "reporting"},
@@ -308,7 +308,7 @@ ACROSS = {
     "examples", "float16_models", "fusions", "fuzz", "inputs", "interrupted", "light_models",
     "memory", "models", "notebook", "odd_models", "onnx_suite", "packaging", "page", "page_browser",
     "page_charts", "page_cli", "prepare.left_out", "real_models", "target_coreml", "target_dpu",
-    "site", "target_ort", "targets", "weighted_layers",
+    "site", "target_openvino", "target_ort", "targets", "weighted_layers",
 }  # fmt: skip
 """Tests that are of no single module."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 
 from oq.comparison.compare import Verification, compare
+from oq.comparison.judged_as import as_target
 from oq.comparison.metrics import Figure, open_metric, paired
 from oq.data.samples import BATCH, divide, open_samples
 from oq.data.sizing import SESSIONS, Sizing
@@ -125,7 +126,7 @@ def make_score(
     size = options.get("batch_size")
     provider = options.get("provider", "cpu")
     shown = BATCH if size is None else size
-    return Score(exact, source, profile.verified_in, shown, provider, figure)
+    return Score(exact, source, as_target(profile).engine, shown, provider, figure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class Judged:
     """What the user gives to judge files by: ``data`` with ``labels``, and a ``metric``."""
 
     data: object = None
-    labels: Path | None = None
+    labels: str | Path | None = None
     metric: str | None = None
 
 

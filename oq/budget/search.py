@@ -142,7 +142,7 @@ def _key(
         source = open_source(judged.data, inputs, preprocess=preprocess, labels=labels)
         found.append(fingerprint(source))
     if labels is not None:
-        found.append(hashlib.sha256(labels.read_bytes()).hexdigest())
+        found.append(hashlib.sha256(Path(labels).read_bytes()).hexdigest())
     if judged.metric is not None:
         found.append(f"metric {judged.metric}")
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()

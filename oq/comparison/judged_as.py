@@ -1,10 +1,11 @@
 """As what a quantized file is judged: in which engine, in which of its modes, for which target."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oq.comparison.compare import Mode
-from oq.engines.engine import DEFAULT
+from oq.engines.engine import DEFAULT, is_installed
 from oq.planning import registry
+from oq.planning.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,15 @@ def judged_as(engine: str | None, target: str | None, own: str | None) -> Judged
         target = own
     if target is None:
         return JudgedAs(engine or DEFAULT, "deployed", "", own or "")
-    profile = registry.target(target)
-    mode: Mode = "deployed" if engine or profile.runs_in_engine else "literal"
-    return JudgedAs(engine or profile.verified_in, mode, target, own or "")
+    judged = as_target(registry.target(target))
+    if engine is None:
+        return replace(judged, made_for=own or "")
+    return JudgedAs(engine, "deployed", target, own or "")
+
+
+def as_target(target: Target) -> JudgedAs:
+    """As ``target`` runs its own files; as the Q/DQ nodes say where its engine is not installed."""
+    if not is_installed(target.verified_in):
+        return JudgedAs(DEFAULT, "literal", target.name, target.name)
+    mode: Mode = "deployed" if target.runs_in_engine else "literal"
+    return JudgedAs(target.verified_in, mode, target.name, target.name)

@@ -82,7 +82,7 @@ def open_source(
     inputs: Sequence[TensorInfo],
     *,
     preprocess: Preprocess | str | Path | None = None,
-    labels: Path | None = None,
+    labels: str | Path | None = None,
 ) -> Fitted:
     """The samples in ``data`` for a model with ``inputs``.
 
@@ -117,7 +117,9 @@ def open_source(
         )
     stream: Rows | Items | Chosen
     if folder is not None and folder.is_dir():
-        stream, options = _open_folder(folder, inputs, options, labels)
+        stream, options = _open_folder(
+            folder, inputs, options, None if labels is None else Path(labels)
+        )
     elif isinstance(data, Fitted):
         stream, options = data.stream, data.preprocess if options is None else options
     elif isinstance(data, (str, os.PathLike)):

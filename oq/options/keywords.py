@@ -106,7 +106,7 @@ class SearchOptions(QuantizeOptions, total=False):
 
     metric: Annotated[str | None, METRIC]
     eval_data: Annotated[object, EVAL_DATA]
-    labels: Annotated[Path | None, LABELS]
+    labels: Annotated[str | Path | None, LABELS]
     time_limit: Annotated[float | None, TIME_LIMIT]
 
 
@@ -129,7 +129,7 @@ class VerifyOptions(TypedDict, total=False):
     samples: Annotated[int | None, SAMPLES]
     batch_size: Annotated[int, VERIFY_BATCH]
     preprocess: Annotated[str | Path | None, PREPROCESS]
-    labels: Annotated[Path | None, LABELS]
+    labels: Annotated[str | Path | None, LABELS]
     metrics: Annotated[Sequence[str], METRICS]
     per_layer: Annotated[bool, PER_LAYER]
     max_memory: Annotated[int | None, MAX_MEMORY]
@@ -162,7 +162,7 @@ class DeployOptions(TypedDict, total=False):
     weights_only: Annotated[str | None, WEIGHTS_ONLY]
     image_input: Annotated[bool, IMAGE_INPUT]
     preprocess: Annotated[str | Path | None, PIXELS]
-    labels: Annotated[Path | None, CLASSES]
+    labels: Annotated[str | Path | None, CLASSES]
 
 
 def options_of(schema: type) -> dict[str, Option]:

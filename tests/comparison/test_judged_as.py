@@ -2,12 +2,15 @@
 
 import pytest
 
-from oq.comparison.judged_as import JudgedAs, judged_as
+from oq.comparison.judged_as import JudgedAs, as_target, judged_as
+from oq.engines import engine
 from oq.errors import OptionError
+from oq.planning import registry
+from oq.reporting.notes import engine_note
 
 
 @pytest.mark.parametrize(
-    ("engine", "target", "own", "found"),
+    ("named", "target", "own", "found"),
     [
         (None, None, None, JudgedAs("onnxruntime", "deployed", "", "")),
         (None, None, "dpu", JudgedAs("dpu", "deployed", "dpu", "dpu")),
@@ -18,11 +21,24 @@ from oq.errors import OptionError
     ],
 )
 def test_as_what_a_file_is_judged(
-    engine: str | None, target: str | None, own: str | None, found: JudgedAs
+    named: str | None, target: str | None, own: str | None, found: JudgedAs
 ) -> None:
-    assert judged_as(engine, target, own) == found
+    assert judged_as(named, target, own) == found
 
 
 def test_a_target_that_is_none() -> None:
     with pytest.raises(OptionError, match=r"^no target 'tensorrt'"):
         judged_as(None, "tensorrt", "ort")
+
+
+def test_a_target_whose_engine_is_missing_is_judged_by_its_nodes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = registry.target("openvino")
+    monkeypatch.setattr(engine, "find_spec", lambda name: object())
+    assert as_target(target) == JudgedAs("openvino", "deployed", "openvino", "openvino")
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    assert as_target(target) == JudgedAs("onnxruntime", "literal", "openvino", "openvino")
+    (note,) = engine_note(target)
+    assert note.startswith("openvino is not installed (pip install openvino): ")
+    assert engine_note(registry.target("ort")) == ()

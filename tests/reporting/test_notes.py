@@ -62,7 +62,11 @@ def test_advice_where_int8_is_no_faster() -> None:
             (1.2, 1.1, 1.3, 90), (1.0, 0.9, 1.1, 20), (0.5, 0.4, 0.6, 20),
         )
     )  # fmt: skip
-    assert "int8 is no faster here (1.20 of the float" in speed_advice(slow)[0]
-    assert "20 % of kernels in integers" in speed_advice(same)[0]
-    assert speed_advice(fast) == () == speed_advice(found) == speed_advice(None)
-    assert speed_advice(replace(slow, mode="literal")) == ()
+    assert (
+        "int8 is no faster here (1.20 of the float" in speed_advice(slow, ("dynamic", "weights"))[0]
+    )
+    assert "(--set dynamic=on), weights alone" in speed_advice(slow, ("dynamic", "weights"))[0]
+    assert speed_advice(same, ())[0].endswith("keep the float model, or try another target")
+    assert "20 % of kernels in integers" in speed_advice(same, ())[0]
+    assert speed_advice(fast, ()) == () == speed_advice(found, ()) == speed_advice(None, ())
+    assert speed_advice(replace(slow, mode="literal"), ()) == ()
