@@ -19,6 +19,7 @@ What there is, each with its own help:
     deploy       a quantized file in the format of a device
     inspect      what an ONNX or device file holds
     to_torch     an ONNX file, float or Q/DQ, as a torch module
+    finetune     quantize, and train on the calibration data against the float model
     prepare_qat  a module to train quantization-aware, and back to the same file
 
 Names are imported on first use, so that ``import oq`` and ``oq --help`` stay fast.
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from oq.pipeline import Result, calibrate, check, judge, make_plan, verify
     from oq.ranking.rank import sensitivity
     from oq.training.convert import to_torch
+    from oq.training.finetune import finetune
     from oq.training.prepare import prepare_qat
 
 __version__ = "0.2.0"
@@ -51,6 +53,7 @@ _HOMES = {
     "calibrate": "oq.pipeline",
     "check": "oq.pipeline",
     "deploy": "oq.deployment.run",
+    "finetune": "oq.training.finetune",
     "inspect": "oq.artifacts.inspection",
     "judge": "oq.pipeline",
     "make_plan": "oq.pipeline",
@@ -73,6 +76,7 @@ __all__ = [
     "calibrate",
     "check",
     "deploy",
+    "finetune",
     "inspect",
     "judge",
     "make_plan",

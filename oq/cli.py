@@ -21,6 +21,7 @@ import oq
 from oq.commands.calibrate import calibrate
 from oq.commands.console import miss, say, say_as, warn
 from oq.commands.deploy import deploy, formats
+from oq.commands.finetune import finetune
 from oq.commands.flags import (
     ConfigOpt,
     DataOpt,
@@ -202,6 +203,7 @@ for command in (
     plan,
     check,
     inspect,
+    finetune,
     deploy,
     config,
     export,

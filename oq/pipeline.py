@@ -360,7 +360,7 @@ def next_step(target: Target, output: Path) -> str:
     return target.next_step.format(output=output, stem=output.stem)
 
 
-def finish(result: Result, output: Path) -> Result:
+def finish(result: Result, output: Path, command: str = "quantize") -> Result:
     """Save, with the run's config beside it (:mod:`oq.options.config`), and complete the report
     with where the file lies and what comes next."""
     step = next_step(registry.target(result.report.target), output)
@@ -369,7 +369,7 @@ def finish(result: Result, output: Path) -> Result:
     said = replace(result.report, output=str(output), next_step=step, written=written)
     finished = replace(result, report=said)
     # renamed after the model: no new config lies beside an old model
-    with leaving_config(said, output):
+    with leaving_config(said, output, command):
         finished.save(output)
     return finished
 

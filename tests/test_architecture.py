@@ -19,7 +19,7 @@ FOLDERS = {
 }
 
 LINES, FUNCTION_LINES = 400, 60
-COMMANDS = ("calibrate", "deploy", "look", "make", "plot", "sensitivity")
+COMMANDS = ("calibrate", "deploy", "finetune", "look", "make", "plot", "sensitivity")
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -73,8 +73,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": {"onnx", "errors", "progress", "wording", "numerics", "model", "exporting",
         "planning", "artifacts", "checks", "distributed", "data", "comparison", "calibration",
         "emission", "refine", "reporting", "page", "options", "deployment", "stages"},
-    "training": {"numpy", "onnx", "safetensors", "torch", "errors", "wording", "numerics", "model",
-        "exporting", "planning", "checks", "emission", "options", "pipeline"},
+    "training": {"numpy", "onnx", "safetensors", "torch", "errors", "parallel", "progress",
+        "wording", "numerics", "model", "exporting", "prepare", "planning", "checks", "data",
+        "emission", "refine", "options", "pipeline"},
     "budget": {"onnx", "errors", "parallel", "progress", "wording", "model", "exporting",
         "planning", "checks", "distributed", "data", "comparison", "calibration", "emission",
         "refine", "ranking", "reporting", "page", "options", "pipeline"},
@@ -83,7 +84,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": {"errors", "model", "planning", "comparison", "pipeline"},
     "commands": {"typer", "errors", "progress", "wording", "model", "exporting", "planning",
         "artifacts", "checks", "doctor", "data", "calibration", "ranking", "reporting", "page",
-        "options", "deployment", "pipeline", "demo"},
+        "options", "deployment", "pipeline", "training", "demo"},
     "cli": {"typer", "errors", "progress", "wording", "model", "planning", "comparison",
         "calibration", "reporting", "options", "pipeline", "budget", "commands"},
     "__main__": {"cli"},

@@ -185,6 +185,8 @@ def with_config(flags: dict[str, Any], path: Path | None, context: typer.Context
 
     written = {} if path is None else read_config(path)
     for name, value in written.items():
+        if name not in flags:
+            raise OptionError(f"config key {name!r} is not for oq {context.info_name}")
         source = context.get_parameter_source(name)
         if source is None or source.name != "COMMANDLINE":
             flags[name] = value

@@ -14,6 +14,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
         *("calibrator", "calibrator_for", "weights", "ranges", "save_ranges", "cache", "settings"),
     ),
     "Layers": ("keep_float", "layers", "mode", "refine"),
+    "Training": ("epochs", "minutes", "train_batch", "lr", "loss", "augment", "scales"),
     "Accuracy": (
         *("max_drop", "metric", "metrics", "eval_data", "time_limit", "verify", "per_layer"),
         *("engine", "latency"),

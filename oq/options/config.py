@@ -1,8 +1,9 @@
 """A run written down: the YAML file of ``--config``, and the one a run leaves beside its output.
 
-Every key is the keyword of :func:`oq.quantize` or :func:`oq.search` of the same meaning, so a file,
-a command line and a call in Python say the same thing in the same words.  :data:`KEYS` is the whole
-schema.  A search leaves the config of the file it ends with, which a plain run makes again.
+Every key is the keyword of :func:`oq.quantize`, :func:`oq.search` or :func:`oq.finetune` of the
+same meaning, so a file, a command line and a call in Python say the same thing in the same words.
+:data:`KEYS` is the whole schema.  A search leaves the config of the file it ends with, which a
+plain run makes again.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from typing import Any
 import yaml
 
 from oq.errors import OptionError
-from oq.options.keywords import SearchOptions, options_of
+from oq.options.keywords import FinetuneOptions, SearchOptions, options_of
 from oq.options.kinds import Written
 from oq.options.rows import DATA, MAX_DROP, TARGET
 from oq.plain_yaml import read_yaml
@@ -36,6 +37,7 @@ class Key:
 def _keys() -> Iterator[Key]:
     """Every option with an example, in the order of the table."""
     known = {"target": TARGET, "data": DATA, **options_of(SearchOptions), "max_drop": MAX_DROP}
+    known |= options_of(FinetuneOptions)
     for name, option in known.items():
         if option.kind is not None and option.example:
             yield Key(name, option.takes, option.kind.read, option.meaning, option.example)

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, cast
 
 from oq.options.rows import (
+    AUGMENT,
     BATCH_SIZE,
     CACHE,
     CALIBRATOR,
     CALIBRATOR_FOR,
     CLASSES,
     ENGINE,
+    EPOCHS,
     EVAL_DATA,
     EXAMPLE_INPUTS,
     FIXED,
@@ -24,11 +26,13 @@ from oq.options.rows import (
     LATENCY,
     LAYER,
     LIMIT,
+    LOSS,
     MAX_MEMORY,
     MAX_SHAPE,
     METRIC,
     METRICS,
     MIN_SHAPE,
+    MINUTES,
     OPERATORS,
     OPT_SHAPE,
     PER_LAYER,
@@ -41,16 +45,19 @@ from oq.options.rows import (
     PROVIDER,
     RANGES,
     RANKING,
+    RATE,
     RAY,
     REFINE,
     REPORT,
     RUN_AS,
     SAMPLES,
+    SCALES,
     SEED,
     SETTINGS,
     SHAPE,
     SHARD,
     TIME_LIMIT,
+    TRAIN_BATCH,
     VERIFY,
     VERIFY_BATCH,
     WATCH,
@@ -105,6 +112,19 @@ class SearchOptions(QuantizeOptions, total=False):
     eval_data: Annotated[object, EVAL_DATA]
     labels: Annotated[str | Path | None, LABELS]
     time_limit: Annotated[float | None, TIME_LIMIT]
+
+
+class FinetuneOptions(QuantizeOptions, total=False):
+    """The keywords of :func:`oq.finetune` beside ``state``."""
+
+    labels: Annotated[Path | None, LABELS]
+    epochs: Annotated[int | None, EPOCHS]
+    minutes: Annotated[float | None, MINUTES]
+    train_batch: Annotated[int, TRAIN_BATCH]
+    lr: Annotated[float | None, RATE]
+    loss: Annotated[str | None, LOSS]
+    augment: Annotated[str, AUGMENT]
+    scales: Annotated[str, SCALES]
 
 
 class VerifyOptions(TypedDict, total=False):

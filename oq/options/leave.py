@@ -12,10 +12,10 @@ from oq.wording import counted
 
 
 @contextmanager
-def leaving_config(report: Report, output: Path) -> Iterator[None]:
-    """Write the config that repeats a run beside ``output``, once the block is done; without the
-    page, which a repeat would write over."""
-    about = [f"oq {oq.__version__}: oq quantize {report.model} --config THIS -o {output}"]
+def leaving_config(report: Report, output: Path, command: str = "quantize") -> Iterator[None]:
+    """Write the config that repeats a run of ``command`` beside ``output``, once the block is done;
+    without the page, which a repeat would write over."""
+    about = [f"oq {oq.__version__}: oq {command} {report.model} --config THIS -o {output}"]
     if report.search is not None:
         kept = counted(len(report.search.kept), "layer")
         about.append(f"--max-drop {report.search.max_drop:g}: {kept} of keep_float found for it")

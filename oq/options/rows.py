@@ -330,3 +330,42 @@ PLATFORM = Option(
     TEXT,
     "x86",
 )
+
+EPOCHS = Option(
+    "passes over the data; default: as many as make 10,000 samples",
+    COUNT,
+    least=1,
+    takes="a number",
+    example="40",
+)
+MINUTES = Option(
+    "of training at most: as many epochs as fit, by the first steps",
+    AMOUNT,
+    metavar="MINUTES",
+    least=0,
+    takes="minutes",
+    example="10",
+)
+TRAIN_BATCH = Option(
+    "samples per step of training", WHOLE, 16, least=1, takes="a number", example="16"
+)
+RATE = Option(
+    "learning rate at the start, in steps of a weight's grid; default: 0.001, 0.005 for 4 bits",
+    AMOUNT,
+    least=0,
+    metavar="NUMBER",
+    takes="a number",
+    example="0.001",
+)
+LOSS = Option(
+    "what is made small: mse or kl, to the float model, or labels; default: mse, labels with"
+    " --labels",
+    TEXT,
+    metavar="NAME",
+    takes="mse or kl or labels",
+    example="mse",
+)
+AUGMENT = Option(
+    "other views of images: none, flip or crop", PLAIN, "none", takes="a name", example="crop"
+)
+SCALES = Option("frozen or learned", PLAIN, "frozen", takes="frozen or learned", example="learned")

@@ -60,7 +60,7 @@ def choices(
 
 def final_ranges(outcomes: Sequence[Outcome]) -> str | None:
     """The calibrator of the ranges that refinement has put in place of the first ones, if any."""
-    kept = [STEPS[o.step].calibrator for o in outcomes if o.kept]
+    kept = [STEPS[o.step].calibrator for o in outcomes if o.kept and o.step in STEPS]
     return next((name for name in reversed(kept) if name is not None), None)
 
 

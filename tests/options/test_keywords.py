@@ -14,6 +14,7 @@ from oq.deployment.qoperator.form import FORMS
 from oq.engines.engine import ENGINES
 from oq.options.keywords import (
     EngineName,
+    FinetuneOptions,
     Form,
     QuantizeOptions,
     SearchOptions,
@@ -26,6 +27,7 @@ TAKEN: dict[Callable[..., object], type] = {
     oq.quantize: SearchOptions,
     oq.search: SearchOptions,
     oq.verify: VerifyOptions,
+    oq.finetune: FinetuneOptions,
 }
 
 
