@@ -14,7 +14,7 @@ import onnx
 
 from oq.calibration.cache import Cache, check_key, check_needs, load_cache, make_key, save_cache
 from oq.calibration.collect import Needs, Progress, collect
-from oq.data.sizing import Sizing
+from oq.data.sizing import ALONE, LARGE, Sizing
 from oq.data.source import Fitted, fingerprint
 from oq.errors import DataError, OptionError
 from oq.model.footprint import MAX_MEMORY, Footprint
@@ -57,7 +57,9 @@ def size_batches(job: Job) -> Sizing:
         return job.sizing
     limit = 10**6 * (job.max_memory or MAX_MEMORY)
     footprint = Footprint(job.model, job.view.tensors)
-    return Sizing(footprint, limit, job.batch_size, frozenset(job.needs))
+    in_order = any(Need.BATCHES in need for need in job.needs.values())
+    alone = LARGE if in_order else ALONE
+    return Sizing(footprint, limit, job.batch_size, frozenset(job.needs), alone=alone)
 
 
 @dataclass(frozen=True, slots=True)
