@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import onnx
 
@@ -135,17 +135,15 @@ class _Runner:
     model: onnx.ModelProto
     tensors: tuple[str, ...]
     settings: Settings
-    session: Session | None = None
+    computed: tuple[str, ...] = field(init=False)
+    session: Session | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        fed = {i.name for i in self.model.graph.input}
+        object.__setattr__(self, "computed", tuple(t for t in self.tensors if t not in fed))
         if self.computed:
             session = Session(expose(self.model, self.computed), self.settings)
             object.__setattr__(self, "session", session)
-
-    @property
-    def computed(self) -> tuple[str, ...]:
-        fed = {i.name for i in self.model.graph.input}
-        return tuple(t for t in self.tensors if t not in fed)
 
     def run(self, batch: Batch) -> Iterator[tuple[str, Array]]:
         """Every tensor with its values for ``batch``."""

@@ -7,7 +7,7 @@ import onnx
 
 from oq.calibration.collect import Needs, Progress
 from oq.data.dealing import Shard
-from oq.data.sizing import Sizing
+from oq.data.sizing import ALONE, LARGE, Sizing
 from oq.model.footprint import MAX_MEMORY, Footprint
 from oq.model.session import Settings
 from oq.model.view import GraphView
@@ -56,7 +56,9 @@ def size_batches(job: Job) -> Sizing:
         return job.sizing
     limit = 10**6 * (job.max_memory or MAX_MEMORY)
     footprint = Footprint(job.model, job.view.tensors)
-    return Sizing(footprint, limit, job.batch_size, frozenset(job.needs))
+    in_order = any(Need.BATCHES in need for need in job.needs.values())
+    alone = LARGE if in_order else ALONE
+    return Sizing(footprint, limit, job.batch_size, frozenset(job.needs), alone=alone)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,13 @@ from oq.calibration.measure import measure
 from oq.calibration.packing import digest
 from oq.calibrators.max import Max
 from oq.calibrators.minmax import MinMax
+from oq.data.sizing import ALONE, LARGE
 from oq.data.source import Fitted, open_source
 from oq.errors import DataError, OptionError
 from oq.model.graph import Graph
 from oq.model.session import Settings
 from oq.numerics.calibrator import Methods
-from oq.numerics.statistics import Statistics
+from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import Array, Batch
 from tests.graphs import Net
 
@@ -44,6 +45,18 @@ def network(first: int | str = "n") -> onnx.ModelProto:
     for name in "abcde":
         names.append(net.node("Relu", [net.conv(names[-1], f"c{name}")], name))
     return net.model(names[-1])
+
+
+@pytest.mark.parametrize(
+    ("needs", "expected"),
+    [(frozenset(), ALONE), ({Need.HISTOGRAM}, ALONE), ({Need.BATCHES}, LARGE), (EVERYTHING, LARGE)],
+)
+def test_batches_of_one_only_where_no_calibrator_sees_them(
+    needs: frozenset[Need], expected: int
+) -> None:
+    plain = job()
+    wanted = dict.fromkeys(plain.needs, frozenset(needs))
+    assert size_batches(replace(plain, needs=wanted, sizing=None)).alone == expected
 
 
 def job(limit: int | None = None, batch_size: int = 4, first: int | str = "n") -> Job:
