@@ -151,7 +151,7 @@ def test_verify_says_when_a_limit_was_missed(run: Oq) -> None:
     found = run("verify", MODEL, "broken.onnx", "-d", EVAL, "--no-latency", "--max-drop", "1")
     assert found.code == 1
     last = found.out.splitlines()[-1]
-    assert re.fullmatch(r"FAIL top-1 fell \d\d\.\d\d points \(limit 1\.00\); collapsed: .*", last)
+    assert re.fullmatch(r"FAIL collapsed: .*; top-1 fell \d\d\.\d\d points \(limit 1\.00\)", last)
     assert found.err == f"oq: {last}\n" and "top-1 of" in found.out
     told = run("verify", MODEL, "broken.onnx", "-d", EVAL, "--no-latency", "--max-drop", "1",
                "--json")  # fmt: skip
@@ -185,7 +185,7 @@ def test_check_reads_the_target_from_the_file(run: Oq) -> None:
     del bare.metadata_props[:]
     onnx.save(bare, "bare.onnx")
     found = run("check", "bare.onnx")
-    assert found.code == 2 and "--target is one of: coreml, dpu, ort, trt" in found.err
+    assert found.code == 2 and "--target is one of: coreml, dpu, openvino, ort, trt" in found.err
 
 
 def test_max_drop_without_labels(run: Oq) -> None:
@@ -303,7 +303,7 @@ QUANTIZE: dict[str, Case] = {
     "not finite": (["-d", "nan.npz"], "input 'input' has 2 values that are NaN or infinite, the"),
     "no data": (["-d", "nothing.npz"], "nothing.npz: no such file or folder; expected an .npz"),
     "empty folder": (["-d", "nothing"], "nothing: has none of these; expected a folder of images"),
-    "target": (["-t", "tensorrt"], "no target 'tensorrt'; there is: coreml, dpu, ort, trt"),
+    "target": (["-t", "tensorrt"], "no target 'tensorrt'; there is: coreml, dpu, openvino, ort, trt"),
     "calibrator": (["--calibrator", "most"], "no calibrator 'most'; there is: "),
     "setting": (["--set", "keep=1"], "calibrator 'minmax' has no setting 'keep'"),
     "setting without value": (["--set", "keep"], "--set 'keep': expected KEY=VALUE"),
