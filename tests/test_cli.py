@@ -303,7 +303,7 @@ QUANTIZE: dict[str, Case] = {
     "not finite": (["-d", "nan.npz"], "input 'input' has 2 values that are NaN or infinite, the"),
     "no data": (["-d", "nothing.npz"], "nothing.npz: no such file or folder; expected an .npz"),
     "empty folder": (["-d", "nothing"], "nothing: has none of these; expected a folder of images"),
-    "target": (["-t", "tensorrt"], "no target 'tensorrt'; there is: coreml, dpu, openvino, ort, trt"),
+    "target": (["-t", "tensorrt"], "'tensorrt'; there is: coreml, dpu, openvino, ort, trt"),
     "calibrator": (["--calibrator", "most"], "no calibrator 'most'; there is: "),
     "setting": (["--set", "keep=1"], "calibrator 'minmax' has no setting 'keep'"),
     "setting without value": (["--set", "keep"], "--set 'keep': expected KEY=VALUE"),
