@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import onnx
 
 from oq.errors import OptionError
-from oq.model.files import load_model
+from oq.model.files import load_light, load_model
 from oq.model.input_shapes import Shapes, with_shapes
 from oq.model.proto_fields import without_empty_ends
+from oq.model.stored import is_spilling, put_away
 from oq.model.structure import check_structure
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def load(
     model: Model, example_inputs: object = None, shapes: Shapes | None = None
 ) -> onnx.ModelProto:
     """``model`` read from disk if it is a path, exported if it is a torch module; its inputs have
-    ``shapes``.
+    ``shapes``.  In a run (:func:`oq.model.stored.spilling`) large weights stay in files.
 
     Raises:
         ModelError: the file cannot be read, its graph is broken, or torch cannot export the module.
@@ -30,8 +31,9 @@ def load(
             contradict it.
     """
     if isinstance(model, str | Path):
-        model = load_model(model)
+        model = load_light(model) if is_spilling() else load_model(model)
     if isinstance(model, onnx.ModelProto):
+        model = put_away(model)
         check_structure(model)
         return with_shapes(without_empty_ends(model), shapes)
     from oq.exporting.export import export_module, is_module
