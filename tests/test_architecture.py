@@ -302,7 +302,8 @@ def test_the_packages_are_importable_by_one_name_only() -> None:
 ACROSS = {
     "architecture", "calibrators", "cli_damage", "deployment.models", "derived", "docs",
     "dpu.rewritten", "end_to_end",
-    "examples", "float16_models", "fusions", "fuzz", "inputs", "interrupted", "light_models",
+    "examples", "float16_models", "fusions", "fuzz", "inputs", "interrupted", "large_models",
+    "light_models",
     "memory", "models", "odd_models", "onnx_suite", "packaging", "page", "page_browser",
     "page_charts", "page_cli", "prepare.left_out", "real_models", "target_coreml", "target_dpu",
     "target_ort", "targets", "weighted_layers",

@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from oq.model import stored
 from oq.model.bodies import graphs_in, is_optional
 from oq.model.ops import SAME_IN_ANY_DOMAIN, STANDARD
 from oq.model.proto_fields import lift_constants, put_constants
-from oq.model.stored import LEAST_TENSOR, Spill, is_stored, values_of
+from oq.model.stored import Spill, is_stored, values_of
 from oq.model.view import NodeView
 from oq.numerics.values import Array, Shape, TensorInfo
 
@@ -106,7 +107,7 @@ def store(graph: Any) -> None:
 
 def put_values(constant: Any, values: Array, spill: Spill | None) -> None:
     """Give a gs ``constant`` its ``values``; large ones go to ``spill``."""
-    if spill is None or values.nbytes < LEAST_TENSOR:
+    if spill is None or values.nbytes < stored.LEAST_TENSOR:
         constant._values = np.ascontiguousarray(values).reshape(values.shape)
     else:
         constant._values, constant.data_location = Stored(spill.put(constant.name, values)), None
