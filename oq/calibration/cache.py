@@ -22,6 +22,7 @@ import onnx
 from oq.calibration.collect import Needs
 from oq.errors import DataError, OptionError
 from oq.model.files import check_writable, replacing
+from oq.model.wire import write_full
 from oq.numerics.statistics import BUCKETS, Need, Statistics, merge_all
 from oq.numerics.values import Array
 
@@ -72,7 +73,9 @@ class Cache:
 
 def make_key(model: onnx.ModelProto, data: str) -> Key:
     """The key of a calibration; ``data`` is the fingerprint of its samples."""
-    return Key(hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest(), data)
+    hashed = hashlib.sha256()
+    write_full(model, hashed.update)
+    return Key(hashed.hexdigest(), data)
 
 
 def digest(statistics: Mapping[str, Statistics]) -> str:

@@ -13,7 +13,7 @@ from typing import assert_never
 import numpy as np
 
 from oq.calibration.reader_weights import error_gains
-from oq.garbage import uncollected
+from oq.model.garbage import uncollected
 from oq.model.view import GraphView
 from oq.numerics.calibrator import Calibrator, ErrorGains, covering
 from oq.numerics.grid import SMALLEST_SCALE, Grid, fit, scaled

@@ -139,7 +139,7 @@ def save_model(model: onnx.ModelProto, path: str | Path) -> int:
     check_writable(path)
     if wire.full_bytes(model) < PROTOBUF_LIMIT:
         with replacing(path) as beside, beside.open("wb") as file:
-            wire.write_full(model, file)
+            wire.write_full(model, file.write)
         return path.stat().st_size
     weights = path.with_name(path.name + ".data")
     check_writable(weights)

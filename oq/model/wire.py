@@ -7,7 +7,7 @@ fields are those of ``onnx.proto``.
 """
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -29,6 +29,9 @@ from oq.model.stored import (
 
 GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
 """Field numbers: of the graph in a model, an initializer in a graph, raw data in a tensor."""
+
+Write = Callable[[bytes | memoryview], object]
+"""Of a file, or the update of a hash."""
 
 Message = TypeVar("Message", ModelProto, TensorProto)
 
@@ -158,18 +161,18 @@ def full_bytes(model: ModelProto) -> int:
     return len(before) + len(_key(GRAPH)) + len(_varint(graph)) + graph + len(after)
 
 
-def write_full(model: ModelProto, file: BinaryIO) -> None:
+def write_full(model: ModelProto, write: Write) -> None:
     """Write ``model`` with all values, as ``SerializeToString(deterministic=True)`` would of a
     model that holds them, one tensor at a time."""
     head, initializers, tail, (before, after) = _parts(model)
     sizes = [_tensor_bytes(t) for t in initializers]
     graph = len(head) + len(tail)
     graph += sum(len(_key(INITIALIZER)) + len(_varint(size)) + size for size in sizes)
-    file.write(before + _key(GRAPH) + _varint(graph) + head)
+    write(before + _key(GRAPH) + _varint(graph) + head)
     for tensor, size in zip(initializers, sizes, strict=True):
-        file.write(_key(INITIALIZER) + _varint(size))
-        _write_tensor(tensor, file)
-    file.write(tail + after)
+        write(_key(INITIALIZER) + _varint(size))
+        _write_tensor(tensor, write)
+    write(tail + after)
 
 
 def _parts(
@@ -221,15 +224,15 @@ def _tensor_bytes(tensor: TensorProto) -> int:
     return len(before) + len(_key(RAW_DATA)) + len(_varint(size)) + size + len(after)
 
 
-def _write_tensor(tensor: TensorProto, file: BinaryIO) -> None:
+def _write_tensor(tensor: TensorProto, write: Write) -> None:
     if not is_stored(tensor):
-        file.write(tensor.SerializeToString(deterministic=True))
+        write(tensor.SerializeToString(deterministic=True))
         return
     before, after = _tensor_parts(tensor)
     place = place_of(tensor)
-    file.write(before + _key(RAW_DATA) + _varint(place.size))
-    file.write(bytes_at(place))
-    file.write(after)
+    write(before + _key(RAW_DATA) + _varint(place.size))
+    write(bytes_at(place))
+    write(after)
 
 
 def write_apart(model: ModelProto, file: BinaryIO, data: BinaryIO, location: str) -> None:

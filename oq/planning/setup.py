@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from oq.errors import OptionError
-from oq.garbage import uncollected
+from oq.model.garbage import uncollected
 from oq.model.graph import Graph
 from oq.model.operands import data_inputs
 from oq.model.ops import JOINING

@@ -39,7 +39,7 @@ def test_what_is_read_apart_is_written_whole(tmp_path: Path) -> None:
     assert [len(t.raw_data) for t in light.graph.initializer] == [0, 0, 12]
     assert len(light.SerializeToString()) < len(data) / 4
     with (tmp_path / "again").open("wb") as file:
-        write_full(light, file)
+        write_full(light, file.write)
     assert (tmp_path / "again").read_bytes() == data
     assert full_bytes(light) == len(data) == full_bytes(model())
     assert whole(light) == model()

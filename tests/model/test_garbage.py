@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from oq.garbage import uncollected
+from oq.model.garbage import uncollected
 
 
 @pytest.mark.parametrize("on", [True, False])
