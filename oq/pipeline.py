@@ -34,6 +34,7 @@ from oq.model.footprint import MAX_MEMORY, Footprint
 from oq.model.input_shapes import common_inputs
 from oq.model.proto_fields import inputs_of, same_interface, same_names
 from oq.model.session import Settings
+from oq.model.stored import Spill, spilling, whole
 from oq.numerics.values import Range
 from oq.options.keywords import (
     CalibrateOptions,
@@ -84,12 +85,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Result(Told):
-    """A quantized model, its story, the ranges its activations got, and the page asked for."""
+    """A quantized model, its story, the ranges its activations got, and the page asked for.
 
-    model: onnx.ModelProto
+    ``light`` is the model as oq holds it: large weights lie in the files of ``spill``.
+    """
+
+    light: onnx.ModelProto
     report: Report
     ranges: Mapping[str, Range] = field(default_factory=dict)
     page: Pending | None = None
+    spill: Spill | None = None
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The quantized model, all weights in memory."""
+        return whole(self.light)
 
     def short(self) -> str:
         """That of the report."""
@@ -114,7 +124,7 @@ class Result(Told):
 
     def save(self, path: str | Path) -> None:
         """Write the model to ``path`` (beside it first, then renamed), and the page."""
-        save_model(self.model, path)
+        save_model(self.light, path)
         if self.page is not None:
             self.page.write(self.report)
 
@@ -151,8 +161,9 @@ def quantize(
     Raises:
         OqError: the model, the data or an option cannot be used; the message says why.
     """
-    started = start(model, target, data, complete(QuantizeOptions, options))
-    return conclude(started, write_started(started))
+    with spilling() as spill:
+        started = start(model, target, data, complete(QuantizeOptions, options))
+        return replace(conclude(started, write_started(started)), spill=spill)
 
 
 def start(model: Model, target: str, data: object, asked: QuantizeOptions) -> Started:

@@ -308,9 +308,10 @@ def test_the_packages_are_importable_by_one_name_only() -> None:
 ACROSS = {
     "architecture", "calibrators", "cli_damage", "deployment.models", "derived", "docs",
     "dpu.rewritten", "end_to_end",
-    "examples", "float16_models", "fusions", "fuzz", "inputs", "interrupted", "light_models",
-    "memory", "models", "notebook", "odd_models", "onnx_suite", "packaging", "page", "page_browser",
-    "page_charts", "page_cli", "prepare.left_out", "real_models", "target_coreml", "target_dpu",
+    "examples", "float16_models", "fusions", "fuzz", "inputs", "interrupted", "large_models",
+    "light_models", "memory", "models", "notebook", "odd_models", "onnx_suite", "packaging", "page",
+    "page_browser", "page_charts", "page_cli",
+    "prepare.left_out", "real_models", "target_coreml", "target_dpu",
     "site", "target_openvino", "target_ort", "targets", "weighted_layers",
 }  # fmt: skip
 """Tests that are of no single module."""

@@ -19,6 +19,7 @@ from oq.calibration.collect import Needs
 from oq.calibration.packing import BROKEN, digest_arrays, pack, unpack
 from oq.errors import DataError, OptionError
 from oq.model.files import check_writable, replacing
+from oq.model.wire import write_full
 from oq.numerics.statistics import Need, Statistics, merge_all
 
 FORMAT = 2
@@ -86,8 +87,9 @@ def spans(numbers: Sequence[int]) -> str:
 
 def make_key(model: onnx.ModelProto, data: str, target: str = "") -> Key:
     """The key of a calibration; ``data`` is the fingerprint of its samples."""
-    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    return Key(digest, data, target)
+    hashed = hashlib.sha256()
+    write_full(model, hashed.update)
+    return Key(hashed.hexdigest(), data, target)
 
 
 def save_cache(cache: Cache, path: str | Path) -> None:

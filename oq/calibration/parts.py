@@ -18,6 +18,7 @@ from oq.data.dealing import Piece, deal, is_empty
 from oq.data.source import Fitted
 from oq.errors import DataError
 from oq.model.session import custom_ops, use_custom_ops
+from oq.model.stored import whole
 from oq.model.view import GraphView
 from oq.parallel import Workers
 
@@ -81,7 +82,15 @@ def measure_apart(job: Job, source: Fitted, start: int, workers: Workers) -> Mea
     many = workers.slots * (1 if source.grain(sizing) is None else PARTS)
     pieces = [p for p in deal(source, sizing, many, start) if not is_empty(p)]
     settings = replace(job.settings, threads=1)
-    bare = replace(job, view=NO_VIEW, settings=settings, progress=None, workers=None, sizing=sizing)
+    bare = replace(
+        job,
+        model=whole(job.model),  # a worker may not see this machine's temporary files
+        view=NO_VIEW,
+        settings=settings,
+        progress=None,
+        workers=None,
+        sizing=sizing,
+    )
     work = PartWork(bare, source, custom_ops())
     part = workers.fold(work, pieces, join_parts, job.progress)
     if part.least is not None:

@@ -14,6 +14,7 @@ from oq.errors import ModelError, OqError
 from oq.model.ops import RANDOM_OPS
 from oq.model.paths import value_sized
 from oq.model.session import Session, Settings
+from oq.model.stored import holds_stored, is_stored
 from oq.model.view import GraphView
 from oq.numerics.values import FLOAT_DTYPES, Array
 
@@ -44,8 +45,10 @@ def prove_prepared(
     names = [o.name for o in reference.outputs if o.dtype in FLOAT_DTYPES and o.name not in sized]
     if not names:
         return
+    values = reference.run(feeds, names)
+    del reference  # one model in memory at a time
     found = Session(prepared, LITERAL).run(feeds, names)
-    for name, exact, other in zip(names, reference.run(feeds, names), found, strict=True):
+    for name, exact, other in zip(names, values, found, strict=True):
         sums = Noise()
         sums.add(exact, other)
         if sums.noise > 0 and sqnr_db(sums.signal, sums.noise) < LEAST_DB:
@@ -63,9 +66,27 @@ def prove_written(
     Raises:
         RuntimeError: that fails, and the float ``model`` does not.
     """
+    if feeds is None and holds_stored(written) and _try(_without_values(written), None) is None:
+        return
     error = _try(written, feeds)
     if error is not None and _try(model, feeds) is None:
         raise RuntimeError(f"oq wrote a file that fails where the float model runs: {error}")
+
+
+def _without_values(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with inputs in place of its weights in files: what onnxruntime says of its nodes
+    depends on their types and shapes, and to load them takes as much memory again."""
+    light = onnx.ModelProto()
+    light.CopyFrom(model)
+    kept = [t for t in model.graph.initializer if not is_stored(t)]
+    light.graph.input.extend(
+        onnx.helper.make_tensor_value_info(t.name, t.data_type, t.dims)
+        for t in model.graph.initializer
+        if is_stored(t)
+    )
+    light.graph.ClearField("initializer")
+    light.graph.initializer.extend(kept)
+    return light
 
 
 def _try(model: onnx.ModelProto, feeds: Mapping[str, Array] | None) -> OqError | None:

@@ -17,6 +17,7 @@ from oq.data.source import Fitted
 from oq.engines.engine import Loaded, find_engine
 from oq.errors import DataError
 from oq.model.session import Session, Settings, custom_ops, use_custom_ops
+from oq.model.stored import whole
 from oq.numerics.values import Array, Batch
 from oq.parallel import Tell, Workers
 
@@ -85,7 +86,8 @@ class Apart:
         count = self.source.count or 0
         many = max(-(-count // PIECE), 1)
         pieces = [p for p in deal(self.source, self.sizing, many) if not is_empty(p)]
-        work = _RunWork(float_model, quantized, engine, self.source, self.sizing, custom_ops())
+        models = whole(float_model), whole(quantized)  # workers see no temporary files
+        work = _RunWork(*models, engine, self.source, self.sizing, custom_ops())
         for found in self.workers.map(work, pieces):
             yield from found
 

@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 from oq.model.bodies import bodies_of, graphs_in, reads_of
 from oq.model.names import claim_name
 from oq.model.ops import OPS, STANDARD, TRANSPOSED_WEIGHT, output_axis
+from oq.model.stored import values_of
 from oq.numerics.values import Array
 
 Fresh = Callable[[str], str]
@@ -121,7 +122,7 @@ def _product(
     if bias and not _is_row(scopes, bias):
         return None
     scope, weight = found
-    values = numpy_helper.to_array(weight)
+    values = values_of(weight)
     values = values if is_upright else values.T
     slot = (weight.name, not is_upright)
     if slot not in scope.stored:
@@ -150,7 +151,7 @@ def _find(scopes: tuple[_Scope, ...], name: str) -> tuple[_Scope, onnx.TensorPro
             tensor = scope.constants[name]
             fits = tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
             held = fits and 0 not in tensor.dims
-            finite = held and bool(np.isfinite(numpy_helper.to_array(tensor)).all())
+            finite = held and bool(np.isfinite(values_of(tensor)).all())
             return (scope, tensor) if finite else None
         if name in scope.computed:
             return None

@@ -13,6 +13,7 @@ from typing import assert_never
 import numpy as np
 
 from oq.calibration.reader_weights import error_gains
+from oq.model.garbage import uncollected
 from oq.model.view import GraphView
 from oq.numerics.calibrator import Calibrator, ErrorGains, covering, needs_beyond
 from oq.numerics.grid import SMALLEST_SCALE, Grid, fit, scaled
@@ -66,6 +67,7 @@ class _Work:
     """Weight -> how many of its channels have a wider scale, and the bias they have it for."""
 
 
+@uncollected
 def solve(
     plan: Plan,
     view: GraphView,
@@ -228,13 +230,14 @@ def _share(plan: Plan, work: _Work) -> None:
 def _bias(plan: Plan, view: GraphView, work: _Work) -> None:
     weights = {(s.tensor, c): key(s) for s in plan.sites if s.role == "weight" for c in s.consumers}
     products = [(s, s.spec) for s in plan.sites if isinstance(s.spec, Product)]
+    read = _by_tensor(plan)
     for site, spec in products:
         weight = weights[spec.weight, site.consumers[0]]
-        data = _grid_read(plan, work, spec.data, site.consumers[0])
+        data = _grid_read(read, work, spec.data, site.consumers[0])
         _make_room(site, view, weight, data, work)
     for site, spec in products:
         weight = weights[spec.weight, site.consumers[0]]
-        data = _grid_read(plan, work, spec.data, site.consumers[0])
+        data = _grid_read(read, work, spec.data, site.consumers[0])
         scale = np.asarray(data.scale * work.grids[weight].scale, np.float32)
         zero = np.zeros(scale.shape, spec.qtype.dtype)
         work.grids[key(site)] = Grid(spec.qtype, scale, zero, 0 if scale.ndim else None)
@@ -261,9 +264,17 @@ def _make_room(site: Site, view: GraphView, weight: SiteKey, data: Grid, work: _
         work.widened[weight[0]] = changed, site.tensor
 
 
-def _grid_read(plan: Plan, work: _Work, tensor: str, reader: str) -> Grid:
-    """The grid on which ``reader`` sees ``tensor``."""
+def _by_tensor(plan: Plan) -> Mapping[str, Sequence[Site]]:
+    """The sites of each tensor, in the order of the plan."""
+    found: dict[str, list[Site]] = {}
     for site in plan.sites:
-        if site.tensor == tensor and (not site.consumers or reader in site.consumers):
+        found.setdefault(site.tensor, []).append(site)
+    return found
+
+
+def _grid_read(sites: Mapping[str, Sequence[Site]], work: _Work, tensor: str, reader: str) -> Grid:
+    """The grid on which ``reader`` sees ``tensor``."""
+    for site in sites.get(tensor, ()):
+        if not site.consumers or reader in site.consumers:
             return work.grids[key(site)]
     raise KeyError(f"{reader} reads {tensor} in float")

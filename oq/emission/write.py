@@ -20,6 +20,7 @@ from oq.emission.pack_blocks import pack_blocks
 from oq.emission.pack_bodies import Blocks
 from oq.emission.solve import Solution
 from oq.errors import ModelError
+from oq.model.garbage import uncollected
 from oq.model.restore_types import restore_types
 from oq.numerics.grid import Grid
 from oq.numerics.statistics import Statistics
@@ -64,6 +65,7 @@ class Written:
     placed: Mapping[SiteKey, Placed]
 
 
+@uncollected
 def write_graph(
     planned: Planned,
     constants: Mapping[str, Array],

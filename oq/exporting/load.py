@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 import onnx
 
-from oq.errors import OptionError
-from oq.model.files import load_model
+from oq.errors import ModelError, OptionError
+from oq.model.bodies import graphs_in
+from oq.model.files import load_light, load_model
 from oq.model.input_shapes import Shapes, with_shapes
 from oq.model.proto_fields import without_empty_ends
+from oq.model.stored import is_spilling, is_stored, put_away
 from oq.model.structure import check_structure
 
 if TYPE_CHECKING:
@@ -22,16 +24,20 @@ def load(
     model: Model, example_inputs: object = None, shapes: Shapes | None = None
 ) -> onnx.ModelProto:
     """``model`` read from disk if it is a path, exported if it is a torch module; its inputs have
-    ``shapes``.
+    ``shapes``.  In a run (:func:`oq.model.stored.spilling`) large weights stay in files.
 
     Raises:
-        ModelError: the file cannot be read, its graph is broken, or torch cannot export the module.
+        ModelError: the file cannot be read, its graph is broken, a model in memory has weights in
+            files, or torch cannot export the module.
         OptionError: ``model`` is none of these, its example inputs cannot be used, or ``shapes``
             contradict it.
     """
     if isinstance(model, str | Path):
-        model = load_model(model)
+        model = load_light(model) if is_spilling() else load_model(model)
+    elif isinstance(model, onnx.ModelProto):
+        _refuse_files(model)
     if isinstance(model, onnx.ModelProto):
+        model = put_away(model)
         check_structure(model)
         return with_shapes(without_empty_ends(model), shapes)
     from oq.exporting.export import export_module, is_module
@@ -42,3 +48,14 @@ def load(
             "torch.nn.Module"
         )
     return with_shapes(export_module(cast("nn.Module", model), example_inputs), shapes)
+
+
+def _refuse_files(model: onnx.ModelProto) -> None:
+    """Refuse weights in files: only a path says which folder they must lie in."""
+    held = (t for graph in graphs_in(model.graph) for t in graph.initializer)
+    stored = next((t.name for t in held if is_stored(t)), None)
+    if stored is not None:
+        raise ModelError(
+            f"the model in memory leaves the values of tensor {stored!r} in a file; give the "
+            "model's path, or load it with onnx.load(path)"
+        )

@@ -17,6 +17,8 @@ from google.protobuf.message import DecodeError, EncodeError
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model
 
 from oq.errors import ModelError, OptionError, one_line
+from oq.model import stored, wire
+from oq.model.stored import Place, holds_stored, is_stored, put_place
 
 PROTOBUF_LIMIT = 2**31 - 2**20
 """Size in bytes above which a model needs external data (protobuf's 2 GB, minus room for the
@@ -44,11 +46,49 @@ def load_model(path: str | Path) -> onnx.ModelProto:
     """
     path = Path(path)
     model = load_headers(path)
+    _load_external(model, path)
+    return model
+
+
+def load_light(path: str | Path) -> onnx.ModelProto:
+    """The model at ``path``; the weights of a large one stay in their files
+    (:mod:`oq.model.stored`).
+
+    Raises:
+        ModelError: as :func:`load_model`.
+    """
+    path = Path(path)
+    check_exists(path)
+    is_large = path.stat().st_size >= stored.LEAST_MODEL
+    model = _headers(path, wire.read_apart if is_large else _read)
+    outside = {t.name: _place(t, path) for t in model.graph.initializer if is_stored(t)}
+    large = {name: p for name, p in outside.items() if p.size >= stored.LEAST_TENSOR}
+    if sum(place.size for place in large.values()) < stored.LEAST_MODEL:
+        return load_model(path)
+    heavy = [t for t in model.graph.initializer if t.name in large]
+    for tensor in heavy:  # what is left is small, or in attributes
+        tensor.data_location = onnx.TensorProto.DEFAULT
+    _load_external(model, path)
+    for tensor in heavy:
+        put_place(tensor, large[tensor.name])
+    return model
+
+
+def _load_external(model: onnx.ModelProto, path: Path) -> None:
     try:
         load_external_data_for_model(model, str(path.parent))
+        for tensor in model.graph.initializer:
+            if not is_stored(tensor):
+                tensor.ClearField("data_location")  # the default, which other files do not say
     except (onnx.checker.ValidationError, ValueError, OSError) as error:
         raise ModelError(f"external data of {str(path)!r}: {one_line(error)}") from error
-    return model
+
+
+def _place(tensor: onnx.TensorProto, path: Path) -> Place:
+    """Where the values of an external ``tensor`` of the model at ``path`` lie."""
+    info = ExternalDataInfo(tensor)
+    file = (path.parent / info.location).resolve()
+    return Place(file, info.offset or 0, info.length or _stored_bytes(tensor))
 
 
 def load_headers(path: Path) -> onnx.ModelProto:
@@ -58,8 +98,16 @@ def load_headers(path: Path) -> onnx.ModelProto:
         ModelError: as :func:`load_model`.
     """
     check_exists(path)
+    return _headers(path, _read)
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    return onnx.load(path, load_external_data=False)
+
+
+def _headers(path: Path, read: Callable[[Path], onnx.ModelProto]) -> onnx.ModelProto:
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = read(path)
     except (DecodeError, ValueError) as error:
         raise ModelError(f"{str(path)!r} is not an ONNX model, or it is cut off") from error
     if not model.graph.node or not model.opset_import:
@@ -79,7 +127,8 @@ def check_exists(path: Path) -> None:
 
 
 def save_model(model: onnx.ModelProto, path: str | Path) -> int:
-    """Write ``model`` to ``path``; returns the bytes written, external data included.
+    """Write ``model`` to ``path``, tensor by tensor; returns the bytes written, external data
+    included.
 
     A model of 2 GB or more gets one ``<name>.data`` file beside it.
 
@@ -88,34 +137,29 @@ def save_model(model: onnx.ModelProto, path: str | Path) -> int:
     """
     path = Path(path)
     check_writable(path)
-    data = _serialized(model, deterministic=True)
-    if data is not None:
-        with replacing(path) as beside:
-            beside.write_bytes(data)
-        return len(data)
+    if wire.full_bytes(model) < PROTOBUF_LIMIT:
+        with replacing(path) as beside, beside.open("wb") as file:
+            wire.write_full(model, file.write)
+        return path.stat().st_size
     weights = path.with_name(path.name + ".data")
     check_writable(weights)
     with (
-        _as_option_error(path),
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=".oq-") as folder,
+        replacing_files(path, weights) as beside,
+        beside.open("wb") as file,
+        beside.with_name(weights.name).open("wb") as data,
     ):
-        beside, copy = Path(folder) / path.name, onnx.ModelProto()
-        copy.CopyFrom(model)  # onnx moves the weights out of the model it saves
-        onnx.save_model(
-            copy, beside, save_as_external_data=True, location=weights.name, size_threshold=1024
-        )
-        os.replace(beside.with_name(weights.name), weights)
-        os.replace(beside, path)
+        wire.write_apart(model, file, data, weights.name)
     return path.stat().st_size + weights.stat().st_size
 
 
 @contextlib.contextmanager
 def loadable(model: onnx.ModelProto | Path) -> Iterator[bytes | str]:
-    """``model`` in the form that runtimes load: bytes, or a path if it exceeds protobuf's 2 GB."""
+    """``model`` in the form that runtimes load: bytes, or a path if it exceeds protobuf's 2 GB or
+    has weights in files."""
     if isinstance(model, Path):
         yield str(model)
         return
-    data = _serialized(model)
+    data = None if holds_stored(model) else _serialized(model)
     if data is not None:
         yield data
     else:
@@ -125,22 +169,19 @@ def loadable(model: onnx.ModelProto | Path) -> Iterator[bytes | str]:
             yield str(path)
 
 
-def _serialized(model: onnx.ModelProto, deterministic: bool = False) -> bytes | None:
+def _serialized(model: onnx.ModelProto) -> bytes | None:
     """``model`` as bytes, None where it needs external data.  To ask for its size first would take
     as long again: protobuf writes it out for that."""
     try:
-        data: bytes = model.SerializeToString(deterministic=deterministic)
+        data: bytes = model.SerializeToString()
     except EncodeError:
         return None
     return data if len(data) < PROTOBUF_LIMIT else None
 
 
 def model_bytes(model: onnx.ModelProto) -> int:
-    """The size of ``model`` in bytes; that of its weights alone if it exceeds 2 GB."""
-    try:
-        return int(model.ByteSize())
-    except EncodeError:
-        return sum(len(t.raw_data) for t in model.graph.initializer)
+    """The size of ``model`` in bytes, its values included."""
+    return wire.full_bytes(model)
 
 
 def file_bytes(path: str | Path) -> int:

@@ -16,6 +16,7 @@ from oq.errors import ModelError
 from oq.model.insertions import Insertions
 from oq.model.names import claim_name
 from oq.model.proto_fields import oldest_ir, without_graph
+from oq.model.stored import holds_stored, spill_of
 from oq.model.surgeon import (
     Arrays,
     export,
@@ -25,8 +26,10 @@ from oq.model.surgeon import (
     is_sorted,
     numpy_dtype,
     pick_out,
+    put_values,
     reread,
     slot_of,
+    store,
     tensor_info,
     view_node,
 )
@@ -34,6 +37,9 @@ from oq.model.view import GraphView
 from oq.numerics.values import Array, TensorInfo
 
 G_LOGGER.severity = G_LOGGER.CRITICAL
+
+NOTHING = np.zeros(0, np.float32)
+"""The values of a constant before it gets its own."""
 
 
 class Graph:
@@ -47,6 +53,9 @@ class Graph:
         self._shell = onnx.ModelProto()
         self._shell.CopyFrom(without_graph(model))
         self._graph = gs.import_onnx(model)
+        self._spill = spill_of(model)
+        if holds_stored(model):
+            store(self._graph)
         self._optional = forget_optionals(self._graph, model)
         tensors = self._graph.tensors()
         self._graph.inputs = [t for t in self._graph.inputs if not isinstance(t, gs.Constant)]
@@ -127,7 +136,8 @@ class Graph:
         """A new initializer; returns its name."""
         self._view = None
         name = self.fresh(wish)
-        self._tensors[name] = gs.Constant(name, np.ascontiguousarray(values).reshape(values.shape))
+        made = self._tensors[name] = gs.Constant(name, NOTHING)
+        put_values(made, values, self._spill)
         return name
 
     def add_node(
@@ -276,7 +286,8 @@ class Graph:
         self._view = None
         found = self._tensors[tensor]
         found.inputs.clear()
-        found.to_constant(np.ascontiguousarray(values).reshape(values.shape))
+        found.to_constant(NOTHING)
+        put_values(found, values, self._spill)
 
     def inline_branch(self, node: str, branch: str) -> None:
         """Put the body ``branch`` of the If ``node`` in its place; its outputs keep their names.
@@ -324,7 +335,7 @@ class Graph:
         found = self._tensors[tensor]
         if not isinstance(found, gs.Constant):  # written as a Constant node
             found = found.inputs[0].attrs["value"]
-        found.values = np.ascontiguousarray(values).reshape(values.shape)
+        put_values(found, values, self._spill)
 
     def set_types(self, types: Mapping[str, TensorInfo]) -> None:
         """Set dtypes and shapes of tensors."""

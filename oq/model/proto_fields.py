@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import replace
+from typing import Any
 
 import onnx
 
@@ -14,14 +15,22 @@ from oq.numerics.values import STRING, Array, TensorInfo
 def without_graph(model: onnx.ModelProto) -> onnx.ModelProto:
     """Everything of ``model`` but its graph and functions."""
     shell = onnx.ModelProto()
-    for field, value in model.ListFields():
-        if field.name in {"graph", "functions"}:
+    copy_fields(model, shell, without={"graph", "functions"})
+    return shell
+
+
+def copy_fields(source: Any, copy: Any, without: Collection[str]) -> None:
+    """Copy the fields of the message ``source`` to ``copy``, another one of its type, but those
+    named in ``without``."""
+    for field, value in source.ListFields():
+        if field.name in without:
             continue
         if field.is_repeated:
-            getattr(shell, field.name).extend(value)
+            getattr(copy, field.name).extend(value)
+        elif field.message_type is not None:
+            getattr(copy, field.name).CopyFrom(value)
         else:
-            setattr(shell, field.name, value)
-    return shell
+            setattr(copy, field.name, value)
 
 
 def oldest_ir(opsets: Sequence[onnx.OperatorSetIdProto]) -> int:

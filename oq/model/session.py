@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ from oq.model.optimizer_faults import (
     has_float8,
     has_float16_scales,
 )
+from oq.model.stored import holds_stored, is_stored, place_of, put_place, values_of, with_values
 from oq.numerics.values import Array, Shape, TensorInfo
 from oq.parallel import parallel_map
 
@@ -70,6 +71,9 @@ class Settings:
 SERIAL = Settings(reading="literal", threads=1)
 """The literal mode on one thread: for parallel runs, with the same sums on any machine."""
 
+
+EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
+"""The session entry with the folder of external data, for a model that is given as bytes."""
 
 _custom_ops: list[str] = []
 """Libraries of custom operators that every session of this process registers."""
@@ -128,7 +132,7 @@ class Session:
         providers = _providers(settings.provider)
         if settings.frozen and dump is None and isinstance(model, onnx.ModelProto):
             model = freeze_noise(model)
-        with loadable(model) as source:
+        with _placed(model, options) as (source, self._mapped):
             try:
                 self._session = _load(source, options, providers, without)
             except ModelError as error:
@@ -301,6 +305,39 @@ def version() -> str:
 def providers() -> tuple[str, ...]:
     """The execution providers of this onnxruntime, in its order."""
     return tuple(ort.get_available_providers())
+
+
+@contextmanager
+def _placed(
+    model: onnx.ModelProto | Path, options: ort.SessionOptions
+) -> Iterator[tuple[bytes | str, Mapping[str, ort.OrtValue]]]:
+    """``model`` as onnxruntime loads it, and values to hold as long as the session.  Weights in
+    files stay there: it reads those of one folder itself, the one with most of them, as it takes no
+    path out of it; the others are mapped."""
+    if isinstance(model, Path) or not holds_stored(model):
+        with loadable(model) as source:
+            yield source, {}
+        return
+    light = onnx.ModelProto()
+    light.CopyFrom(model)
+    apart = [t for t in light.graph.initializer if is_stored(t)]
+    sizes: Counter[Path] = Counter()
+    for tensor in apart:
+        sizes[place_of(tensor).path.parent] += place_of(tensor).size
+    folder = sizes.most_common(1)[0][0]
+    options.add_session_config_entry(EXTERNAL_FOLDER, str(folder))
+    given: dict[str, ort.OrtValue] = {}
+    for tensor in apart:
+        place = place_of(tensor)
+        if place.path.parent == folder:
+            put_place(tensor, replace(place, path=Path(place.path.name)))
+        elif onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).isbuiltin:
+            given[tensor.name] = ort.OrtValue.ortvalue_from_numpy(values_of(tensor))
+        else:
+            tensor.CopyFrom(with_values(tensor))
+    if given:
+        options.add_external_initializers(list(given), list(given.values()))
+    yield light.SerializeToString(), given
 
 
 def _load(

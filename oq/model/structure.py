@@ -15,6 +15,7 @@ from onnx import TensorProto, defs, helper
 from oq.errors import ModelError
 from oq.model.bodies import graphs_in, is_optional, reads_of
 from oq.model.ops import STANDARD
+from oq.model.stored import is_placed, is_stored, place_of
 
 MOST_NODES = 1_000_000
 """Nodes of a graph after its functions are expanded: more are a fault, or an attack."""
@@ -104,12 +105,12 @@ def constants(model: onnx.ModelProto) -> Problems:
                 yield f"{what} has the unknown element type {tensor.data_type}"
             elif min(tensor.dims, default=0) < 0:
                 yield f"{what} has the shape {list(tensor.dims)}"
-            elif tensor.HasField("raw_data") and len(tensor.raw_data) != _bytes(tensor):
+            elif (held := _held(tensor)) is not None and held != _bytes(tensor):
                 yield (
                     f"{what} of shape {list(tensor.dims)} needs {_bytes(tensor):,} bytes and has "
-                    f"{len(tensor.raw_data):,}"
+                    f"{held:,}"
                 )
-            elif not tensor.HasField("raw_data") and not _has_values(tensor):
+            elif held is None and not _has_values(tensor):
                 yield f"{what} of shape {list(tensor.dims)} has another number of values"
 
 
@@ -211,6 +212,14 @@ def _bytes(tensor: onnx.TensorProto) -> int:
         held = PACKED[tensor.data_type]
         return (count + held - 1) // held
     return count * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+
+
+def _held(tensor: onnx.TensorProto) -> int | None:
+    """Bytes of the raw data of ``tensor``, or of its values in a file; None where they are in
+    another field, or in a file that was not read."""
+    if is_stored(tensor):
+        return place_of(tensor).size if is_placed(tensor) else None
+    return len(tensor.raw_data) if tensor.HasField("raw_data") else None
 
 
 def _has_values(tensor: onnx.TensorProto) -> bool:

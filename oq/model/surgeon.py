@@ -9,9 +9,11 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from oq.model import stored
 from oq.model.bodies import graphs_in, is_optional
 from oq.model.ops import SAME_IN_ANY_DOMAIN, STANDARD
 from oq.model.proto_fields import lift_constants, put_constants
+from oq.model.stored import Spill, is_stored, values_of
 from oq.model.view import NodeView
 from oq.numerics.values import Array, Shape, TensorInfo
 
@@ -25,7 +27,8 @@ def export(graph: Any, optional: Optionals = MappingProxyType({})) -> onnx.Model
     It writes a constant of the outer graph into every body that reads it; it is put back.
     """
     tensors = graph.tensors().values()
-    small = [t for t in tensors if isinstance(t, gs.Constant) and str(t.dtype).endswith("int4")]
+    here = [t for t in tensors if isinstance(t, gs.Constant) and not _is_stored(t)]
+    small = [t for t in here if str(t.dtype).endswith("int4")]
     packed = {t.name: t.values for t in small}
     for tensor in small:
         tensor.values = np.zeros(tensor.values.shape, np.int8)
@@ -82,14 +85,43 @@ def given_tensor(tensor: Any, given: Mapping[str, Array]) -> Any:
     return gs.Variable(tensor.name)
 
 
+class Stored(gs.ir.tensor.LazyValues):  # type: ignore[misc]  # the library has no types
+    """The values of a constant that lie in a file (:mod:`oq.model.stored`)."""
+
+    def load(self) -> Array:
+        """The values, mapped."""
+        return values_of(self.tensor)
+
+
+def _is_stored(constant: Any) -> bool:
+    return isinstance(constant._values, Stored)
+
+
+def store(graph: Any) -> None:
+    """Let the constants of ``graph`` that lie in files be read where they are used alone."""
+    for tensor in graph.tensors().values():
+        held: Any = getattr(tensor, "_values", None)
+        if type(held) is gs.ir.tensor.LazyValues and is_stored(held.tensor):
+            tensor._values, tensor.data_location = Stored(held.tensor), None
+
+
+def put_values(constant: Any, values: Array, spill: Spill | None) -> None:
+    """Give a gs ``constant`` its ``values``; large ones go to ``spill``."""
+    if spill is None or values.nbytes < stored.LEAST_TENSOR:
+        constant._values = np.ascontiguousarray(values).reshape(values.shape)
+    else:
+        constant._values, constant.data_location = Stored(spill.put(constant.name, values)), None
+
+
 class Arrays(Mapping[str, Array]):
-    """Constants by name, loaded on access and never before."""
+    """Constants by name, loaded on access and never before; those in files on each access."""
 
     def __init__(self, constants: Mapping[str, Any]) -> None:
         self._constants = constants
 
     def __getitem__(self, name: str) -> Array:
-        values: Array = self._constants[name].values
+        constant = self._constants[name]
+        values: Array = constant._values.load() if _is_stored(constant) else constant.values
         return values
 
     def __contains__(self, name: object) -> bool:

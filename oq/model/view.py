@@ -4,11 +4,13 @@ Immutable, in topological order, with unique node names.  Created by :mod:`oq.mo
 module that edits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from oq.numerics.values import FLOAT_DTYPES, Array, Shape, TensorInfo
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class GraphView:
     _producers: Mapping[str, NodeView] = field(init=False, repr=False)
     _consumers: Mapping[str, tuple[NodeView, ...]] = field(init=False, repr=False)
     _by_name: Mapping[str, NodeView] = field(init=False, repr=False)
+    _found: dict[Any, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         consumers: dict[str, list[NodeView]] = {}
@@ -66,6 +69,13 @@ class GraphView:
         set_field(self, "_producers", {t: n for n in self.nodes for t in n.outputs if t})
         set_field(self, "_consumers", {t: tuple(ns) for t, ns in consumers.items()})
         set_field(self, "_by_name", {n.name: n for n in self.nodes})
+
+    def once(self, look: Callable[["GraphView"], Found]) -> Found:
+        """What ``look`` finds in the whole graph, found once: for facts of all tensors."""
+        if look not in self._found:
+            self._found[look] = look(self)
+        found: Found = self._found[look]
+        return found
 
     def node(self, name: str) -> NodeView:
         """The node called ``name``; KeyError when there is none."""

@@ -145,17 +145,64 @@ def quantize(x: Array, grid: Grid) -> Array:
     The first equation of this module.  A narrow range (-127..127) is also clipped to its bounds,
     which QuantizeLinear does not do: it only saturates at those of the dtype.
     """
-    scale, zero = spread(grid, x.shape)
+    if x.size <= PIECE:
+        return _codes(x, grid)
+    codes = np.empty(x.shape, grid.qtype.dtype)
+    unit = (
+        grid.block
+        if grid.block is not None and grid.axis is not None and grid.axis % x.ndim == 0
+        else 1
+    )
+    rows = max(PIECE * len(x) // x.size // unit, 1) * unit
+    for start in range(0, len(x), rows):
+        part = slice(start, start + rows)
+        codes[part] = _codes(x[part], _of_rows(grid, part, x.ndim))
+    return codes
+
+
+PIECE = 2**18
+"""Values that are quantized at a time: what lies between takes 40 bytes of each."""
+
+
+def _of_rows(grid: Grid, rows: slice, ndim: int) -> Grid:
+    """The grid of ``rows`` of the first of ``ndim`` axes, whole blocks of it."""
+    first = grid.axis is not None and grid.axis % ndim == 0
+    if not first and grid.block is None:
+        return grid
+    if first and grid.block is not None:
+        rows = slice(rows.start // grid.block, -(-rows.stop // grid.block))
+    return replace(grid, scale=grid.scale[rows], zero_point=grid.zero_point[rows])
+
+
+def _codes(x: Array, grid: Grid) -> Array:
+    if grid.block is None or grid.axis is None or x.shape[grid.axis] % grid.block:
+        return _round(x, *spread(grid, x.shape), grid.qtype)
+    axis = grid.axis % x.ndim  # whole blocks: one scale for each, without a copy per value
+    split = (*x.shape[:axis], -1, grid.block, *x.shape[axis + 1 :])
+    scale, zero = (np.expand_dims(part, axis + 1) for part in (grid.scale, grid.zero_point))
+    return _round(x.reshape(split), scale, zero, grid.qtype).reshape(x.shape)
+
+
+EXACT = 2**23
+"""Up to here float32 holds every integer, and its sums."""
+
+
+def _round(x: Array, scale: Array, zero: Array, qtype: QType) -> Array:
+    """The codes of ``x`` with ``scale`` and ``zero``, which broadcast to it."""
     with np.errstate(over="ignore"):  # infinitely many steps saturate like too many
         steps = x.astype(np.float32, copy=False) / scale
-    if not grid.qtype.uniform:
-        held: Array = np.clip(steps, grid.qtype.qmin, grid.qtype.qmax)
-        return held.astype(grid.qtype.dtype)
+    if not qtype.uniform:
+        held: Array = np.clip(steps, qtype.qmin, qtype.qmax)
+        return held.astype(qtype.dtype)
     steps = np.rint(steps)
-    low = (grid.qtype.qmin - zero.astype(np.int64)).astype(np.float64)
-    high = (grid.qtype.qmax - zero.astype(np.int64)).astype(np.float64)
-    codes = np.clip(steps.astype(np.float64), low, high).astype(np.int64) + zero
-    return codes.astype(grid.qtype.dtype)
+    small = qtype.qmax - qtype.qmin < EXACT
+    real, whole = (np.float32, np.int32) if small else (np.float64, np.int64)
+    points = zero.astype(np.int64)
+    low, high = (qtype.qmin - points).astype(real), (qtype.qmax - points).astype(real)
+    with np.errstate(invalid="ignore"):
+        codes = np.clip(steps.astype(real, copy=False), low, high).astype(whole)
+    made: Array = (codes + points.astype(whole)).astype(qtype.dtype)
+    return made
 
 
 def dequantize(codes: Array, grid: Grid) -> Array:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from oq.errors import OptionError
+from oq.model.garbage import uncollected
 from oq.model.graph import Graph
 from oq.model.operands import data_inputs
 from oq.model.ops import JOINING
@@ -104,6 +105,7 @@ class Planned:
     own: OwnTypes = FLOAT32
 
 
+@uncollected
 def plan_model(model: onnx.ModelProto, profile: Target, overrides: Overrides) -> Planned:
     """``model`` prepared and planned for the target ``profile``."""
     if profile.for_float16 is not None and is_float16(model):

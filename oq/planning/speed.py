@@ -14,6 +14,9 @@ WRITES_CODES = frozenset(
 )
 """Ops whose integer kernels always write integers, never floats."""
 
+THROUGH = frozenset({*FUSED, *MOVES, "Flatten", "MaxPool"})
+"""Ops that write what they read, codes or floats."""
+
 
 def window_of_few_channels(view: GraphView, match: Match) -> str | None:
     """A first convolution over few channels, if its input is float."""
@@ -40,16 +43,22 @@ def averages_windows(view: GraphView, match: Match) -> str | None:
 def inputs_are_float(view: GraphView, match: Match) -> str | None:
     """An elementwise op whose inputs are written as floats by integer kernels at no cost."""
     varying = [t for t in data_inputs(match.anchor) if not view.is_constant(t)]
-    if not varying or any(_is_written_as_codes(view, t) for t in varying):
+    codes = view.once(_written_as_codes)
+    if not varying or any(t in codes for t in varying):
         return None
     return "slower in int8: its inputs are float and would need an extra quantize step"
 
 
-def _is_written_as_codes(view: GraphView, tensor: str) -> bool:
-    """Whether the nearest node above that computes runs in a kernel that writes codes."""
-    node = view.producer(tensor)
-    while node is not None and node.op in {*FUSED, *MOVES, "Flatten", "MaxPool"}:
-        node = view.producer(node.inputs[0])
-    if node is None or node.op in WRITES_CODES:
-        return node is not None
-    return node.op in SUMS and any(_is_written_as_codes(view, t) for t in node.inputs)
+def _written_as_codes(view: GraphView) -> frozenset[str]:
+    """The tensors of which the nearest node above that computes runs in a kernel that writes
+    codes; through any chain of sums."""
+    codes: set[str] = set()
+    for node in view.nodes:
+        if node.op in THROUGH:
+            found = node.input(0) in codes
+        else:
+            sums = node.op in SUMS and any(t in codes for t in node.inputs)
+            found = node.op in WRITES_CODES or sums
+        if found:
+            codes.update(node.outputs)
+    return frozenset(codes)

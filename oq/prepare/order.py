@@ -16,6 +16,7 @@ from onnx import inliner
 from oq.errors import ModelError
 from oq.model.graph import Graph
 from oq.model.qoperators import BY_NAME
+from oq.model.stored import put_away
 from oq.prepare.bias_apart import bias_apart
 from oq.prepare.bias_as_matrix import bias_as_matrix
 from oq.prepare.constant_left import constant_left
@@ -119,6 +120,7 @@ def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] =
     if model.functions:
         model = inliner.inline_local_functions(model)
     model, own = widen_floats(model)
+    model = put_away(model)
     model, unfused = unfuse(raise_opset(model, max(min_opset, least_opset(model))))
     graph = Graph(lower_opset(model))
     graph.cleanup()  # what no output needs would be planned and calibrated all the same

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from oq.model.names import claim_name
-from oq.numerics.values import Array, Shape
+from oq.numerics.values import Shape
 
 Shapes = Callable[[str], Shape | None]
 """Tensor -> its shape, None where it is not known."""
@@ -109,8 +109,3 @@ class Writer:
     def scaled(self, tensor: str, factor: float) -> str:
         """``tensor`` times ``factor``."""
         return tensor if factor == 1.0 else self.add("Mul", [tensor, self.constant(factor)])
-
-
-def values_of(tensor: onnx.TensorProto) -> Array:
-    """The values of a constant."""
-    return np.asarray(numpy_helper.to_array(tensor))

@@ -24,6 +24,7 @@ from onnx import TensorProto, numpy_helper
 from oq.model.bodies import graphs_in
 from oq.model.ops import STANDARD, has_weight
 from oq.model.proto_fields import read_type, without_graph
+from oq.model.stored import values_of
 
 NARROW: Mapping[int, int] = dict.fromkeys(
     (TensorProto.FLOAT16, TensorProto.BFLOAT16), TensorProto.FLOAT
@@ -189,7 +190,7 @@ def _widen_graph(graph: onnx.GraphProto, wide: Mapping[int, int]) -> None:
 
 
 def _widened(tensor: onnx.TensorProto) -> onnx.TensorProto:
-    values = numpy_helper.to_array(tensor)
+    values = values_of(tensor)
     if values.dtype == np.float64:
         most = np.finfo(np.float32).max
         values = np.where(np.isfinite(values), np.clip(values, -most, most), values)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from oq.numerics.grid import SMALLEST_SCALE, Grid, dequantize, fake_quantize, fit, quantize
+from oq.numerics.grid import SMALLEST_SCALE, Grid, dequantize, fake_quantize, fit, quantize, spread
 from oq.numerics.values import (
     FLOAT8,
     INT8,
@@ -378,3 +378,27 @@ def test_the_ends_of_blocks() -> None:
     grid = Grid(UINT4, scale, zero, 0, 32)
     np.testing.assert_array_equal(grid.lowest, (0 - zero.astype(int)) * scale)
     np.testing.assert_array_equal(grid.highest, (15 - zero.astype(int)) * scale)
+
+
+@pytest.mark.parametrize("axis, block", [(None, None), (0, None), (1, None), (-1, None), (0, 4),
+                                         (1, 4), (1, 5), (-2, 3)])  # fmt: skip
+def test_pieces_have_the_codes_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, axis: int | None, block: int | None
+) -> None:
+    """14 x 9 values, 20 at a time, incomplete last blocks too; by the equation, value by value."""
+    random = np.random.default_rng(0)
+    x, shape = random.normal(0, 3, (14, 9)).astype(np.float32), [14, 9]
+    if axis is not None:
+        shape = (
+            [-(-n // block) if i == axis % 2 else n for i, n in enumerate(shape)]
+            if block
+            else [shape[axis]]
+        )
+    size = () if axis is None else tuple(shape)
+    scale = random.uniform(0.01, 0.1, size).astype(np.float32)
+    zero = random.integers(0, 255, size).astype(np.uint8)
+    grid = Grid(UINT8, np.asarray(scale), np.asarray(zero), axis, block)
+    monkeypatch.setattr("oq.numerics.grid.PIECE", 20)
+    steps, points = (np.broadcast_to(part, x.shape) for part in spread(grid, x.shape))
+    wanted = np.clip(np.rint(x / steps).astype(np.int64) + points, 0, 255)
+    assert np.array_equal(quantize(x, grid), wanted)

@@ -1,0 +1,118 @@
+"""Resident peaks of processes by the size of a model: ``python -m benchmarks.memory --mb 3000``.
+
+The model is a chain of products with a bias and a ReLU, its weights in external data.  Every figure
+is the peak of a process of its own, minus that of one that only imports oq.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import oq
+
+WIDTH = 1024
+
+PEAK = "\nprint(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+
+QUANTIZE = "import oq; oq.quantize({model!r}, 'ort', {given}).save({output!r})"
+
+RUNS: Mapping[str, str] = {
+    "import": "import oq.cli, oq.pipeline",
+    "onnxruntime": "import numpy as np, onnxruntime as ort; "
+    "ort.InferenceSession({model!r}).run(None, {{'x': np.load({data!r})['x'][:1]}})",
+    "int8": QUANTIZE.replace("{given}", "{data!r}, refine='none', verify=False"),
+    "int8, verified": QUANTIZE.replace("{given}", "{data!r}, refine='none'"),
+    "weights=int8": QUANTIZE.replace("{given}", "settings={{'weights': 'int8'}}"),
+    "weights=int4": QUANTIZE.replace("{given}", "settings={{'weights': 'int4'}}"),
+}
+"""What a process does -> its code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """Of a process: MB of resident memory, and seconds."""
+
+    mb: float
+    seconds: float
+
+
+def make_model(folder: Path, mb: float, width: int = WIDTH) -> Path:
+    """A model of ``mb`` MB at ``folder``/model.onnx, written layer by layer, and data.npz."""
+    random, path = np.random.default_rng(0), folder / "model.onnx"
+    nodes, weights, x = [], [], "x"
+    with (folder / "model.onnx.data").open("wb") as file:
+        for i in range(round(mb * 1e6 / (4 * width * width))):
+            values = random.standard_normal((width, width), np.float32) * np.float32(width**-0.5)
+            tensor = TensorProto(
+                name=f"w{i}", data_type=1, dims=values.shape, data_location=TensorProto.EXTERNAL
+            )
+            place = {"location": "model.onnx.data", "offset": file.tell(), "length": values.nbytes}
+            for key, value in place.items():
+                tensor.external_data.add(key=key, value=str(value))
+            file.write(values.data)
+            bias = random.normal(0, 0.1, width).astype(np.float32)
+            weights += [tensor, numpy_helper.from_array(bias, f"b{i}")]
+            nodes += [
+                helper.make_node("MatMul", [x, f"w{i}"], [f"m{i}"], f"MatMul{i}"),
+                helper.make_node("Add", [f"m{i}", f"b{i}"], [f"a{i}"], f"Add{i}"),
+                helper.make_node("Relu", [f"a{i}"], [f"r{i}"], f"Relu{i}"),
+            ]
+            x = f"r{i}"
+    ends = [[helper.make_tensor_value_info(t, 1, ["n", width])] for t in ("x", x)]
+    graph = helper.make_graph(nodes, "large", ends[0], ends[1], weights)
+    opsets = [helper.make_opsetid("", 21)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    np.savez(folder / "data.npz", x=random.standard_normal((8, width), np.float32))
+    return path
+
+
+def peak(what: str, model: Path) -> Peak:
+    """Of the run ``what`` of :data:`RUNS`, in a process of its own."""
+    folder = model.parent
+    code = RUNS[what].format(
+        model=str(model), data=str(folder / "data.npz"), output=str(folder / "out.onnx")
+    )
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code + PEAK],
+        env=os.environ | {"PYTHONPATH": str(Path(oq.__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return Peak(int(done.stdout.split()[-1]) * 1024 / 1e6, time.perf_counter() - start)
+
+
+def table(mb: float, runs: Sequence[str]) -> Iterator[str]:
+    """One row per run, for a model of ``mb`` MB."""
+    yield "| run | MB | of the model's size | s |"
+    yield "|---|---|---|---|"
+    with tempfile.TemporaryDirectory(prefix="oq-memory-") as folder:
+        model = make_model(Path(folder), mb)
+        base = peak("import", model)
+        for what in runs:
+            found = peak(what, model)
+            more = found.mb - base.mb
+            yield f"| {what} | {more:,.0f} | {more / mb:.2f} | {found.seconds:.1f} |"
+
+
+def main() -> None:
+    """Print the table."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--mb", type=float, default=200)
+    for line in table(arguments.parse_args().mb, [what for what in RUNS if what != "import"]):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

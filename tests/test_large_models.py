@@ -1,0 +1,46 @@
+"""Large models: memory in proportion to their size, and graphs of many nodes.
+
+A model of 3 GB is for ``make soak``.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from benchmarks.memory import make_model, peak
+from benchmarks.scaling import build
+from oq.planning.overrides import Overrides
+from oq.planning.setup import choose_target, plan_model
+
+LAYER = 1024 * 1024 * 4 / 1e6
+LIMITS: Mapping[str, float] = {"int8": 1.3, "weights=int8": 0.3}
+"""Of a run: MB per MB of the model, over onnxruntime's own and over the largest layer."""
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/status").is_file(), reason="reads Linux's /proc"
+)
+
+
+@pytest.mark.slow
+@needs_proc
+@pytest.mark.parametrize("mb", [200, 3000])
+def test_memory_is_in_proportion_to_the_model(tmp_path: Path, mb: float) -> None:
+    if mb > 1000 and not os.environ.get("OQ_SOAK"):
+        pytest.skip("3 GB are made in make soak")
+    if shutil.disk_usage(tmp_path).free < 4e6 * mb:
+        pytest.skip("too little room on the disk")
+    model = make_model(tmp_path, mb)
+    base, alone = peak("import", model).mb, peak("onnxruntime", model).mb
+    whole, stored = peak("int8", model).mb, peak("weights=int8", model).mb
+    assert whole - alone < LIMITS["int8"] * mb
+    assert stored - base < LIMITS["weights=int8"] * mb + LAYER
+
+
+def test_a_chain_of_1000_sums_is_planned() -> None:
+    """Deeper than Python's stack."""
+    target, _ = choose_target("ort", {})
+    planned = plan_model(build("transformer", 3500), target, Overrides())
+    assert sum(s.role == "weight" for s in planned.plan.sites) == 1000
