@@ -13,21 +13,34 @@ from oq.numerics.values import Array
 from tests.light import light
 from tests.real import CIFAR, mobilenet, needs_real, resnet20, together
 
-TARGETS = {"coreml": "coreml", "openvino": "ort", "qoperator": "ort", "trt": "trt", "xmodel": "dpu"}
+TARGETS = {
+    "coreml": "coreml",
+    "openvino": "ort",
+    "pt2": "coreml",
+    "qoperator": "ort",
+    "torchscript": "ort",
+    "trt": "trt",
+    "xmodel": "dpu",
+}
 
 LIGHT = [
     ("coreml", "squeezenet", {"precision": "float32"}),  # its weights pass what float16 holds
     ("coreml", "shufflenet", {}),
     ("openvino", "inception_v1", {}),
     ("openvino", "shufflenet", {}),
+    ("pt2", "shufflenet", {}),
     ("qoperator", "densenet121", {}),
     ("qoperator", "inception_v2", {}),
+    ("torchscript", "squeezenet", {}),
     ("trt", "resnet50", {}),
 ]
 
 
+PACKAGES = {"coreml": "coremltools", "openvino": "openvino", "pt2": "torch", "torchscript": "torch"}
+
+
 def need(form: str) -> None:
-    package = {"coreml": "coremltools", "openvino": "openvino"}.get(form)
+    package = PACKAGES.get(form)
     if package is not None:
         pytest.importorskip(package)
 
