@@ -59,8 +59,13 @@ def _fixed(made: ExportedProgram, axes: Axes) -> Sequence[Place]:
         (at, axis)
         for at, (node, free) in enumerate(zip(inputs, axes.of_inputs, strict=True))
         for axis in free
-        if isinstance(node.meta["val"].shape[axis], int)
+        if _is_number(node.meta["val"].shape[axis])
     ]
+
+
+def _is_number(size: int | torch.SymInt) -> bool:
+    """Whether a size is fixed: of a symbol, what torch has found out about it since."""
+    return isinstance(size, int) or bool(size.node.expr.is_number)
 
 
 def _load(path: Path) -> Loaded:

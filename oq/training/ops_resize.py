@@ -80,7 +80,7 @@ WEIGHTS: Mapping[str, tuple[int, Callable[[Array, Node], list[Array]]]] = {
 
 
 def _one_axis(node: Node, x: Tensor, axis: int, out: int, scale: float) -> Tensor:
-    """``x`` with ``out`` positions along ``axis``: numbers, also where torch writes a graph down."""
+    """``x`` with ``out`` positions along ``axis``, as numbers, where torch has symbols too."""
     size, mode = int(x.shape[axis]), node.get("mode", "nearest")
     out, scale = int(out), float(scale)
     default = "half_pixel" if node.opset >= 11 else "asymmetric"

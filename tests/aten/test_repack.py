@@ -11,12 +11,9 @@ def archive(mangle: str) -> bytes:
     with zipfile.ZipFile(held, "w") as made:
         made.writestr("archive/data/0", b"\0" * 100)
         made.writestr("archive/data.pkl", f"c__torch__.{mangle}Net\n")
-        made.writestr(
-            f"archive/code/__torch__/{mangle.replace('.', '/')}Net.py", f"x: __torch__.{mangle}Net"
-        )
-        made.writestr(
-            f"archive/code/__torch__/{mangle.replace('.', '/')}Net.py.debug_pkl", "/home/me"
-        )
+        code = f"archive/code/__torch__/{mangle.replace('.', '/')}Net.py"
+        made.writestr(code, f"x: __torch__.{mangle}Net")
+        made.writestr(f"{code}.debug_pkl", "/home/me")
         made.writestr("archive/traced_inputs/0", b"\1" * 50)
         made.writestr("archive/.data/serialization_id", mangle)
     return held.getvalue()

@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 import oq
+from oq.artifacts.artifact import open_artifact
 from oq.model.session import Session, Settings
 from tests.aten.made import SUFFIX, deployed, images, quantized, write
 from tests.small import floats, small
@@ -20,12 +21,13 @@ from tests.small import floats, small
 torch = pytest.importorskip("torch")
 
 CASES = [
-    *((name, target, "torchscript") for name in ("residual", "separable", "transformer")
-      for target in ("ort", "trt", "dpu", "coreml")),
+    ("residual", "dpu", "torchscript"),
+    ("residual", "ort", "torchscript"),
+    ("separable", "trt", "torchscript"),
+    ("transformer", "coreml", "torchscript"),
     ("residual", "dpu", "pt2"),
-    ("separable", "trt", "pt2"),
     ("transformer", "ort", "pt2"),
-]  # fmt: skip
+]
 
 
 def load(path: Path) -> Any:
@@ -144,3 +146,7 @@ def test_an_axis_that_torch_fixes_is_told(tmp_path: Path) -> None:
     found = oq.deploy(path, "pt2", data=data)
     assert found.facts["free axes"] == "axis 0 of 'x'"
     assert "had to fix axis 2 of 'x'" in found.notes[0]
+    x = np.load(data)["x"][:3]
+    (mine,) = open_artifact(found.output).run({"x": x})
+    exact = Session(onnx.load(path), Settings(reading="literal")).run({"x": x})[0]
+    np.testing.assert_allclose(mine, exact, atol=1e-6)

@@ -10,19 +10,19 @@ _ATEN = """
     argmax argmin asin atan avg_pool1d avg_pool2d avg_pool3d baddbmm batch_norm bitwise_and
     bitwise_not bitwise_or bmm broadcast_to cat ceil celu chunk clamp clamp_max clamp_min clone
     concat constant_pad_nd contiguous conv1d conv2d conv3d conv_transpose1d conv_transpose2d
-    conv_transpose3d convolution cos cosh cumsum detach div einsum elu empty eq erf exp expand expm1
-    expand_as fill flatten flip floor floor_divide fmod full full_like gather ge gelu group_norm gt
-    hardsigmoid hardswish index index_put index_select instance_norm isinf isnan isneginf isposinf
-    layer_norm le leaky_relu lift_fresh_copy linear log log_softmax logical_and logical_not
-    logical_or logical_xor logsumexp lt masked_fill matmul max max_pool1d max_pool2d max_pool3d
-    maximum mean min minimum mish mm mul narrow native_layer_norm ne neg new_ones new_zeros norm
-    one_hot ones ones_like pad permute pow prelu prod reciprocal relu relu6 remainder repeat
-    repeat_interleave reshape rms_norm round rsqrt rsub scalar_tensor scatter select selu sigmoid
-    sign silu sin sinh size slice softmax softplus softsign sort split split_with_sizes sqrt squeeze
-    stack sub sum t tan tanh tensor tile to topk transpose tril triu unbind unflatten unfold
-    unsqueeze upsample_bilinear2d upsample_nearest2d view where zeros zeros_like
-    __and__ __or__ __rshift__ __lshift__ bitwise_right_shift bitwise_left_shift
-    Bool Float Int IntImplicit ScalarImplicit FloatImplicit
+    conv_transpose3d convolution cos cosh cumsum detach detach_ div einsum elu empty eq erf exp
+    expand expm1 expand_as fill flatten flip floor floor_divide fmod full full_like gather ge gelu
+    group_norm gt hardsigmoid hardswish index index_put index_select instance_norm isinf isnan
+    isneginf isposinf layer_norm le leaky_relu lift_fresh_copy linear log log_softmax logical_and
+    logical_not logical_or logical_xor logsumexp lt masked_fill matmul max max_pool1d max_pool2d
+    max_pool3d maximum mean min minimum mish mm mul narrow native_layer_norm ne neg new_ones
+    new_zeros norm one_hot ones ones_like pad permute pow prelu prod reciprocal relu relu6 remainder
+    repeat repeat_interleave reshape rms_norm round rsqrt rsub scalar_tensor scatter select selu
+    sigmoid sign silu sin sinh size slice softmax softplus softsign sort split split_with_sizes sqrt
+    squeeze stack sub sum t tan tanh tensor tile to topk transpose tril triu unbind unflatten unfold
+    unsqueeze upsample_bilinear2d upsample_nearest2d view where zeros zeros_like __and__ __or__
+    __rshift__ __lshift__ bitwise_right_shift bitwise_left_shift Bool Float Int IntImplicit
+    ScalarImplicit FloatImplicit
 """
 
 ATEN = frozenset(_ATEN.split())
