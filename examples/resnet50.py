@@ -4,7 +4,7 @@
     python resnet50.py --weights resnet50.pth   # accuracy is not; torchvision's file fits
     python resnet50.py --data imagenet.npz      # key 'x': float32 (samples, 3, 224, 224)
 
-Needs torch: pip install 'oq[torch]'.
+Needs torch: pip install torch onnxscript.
 """
 
 import argparse

@@ -11,8 +11,7 @@ prints; commands beside the two main ones are in :mod:`oq.commands`.
 import logging
 import sys
 import traceback
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,21 +19,26 @@ import typer
 
 import oq
 from oq.commands.calibrate import calibrate
-from oq.commands.console import miss, say, warn
+from oq.commands.console import miss, say, say_as, warn
 from oq.commands.deploy import deploy, formats
+from oq.commands.finetune import finetune
 from oq.commands.flags import (
     ConfigOpt,
     DataOpt,
+    FormatOpt,
     JsonOpt,
     ModelArg,
     OptionalDataOpt,
     OptionalTargetOpt,
     SaveRangesOpt,
+    chosen_format,
     read_flags,
     take_budget,
     takes,
+    talks,
     with_config,
 )
+from oq.commands.layout import Grouped
 from oq.commands.look import calibrators, check, inspect, plan, targets
 from oq.commands.make import config, demo, doctor, export
 from oq.commands.plot import plot
@@ -61,12 +65,11 @@ app = typer.Typer(
 QUANTIZE: dict[str, Option] = {**options_of(SearchOptions), "max_drop": MAX_DROP}
 """The options of ``oq quantize``, which are those of a search as well."""
 
-BUDGET = replace(MAX_DROP, meaning="points of top-1 that may be lost; else exit 1", least=None)
-
-VERIFY: dict[str, Option] = {**options_of(VerifyOptions), "max_drop": BUDGET}
+VERIFY: dict[str, Option] = options_of(VerifyOptions)
 
 
-@app.command()
+@app.command(cls=Grouped)
+@talks
 @takes(QUANTIZE)
 def quantize(
     context: typer.Context,
@@ -84,6 +87,7 @@ def quantize(
     """Quantize a float ONNX model for a target."""
     from oq import pipeline
     from oq.reporting.report import missed_budget
+    from oq.reporting.summary import document, summarize
 
     given = {"target": target, "data": data, **read_flags(QUANTIZE, flags)}
     options = with_config(given, config, context)
@@ -101,7 +105,7 @@ def quantize(
 
         write_ranges(result.ranges, save_ranges)
     report = result.report
-    say(report, str(report).splitlines(), as_json)
+    say(document(summarize(report), report), str(report).splitlines(), as_json)
     if report.search is not None and not report.search.met:
         miss(missed_budget(report.search))
     if report.verification is not None and report.verification.collapse:
@@ -140,46 +144,45 @@ def _path(given: object) -> Path | None:
     return Path(given) if isinstance(given, str | Path) and str(given) else None
 
 
-@app.command()
+@app.command(cls=Grouped)
+@talks
 @takes(VERIFY)
 def verify(
     float_model: Annotated[Path, typer.Argument(metavar="FLOAT.onnx", show_default=False)],
     quantized: Annotated[Path, typer.Argument(metavar="QUANT.onnx", show_default=False)],
     data: DataOpt,
+    form: FormatOpt = "text",
     as_json: JsonOpt = False,
     **flags: Any,
 ) -> None:
     """Compare a quantized model with its float original."""
     from oq import pipeline
     from oq.model.files import check_apart
-    from oq.reporting.report import layer_lines, verification_lines
+    from oq.reporting.annotations import verdict_case
+    from oq.reporting.summary import document, figures_of
     from oq.reporting.verdict import judge_drop
+    from oq.reporting.verification import layer_lines, verification_lines
 
-    options = read_flags(VERIFY, flags)
+    form, options = chosen_format(form, as_json), read_flags(VERIFY, flags)
     read = {"float model": float_model, "quantized model": quantized, "data": _path(data)}
     check_apart({"--report": _path(options["report"])}, read)
-    limit = options.pop("max_drop")
-    needs = limit is not None and not options["metrics"]
+    limit = options["max_drop"]
     with show_progress() as watch:
-        found = pipeline.verify(
-            float_model, quantized, data, **options, need_labels=needs, watch=watch
-        )
-    drop = _drop(found)
-    if limit is not None and drop is None:
+        found = pipeline.verify(float_model, quantized, data, **options, watch=watch)
+    verdict = judge_drop(found, limit)
+    if limit is not None and verdict.drop is None:
         raise OptionError(
             "--max-drop needs a classifier and labelled data (key 'labels', or --labels FILE.csv), "
-            "or a --metric that gives a pair"
+            "or a --metric"
         )
     remedy = _remedy(found, float_model, quantized, data, options["preprocess"])
     lines = [*verification_lines(found, remedy)]
     if options["per_layer"]:
         lines += ["", *layer_lines(found.layers)]
-    verdict = judge_drop(found, limit, drop)
-    say({**to_json(found), **to_json(verdict)}, [*lines, "", str(verdict)], as_json)
-    if limit is not None and drop is not None and drop[1] > limit:
-        miss(f"{drop[0]} fell by {drop[1]:.2f} points, more than --max-drop {limit:g}")
-    if found.collapse:
-        miss(f"the quantized model has collapsed: {found.collapse[0]}")
+    told = document(to_json(figures_of(found, verdict)), {**to_json(found), **to_json(verdict)})
+    say_as(form, told, [*lines, "", str(verdict)], str(quantized), [verdict_case(verdict)])
+    if not verdict.passed:
+        miss(str(verdict))
 
 
 def _remedy(
@@ -187,7 +190,7 @@ def _remedy(
 ) -> str:
     """The command to try where the model has collapsed."""
     from oq import pipeline
-    from oq.reporting.provenance import target_of
+    from oq.model.metadata import target_of
 
     made_for = target_of(quantized) if found.collapse and not found.read_once else None
     return pipeline.remedy(float_model, made_for, data, preprocess)
@@ -200,20 +203,21 @@ for command in (
     plan,
     check,
     inspect,
+    finetune,
     deploy,
     config,
     export,
     demo,
     doctor,
 ):
-    app.command()(command)
+    app.command(cls=Grouped)(talks(command))
 for listing in (targets, calibrators, formats):
     app.command()(listing)
 
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", help="print the version")] = False,
     plugin: Annotated[
         list[Path] | None,
         typer.Option("--plugin", metavar="FILE.py", help="has a TARGET or CALIBRATOR; repeatable"),
@@ -237,6 +241,17 @@ def _root(
         raise typer.Exit
 
 
+SCHEMA = 1
+"""That of :mod:`oq.reporting.summary`, which is not imported to say that something is wrong."""
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for JSON, whatever else is wrong with it."""
+    forms = zip(arguments, (*arguments[1:], ""), strict=True)
+    asked = "--json" in arguments or "--format=json" in arguments
+    return asked or ("--format", "json") in forms
+
+
 CRASHED = 70
 """The exit status of a bug in oq: EX_SOFTWARE of sysexits.h.  (0: done, 1: a limit was missed,
 2: the user can act.)"""
@@ -248,20 +263,12 @@ def main() -> None:
     try:
         app()
     except OqError as error:
-        if "--json" in sys.argv:
-            say({"error": {"kind": type(error).__name__, "message": str(error)}}, (), True)
+        if wants_json(sys.argv):
+            said = {"kind": type(error).__name__, "message": str(error)}
+            say({"schema": SCHEMA, "error": said}, (), True)
         warn(str(error))
         sys.exit(2)
     except Exception:
         print(printable(traceback.format_exc()), file=sys.stderr)
         warn("this is a bug in oq: please report it with the lines above")
         sys.exit(CRASHED)
-
-
-def _drop(found: "Verification") -> tuple[str, float] | None:
-    """What fell most in either reading, and by how much: the metrics asked for that have a value
-    for each model, else top-1 in points; None without either."""
-    if found.scores:
-        drops = [(s.metric, s.drop) for s in found.scores if s.drop is not None]
-        return max(drops, key=lambda d: d[1], default=None)
-    return None if found.drop is None else ("top-1", found.drop)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import oq
+from oq.errors import EXTRAS, install_line
 from oq.model.session import providers
 from oq.parallel import cores
 
@@ -15,14 +16,15 @@ CORE = (
 )
 """Required packages, as listed in pyproject.toml."""
 
-EXTRAS: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "torch": (("torch", "onnxscript", "safetensors"), "oq export, torch modules, training"),
-    "images": (("pillow",), "folders of images"),
-    "report": (("matplotlib",), "plots as PNG, SVG or PDF"),
-    "openvino": (("openvino",), "oq verify --engine openvino, oq deploy --to openvino"),
-    "coreml": (("coremltools",), "oq deploy --to coreml"),
+PURPOSES: Mapping[str, str] = {
+    "torch": "oq export, torch modules, training",
+    "images": "folders of images",
+    "report": "plots as PNG, SVG or PDF",
+    "openvino": "oq verify --engine openvino, oq deploy --to openvino",
+    "coreml": "oq deploy --to coreml",
+    "ray": "--ray: calibration, rankings and searches on a cluster",
 }
-"""Extra -> its packages, and what they are for."""
+"""What the packages of an extra are for."""
 
 # onnxruntime is published under one name per accelerator.
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
@@ -60,8 +62,8 @@ def diagnose() -> Diagnosis:
     """What is installed.  Versions come from package metadata; only onnxruntime is imported, for
     its execution providers."""
     extras = {
-        name: Extra({p: _version(p) for p in packages}, purpose, f"pip install 'oq[{name}]'")
-        for name, (packages, purpose) in EXTRAS.items()
+        name: Extra({p: _version(p) for p in packages}, PURPOSES[name], install_line(name))
+        for name, packages in EXTRAS.items()
     }
     return Diagnosis(
         oq=oq.__version__,

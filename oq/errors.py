@@ -4,6 +4,9 @@ An ``OqError`` is one line that says what was found, where, and what is accepted
 prints it and exits with 2; other exceptions show their traceback.
 """
 
+import re
+from collections.abc import Mapping
+
 
 class OqError(Exception):
     """Invalid input that the user can fix."""
@@ -21,18 +24,52 @@ class OptionError(OqError):
     """A flag, a configuration key or an argument has an invalid value."""
 
 
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "torch": ("torch", "onnxscript", "safetensors"),
+    "images": ("pillow",),
+    "report": ("matplotlib",),
+    "openvino": ("openvino",),
+    "coreml": ("coremltools",),
+    "ray": ("ray",),
+}
+"""Extra of pyproject.toml -> its packages, which are named in place of it: ``oq`` on the package
+index is another project."""
+
+
+def install_line(extra: str) -> str:
+    """The command that installs the packages of ``extra``."""
+    return f"pip install {' '.join(EXTRAS[extra])}"
+
+
 class MissingExtra(OqError):
     """A feature needs an optional dependency that is not installed.
 
-    >>> str(MissingExtra("torch", "oq export"))
-    "oq export needs torch, which is not installed: pip install 'oq[torch]'"
+    >>> str(MissingExtra("images", "a folder of images", "pillow"))
+    'a folder of images needs pillow, which is not installed: pip install pillow'
     """
 
     def __init__(self, extra: str, feature: str, package: str | None = None) -> None:
         found = extra if package is None else package
-        super().__init__(
-            f"{feature} needs {found}, which is not installed: pip install 'oq[{extra}]'"
-        )
+        super().__init__(f"{feature} needs {found}, which is not installed: {install_line(extra)}")
+
+
+SOURCE = re.compile(r"\S+\.(?:h|cc|cpp):\d+ \S+?\([^()]*(?:\([^()]*\)[^()]*)*\)( const)? ?")
+"""Where onnxruntime raises: a source file, a line, and the signature of a C++ function."""
+
+LONGEST = 400
+
+
+def runtime_message(error: Exception) -> str:
+    """What onnxruntime says, in one line without its source: the shapes stand at the end, so of a
+    long message the middle is left out.
+
+    >>> runtime_message(ValueError("Status: /ort/a_helper.h:44 ort::A::A(const T&, bool) Bad {1}"))
+    'Status: Bad {1}'
+    """
+    text = SOURCE.sub("", one_line(error))
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 def one_line(error: Exception) -> str:

@@ -1,14 +1,47 @@
-"""The number of cores, and a thread pool over them."""
+"""The number of cores, a thread pool over them, and what workers elsewhere are asked to do."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
+
+
+Tell = Callable[[int], None]
+"""Called with how much is done so far."""
+
+Work = Callable[[Item, Tell], Found]
+"""Makes something of an item; it and what it makes travel between processes."""
+
+
+class Workers(Protocol):
+    """Processes that work for this one, perhaps on other machines (:mod:`oq.distributed`).
+
+    An item whose worker is lost is done again by another, so work has no effects but its result.
+    An OqError that work raises is raised here.
+    """
+
+    @property
+    def slots(self) -> int:
+        """How many items are worked on at a time."""
+
+    def map(
+        self, work: Work[Item, Found], items: Iterable[Item], tell: Tell | None = None
+    ) -> Iterator[Found]:
+        """``work`` of every item, in order; ``tell`` is called with what is done of all."""
+
+    def fold(
+        self,
+        work: Work[Item, Found],
+        items: Sequence[Item],
+        join: Callable[[Sequence[Found]], Found],
+        tell: Tell | None = None,
+    ) -> Found:
+        """``work`` of every item, one or more, joined in any order, a few at a time."""
 
 
 def cores() -> int:

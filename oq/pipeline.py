@@ -6,50 +6,58 @@ These functions are the Python API and what the command line calls.  No decision
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 import onnx
 
-import oq
 from oq.artifacts.artifact import Artifact, is_artifact, open_artifact
-from oq.calibration.measure import EVERYTHING, Job, Measured, measure, size_batches
-from oq.checks.inspection import check, explain, judge, make_plan
+from oq.calibration.job import Measured, job_of_everything, size_batches
+from oq.calibration.measure import measure
+from oq.checks.inspection import check, explain, judge, made_for, make_plan
 from oq.comparison.compare import Verification, compare
-from oq.comparison.layers import LayerError, Remembered, compare_layers
-from oq.comparison.metrics import Figure, open_metric
+from oq.comparison.judged_as import judged_as
+from oq.comparison.layers import LayerError, Remembered, compare_layers, remember
+from oq.comparison.metrics import Figure, open_metrics
 from oq.comparison.reference import reference_of
-from oq.data.samples import feed_defaults, in_float32, open_samples
+from oq.comparison.runs import Apart
+from oq.data.dealing import Shard, share
+from oq.data.samples import feed_defaults, in_float32, open_judged, open_samples
 from oq.data.sizing import SESSIONS, Sizing
-from oq.data.source import Fitted, has_labels, open_source, subset
+from oq.data.source import Data, Fitted
 from oq.deployment.run import Deployment, deploy
+from oq.distributed.cluster import check_ray, open_workers
 from oq.emission.write import Written
-from oq.engines.engine import DEFAULT
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
-from oq.model.files import replacing, save_model
+from oq.model.files import save_model
 from oq.model.footprint import MAX_MEMORY, Footprint
-from oq.model.input_shapes import Shapes, common_inputs
+from oq.model.input_shapes import common_inputs
 from oq.model.proto_fields import inputs_of, same_interface, same_names
 from oq.model.session import Settings
-from oq.numerics.values import Range, TensorInfo
-from oq.options.config import write_config
-from oq.options.keywords import DeployOptions, QuantizeOptions, VerifyOptions, complete, documented
+from oq.numerics.values import Range
+from oq.options.keywords import (
+    CalibrateOptions,
+    DeployOptions,
+    QuantizeOptions,
+    VerifyOptions,
+    complete,
+    documented,
+)
+from oq.options.leave import leaving_config
 from oq.page.evidence import Run, evidence_of_run
+from oq.page.notebook import report_html
+from oq.page.picture import plot
 from oq.page.story import Compared, comparison_story
 from oq.page.write import PageRequest, Pending, want_page
 from oq.planning import registry
 from oq.planning.overrides import make_overrides
-from oq.planning.setup import (
-    own_target,
-    plan_model,
-    tensors_to_calibrate,
-)
+from oq.planning.setup import own_target, plan_model
 from oq.planning.target import Target
-from oq.progress import Clock, Counter, Watch
+from oq.progress import Clock, Counter
 from oq.refine.defaults import AgainstDefaults
 from oq.refine.run import improve
 from oq.reporting.notes import remedy
-from oq.reporting.provenance import provenance, stamp, target_of
+from oq.reporting.provenance import choices, provenance, stamp
 from oq.reporting.report import Report
 from oq.stages import (
     Chosen,
@@ -70,6 +78,9 @@ from oq.stages import (
 )
 from oq.wording import Told
 
+if TYPE_CHECKING:
+    from oq.page.picture import Picture
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Result(Told):
@@ -86,6 +97,16 @@ class Result(Told):
 
     def __str__(self) -> str:
         return str(self.report)
+
+    def _repr_html_(self) -> str:
+        return report_html(self.report, None if self.page is None else self.page.evidence)
+
+    def plot(self, name: str = "errors") -> "Picture":
+        """A chart of the run as a matplotlib figure: :func:`oq.plot`.
+
+        Those of tensors and weights need ``oq.quantize(..., report=FILE)``.
+        """
+        return plot(self, name)
 
     def deploy(self, to: str, output: str | Path, **options: Unpack[DeployOptions]) -> Deployment:
         """The model in the format ``to``, at ``output``: :func:`oq.deploy`."""
@@ -117,7 +138,7 @@ class Started:
 
 @documented(QuantizeOptions)
 def quantize(
-    model: Model, target: str, data: object = None, **options: Unpack[QuantizeOptions]
+    model: Model, target: str, data: Data | None = None, **options: Unpack[QuantizeOptions]
 ) -> Result:
     """Quantize ``model`` for ``target``, calibrated on ``data`` (:mod:`oq.data.source`).
 
@@ -136,8 +157,14 @@ def quantize(
 
 def start(model: Model, target: str, data: object, asked: QuantizeOptions) -> Started:
     """The first half of :func:`quantize`: up to the refined constants and grids."""
+    check_ray(asked["ray"], asked["provider"])
+    with open_workers(asked["ray"]) as workers:
+        return replace(_start(model, target, data, {**asked, "ray": workers}), asked=asked)
+
+
+def _start(model: Model, target: str, data: object, asked: QuantizeOptions) -> Started:
     wanted = want_page(asked["report"], asked["ranking"])
-    clock, chosen = Clock(), choose(target, asked)
+    clock, chosen = Clock(asked["watch"]), choose(target, asked)
     with clock.stage("load"):
         given = open_given(model, data, asked)
     with clock.stage("prepare"):
@@ -153,6 +180,7 @@ def start(model: Model, target: str, data: object, asked: QuantizeOptions) -> St
         refined = improve(
             *(chosen.steps, recalibration, solved, measured.statistics),
             *(given.source, given.used, asked["seed"]),
+            watch=asked["watch"],
         )
     run = Run(given.model, recalibration, refined, measured, given.used, chosen.calibrator)
     with clock.stage("defaults"):
@@ -172,8 +200,10 @@ def conclude(started: Started, written: Written) -> Result:
     recalibration, chosen = run.recalibration, started.chosen
     judged = size_verification(recalibration, asked)
     with clock.stage("verify"):
-        found = judge_run(given, written, judged, chosen.target.verified_in, asked)
-    stamp(written.model, provenance(recalibration.planned, chosen.methods, run.measured, found))
+        found = judge_run(given, written, judged, chosen.target, asked)
+    made = provenance(recalibration.planned, chosen.methods, run.measured, found)
+    said = (asked["keep_float"], asked["mode"], asked["settings"] or {})
+    stamp(written.model, made | choices(run.refined.outcomes, *said))
     sizings = (size_batches(recalibration.job), judged)
     report = make_report(
         RunSummary(
@@ -187,51 +217,50 @@ def conclude(started: Started, written: Written) -> Result:
     return Result(written.model, report, run.refined.subject.solution.ranges, page)
 
 
+@documented(CalibrateOptions)
 def calibrate(
     model: Model,
     target: str,
-    data: object,
+    data: Data,
     cache: str | Path,
-    *,
-    samples: int | None = None,
-    batch_size: int | None = None,
-    preprocess: str | Path | None = None,
-    shape: Shapes | None = None,
-    keep_float: Sequence[str] = (),
-    settings: Mapping[str, Any] | None = None,
-    max_memory: int | None = None,
-    provider: str = "cpu",
-    seed: int = 0,
-    watch: Watch | None = None,
+    **options: Unpack[CalibrateOptions],
 ) -> Measured:
     """Statistics only, into ``cache``: all that any calibrator reads, in one pass.
 
-    Goes on where an interrupted run stopped.  ``oq.quantize(..., cache=cache)`` without ``data``
-    then makes a file with any calibrator at once.
+    Goes on where an interrupted run stopped (with ``ray`` it begins again).  ``oq.quantize(...,
+    cache=cache)`` without ``data`` then makes a file with any calibrator at once.  With ``ray``,
+    and of shards that are joined (:func:`oq.calibration.cache.merge_caches`), the cache is that of
+    one run, byte for byte.
 
     Raises:
         OqError: as :func:`quantize`.
     """
-    loaded = load(model, shapes=shape)
-    source = open_samples(loaded, data, preprocess, samples, seed)
+    asked = complete(CalibrateOptions, options)
+    part = None if asked["shard"] is None else Shard.parse(asked["shard"])
+    if part is not None and asked["ray"] is not None:
+        raise OptionError("--shard is one part by hand, and --ray deals out all: give one of them")
+    check_ray(asked["ray"], asked["provider"])
+    samples, seed = asked["samples"], asked["seed"]
+    loaded = load(model, shapes=asked["shape"])
+    source = open_samples(loaded, data, asked["preprocess"], samples, seed)
     loaded = feed_defaults(loaded, source)
-    planned = plan_model(loaded, own_target(target, settings), make_overrides(keep_float))
-    job = Job(
-        planned.model,
-        planned.view,
-        dict.fromkeys(tensors_to_calibrate(planned.plan, planned.view), EVERYTHING),
-        batch_size,
-        Settings(provider=provider),
+    profile = own_target(target, asked["settings"])
+    planned = plan_model(loaded, profile, make_overrides(asked["keep_float"]))
+    source = in_float32(source, planned.own.inputs)
+    job = job_of_everything(
+        *(planned, asked["batch_size"], Settings(provider=asked["provider"])),
         drawn=f"{samples} {seed} {False}",
-        max_memory=max_memory,
-        progress=Counter("calibrate", source.count, watch),
+        max_memory=asked["max_memory"],
+        shard=part,
     )
-    return measure(job, in_float32(source, planned.own.inputs), Path(cache))
+    counter = Counter("calibrate", share(source.count, part), asked["watch"])
+    with open_workers(asked["ray"]) as workers, Clock(asked["watch"]).stage("calibrate"):
+        return measure(replace(job, progress=counter, workers=workers), source, Path(cache))
 
 
 @documented(VerifyOptions)
 def verify(
-    float_model: Model, quantized: Model, data: object, **options: Unpack[VerifyOptions]
+    float_model: Model, quantized: Model, data: Data, **options: Unpack[VerifyOptions]
 ) -> Verification:
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
@@ -246,34 +275,40 @@ def verify(
     """
     asked = complete(VerifyOptions, options)
     wanted = want_page(asked["report"], asked["ranking"])
-    figures = [open_metric(name) for name in asked["metrics"]]
+    figures = open_metrics(asked["metrics"], against=asked["max_drop"] is not None)
     exact = reference_of(load(float_model))
     if is_artifact(quantized):
         opened = open_artifact(cast("str | Path", quantized))
         return _verify_artifact(exact, opened, data, asked, figures)
     rounded = load(quantized)
     same_interface(exact, rounded)
-    source = _open_judged(common_inputs(exact, rounded), data, asked)
+    source = open_judged(common_inputs(exact, rounded), data, asked)
     sizing = _size(exact, asked)
     seen = Remembered(source.batches(sizing))
-    found = compare(
-        *(exact, rounded, seen),
-        settings=Settings(provider=asked["provider"]),
-        engine=_engine(asked["engine"], asked["target"] or _made_for(rounded)),
-        latency=asked["latency"],
-        progress=Counter("verify", source.count, asked["watch"]),
-        figures=figures,
-    )
+    judged = judged_as(asked["engine"], asked["target"], made_for(rounded))
+    check_ray(asked["ray"], asked["provider"])
+    with open_workers(asked["ray"]) as workers, Clock(asked["watch"]).stage("verify"):
+        found = compare(
+            *(exact, rounded, seen),
+            settings=Settings(provider=asked["provider"]),
+            engine=judged.engine,
+            latency=judged.mode == "deployed" if asked["latency"] is None else asked["latency"],
+            progress=Counter("verify", source.count, asked["watch"]),
+            figures=figures,
+            apart=None if workers is None else Apart(workers, source, sizing),
+        )
+    found = replace(found, mode=judged.mode, target=judged.target, made_for=judged.made_for)
     if asked["per_layer"] or wanted is not None:
         found = replace(found, layers=_by_layer(exact, rounded, source, sizing, asked))
     elif found.collapse:
-        found = replace(
-            found, layers=compare_layers(exact, rounded, lambda: seen.kept, limit=sizing.limit)
-        )
+        kept = seen.kept if asked["ray"] is None else remember(source.batches(sizing))
+        layers = compare_layers(exact, rounded, lambda: kept, limit=sizing.limit)
+        found = replace(found, layers=layers)
     if wanted is not None:
         target = asked["target"]
         blame = remedy(float_model, target, data, asked["preprocess"])
-        given = Compared(float_model, quantized, target, source, asked["batch_size"], blame)
+        size, allowed = asked["batch_size"], asked["max_drop"]
+        given = Compared(float_model, quantized, target, source, size, blame, allowed)
         wanted.write(comparison_story(given, exact, rounded, found, wanted.ranking))
     return found
 
@@ -286,12 +321,12 @@ def _verify_artifact(
     figures: Sequence[Figure],
 ) -> Verification:
     """A device file compared with the float model, as its own reader evaluates it."""
-    for name in ("per_layer", "report", "ranking", "engine", "target"):
+    for name in ("per_layer", "report", "ranking", "engine", "target", "ray"):
         if asked[name]:
             flag = name.replace("_", "-")
             raise OptionError(f"--{flag} is for an ONNX file; a device file has one reader")
     same_names(exact, {i.name for i in opened.inputs}, {o.name for o in opened.outputs})
-    source = _open_judged(opened.inputs, data, asked)
+    source = open_judged(opened.inputs, data, asked)
     return compare(
         *(exact, opened, source.batches(_size(exact, asked))),
         settings=Settings(provider=asked["provider"]),
@@ -306,19 +341,6 @@ def _size(exact: onnx.ModelProto, asked: VerifyOptions) -> Sizing:
     return Sizing(Footprint(exact), limit, asked["batch_size"], models=SESSIONS)
 
 
-def _open_judged(inputs: Sequence[TensorInfo], data: object, asked: VerifyOptions) -> Fitted:
-    """The samples to compare on, with labels where these are needed."""
-    source = open_source(data, inputs, preprocess=asked["preprocess"], labels=asked["labels"])
-    if asked["samples"] is not None:
-        source = subset(source, asked["samples"], asked["seed"])
-    if asked["need_labels"] and not has_labels(source):
-        raise OptionError(
-            f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
-            "--labels FILE.csv with a folder of images"
-        )
-    return source
-
-
 def _by_layer(
     exact: onnx.ModelProto,
     rounded: onnx.ModelProto,
@@ -327,9 +349,10 @@ def _by_layer(
     asked: VerifyOptions,
 ) -> tuple[LayerError, ...]:
     counter = Counter("layers", source.count, asked["watch"])
-    return compare_layers(
-        exact, rounded, lambda: source.batches(sizing), limit=sizing.limit, progress=counter
-    )
+    with Clock(asked["watch"]).stage("layers"):
+        return compare_layers(
+            exact, rounded, lambda: source.batches(sizing), limit=sizing.limit, progress=counter
+        )
 
 
 def next_step(target: Target, output: Path) -> str:
@@ -337,30 +360,18 @@ def next_step(target: Target, output: Path) -> str:
     return target.next_step.format(output=output, stem=output.stem)
 
 
-def finish(result: Result, output: Path) -> Result:
+def finish(result: Result, output: Path, command: str = "quantize") -> Result:
     """Save, with the run's config beside it (:mod:`oq.options.config`), and complete the report
     with where the file lies and what comes next."""
-    about = f"oq {oq.__version__}: oq quantize {result.report.model} --config THIS -o {output}"
     step = next_step(registry.target(result.report.target), output)
-    said = replace(result.report, output=str(output), next_step=step)
+    page = () if result.page is None else (str(result.page.wanted.path),)
+    written = (str(output), f"{output}.yaml", *page)
+    said = replace(result.report, output=str(output), next_step=step, written=written)
     finished = replace(result, report=said)
     # renamed after the model: no new config lies beside an old model
-    with replacing(output.with_name(f"{output.name}.yaml")) as config:
-        config.write_text(write_config(result.report.options, [about]), encoding="utf-8")
+    with leaving_config(said, output, command):
         finished.save(output)
     return finished
-
-
-def _made_for(model: onnx.ModelProto) -> str | None:
-    """The target in the metadata of a file that oq wrote, if it is there still."""
-    found = target_of(model)
-    return found if found in registry.names("targets") else None
-
-
-def _engine(engine: str | None, target: str | None) -> str:
-    if engine is not None or target is None:
-        return DEFAULT if engine is None else engine
-    return registry.target(target).verified_in
 
 
 __all__ = [

@@ -10,9 +10,11 @@ import onnx
 import oq
 from oq.calibration.apart import concats_apart
 from oq.calibration.data_checks import data_warnings
-from oq.calibration.measure import Job, Measured, Shared, measure_missing, missing, size_batches
+from oq.calibration.job import Job, Measured, size_batches
+from oq.calibration.measure import Shared, measure_missing, missing
 from oq.calibration.ranges import known_ranges
 from oq.comparison.compare import Verification, compare
+from oq.comparison.judged_as import as_target
 from oq.comparison.layers import Remembered, compare_layers
 from oq.comparison.prove import APPROXIMATE, prove_prepared, prove_written
 from oq.comparison.reference import reference_of
@@ -20,6 +22,7 @@ from oq.data.samples import BATCH, divide, feed_defaults, in_float32, open_sampl
 from oq.data.sizing import SESSIONS, Sizing, sizing_notes
 from oq.data.source import Fitted
 from oq.deployment.qoperator.form import check_form, in_form
+from oq.distributed.cluster import opened
 from oq.emission.write import Written, write_graph
 from oq.errors import OqError
 from oq.exporting.load import Model, load
@@ -49,11 +52,14 @@ from oq.refine.run import Refined
 from oq.reporting.notes import (
     default_notes,
     describe_data,
+    engine_note,
     foreign_warning,
     lost_inputs,
     random_data_warning,
     remedy,
     run_warnings,
+    source_note,
+    speed_advice,
     unrefined_note,
 )
 from oq.reporting.random import random_note
@@ -142,8 +148,10 @@ def set_up(
         *(planned.model, planned.view, needs, asked["batch_size"]),
         Settings(provider=asked["provider"]),
         drawn=f"{asked['samples']} {asked['seed']} {asked['verify']}",
+        target=planned.target.name,
         max_memory=asked["max_memory"],
         progress=Counter("calibrate", count, asked["watch"]),
+        workers=opened(asked["ray"]),
     )
     job = replace(job, sizing=size_batches(job))
     is_named = asked["calibrator"] is not None
@@ -227,7 +235,7 @@ def size_verification(calibration: Calibration, asked: QuantizeOptions) -> Sizin
 
 
 def judge_run(
-    given: Given, written: Written, sizing: Sizing, engine: str, asked: QuantizeOptions
+    given: Given, written: Written, sizing: Sizing, target: Target, asked: QuantizeOptions
 ) -> Verification | None:
     """The comparison on the samples that are held back, if there are any; what is not compared is
     loaded and run once."""
@@ -235,16 +243,16 @@ def judge_run(
         prove_written_run(given, written)
         return None
     try:
-        return verify_run(given, written.model, sizing, engine, asked)
+        return verify_run(given, written.model, sizing, target, asked)
     except OqError:
         prove_written_run(given, written)  # a fault of oq is not called the model's
         raise
 
 
 def verify_run(
-    given: Given, quantized: onnx.ModelProto, sizing: Sizing, engine: str, asked: QuantizeOptions
+    given: Given, quantized: onnx.ModelProto, sizing: Sizing, target: Target, asked: QuantizeOptions
 ) -> Verification | None:
-    """Both models compared in ``engine`` on the samples that are held back, if there are any; by
+    """Both models compared as ``target`` runs them, on the samples that are held back, if any; by
     layer too for a page, or where the quantized one has collapsed."""
     held = given.held
     if held is None:
@@ -252,7 +260,14 @@ def verify_run(
     counter = Counter("verify", held.count, asked["watch"])
     seen = Remembered(held.batches(sizing))
     exact = reference_of(given.model)
-    found = compare(exact, quantized, seen, engine=engine, progress=counter)
+    judged = as_target(target)
+    found = compare(
+        *(exact, quantized, seen),
+        engine=judged.engine,
+        latency=judged.mode == "deployed",
+        progress=counter,
+    )
+    found = replace(found, mode=judged.mode, target=target.name, made_for=target.name)
     if not found.collapse and asked["report"] is None:
         return found
     return replace(
@@ -336,6 +351,9 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
     odd = data_warnings(inputs_of(given.model), seen, run.measured.samples) if seen else ()
     notes = (
         *random_data_warning(given.source),
+        *source_note(given.source),
+        *engine_note(chosen.target),
+        *speed_advice(summary.found, chosen.target.options or ()),
         *sizing_notes(*summary.sizings),
         *random_note(random_nodes(given.model)),
         *lost_inputs(given.whole or given.model, summary.written.model),

@@ -5,7 +5,7 @@ import html
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -21,21 +21,31 @@ class Told:
 
     __slots__ = ()
     WORDS: ClassVar[str] = ""
+    HTML: ClassVar[str] = ""
+    """The same for what a notebook shows: a function that gives HTML; none: the text."""
 
     def short(self) -> str:
         """The value in a few words."""
         return ""
 
     def __str__(self) -> str:
-        module, _, function = self.WORDS.partition(":")
-        lines: Iterable[str] = getattr(import_module(module), function)(self)
+        lines: Iterable[str] = _called(self.WORDS)(self)
         return "\n".join(lines)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.short()}>"
 
     def _repr_html_(self) -> str:
+        if self.HTML:
+            return str(_called(self.HTML)(self))
         return f'<pre style="line-height: 1.3">{html.escape(str(self))}</pre>'
+
+
+def _called(name: str) -> Callable[..., Any]:
+    """``module:function``."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
 
 
 LABEL = 12

@@ -36,6 +36,7 @@ from oq.planning.predicates import (
 )
 from oq.planning.spec import Fixed
 from oq.planning.target import OpRule, Output, Runtime, Target
+from oq.planning.weight_bits import WEIGHT_BITS
 
 SIGNED = replace(INT8, scale="float16")
 POSITIVE = replace(UINT8_POSITIVE, scale="float16")
@@ -57,6 +58,7 @@ TARGET = Target(
     dtypes=(SIGNED, POSITIVE),
     weights=replace(INT8_NARROW, scale="float16"),
     min_opset=13,
+    options={"weight_bits": WEIGHT_BITS},
     exclusive=True,
     float_outputs=True,
     adds_bias=("MatMul",),

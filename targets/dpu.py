@@ -141,6 +141,7 @@ TARGET = Target(
     refine=("smooth", "rescale", "bias", "equalize", "round"),
     weight_range="mse",
     verified_in="dpu",
+    runs_in_engine=True,
     passes=(
         "div_to_mul",
         "line_to_image",

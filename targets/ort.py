@@ -54,6 +54,7 @@ from oq.planning.predicates import (
 from oq.planning.spec import Fixed
 from oq.planning.speed import averages_windows, inputs_are_float, window_of_few_channels
 from oq.planning.target import OpRule, Output, Runtime, Target, as_is
+from oq.planning.weight_bits import WEIGHT_BITS
 
 RELU = ("Relu", "Clip")
 COPY = (
@@ -151,6 +152,7 @@ TARGET = Target(
         **FLOAT_DATA,
         "platform": {"x86": as_is, "arm": on_arm},
         "attention": {"float": as_is, "int8": attention_in_int8},
+        "weight_bits": WEIGHT_BITS,
     },
     rules=(
         TABLE,
@@ -263,4 +265,5 @@ TARGET = Target(
     guarded=True,
     domains=("com.microsoft",),
     next_step='onnxruntime.InferenceSession("{output}")',
+    runs_in_engine=True,
 )

@@ -62,6 +62,7 @@ from oq.planning.tensorrt import (
     product_is_thin,
     sequence_is_long,
 )
+from oq.planning.weight_bits import WEIGHT_BITS
 
 ACTIVATION = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Silu", "HardSwish", "Gelu", "Elu")
 CONSTANT = ("Add", "Mul")
@@ -239,6 +240,7 @@ TARGET = Target(
         "conv_transpose": {"float": as_is, "int8": quantize_conv_transpose},
         "attention": {"float": as_is, "int8": quantize_attention},
         "zero_points": {"bias": as_is, "none": keep_symmetric},
+        "weight_bits": WEIGHT_BITS,
     },
     reasons={
         "Add": "no convolution branch fuses it; a standalone Add runs in float",

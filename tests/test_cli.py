@@ -5,10 +5,10 @@ import errno
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
-import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,8 @@ def test_quantize_check_and_verify(run: Oq, tmp_path: Path) -> None:
     judged = run("check", "out.onnx", "-t", "trt")
     assert judged.code == 1 and "error [no-uint8]" in judged.out
     found = run("verify", MODEL, "out.onnx", "-d", EVAL, "--no-latency", "--max-drop", "1")
-    assert found.code == 0 and "accuracy 99.17 ->" in found.out
+    assert found.code == 0 and found.out.splitlines()[-1].startswith("PASS top-1 ")
+    assert re.search(r"logits +literal +[\d.]+ +99.17 ", found.out)
 
 
 def test_a_run_is_repeated_from_the_config_it_leaves(run: Oq, tmp_path: Path) -> None:
@@ -74,6 +75,34 @@ def test_a_run_is_repeated_from_the_config_it_leaves(run: Oq, tmp_path: Path) ->
     assert first.read_bytes() == second.read_bytes()
     words = [(tmp_path / f"{x}.onnx.yaml").read_text().splitlines()[1:] for x in "ab"]
     assert words[0] == words[1] and "calibrator: percentile" in words[0]
+
+
+def test_a_run_is_repeated_from_another_folder(
+    run: Oq, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "else").mkdir()
+    np.savez("c.npz", input=samples()[:16])
+    flags = ["--samples", "12", "--no-verify", "--refine", "none"]
+    assert run("quantize", MODEL, "-t", "ort", "-d", "c.npz", "-o", "out/a.onnx", *flags).code == 0
+    assert "data: ../c.npz" in (tmp_path / "out/a.onnx.yaml").read_text()
+    monkeypatch.chdir(tmp_path / "else")
+    again = run("quantize", MODEL, "--config", "../out/a.onnx.yaml", "-o", "b.onnx")
+    assert again.code == 0, again.err
+    assert (tmp_path / "out/a.onnx").read_bytes() == Path("b.onnx").read_bytes()
+
+
+def test_the_files_that_were_written_are_named(run: Oq) -> None:
+    done = run("quantize", MODEL, "-t", "ort", "-d", CALIB, "-o", "o.onnx", "--samples", "16",
+               "--refine", "none", "--no-verify", "--report", "r.html")  # fmt: skip
+    assert "\nwrote       o.onnx, o.onnx.yaml, r.html\n" in done.out
+
+
+def test_a_cache_of_another_target_says_so(run: Oq) -> None:
+    made = run("calibrate", MODEL, "-t", "ort", "-d", CALIB, "--samples", "8", "--cache", "c")
+    assert made.code == 0
+    found = run("quantize", MODEL, "-t", "dpu", "--cache", "c", "-o", "o.onnx")
+    assert found.code == 2 and "made for target ort; this run is for dpu" in found.err
 
 
 def test_the_command_line_wins_over_the_config(run: Oq, tmp_path: Path) -> None:
@@ -121,12 +150,42 @@ def test_verify_says_when_a_limit_was_missed(run: Oq) -> None:
     onnx.save(broken, "broken.onnx")
     found = run("verify", MODEL, "broken.onnx", "-d", EVAL, "--no-latency", "--max-drop", "1")
     assert found.code == 1
-    assert re.fullmatch(r"oq: top-1 fell by \d\d\.\d\d points, more than --max-drop 1\n", found.err)
-    assert "top-1 agrees" in found.out
+    last = found.out.splitlines()[-1]
+    assert re.fullmatch(r"FAIL collapsed: .*; top-1 fell \d\d\.\d\d points \(limit 1\.00\)", last)
+    assert found.err == f"oq: {last}\n" and "top-1 of" in found.out
     told = run("verify", MODEL, "broken.onnx", "-d", EVAL, "--no-latency", "--max-drop", "1",
                "--json")  # fmt: skip
     assert told.code == 1
-    assert json.loads(told.out)["literal"]["classes"][0]["top1"] < 50
+    document = json.loads(told.out)
+    assert document["literal"]["classes"][0]["top1"] < 50
+    assert list(document)[:2] == ["schema", "summary"]
+    assert not document["summary"]["passed"] and document["summary"]["drop"] > 50
+    for form, word in (
+        ("github", "::error file=broken.onnx,"),
+        ("junit", '<failure message="FAIL'),
+    ):
+        told = run("verify", MODEL, "broken.onnx", "-d", EVAL, "--no-latency", "--format", form)
+        assert told.code == 1 and word in told.out
+
+
+def test_a_refusal_is_json_where_json_is_asked_for(run: Oq) -> None:
+    for words in (("--json",), ("--format", "json"), ("--format=json",)):
+        found = run("verify", MODEL, "none.onnx", "-d", EVAL, *words)
+        said = json.loads(found.out)["error"]
+        assert found.code == 2 and found.err == f"oq: {said['message']}\n"
+        assert said["kind"] == "ModelError"
+    assert run("verify", MODEL, "none.onnx", "-d", EVAL).out == ""
+
+
+def test_check_reads_the_target_from_the_file(run: Oq) -> None:
+    assert run("quantize", MODEL, "-t", "trt", "-d", CALIB, "-o", "o.onnx", "--refine", "none",
+               "--no-verify").code == 0  # fmt: skip
+    assert re.search(r"^target +trt$", run("check", "o.onnx").out, re.MULTILINE)
+    bare = onnx.load("o.onnx")
+    del bare.metadata_props[:]
+    onnx.save(bare, "bare.onnx")
+    found = run("check", "bare.onnx")
+    assert found.code == 2 and "--target is one of: coreml, dpu, openvino, ort, trt" in found.err
 
 
 def test_max_drop_without_labels(run: Oq) -> None:
@@ -157,7 +216,8 @@ def test_images_with_labels(run: Oq, tmp_path: Path) -> None:
 def test_plan_and_why(run: Oq) -> None:
     found = run("plan", MODEL, "-t", "ort")
     assert found.code == 0 and found.out.startswith("target ort: 9 of 9 weighted layers quantized")
-    assert "  bias " in found.out
+    assert "\nsites: 14 x activation, " in found.out and "  bias " not in found.out
+    assert "  bias " in run("plan", MODEL, "-t", "ort", "-v").out
     why = run("plan", MODEL, "-t", "ort", "--why", "input_wide")
     assert why.out.splitlines()[0] == "tensor input_wide is quantized: uint8 affine per tensor"
     told = json.loads(run("plan", MODEL, "-t", "ort", "--json").out)
@@ -243,7 +303,7 @@ QUANTIZE: dict[str, Case] = {
     "not finite": (["-d", "nan.npz"], "input 'input' has 2 values that are NaN or infinite, the"),
     "no data": (["-d", "nothing.npz"], "nothing.npz: no such file or folder; expected an .npz"),
     "empty folder": (["-d", "nothing"], "nothing: has none of these; expected a folder of images"),
-    "target": (["-t", "tensorrt"], "no target 'tensorrt'; there is: coreml, dpu, ort, trt"),
+    "target": (["-t", "tensorrt"], "no target 'tensorrt'; there is: coreml, dpu, openvino, ort, trt"),
     "calibrator": (["--calibrator", "most"], "no calibrator 'most'; there is: "),
     "setting": (["--set", "keep=1"], "calibrator 'minmax' has no setting 'keep'"),
     "setting without value": (["--set", "keep"], "--set 'keep': expected KEY=VALUE"),
@@ -426,12 +486,12 @@ def test_help_is_fast_and_light() -> None:
     )
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         found = shell("-c", code)
-        times.append(time.perf_counter() - start)
+        times.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - start)
         assert found.returncode == 0 and "quantize" in found.stdout
         assert found.stderr == ""
-    assert min(times) < 0.5  # 0.3 where nothing else runs
+    assert min(times) < 0.5  # CPU seconds; 0.15 where nothing else runs
 
 
 def test_import_oq_is_light_too() -> None:
@@ -440,8 +500,8 @@ def test_import_oq_is_light_too() -> None:
 
 
 def test_python_m_oq_and_quiet_streams(tmp_path: Path) -> None:
-    args = ["-t", "ort", "-d", CALIB, "-o", str(tmp_path / "o.onnx"), "--samples", "16", "--json"]
-    found = shell("-m", "oq", "quantize", MODEL, *args)
+    args = ["-t", "ort", "-d", CALIB, "-o", str(tmp_path / "o.onnx"), "--samples", "16"]
+    found = shell("-m", "oq", "quantize", MODEL, *args, "--json", "-q")
     assert (found.returncode, found.stderr) == (0, "")
     assert json.loads(found.stdout)["target"] == "ort"
     found = shell("-m", "oq", "targets")

@@ -4,9 +4,11 @@ What a fence says behind its three backticks decides:
 
 * ``sh``: each line is an ``oq`` command (or ``python FILE``) and succeeds, or exits as its comment
   says (``# exits with 1``); they run in this process, in one folder per page.
-* ``sh skip``: shell that cannot run here (installation, other machines).  These are counted.
+* ``sh skip``, ``python skip``: what cannot run here (installation, other machines).  These are
+  counted.
 * ``python``: runs, with the names of the page's earlier blocks.
 * ``yaml config``, ``yaml preprocess``: oq accepts it.
+* ``yaml ci``: the ``oq`` commands in it run, as in ``sh``.
 * ``text output``: every line, its numbers apart, was printed by the block in front of it.
 * ``text figure TARGET``: the placement as :mod:`tests.figures` draws it.
 * ``text``: a formula or a sketch; nothing to run.
@@ -27,20 +29,22 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+import yaml
 
 import oq
-from oq import cli, doctor
+from oq import cli
 from oq.data.preprocess import read_preprocess
+from oq.errors import EXTRAS
 from oq.options.config import KEYS, read_config
 from oq.pipeline import make_plan
 from oq.planning import registry
 from oq.refine.order import STEPS
-from tests import figures
+from tests import figures, reference
 
 ROOT = Path(oq.__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "examples" / "README.md"])
-SKIPPED = 8
+SKIPPED = 12
 """Blocks that are not run, all pages together: installation, and what runs on the target."""
 
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -86,6 +90,11 @@ class Page:
             case ["yaml", "preprocess"]:
                 (self.folder / "preprocess.yaml").write_text(block.text)
                 read_preprocess(self.folder / "preprocess.yaml")
+            case ["yaml", "ci"]:
+                commands = list(oq_commands(yaml.safe_load(block.text)))
+                assert commands
+                for command in commands:
+                    self._shell(command.partition(" >")[0])
             case ["text", "output"]:
                 said = {plain(line) for line in self.printed.splitlines()}
                 for line in block.text.splitlines():
@@ -93,7 +102,7 @@ class Page:
             case ["text", "figure", target]:
                 drawn = figures.figure(make_plan(figures.MODEL, target))
                 assert block.text.splitlines() == list(drawn)
-            case ["text"] | ["sh", "skip"]:
+            case ["text"] | ["sh" | "python", "skip"]:
                 pass
             case _:
                 pytest.fail(f"unknown fence {block.kind!r}")
@@ -125,6 +134,16 @@ class Page:
         with contextlib.redirect_stdout(printed):
             exec(compile(text, "block", "exec"), self.names)
         return printed.getvalue()
+
+
+def oq_commands(document: Any) -> Iterator[str]:
+    """Every string in a CI file that is an ``oq`` command, in order."""
+    if isinstance(document, str):
+        yield from (s for s in document.splitlines() if s.startswith("oq "))
+    elif isinstance(document, dict):
+        yield from (found for part in document.values() for found in oq_commands(part))
+    elif isinstance(document, list):
+        yield from (found for part in document for found in oq_commands(part))
 
 
 def lines(text: str) -> Iterator[str]:
@@ -192,10 +211,10 @@ COMMANDS = {
 
 
 def flags(command: str) -> Iterator[str]:
-    """The first long flag of every option of ``command``."""
+    """The first long flag of every option of ``command``, but those that all have."""
     options = typer.main.get_command(cli.app).commands[command].params  # type: ignore[attr-defined]
     for option in options:
-        if option.param_type_name == "option":
+        if option.param_type_name == "option" and option.name not in ("quiet", "verbose"):
             yield next(o for o in option.opts if o.startswith("--"))
 
 
@@ -233,7 +252,7 @@ def test_what_is_listed_is_what_there_is() -> None:
         assert f"`{step}`" in read("refinement.md"), step
     for key in KEYS:
         assert f"`{key.name}`" in read("commands/config.md"), key.name
-    for extra in doctor.EXTRAS:
+    for extra in EXTRAS:
         assert f"`{extra}`" in read("commands/doctor.md"), extra
 
 
@@ -251,3 +270,10 @@ def test_the_readme_links_to_every_page_of_the_first_level() -> None:
 def test_no_page_has_an_em_dash() -> None:
     for page in PAGES:
         assert "\u2014" not in page.read_text(encoding="utf-8"), name(page)
+
+
+def test_the_python_page_is_what_the_docstrings_say() -> None:
+    written = (DOCS / "python.md").read_text(encoding="utf-8")
+    assert written == reference.page(), "run python -m tests.reference"
+    for name_ in oq.__all__:
+        assert f"oq.{name_}" in written or f"### {name_}" in written

@@ -74,6 +74,16 @@ def test_the_files_that_devices_take(folder: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_training_without_a_loop(folder: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    words = ("model.onnx", "calib.npz", "eval.npz", "2")
+    said = run(folder, "bash", example("finetune.sh"), *words)
+    assert "finetune: " in said and said.count("simulate the device") == 2 and "PASS" in said
+    assert not list(folder.glob("*.safetensors"))
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_the_pipeline_step_passes_and_fails(folder: Path) -> None:
     words = ("bash", example("ci_budget.sh"), "model.onnx", "ort", "calib.npz", "eval.npz")
     assert "model.ort.onnx is within 1.0 points" in run(folder, *words)

@@ -5,14 +5,19 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 import oq
+from oq.comparison.compare import Latency
+from oq.comparison.deviation import Classification
 from oq.errors import OptionError
 from oq.page.content import Story
 from oq.page.document import write_page
@@ -20,9 +25,12 @@ from oq.page.evidence import names_of
 from oq.page.layers import targets_of
 from oq.page.read_report import read_pictures
 from oq.page.story import run_story
+from oq.page.tiles import draw_tiles
 from oq.page.write import want_page
 from oq.planning.overrides import Layer
 from oq.ranking.table import read_ranking, write_table
+from oq.refine.outcome import Outcome
+from oq.reporting.notes import speed_advice
 from oq.wording import to_json
 from tests.graphs import IMAGE, Net
 from tests.ranking.test_table import FOUND
@@ -50,11 +58,17 @@ def run(model: onnx.ModelProto, folder: Path, target: str = "ort") -> Story:
     result = oq.quantize(model, target, X, report=folder / "r.html")
     assert result.page is not None
     # what a clock says is not the same twice
-    told = run_story(result.report, result.page.evidence, None)
-    seen = told.verification
+    seen = result.report.verification
     assert seen is not None
-    same = replace(seen, latency=None)
-    return replace(told, seconds={"load": 0.5}, verification=same, refinement=(), options={})
+    slow = set(speed_advice(seen, ("dynamic", "weights")))
+    same = replace(
+        result.report,
+        verification=replace(seen, latency=None),
+        refinement=(),
+        notes=tuple(w for w in result.report.notes if w not in slow),
+    )
+    told = run_story(same, result.page.evidence, None)
+    return replace(told, seconds={"load": 0.5}, options={})
 
 
 class Reader(HTMLParser):
@@ -208,7 +222,7 @@ def test_a_search_writes_one_page_and_tells_of_its_budget(tmp_path: Path) -> Non
     )
     assert found.report.search is not None and found.report.search.met
     text = " ".join(Reader(page.read_text(encoding="utf-8")).words)
-    assert "budget met: " in text and ", limit 100, with 0 layers kept in float for it" in text
+    assert "budget met: " in text and ", limit 100.00, with 0 layers kept in float for it" in text
     assert found.report.verification is not None and found.report.verification.layers
 
 
@@ -235,7 +249,7 @@ def test_without_data_there_is_a_page_all_the_same(tmp_path: Path) -> None:
     later = oq.quantize(network(), "ort", cache=tmp_path / "c", report=tmp_path / "b.html")
     later.save(tmp_path / "m.onnx")
     page = (tmp_path / "b.html").read_text(encoding="utf-8")
-    assert "Histogram of" in page and "output SQNR" not in page
+    assert "Histogram of" in page and "<span>output SQNR</span>" not in page
     assert Reader(page).open == []
 
 
@@ -308,3 +322,70 @@ def test_mistakes_are_one_line(
         want_page(report, ranking)
     with pytest.raises(OptionError, match=message):
         oq.quantize(network(), "ort", X, report=report, ranking=ranking)
+
+
+def test_tiles_are_of_one_mode_and_say_on_how_many_samples(story: Story) -> None:
+    seen = story.verification
+    assert seen is not None
+    votes = Classification("s", 4, 75.0, 100.0, 80.0, 81.0)
+    outputs = tuple(replace(o, sqnr_db=12.3) for o in seen.literal.outputs)
+    literal = replace(seen.literal, classes=(votes,), outputs=outputs)
+    time = Latency(8, 2.0, 4.0, 2.0, 1.9, 2.1)
+    there = replace(seen, literal=literal, latency=time)
+    words = {}
+    for mode in ("deployed", "literal"):
+        told = replace(story, verification=replace(there, mode=mode))
+        words[mode] = " ".join(Reader(draw_tiles(told)).words)
+    assert "12.3 dB" in words["literal"] and "12.3 dB" not in words["deployed"]
+    assert "+1.00 80.00 % \u2192 81.00 % on 4 samples" in words["literal"]
+    assert "literal Q/DQ, 4 samples" in words["literal"] and "latency" not in words["literal"]
+    assert "2.0\u00d7 slower than float: 2.00 \u2192 4.00 ms" in words["deployed"]
+
+
+@pytest.mark.parametrize(("passed", "said"), [(True, "PASS"), (False, "FAIL")])
+def test_the_verdict_comes_first(story: Story, passed: bool, said: str) -> None:
+    summary = {**story.summary, "passed": passed, "reason": "top-1 fell 0.30 points (limit 1.00)"}
+    page = write_page(replace(story, summary=summary))
+    words = " ".join(" ".join(Reader(page).words).split())
+    verdict = f"{said} ort: top-1 fell 0.30 points (limit 1.00), 4 samples"
+    assert 0 < words.index(verdict) < words.index("layers with weights")
+
+
+def test_what_matters_stands_above_the_layers(story: Story) -> None:
+    outcome = Outcome("bias", True, 20.0, 25.0, 0.1, "2 layers corrected")
+    notes = ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing", "one", "two")
+    told = replace(story, refinement=(outcome,), notes=notes, next_steps=("trtexec",))
+    text = " ".join(" ".join(Reader(write_page(told)).words).split())
+    order = ["Warning CALIBRATED ON RANDOM", "output SQNR", "2 notes one two",
+             "output SQNR 20 to 25 dB, kept", "trtexec", "Quantization error",
+             "Quantized and float layers", "Layer by layer",
+             "The largest shares of the error"]  # fmt: skip
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_a_page_names_no_folders_of_its_machine(tmp_path: Path) -> None:
+    onnx.save(network(), tmp_path / "net.onnx")
+    np.savez(tmp_path / "calib.npz", x=X)
+    page = tmp_path / "r.html"
+    oq.quantize(tmp_path / "net.onnx", "ort", str(tmp_path / "calib.npz"), refine="none",
+                report=page).save(tmp_path / "o.onnx")  # fmt: skip
+    text = page.read_text(encoding="utf-8")
+    assert str(tmp_path) not in text
+    assert "samples of calib.npz" in text and onnxruntime.__version__ in text
+    assert date.today().isoformat() in text
+
+
+def test_what_verify_was_told_to_allow_is_on_its_page(tmp_path: Path) -> None:
+    model, page = network(), tmp_path / "v.html"
+    made = oq.quantize(model, "ort", X, refine="none", verify=False).model
+    head = {"x": X[:8], "labels": np.zeros(8, np.int64)}
+    oq.verify(model, made, head, max_drop=1.0, report=page, latency=False)
+    assert read_story(page)["summary"]["limit"] == 1.0
+
+
+def read_story(page: Path) -> dict[str, Any]:
+    inside = re.search(r'id="story">(.*?)</script>', page.read_text(encoding="utf-8"), re.DOTALL)
+    assert inside is not None
+    found: dict[str, Any] = json.loads(inside[1])
+    return found

@@ -167,9 +167,8 @@ def test_progress_counts_samples_of_each_stage() -> None:
     seen: list[tuple[str, int, int | None]] = []
     oq.quantize(network(), "ort", X, batch_size=4, watch=lambda *told: seen.append(told))
     stages = {k: list(g) for k, g in itertools.groupby(seen, key=lambda told: told[0])}
-    assert list(stages) == ["calibrate", "verify"]
     assert stages["calibrate"][-1] == ("calibrate", 18, 18)
-    assert stages["verify"] == [("verify", 2, 2)]
+    assert stages["verify"] == [("verify", 0, None), ("verify", 2, 2)]
     done = [told[1] for told in stages["calibrate"]]
     assert done == sorted(done)
 

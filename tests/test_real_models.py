@@ -105,7 +105,7 @@ def test_mobilenet(target: str) -> None:
         result.model,
         IMAGENET / "eval",
         preprocess="imagenet-tf",
-        labels=IMAGENET / "eval_labels.csv",
+        labels=str(IMAGENET / "eval_labels.csv"),
         samples=64,
         latency=False,
     )

@@ -17,10 +17,10 @@ from oq.comparison.deviation import Sums
 from oq.deployment.formats import Given, Made, Proof
 from oq.errors import ModelError, one_line
 from oq.model.graph import Graph
+from oq.model.metadata import target_of
 from oq.model.session import Session
 from oq.numerics.values import FLOAT_DTYPES, TensorInfo
 from oq.progress import Counter
-from oq.reporting.provenance import target_of
 from oq.wording import counted
 
 BATCH = 2

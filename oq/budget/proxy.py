@@ -13,7 +13,8 @@ from typing import Any
 import onnx
 
 from oq.budget.strategy import Ranked
-from oq.calibration.measure import Job, Shared
+from oq.calibration.job import Job
+from oq.calibration.measure import Shared
 from oq.calibration.ranges import known_ranges
 from oq.data.samples import BATCH, divide, feed_defaults, in_float32, open_samples
 from oq.data.sizing import Sizing
@@ -23,6 +24,7 @@ from oq.model.cost import macs
 from oq.model.footprint import Footprint
 from oq.model.session import Settings
 from oq.model.view import GraphView
+from oq.parallel import Workers
 from oq.planning.overrides import Overrides
 from oq.planning.setup import Planned, choose_target, make_methods, needs_of, plan_model
 from oq.ranking.rank import Candidate, find_candidates
@@ -37,9 +39,10 @@ class Ranker:
     planned: Planned
     solution: Solution
     held: Fitted
+    workers: Workers | None = None
 
     def rank(self, known: Mapping[str, Ranked]) -> Iterator[Ranked]:
-        """Score every layer that is not ``known``, :data:`TASK_VARIANTS` at a time."""
+        """Score every layer that is not ``known``, :data:`TASK_VARIANTS` at a time per worker."""
         planned = self.planned
         new = [
             layer
@@ -50,9 +53,11 @@ class Ranker:
             return
         footprint = Footprint(planned.model, planned.view.tensors)
         batches = self.held.batches(Sizing(footprint, wanted=BATCH, models=TASK_VARIANTS))
-        with open_bench(planned.model, planned.plan, self.solution, batches) as bench:
-            for i in range(0, len(new), TASK_VARIANTS):
-                some = new[i : i + TASK_VARIANTS]
+        given, workers = (planned.model, planned.plan, self.solution, batches), self.workers
+        many = TASK_VARIANTS * (1 if workers is None else workers.slots)
+        with open_bench(*given, workers=workers) as bench:
+            for i in range(0, len(new), many):
+                some = new[i : i + many]
                 alone = [Variant((*layer.parameters, *layer.activations)) for layer in some]
                 for layer, effect in zip(some, bench.run(alone), strict=True):
                     error = math.inf if math.isnan(effect.error) else effect.error
@@ -82,6 +87,7 @@ def make_ranker(
     ranges: str | Path | None = None,
     max_memory: int | None = None,
     provider: str = "cpu",
+    ray: Workers | None = None,
     seed: int = 0,
     overrides: Overrides,
 ) -> Ranker:
@@ -98,12 +104,11 @@ def make_ranker(
     known = {} if ranges is None else known_ranges(planned, ranges)
     needs = {t: n for t, n in needs_of(planned, methods).items() if t not in known}
     job = Job(planned.model, planned.view, needs, batch_size, Settings(provider=provider))
+    job = replace(job, max_memory=max_memory, workers=ray)
     how = profile.weight_range if weights is None else weights
-    recalibration = Calibration(
-        planned, methods, replace(job, max_memory=max_memory), known, how, calibrator is not None
-    )
+    recalibration = Calibration(planned, methods, job, known, how, calibrator is not None)
     solution = recalibration.solve(recalibration.measure(used, shared).statistics)
-    return Ranker(planned, solution, used if held is None else held)
+    return Ranker(planned, solution, used if held is None else held, ray)
 
 
 def _macs(layer: Candidate, view: GraphView) -> int:

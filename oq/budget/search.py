@@ -13,39 +13,42 @@ file as an uninterrupted one.
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from glob import escape
 from pathlib import Path
 from typing import Any, Unpack
 
 import onnx
 
 import oq
+from oq.budget.candidate import Candidates, Keep, send
 from oq.budget.journal import Journal, open_journal
 from oq.budget.proxy import make_ranker
-from oq.budget.score import Score, make_score
-from oq.budget.strategy import propose
+from oq.budget.score import Judged, make_score
+from oq.budget.strategy import Ranked, foresee, propose
 from oq.budget.trial import Trial, best_trial
 from oq.calibration.cache import make_key
 from oq.calibration.measure import Shared
-from oq.checks.judgement import judge
 from oq.comparison.compare import Verification
 from oq.data.samples import open_samples
-from oq.data.source import fingerprint, open_source
+from oq.data.source import Data, fingerprint, open_source
+from oq.distributed.cluster import check_ray, open_workers
 from oq.errors import OptionError
 from oq.exporting.load import Model, load
 from oq.model.proto_fields import feedable
 from oq.options.config import plain_options
 from oq.options.keywords import SearchOptions, complete, documented
+from oq.options.leave import leaving_config
 from oq.page.write import want_page
-from oq.pipeline import Result, finish, quantize
+from oq.parallel import Workers
+from oq.pipeline import Result, finish
+from oq.planning import registry
 from oq.planning.overrides import Overrides, make_overrides
 from oq.planning.setup import choose_target
-from oq.planning.target import Target
-from oq.progress import Watch
-from oq.refine.order import NONE
+from oq.progress import LOG, Watch
 from oq.reporting.search import Searched
+from oq.reporting.verdict import told_drop
+from oq.wording import counted
 
 JOURNAL = ".journal.jsonl"
 """Appended to the name of the output."""
@@ -66,7 +69,7 @@ UNRANKED = (
 def search(
     model: Model,
     target: str,
-    data: object,
+    data: Data | None,
     output: str | Path,
     *,
     max_drop: float,
@@ -78,6 +81,7 @@ def search(
     The drop is that of top-1 accuracy on ``eval_data`` with labels (``labels``: a CSV
     ``file,label`` for a folder of images), in the worse of the two modes; without ``eval_data``, it
     is the percentage of held-out calibration samples whose top-1 differs from the float model's.
+    It is that of ``metric`` where one is named (:mod:`oq.comparison.metrics`), on either.
     ``time_limit`` in seconds: no trial is started that would end later, judging by the time of
     earlier ones; everything in int8 is always tried.
 
@@ -89,7 +93,7 @@ def search(
     start = time.monotonic()
     complete(SearchOptions, keywords)  # unknown ones are refused before any work
     options: dict[str, Any] = dict(keywords)
-    eval_data, labels = options.pop("eval_data", None), options.pop("labels", None)
+    judged = Judged(*(options.pop(name, None) for name in ("eval_data", "labels", "metric")))
     time_limit, watch = options.pop("time_limit", None), options.pop("watch", None)
     if not options.pop("verify", True):
         raise OptionError("--max-drop compares on held-back samples: it cannot go with --no-verify")
@@ -99,45 +103,47 @@ def search(
         raise OptionError(f"--max-drop is {max_drop:g} points; expected 0 or more")
     page = {name: options.pop(name, None) for name in PAGE}
     want_page(page["report"], page["ranking"])
+    check_ray(options.get("ray"), options.get("provider", "cpu"))
     cache = options.pop("cache", None)
     options["cache"] = Shared(None if cache is None else Path(cache))
     profile, _ = choose_target(target, options.get("settings") or {})
     loaded, path = load(model, shapes=options.get("shape")), Path(output)
-    run = _Run(
-        {"model": model, "target": target, "data": data, **options},
-        profile,
-        make_score(loaded, profile, eval_data, labels, options),
-        open_journal(
-            path.with_name(path.name + JOURNAL),
-            oq.__version__,
-            _key(loaded, target, data, eval_data, labels, options),
-        ),
-        path,
-        max_drop,
-        float("inf") if time_limit is None else start + time_limit,
-        watch,
-    )
-    run.search(loaded)
-    return run.finish(page, start)
+    score = make_score(loaded, profile, data, judged, options)
+    key = _key(loaded, target, data, judged, options)
+    with open_workers(options.pop("ray", None)) as workers:
+        given = {"model": model, "target": target, "data": data, **options, "ray": workers}
+        run = _Run(
+            Candidates(given, profile, score),
+            open_journal(path.with_name(path.name + JOURNAL), oq.__version__, key),
+            path,
+            max_drop,
+            float("inf") if time_limit is None else start + time_limit,
+            watch,
+        )
+        run.search(loaded)
+        return run.finish(page, start)
 
 
 def _key(
     loaded: onnx.ModelProto,
     target: str,
     data: object,
-    eval_data: object,
-    labels: Path | None,
+    judged: Judged,
     options: Mapping[str, Any],
 ) -> str:
     """What the measurements depend on, as SHA-256; neither the budget nor the time."""
     preprocess = options.get("preprocess")
     samples = open_samples(loaded, data, preprocess, None, 0)
     found = [make_key(loaded, "").model, target, fingerprint(samples), plain_options(options)]
-    if eval_data is not None:
-        judged = open_source(eval_data, feedable(loaded), preprocess=preprocess, labels=labels)
-        found.append(fingerprint(judged))
+    labels = judged.labels
+    if judged.data is not None:
+        inputs = feedable(loaded)
+        source = open_source(judged.data, inputs, preprocess=preprocess, labels=labels)
+        found.append(fingerprint(source))
     if labels is not None:
-        found.append(hashlib.sha256(labels.read_bytes()).hexdigest())
+        found.append(hashlib.sha256(Path(labels).read_bytes()).hexdigest())
+    if judged.metric is not None:
+        found.append(f"metric {judged.metric}")
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
@@ -146,12 +152,11 @@ class _Run:
     """A search under way.
 
     ``seen``: the trials in their order, those that the journal had too (all but ``fresh``).
-    ``written``: the file at ``path``, where this run wrote it.
+    ``written``: the file at ``path``, where this run wrote it.  ``foreseen``: candidates that
+    workers have made ahead.
     """
 
-    options: Mapping[str, Any]
-    profile: Target
-    score: Score
+    candidates: Candidates
     journal: Journal
     path: Path
     max_drop: float
@@ -160,6 +165,7 @@ class _Run:
     seen: list[Trial] = field(default_factory=list)
     fresh: int = 0
     written: tuple[Trial, Result] | None = None
+    foreseen: dict[Keep, tuple[Trial, Result]] = field(default_factory=dict)
     stopped: str = ""
 
     def search(self, loaded: onnx.ModelProto) -> None:
@@ -180,13 +186,16 @@ class _Run:
             search=self.outcome(result.report.verification),
         )
         told = replace(result, report=report)
-        return told if ours else finish(told, self.path)
+        if not ours:
+            return finish(told, self.path)
+        with leaving_config(report, self.path):
+            return told
 
     def explore(self, loaded: onnx.ModelProto) -> None:
         """Rank the layers, then try what is proposed, while there is time."""
-        options = {k: v for k, v in self.options.items() if k not in UNRANKED}
+        options = {k: v for k, v in self.candidates.options.items() if k not in UNRANKED}
         ranker = make_ranker(
-            loaded, shared=self.options["cache"], overrides=self.overrides, **options
+            loaded, shared=self.candidates.options["cache"], overrides=self.overrides, **options
         )
         for one in ranker.rank(dict(self.journal.layers)):
             self.journal.add(one)
@@ -198,7 +207,10 @@ class _Run:
         proposals = propose(layers, self.max_drop)
         wish = next(proposals, None)
         while wish is not None:
-            trial = self.attempt(tuple(one.node for one in layers if one.node in wish))
+            keep = _ordered(layers, wish)
+            if keep not in self.journal.trials and keep not in self.foreseen:
+                self.foresee(layers)
+            trial = self.attempt(keep)
             if trial is None:
                 self.stopped = TIME_UP
                 return
@@ -207,7 +219,7 @@ class _Run:
             except StopIteration:
                 return
 
-    def attempt(self, keep: tuple[str, ...]) -> Trial | None:
+    def attempt(self, keep: Keep) -> Trial | None:
         """The trial of ``keep``, from the journal or made now, its file written if it is the best;
         None where the time left is too short."""
         trial = self.journal.trials.get(keep)
@@ -217,34 +229,43 @@ class _Run:
             begun = time.monotonic()
             if self.seen and begun + max(t.seconds for t in self.seen) > self.deadline:
                 return None
-            result = self.make(keep)
-            trial = self.evaluate(keep, result, begun)
+            ahead = keep in self.foreseen
+            trial, result = self.foreseen.pop(keep) if ahead else self.try_out(keep, begun)
             if best_trial([*self.seen, trial], self.max_drop) is trial:
                 self.written = trial, finish(result, self.path)
             self.journal.add(trial)
             self.fresh += 1
         self.seen.append(trial)
         self.tell("search", len(self.seen))
+        lost = told_drop(self.candidates.score.metric, trial.drop)
+        share, floats = f"{trial.int8_share:.1f} % of MACs in int8", counted(len(keep), "layer")
+        LOG.info("search %d: %s in float, %s, %s", len(self.seen), floats, share, lost)
         return trial
 
-    def make(self, keep: tuple[str, ...], **page: Any) -> Result:
-        """The whole pipeline, with ``keep`` in float too."""
-        changed: dict[str, Any] = {
-            **page,
-            "keep_float": (*self.options.get("keep_float", ()), *map(escape, keep)),
-        }
-        if keep:
-            changed["refine"] = self.seen[0].refined or NONE
-        return quantize(**{**self.options, **changed}, verify=True)
+    def try_out(self, keep: Keep, begun: float) -> tuple[Trial, Result]:
+        """The candidate, made here, and its scores."""
+        result = self.make(keep)
+        return self.candidates.evaluate(keep, result, begun), result
 
-    def evaluate(self, keep: tuple[str, ...], result: Result, begun: float) -> Trial:
-        """The scores of ``result``."""
-        verified = result.report.verification
-        drop = self.score.drop(result.model, verified)
-        share = judge(result.model, self.profile).forecast.share
-        sqnr, agreement = _figures(verified)
-        refined = tuple(o.step for o in result.report.refinement if o.kept)
-        return Trial(keep, drop, share, sqnr, agreement, refined, time.monotonic() - begun)
+    def make(self, keep: Keep, **page: Any) -> Result:
+        """The whole pipeline, with ``keep`` in float too."""
+        refined = self.seen[0].refined if keep else None
+        return self.candidates.make(keep, refined, **page, watch=self.watch)
+
+    def foresee(self, layers: Sequence[Ranked]) -> None:
+        """Let workers make what may be asked for next, one candidate each; what is not asked for is
+        forgotten, so trials are those of a search without workers."""
+        workers: Workers | None = self.candidates.options.get("ray")
+        if workers is None or registry.is_extended():
+            return
+        known = {frozenset(keep): trial for keep, trial in self.journal.trials.items()}
+        known |= {frozenset(keep): trial for keep, (trial, _) in self.foreseen.items()}
+        sets = foresee(layers, self.max_drop, known, workers.slots)
+        if not sets:
+            return
+        keeps = [_ordered(layers, one) for one in sets]
+        work = send(self.candidates, self.seen[0].refined)
+        self.foreseen |= dict(zip(keeps, workers.map(work, keeps), strict=True))
 
     def outcome(self, verified: Verification | None) -> Searched:
         """The story so far; ``verified`` is of the file at ``path``."""
@@ -252,7 +273,7 @@ class _Run:
         return Searched(
             max_drop=self.max_drop,
             met=best.meets(self.max_drop),
-            judged=self.score.words(verified, self.max_drop),
+            judged=self.candidates.score.words(verified, self.max_drop),
             drop=best.drop,
             plain_drop=plain.drop,
             kept=best.keep,
@@ -262,13 +283,15 @@ class _Run:
             resumed=len(self.seen) - self.fresh,
             stopped=self.stopped,
             journal=str(self.journal.path),
+            metric=self.candidates.score.metric,
         )
 
     @property
     def overrides(self) -> Overrides:
         """The user's own."""
         asked = ("keep_float", "calibrator_for", "layers", "mode", "calibrator")
-        return make_overrides(**{k: self.options[k] for k in asked if k in self.options})
+        options = self.candidates.options
+        return make_overrides(**{k: options[k] for k in asked if k in options})
 
     def tell(self, stage: str, done: int) -> None:
         """Whoever watches."""
@@ -276,10 +299,5 @@ class _Run:
             self.watch(stage, done, None)
 
 
-def _figures(verified: Verification | None) -> tuple[float | None, float | None]:
-    """(lowest SQNR in dB, lowest agreement in percent) of the literal reading."""
-    if verified is None:
-        return None, None
-    literal = verified.literal
-    agreements = [votes.agreement for votes in literal.classes]
-    return min(e.sqnr_db for e in literal.outputs), min(agreements, default=None)
+def _ordered(layers: Sequence[Ranked], chosen: frozenset[str]) -> Keep:
+    return tuple(one.node for one in layers if one.node in chosen)

@@ -9,7 +9,9 @@ then returned to int8 one at a time, those with most MACs first.  A set with all
 MACs is never tried: that is the float model.
 """
 
-from collections.abc import Collection, Generator, Sequence
+import math
+from collections import deque
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -50,6 +52,45 @@ def propose(layers: Sequence[Ranked], max_drop: float) -> Generator[Keep, Trial,
         rest = tuple(one for one in best if one is not layer)
         if rest and (yield _names(rest)).meets(max_drop):
             best = rest
+
+
+def foresee(
+    layers: Sequence[Ranked], max_drop: float, known: Mapping[Keep, Trial], count: int
+) -> list[Keep]:
+    """The next ``count`` sets, or fewer, that :func:`propose` may ask for and that are not
+    ``known``, the next one first: it is asked again with every outcome of those before."""
+    found: list[Keep] = []
+    waiting: deque[tuple[bool, ...]] = deque([()])
+    for _ in range(REPLAYS):
+        if not waiting or len(found) >= count:
+            break
+        outcomes = waiting.popleft()
+        wish = _wish(layers, max_drop, outcomes)
+        if wish is None:
+            continue
+        if wish in known:
+            waiting.append((*outcomes, known[wish].meets(max_drop)))
+            continue
+        if wish not in found:
+            found.append(wish)
+        waiting.extend([(*outcomes, False), (*outcomes, True)])
+    return found
+
+
+REPLAYS = 500
+"""How often :func:`foresee` asks again."""
+
+
+def _wish(layers: Sequence[Ranked], max_drop: float, outcomes: Sequence[bool]) -> Keep | None:
+    """What is proposed after ``outcomes`` (met or not); None where that is the end."""
+    proposals = propose(layers, max_drop)
+    wish = next(proposals, None)
+    for met in outcomes:
+        try:
+            wish = proposals.send(Trial((), max_drop if met else math.inf, 0.0))
+        except StopIteration:
+            return None
+    return wish
 
 
 def orders(layers: Sequence[Ranked]) -> tuple[tuple[Ranked, ...], ...]:

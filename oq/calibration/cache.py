@@ -8,40 +8,20 @@ unfinished one is resumed; shards merge exactly, because statistics do
 
 import hashlib
 import json
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 import onnx
 
 from oq.calibration.collect import Needs
+from oq.calibration.packing import BROKEN, digest_arrays, pack, unpack
 from oq.errors import DataError, OptionError
 from oq.model.files import check_writable, replacing
-from oq.numerics.statistics import BUCKETS, Need, Statistics, merge_all
-from oq.numerics.values import Array
+from oq.numerics.statistics import Need, Statistics, merge_all
 
-FORMAT = 1
-
-BROKEN = (
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TokenError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""Exceptions of NumPy, zipfile and the header for a truncated, altered or foreign file."""
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +29,20 @@ class Key:
     """Identifies the contents of a cache: SHA-256 digests in hexadecimal.
 
     ``model``: the prepared float model.  ``data``: the samples, their preprocessing and the
-    selection of samples.
+    selection of samples.  ``target``: which one the model was prepared for, for messages alone.
     """
 
     model: str
     data: str
+    target: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
     """Statistics and their key; ``samples`` are included, ``complete`` or not.
 
-    ``needs``: the tensors that were requested, and the statistics of each.
+    ``needs``: the tensors that were requested, and the statistics of each.  ``shards``: those that
+    are included, where not all are; their key is that of the whole.
     """
 
     key: Key
@@ -68,40 +50,61 @@ class Cache:
     samples: int
     complete: bool
     statistics: Mapping[str, Statistics]
+    shards: "Shards | None" = None
 
 
-def make_key(model: onnx.ModelProto, data: str) -> Key:
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """Some of ``of`` parts that the samples are dealt out in: ascending ``numbers``, from 1."""
+
+    numbers: tuple[int, ...]
+    of: int
+
+    @property
+    def lacking(self) -> tuple[int, ...]:
+        """The numbers of the others."""
+        return tuple(sorted({*range(1, self.of + 1)} - {*self.numbers}))
+
+    def __str__(self) -> str:
+        return f"{spans(self.numbers)} of {self.of}"
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Ascending ``numbers`` in words.
+
+    >>> spans([1, 2, 3, 7])
+    '1-3, 7'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)
+
+
+def make_key(model: onnx.ModelProto, data: str, target: str = "") -> Key:
     """The key of a calibration; ``data`` is the fingerprint of its samples."""
-    return Key(hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest(), data)
-
-
-def digest(statistics: Mapping[str, Statistics]) -> str:
-    """SHA-256 of the statistics, which identifies the data as seen by the model; equal for merged
-    shards and for a single run."""
-    return _digest(_pack(statistics))
-
-
-def _digest(arrays: Mapping[str, Array]) -> str:
-    found = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        found.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    return Key(digest, data, target)
 
 
 def save_cache(cache: Cache, path: str | Path) -> None:
     """Write ``cache`` to a temporary file beside ``path`` and rename it."""
     path = Path(path)
     check_writable(path)
-    packed = _pack(cache.statistics)
+    packed = pack(cache.statistics)
     header = {
         "format": FORMAT,
         "key": asdict(cache.key),
         "needs": {t: sorted(n.value for n in need) for t, need in cache.needs.items()},
         "samples": cache.samples,
         "complete": cache.complete,
-        "digest": _digest(packed),
+        "digest": digest_arrays(packed),
     }
+    if cache.shards is not None:
+        header["shards"] = asdict(cache.shards)
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     with replacing(path) as beside, beside.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, header=text, **packed)
@@ -126,11 +129,12 @@ def load_cache(path: str | Path) -> Cache:
                 f"{str(path)!r} is a calibration cache of format {header['format']}; this oq "
                 f"reads format {FORMAT}: calibrate again"
             )
-        if header["digest"] != _digest(arrays):  # zip checks contents, but not names
+        if header["digest"] != digest_arrays(arrays):  # zip checks contents, but not names
             raise ValueError("the arrays are not those that were saved")
         needs = {t: frozenset(Need(n) for n in need) for t, need in header["needs"].items()}
-        key = Key(**header["key"])
-        return Cache(key, needs, header["samples"], header["complete"], _unpack(arrays))
+        key, part = Key(**header["key"]), header.get("shards")
+        shards = None if part is None else Shards(tuple(part["numbers"]), part["of"])
+        return Cache(key, needs, header["samples"], header["complete"], unpack(arrays), shards)
     except BROKEN as error:
         raise DataError(f"{str(path)!r} is not a calibration cache, or it is damaged") from error
 
@@ -141,12 +145,17 @@ def check_key(found: Cache, wanted: Key, path: str | Path, *, data: bool = True)
     Raises:
         DataError: it is stale; the message says in what.
     """
+    made, now = found.key.target, wanted.target
+    if made and now and made != now and found.key.model != wanted.model:
+        raise DataError(
+            f"the cache {str(path)!r} was made for target {made}; this run is for {now}; {ADVICE}"
+        )
     words = {
         "model": "another model (or the same model with other target options)",
         "data": "other samples or other preprocessing",
     }
-    for field, what in words.items():
-        if getattr(found.key, field) != getattr(wanted, field) and (data or field != "data"):
+    for part, what in words.items():
+        if getattr(found.key, part) != getattr(wanted, part) and (data or part != "data"):
             raise DataError(f"the cache {str(path)!r} was made with {what}; {ADVICE}")
 
 
@@ -174,35 +183,86 @@ def check_needs(found: Cache, wanted: Needs, path: str | Path) -> None:
 ADVICE = "delete it, or name another --cache"
 
 
-def merge_caches(paths: Sequence[str | Path]) -> Cache:
-    """The shards at ``paths`` merged, with samples in the order given.
+def check_shards(found: Cache, wanted: Shards | None, path: str | Path) -> None:
+    """Refuse a cache of other samples than those ``wanted`` of the whole (None: all).
 
     Raises:
-        DataError: a shard is unfinished, repeated, or of another model or plan than the first.
+        DataError: the message says which it holds.
+    """
+    if found.shards == wanted:
+        return
+    if found.shards is None:
+        raise DataError(f"the cache {str(path)!r} holds all samples, not shard {wanted}; {ADVICE}")
+    join = f"join it with {spans(found.shards.lacking)} (--merge)" if wanted is None else ADVICE
+    raise DataError(f"the cache {str(path)!r} holds shard {found.shards} alone; {join}")
+
+
+def merge_caches(paths: Sequence[str | Path]) -> Cache:
+    """The caches at ``paths`` merged, one after the other, so that two are in memory at a time:
+    shards of one calibration, in any order, or caches of data of their own, with samples in the
+    order given.
+
+    Raises:
+        DataError: one is unfinished, repeated, or of another model, plan or data than the first.
     """
     if not paths:
         raise OptionError("--merge needs the caches to join")
-    whole, *rest = (load_cache(p) for p in paths)
-    seen = {whole.key.data}
-    for path, shard in zip(paths, (whole, *rest), strict=True):
-        if not shard.complete:
+    whole, seen = load_cache(paths[0]), []
+    for i, path in enumerate(paths):
+        part = load_cache(path) if i else whole
+        if not part.complete:
             raise DataError(
                 f"the cache {str(path)!r} is unfinished; run its calibration to the end"
             )
-    for path, shard in zip(paths[1:], rest, strict=True):
-        check_key(shard, whole.key, path, data=False)
-        check_needs(shard, whole.needs, path)
-        if shard.key.data in seen:
+        check_key(part, whole.key, path, data=whole.shards is not None)
+        check_needs(part, whole.needs, path)
+        if part.key.data in seen and whole.shards is None:
             raise DataError(f"the cache {str(path)!r} holds the same samples as another shard")
-        seen.add(shard.key.data)
-        moved = {t: _after(s, whole.samples) for t, s in shard.statistics.items()}
-        whole = replace(
-            whole,
-            samples=whole.samples + shard.samples,
-            statistics=merge_all(whole.statistics, moved),
-        )
+        if i:
+            whole = _join_shard(whole, part, path) if whole.shards else _append(whole, part, path)
+        seen.append(part.key.data)
+    if whole.shards is not None:
+        return whole if whole.shards.lacking else replace(whole, shards=None)
     joined = hashlib.sha256(" ".join(sorted(seen)).encode()).hexdigest()
     return whole if len(paths) == 1 else replace(whole, key=replace(whole.key, data=joined))
+
+
+def _join_shard(whole: Cache, part: Cache, path: str | Path) -> Cache:
+    """``whole`` with another shard of the same samples.
+
+    Raises:
+        DataError: it is no such shard, or one that ``whole`` has.
+    """
+    mine, other = whole.shards, part.shards
+    if mine is None or other is None or other.of != mine.of:
+        found = "all samples" if other is None else f"shard {other}"
+        raise DataError(
+            f"the cache {str(path)!r} holds {found}, the first one shard {mine}: those of one "
+            "calibration are joined"
+        )
+    if again := sorted({*mine.numbers} & {*other.numbers}):
+        raise DataError(f"the cache {str(path)!r} holds shard {spans(again)} once more")
+    return replace(
+        whole,
+        samples=whole.samples + part.samples,
+        statistics=merge_all(whole.statistics, part.statistics),
+        shards=replace(mine, numbers=tuple(sorted((*mine.numbers, *other.numbers)))),
+    )
+
+
+def _append(whole: Cache, part: Cache, path: str | Path) -> Cache:
+    """``whole`` with the samples of ``part`` behind its own.
+
+    Raises:
+        DataError: ``part`` is a shard.
+    """
+    check_shards(part, None, path)
+    moved = {t: _after(s, whole.samples) for t, s in part.statistics.items()}
+    return replace(
+        whole,
+        samples=whole.samples + part.samples,
+        statistics=merge_all(whole.statistics, moved),
+    )
 
 
 def _after(statistics: Statistics, samples: int) -> Statistics:
@@ -212,38 +272,3 @@ def _after(statistics: Statistics, samples: int) -> Statistics:
     moved = statistics.batches.copy()
     moved[:, 0] += samples
     return replace(statistics, batches=moved)
-
-
-def _pack(statistics: Mapping[str, Statistics]) -> dict[str, Array]:
-    """All statistics as a few arrays; histograms by their occupied buckets."""
-    names = list(statistics)
-    found = [statistics[n] for n in names]
-    arrays: dict[str, Array] = {
-        "names": np.frombuffer(json.dumps(names).encode(), np.uint8),
-        "counts": np.array([(s.count, s.nonfinite, s.masked) for s in found], np.int64),
-        "extremes": np.array([(s.lo, s.hi) for s in found], np.float64),
-    }
-    for i, one in enumerate(found):
-        if one.histogram is not None:
-            occupied = np.flatnonzero(one.histogram)
-            arrays[f"buckets_{i}"] = occupied.astype(np.uint16)
-            arrays[f"histogram_{i}"] = one.histogram[occupied]
-        if one.batches is not None:
-            arrays[f"batches_{i}"] = one.batches
-    return arrays
-
-
-def _unpack(arrays: Mapping[str, Array]) -> dict[str, Statistics]:
-    names = json.loads(arrays["names"].tobytes())
-    statistics: dict[str, Statistics] = {}
-    for i, name in enumerate(names):
-        count, nonfinite, masked = (int(v) for v in arrays["counts"][i])
-        lo, hi = (float(v) for v in arrays["extremes"][i])
-        histogram = None
-        if f"buckets_{i}" in arrays:
-            histogram = np.zeros(BUCKETS, np.int64)
-            histogram[arrays[f"buckets_{i}"]] = arrays[f"histogram_{i}"]
-        statistics[name] = Statistics(
-            count, nonfinite, lo, hi, masked, histogram, arrays.get(f"batches_{i}")
-        )
-    return statistics

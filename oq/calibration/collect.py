@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import onnx
 
+from oq.data.dealing import Numbered, number
 from oq.data.sizing import Sizing
 from oq.errors import DataError
 from oq.model.session import Session, Settings, expose
@@ -54,7 +55,39 @@ def collect(
     """
     needs = tensors if isinstance(tensors, Mapping) else dict.fromkeys(tensors, frozenset())
     settings = Settings() if settings is None else settings
-    feed = _Feed(iter(batches), progress, first, sizing)
+    count = Count(progress)
+    merged = collect_numbered(model, needs, number(batches, first), settings, count, save, sizing)
+    if count.done == 0:
+        raise DataError("the calibration data holds no samples")
+    return merged
+
+
+@dataclass(slots=True)
+class Count:
+    """Called with the samples ``done`` so far, which come on top of those ``before``."""
+
+    progress: Progress | None = None
+    before: int = 0
+    done: int = 0
+
+    def __call__(self, samples: int) -> None:
+        self.done = samples
+        if self.progress is not None:
+            self.progress(self.before + samples)
+
+
+def collect_numbered(
+    model: onnx.ModelProto,
+    needs: Needs,
+    batches: Iterator[Numbered],
+    settings: Settings,
+    progress: Progress | None = None,
+    save: Save | None = None,
+    sizing: Sizing | None = None,
+) -> dict[str, Statistics]:
+    """:func:`collect` of any batches of some data, each with the number of its first sample in all
+    of it; of none, the statistics of no values."""
+    feed = _Feed(batches, progress, sizing)
     workers = (settings.threads or cores()) if settings.provider == "cpu" else 1
     runner = _Runner(model, tuple(needs), replace(settings, threads=1) if workers > 1 else settings)
     merged = dict.fromkeys(needs, EMPTY)
@@ -62,10 +95,8 @@ def collect(
         feed.run_for(SAVE_SECONDS if save is not None else float("inf"))
         for part in _spread(workers, lambda: _work(runner, needs, feed), feed):
             merged = {t: merge(merged[t], part[t].statistics()) for t in needs}
-        if save is not None and feed.done > first and not feed.exhausted:
+        if save is not None and feed.done and not feed.exhausted:
             save(feed.done, merged)
-    if feed.done == 0:
-        raise DataError("the calibration data holds no samples")
     return merged
 
 
@@ -104,17 +135,15 @@ class _Runner:
     model: onnx.ModelProto
     tensors: tuple[str, ...]
     settings: Settings
-    session: Session | None = None
+    computed: tuple[str, ...] = field(init=False)
+    session: Session | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        fed = {i.name for i in self.model.graph.input}
+        object.__setattr__(self, "computed", tuple(t for t in self.tensors if t not in fed))
         if self.computed:
             session = Session(expose(self.model, self.computed), self.settings)
             object.__setattr__(self, "session", session)
-
-    @property
-    def computed(self) -> tuple[str, ...]:
-        fed = {i.name for i in self.model.graph.input}
-        return tuple(t for t in self.tensors if t not in fed)
 
     def run(self, batch: Batch) -> Iterator[tuple[str, Array]]:
         """Every tensor with its values for ``batch``."""
@@ -128,9 +157,8 @@ class _Feed:
 
     def __init__(
         self,
-        batches: Iterator[Batch],
+        batches: Iterator[Numbered],
         progress: Progress | None,
-        first: int,
         sizing: Sizing | None,
     ) -> None:
         self._batches = batches
@@ -138,7 +166,6 @@ class _Feed:
         self._lock = threading.Condition()
         self._sizing = sizing
         self._busy: dict[int, int] = {}
-        self._given = first
         self._stopped = False
         self._deadline = float("inf")
         self.exhausted = False
@@ -148,19 +175,18 @@ class _Feed:
         """Give out batches for ``seconds``, then pause."""
         self._deadline = time.monotonic() + seconds
 
-    def take(self) -> Iterator[tuple[int, Batch]]:
+    def take(self) -> Iterator[Numbered]:
         """Batches until there are no more, or some worker failed."""
         while True:
             with self._lock:
                 if self._stopped or self.exhausted or time.monotonic() > self._deadline:
                     return
-                batch = next(self._batches, None)
-                if batch is None:
+                found = next(self._batches, None)
+                if found is None:
                     self.exhausted = True
                     return
-                first, self._given = self._given, self._given + batch.samples
-                self._wait_for_room(batch)
-            yield first, batch
+                self._wait_for_room(found[1])
+            yield found
 
     def _wait_for_room(self, batch: Batch) -> None:
         """Until ``batch`` fits the limit beside those that run, or none does."""

@@ -3,10 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import onnx
+
 from oq.checks.judgement import Judgement
 from oq.checks.judgement import judge as judge_model
+from oq.errors import OptionError
 from oq.exporting.load import Model, load
 from oq.model.input_shapes import Shapes
+from oq.model.metadata import target_of
+from oq.planning import registry
 from oq.planning.check import Finding
 from oq.planning.explain import why_lines
 from oq.planning.overrides import Layer, Mode, make_overrides
@@ -52,9 +57,10 @@ def explain(
 
 
 def check(
-    model: Model, target: str, *, settings: Mapping[str, Any] | None = None
+    model: Model, target: str | None = None, *, settings: Mapping[str, Any] | None = None
 ) -> tuple[Finding, ...]:
-    """The findings in a quantized ``model`` from any tool, by the rules of ``target``.
+    """The findings in a quantized ``model`` from any tool, by the rules of ``target`` (default: the
+    one in its metadata).
 
     Raises:
         ModelError: the model is not quantized at all.
@@ -62,10 +68,26 @@ def check(
     return judge(model, target, settings=settings).findings
 
 
-def judge(model: Model, target: str, *, settings: Mapping[str, Any] | None = None) -> Judgement:
+def judge(
+    model: Model, target: str | None = None, *, settings: Mapping[str, Any] | None = None
+) -> Judgement:
     """:func:`check`, and what ``target`` will run in integers, node by node.
 
     Raises:
         ModelError: the model is not quantized at all.
+        OptionError: no ``target``, and the file does not say which one it was made for.
     """
-    return judge_model(load(model), own_target(target, settings))
+    loaded = load(model)
+    named = target or made_for(loaded)
+    if named is None:
+        raise OptionError(
+            "the file does not say which target it was made for (oq.target in its metadata); "
+            f"--target is one of: {', '.join(registry.names('targets'))}"
+        )
+    return judge_model(loaded, own_target(named, settings))
+
+
+def made_for(model: onnx.ModelProto) -> str | None:
+    """The target in the metadata of a file that oq wrote, if it is there still."""
+    found = target_of(model)
+    return found if found in registry.names("targets") else None

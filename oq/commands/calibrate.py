@@ -1,28 +1,21 @@
 """``oq calibrate``: statistics only, for every calibrator at once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from oq.commands.console import say
-from oq.commands.flags import (
-    AutoBatchOpt,
-    JsonOpt,
-    KeepOpt,
-    MemoryOpt,
-    PreprocessOpt,
-    ProviderOpt,
-    SamplesOpt,
-    SeedOpt,
-    SetOpt,
-    ShapeOpt,
-)
+from oq.commands.flags import JsonOpt, read_flags, takes
 from oq.errors import OptionError
-from oq.options.kinds import parse_settings, parse_shapes
+from oq.options.keywords import CalibrateOptions, options_of
+from oq.options.rows import Option
 from oq.progress import show_progress
 
+OPTIONS: dict[str, Option] = options_of(CalibrateOptions)
 
+
+@takes(OPTIONS)
 def calibrate(
     files: Annotated[
         list[Path],
@@ -32,54 +25,39 @@ def calibrate(
     target: Annotated[str, typer.Option("--target", "-t", help="see oq targets")] = "ort",
     data: Annotated[str | None, typer.Option("--data", "-d", help="as for oq quantize")] = None,
     merge: Annotated[
-        bool, typer.Option("--merge", help="join finished caches of one model instead")
+        bool, typer.Option("--merge", help="join shards, or finished caches of one model, instead")
     ] = False,
-    samples: SamplesOpt = None,
-    batch_size: AutoBatchOpt = None,
-    preprocess: PreprocessOpt = None,
-    shape: ShapeOpt = None,
-    keep_float: KeepOpt = None,
-    settings: SetOpt = None,
-    max_memory: MemoryOpt = None,
-    provider: ProviderOpt = "cpu",
-    seed: SeedOpt = 0,
     as_json: JsonOpt = False,
+    **flags: Any,
 ) -> None:
     """Collect observer statistics for all calibrators in one pass.
 
-    An interrupted run resumes where it stopped; --merge merges caches of parts of the data.
+    An interrupted run resumes where it stopped; --merge joins shards, or caches of parts of the
+    data.
     """
     from oq import pipeline
-    from oq.calibration.cache import merge_caches, save_cache
+    from oq.calibration.cache import merge_caches, save_cache, spans
     from oq.model.files import check_apart, check_writable
 
     check_writable(cache)
     given = {} if merge else {"model": files[0], "data": None if data is None else Path(data)}
     check_apart({"--cache": cache}, given)
+    lacking = ""
     if merge:
         whole = merge_caches(files)
         save_cache(whole, cache)
         samples, tensors = whole.samples, len(whole.statistics)
+        lacking = "" if whole.shards is None else spans(whole.shards.lacking)
     elif len(files) != 1 or data is None:
         raise OptionError("oq calibrate needs one MODEL.onnx and --data, or --merge A B ...")
     else:
+        options = read_flags(OPTIONS, flags)
         with show_progress() as watch:
-            found = pipeline.calibrate(
-                files[0],
-                target,
-                data,
-                cache,
-                samples=samples,
-                batch_size=batch_size,
-                preprocess=preprocess,
-                shape=parse_shapes(shape),
-                keep_float=tuple(keep_float or ()),
-                settings=parse_settings(settings),
-                max_memory=max_memory,
-                provider=provider,
-                seed=seed,
-                watch=watch,
-            )
+            found = pipeline.calibrate(files[0], target, data, cache, **options, watch=watch)
         samples, tensors = found.samples, len(found.statistics)
-    line = f"{cache}: statistics of {tensors} tensors over {samples:,} samples"
-    say({"cache": str(cache), "tensors": tensors, "samples": samples}, [line], as_json)
+    lines = [f"{cache}: statistics of {tensors} tensors over {samples:,} samples"]
+    said = {"cache": str(cache), "tensors": tensors, "samples": samples}
+    if lacking:
+        lines.append(f"not all of them: shard {lacking} is still to be joined")
+        said["lacking"] = lacking
+    say(said, lines, as_json)

@@ -1,20 +1,67 @@
 """The flags of the commands, made of the table of options, and what their words mean."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
 from oq.errors import OptionError
 from oq.options import rows
+from oq.options.kinds import AMOUNT, COUNT, FILE, PATH, PLAIN, TEXT, WHOLE
 from oq.options.rows import Option
+from oq.progress import set_loudness
+
+METAVARS = (
+    *((COUNT, "N"), (WHOLE, "N"), (AMOUNT, "NUMBER"), (FILE, "FILE"), (PATH, "FILE")),
+    *((TEXT, "TEXT"), (PLAIN, "NAME")),
+)
+"""Kind of an option -> what stands for its value in the help, where the option names nothing."""
+
+
+def _registered(kind: str) -> Callable[[str], list[str]]:
+    """What completes the names of ``kind``, targets or calibrators."""
+
+    def complete(incomplete: str) -> list[str]:
+        from oq.planning import registry
+
+        return [name for name in registry.names(kind) if name.startswith(incomplete)]
+
+    return complete
+
+
+def _among(*names: str) -> Callable[[str], list[str]]:
+    """What completes one of ``names``."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+def _presets(incomplete: str) -> list[str]:
+    from oq.data.preprocess import PRESETS
+
+    return [name for name in PRESETS if name.startswith(incomplete)]
+
+
+VALUES = (
+    *((rows.TARGET, _registered("targets")), (rows.RUN_AS, _registered("targets"))),
+    *((rows.CALIBRATOR, _registered("calibrators")), (rows.PREPROCESS, _presets)),
+    *((rows.HOW_FAR, _among("naive", "hybrid", "selective")), (rows.WEIGHTS, _among("max", "mse"))),
+    (rows.ENGINE, _among("onnxruntime", "openvino", "dpu")),
+    (rows.METRICS, _among("top1", "top5", "cosine", "sqnr", "miou")),
+    (rows.METRIC, _among("top1", "top5", "cosine", "miou")),
+    (rows.FORM, _among("qdq", "qoperator")),
+)
+"""Option -> what completes its value in a shell."""
 
 
 def flag(option: Option, **changed: Any) -> Any:
     """``option`` as typer takes it; ``changed`` are texts that one command says otherwise."""
-    found = {"help": option.meaning, "metavar": option.metavar, "min": option.least, **changed}
+    shown = option.metavar or next((m for k, m in METAVARS if option.kind is k), None)
+    found = {"help": option.meaning, "metavar": shown, "min": option.least, **changed}
+    known = next((f for option_, f in VALUES if option is option_), None)
+    if known is not None:
+        found["autocompletion"] = known
     return typer.Option(*option.flags, **found)
 
 
@@ -24,6 +71,18 @@ DataOpt = Annotated[str, flag(rows.DATA)]
 OptionalTargetOpt = Annotated[str | None, flag(rows.TARGET)]
 OptionalDataOpt = Annotated[str | None, flag(rows.DATA)]
 JsonOpt = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
+QuietOpt = Annotated[
+    bool, typer.Option("--quiet", "-q", help="nothing on standard error but what went wrong")
+]
+VerboseOpt = Annotated[
+    bool, typer.Option("--verbose", "-v", help="what is done, step by step, on standard error")
+]
+FormatOpt = Annotated[
+    str,
+    typer.Option(
+        "--format", metavar="NAME", help="text, json, github (annotations) or junit (XML)"
+    ),
+]
 ConfigOpt = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE.yaml", help="see oq config; flags win over it"),
@@ -41,12 +100,40 @@ CalibratorOpt = Annotated[str | None, flag(rows.CALIBRATOR)]
 WeightsOpt = Annotated[str | None, flag(rows.WEIGHTS)]
 MemoryOpt = Annotated[int | None, flag(rows.MAX_MEMORY)]
 ShapeOpt = Annotated[list[str] | None, flag(rows.SHAPE)]
+RayOpt = Annotated[str | None, flag(rows.RAY)]
 SeedOpt = Annotated[int, flag(rows.SEED)]
 SaveRangesOpt = Annotated[
     Path | None, typer.Option("--save-ranges", help="write ranges: .json, else a TensorRT table")
 ]
 
 Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def talks(command: Command) -> Command:
+    """A decorator: the command takes ``--quiet`` and ``--verbose`` as well, and heeds them."""
+    signature = inspect.signature(command)
+    switches = {"quiet": QuietOpt, "verbose": VerboseOpt}
+    more = [_switch(name, hint) for name, hint in switches.items()]
+
+    @functools.wraps(command)
+    def talking(*args: Any, quiet: bool = False, verbose: bool = False, **rest: Any) -> None:
+        if quiet and verbose:
+            raise OptionError("--quiet and --verbose: give one of them")
+        set_loudness(quiet=quiet, verbose=verbose)
+        command(*args, **rest)
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    named = [p.replace(kind=kind) for p in signature.parameters.values()]
+    talking.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*named, *more]
+    )
+    talking.__annotations__ = {**command.__annotations__, **switches}
+    return cast("Command", talking)
+
+
+def _switch(name: str, hint: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=False, annotation=hint)
 
 
 def takes(options: Mapping[str, Option]) -> Callable[[Command], Command]:
@@ -98,6 +185,8 @@ def with_config(flags: dict[str, Any], path: Path | None, context: typer.Context
 
     written = {} if path is None else read_config(path)
     for name, value in written.items():
+        if name not in flags:
+            raise OptionError(f"config key {name!r} is not for oq {context.info_name}")
         source = context.get_parameter_source(name)
         if source is None or source.name != "COMMANDLINE":
             flags[name] = value
@@ -107,7 +196,24 @@ def with_config(flags: dict[str, Any], path: Path | None, context: typer.Context
     return flags
 
 
-SEARCHED = ("max_drop", "eval_data", "labels", "time_limit")
+FORMATS = ("text", "json", "github", "junit")
+"""What ``--format`` takes."""
+
+
+def chosen_format(name: str, as_json: bool) -> str:
+    """The form of standard output.
+
+    Raises:
+        OptionError: there is no such form, or ``--json`` asks for another.
+    """
+    if name not in FORMATS:
+        raise OptionError(f"--format {name!r}: expected {', '.join(FORMATS)}")
+    if as_json and name not in ("text", "json"):
+        raise OptionError(f"--json and --format {name} ask for two forms: give one of them")
+    return "json" if as_json else name
+
+
+SEARCHED = ("max_drop", "metric", "eval_data", "labels", "time_limit")
 """Keywords of :func:`oq.search` that :func:`oq.quantize` has not."""
 
 

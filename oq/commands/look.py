@@ -7,18 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from oq.commands.console import say
+from oq.commands.console import say, say_as
 from oq.commands.flags import (
+    FormatOpt,
     JsonOpt,
     KeepOpt,
     LayerOpt,
     ModelArg,
     ModeOpt,
+    OptionalTargetOpt,
     SetOpt,
     ShapeOpt,
     TargetOpt,
+    chosen_format,
 )
 from oq.options.kinds import parse_layers, parse_mode, parse_settings, parse_shapes
+from oq.progress import is_verbose
+from oq.wording import to_json
 
 
 def plan(
@@ -47,24 +52,33 @@ def plan(
     }
     if why is None:
         found = pipeline.make_plan(model, target, **overrides)
-        say(found, plan_lines(found), as_json)
+        say(found, plan_lines(found, sites=is_verbose()), as_json)
     else:
         lines = pipeline.explain(model, target, why, **overrides)
         say({"name": why, "why": lines}, lines, as_json)
 
 
 def check(
-    model: ModelArg, target: TargetOpt, settings: SetOpt = None, as_json: JsonOpt = False
+    model: ModelArg,
+    target: OptionalTargetOpt = None,
+    settings: SetOpt = None,
+    form: FormatOpt = "text",
+    as_json: JsonOpt = False,
 ) -> None:
     """Check any tool's Q/DQ file by the rules of a target.
 
     Lists the nodes that will run in int8, and why the others will not; exits with 1 on errors.
+    Without --target, by those of the target that the file was made for.
     """
     from oq import pipeline
     from oq.checks.describe import judgement_lines
+    from oq.reporting.annotations import finding_cases
+    from oq.reporting.summary import document, tally
 
+    form = chosen_format(form, as_json)
     found = pipeline.judge(model, target, settings=parse_settings(settings))
-    say(found, judgement_lines(found), as_json)
+    told = document(to_json(tally(found)), found)
+    say_as(form, told, judgement_lines(found), str(model), finding_cases(found.findings))
     if any(f.severity == "error" for f in found.findings):
         raise typer.Exit(1)
 

@@ -10,7 +10,9 @@ from oq.commands.flags import JsonOpt
 
 
 def export(
-    factory: Annotated[str, typer.Argument(metavar="MODULE:FACTORY", show_default=False)],
+    factory: Annotated[
+        str, typer.Argument(metavar="MODULE:FACTORY|FILE.py:FACTORY", show_default=False)
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="the ONNX file to write")],
     opset: Annotated[
         int | None, typer.Option("--opset", min=13, help="default: the exporter's")
@@ -29,11 +31,18 @@ def demo(
     folder: Annotated[Path, typer.Option("--output", "-o", help="folder for the files")] = Path(
         "oq-demo"
     ),
+    files: Annotated[
+        bool, typer.Option("--files", help="only write the files that the documentation uses")
+    ] = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Quantize and evaluate the bundled models and data."""
-    from oq.demo import demo_lines, run_demo
+    from oq.demo import copy_files, demo_lines, run_demo
 
+    if files:
+        written = [str(path) for path in copy_files(folder)]
+        say({"files": written}, written, as_json)
+        return
     rows = list(run_demo(folder, lambda what: warn(what) if not as_json else None))
     say(rows, demo_lines(rows), as_json)
 

@@ -15,6 +15,7 @@ from oq.commands.flags import (
     KeepOpt,
     ModelArg,
     PreprocessOpt,
+    RayOpt,
     SeedOpt,
     SetOpt,
     ShapeOpt,
@@ -24,6 +25,8 @@ from oq.commands.flags import (
 from oq.errors import OptionError
 from oq.options.kinds import parse_settings, parse_shapes
 from oq.progress import show_progress
+
+JobsOpt = Annotated[int, typer.Option("--jobs", "-j", min=0, help="processes; 0: one per core")]
 
 
 def sensitivity(
@@ -44,9 +47,8 @@ def sensitivity(
     settings: SetOpt = None,
     weights: WeightsOpt = None,
     keep_float: KeepOpt = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=0, help="processes; 0: one per core")
-    ] = 0,
+    jobs: JobsOpt = 0,
+    ray: RayOpt = None,
     seed: SeedOpt = 0,
     as_json: JsonOpt = False,
 ) -> None:
@@ -59,7 +61,7 @@ def sensitivity(
     _check(plot, (".png", ".svg", ".pdf"))
     check_apart({"-o": output, "--plot": plot}, {"model": model, "data": Path(data)})
     if plot is not None:
-        from oq.page.plot import draw_ranking, require_matplotlib
+        from oq.page.plot import draw_ranking, require_matplotlib, save_figure
 
         require_matplotlib()
     with show_progress() as watch:
@@ -76,13 +78,14 @@ def sensitivity(
             shape=parse_shapes(shape),
             keep_float=tuple(keep_float or ()),
             jobs=jobs,
+            ray=ray,
             seed=seed,
             watch=watch,
         )
     if output is not None:
         write_table(found, output)
     if plot is not None:
-        draw_ranking(found, plot)
+        save_figure(draw_ranking(found), plot)
     once = {"--preprocess": preprocess, "--calibrator": calibrator, "--weights": weights}
     several = {"--set": settings, "--shape": shape, "--keep-float": keep_float}
     say(found, ranking_lines(found, _written(once, several)), as_json)

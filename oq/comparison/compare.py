@@ -10,7 +10,8 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from itertools import chain
+from typing import ClassVar, Literal
 
 import numpy as np
 import onnx
@@ -29,6 +30,7 @@ from oq.comparison.deviation import (
 from oq.comparison.device_file import artifact_engine
 from oq.comparison.layers import LayerError
 from oq.comparison.metrics import Figure, Metric, Score
+from oq.comparison.runs import Apart, Pair, Ran
 from oq.engines.engine import DEFAULT, Engine, Kernels, Loaded, find_engine
 from oq.errors import DataError
 from oq.model.noise import random_nodes
@@ -69,12 +71,27 @@ class ReadingResult:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Median milliseconds per batch of ``batch`` samples, with both models run alternately."""
+    """Median milliseconds per batch of ``batch`` samples, with both models run alternately.
+
+    ``ratio``: ``quantized_ms / float_ms``.  ``low``, ``high``: the quartiles of the ratios of
+    neighbouring runs, with ``ratio`` between them.
+    """
 
     batch: int
     float_ms: float
     quantized_ms: float
     ratio: float
+    low: float
+    high: float
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the runs do not tell which model is faster."""
+        return self.low <= 1 <= self.high
+
+
+Mode = Literal["deployed", "literal"]
+"""How a quantized model is evaluated: as an engine runs it, or as its Q/DQ nodes say."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -82,9 +99,11 @@ class Verification(Told):
     """All measurements.  ``gap``: deployed against literal mode, per output.  ``engine``: the
     engine of the deployed mode, the kernels and the latency.  ``codes``: the same gap in
     quantization steps, if the engine counts them.  ``simulated``: the engine simulates a device.
-    ``random``: the nodes that draw at random, the same in both models (:mod:`oq.model.noise`)."""
+    ``random``: the nodes that draw at random, the same in both models (:mod:`oq.model.noise`).
+    ``mode``: the one that the target means, from which single figures are taken; ``target``: as
+    which the file was judged, "" for none; ``made_for``: the target in its metadata."""
 
-    WORDS: ClassVar[str] = "oq.reporting.report:verification_lines"
+    WORDS: ClassVar[str] = "oq.reporting.verification:verification_lines"
 
     samples: int
     deployed: ReadingResult
@@ -98,13 +117,21 @@ class Verification(Told):
     codes: tuple[CodeGap, ...] = ()
     simulated: bool = False
     random: tuple[str, ...] = ()
+    mode: Mode = "deployed"
+    target: str = ""
+    made_for: str = ""
 
     def short(self) -> str:
-        """Samples, and the output that differs most in the deployed mode."""
-        worst = min(self.deployed.outputs, key=lambda e: e.sqnr_db)
-        agree = [f"top-1 agrees {v.agreement:.1f} %" for v in self.deployed.classes[:1]]
+        """Samples, and the output that differs most in the mode that counts."""
+        worst = min(self.judged.outputs, key=lambda e: e.sqnr_db)
+        agree = [f"top-1 agrees {v.agreement:.1f} %" for v in self.judged.classes[:1]]
         words = [f"{worst.name} {worst.sqnr_db:.1f} dB", *agree, *self.collapse[:1]]
         return f"{counted(self.samples, 'sample')}: {', '.join(words)}"
+
+    @property
+    def judged(self) -> ReadingResult:
+        """The figures in the mode that the target means."""
+        return self.deployed if self.mode == "deployed" else self.literal
 
     @property
     def collapse(self) -> tuple[str, ...]:
@@ -155,8 +182,11 @@ def compare(
     latency: bool = True,
     progress: Callable[[int], None] | None = None,
     figures: Sequence[Figure] = (),
+    apart: Apart | None = None,
 ) -> Verification:
     """Run both models over ``batches`` and compare their outputs, also by the metrics ``figures``.
+
+    With ``apart`` workers run them, and this process the first batch alone, for kernels and time.
 
     Raises:
         OqError: there are no samples, no outputs to compare, no such ``engine``, or it is not
@@ -171,22 +201,24 @@ def compare(
         raise DataError("no output of the model is an array of numbers that could be compared")
     axes = class_axes(float_model)
     counts = _Counts(names, axes, {(f, r): f.start() for f in figures for r in readings})
-    done, sample = 0, None
-    for batch in batches:
-        exact = reference.run(batch.feeds, names)
-        found = {r: s.run(batch.feeds, names) for r, s in readings.items()}
-        counts.add(exact, found, batch.labels)
-        counts.add_codes(found, runner.steps(deployed))
-        done += batch.samples
-        sample = batch if sample is None else sample
-        if progress is not None:
-            progress(done)
+    done, rest = 0, iter(batches)
+    sample = next(rest, None)
     if sample is None:
         raise DataError("there are no samples to verify on")
+    pair = Pair(reference, readings, names)
+    runs: Iterable[Ran] = chain([pair.run(sample)], map(pair.run, rest))
+    if apart is not None and isinstance(quantized, onnx.ModelProto):
+        runs = apart.run(float_model, quantized, engine)
+    for ran in runs:
+        counts.add(ran.exact, ran.found, ran.labels)
+        counts.add_codes(ran.found, runner.steps(deployed))
+        done += ran.samples
+        if progress is not None:
+            progress(done)
     file = float_model if isinstance(quantized, Artifact) else quantized
     kernels = runner.count_kernels(file, deployed)
     literal = "literal" if "literal" in readings else "deployed"
-    del reference, deployed, readings  # sessions keep memory, and two more follow
+    del reference, deployed, readings, pair, runs  # sessions keep memory, and two more follow
     return Verification(
         samples=done,
         deployed=counts.result("deployed"),
@@ -303,8 +335,10 @@ def measure_latency(
             before = time.perf_counter()
             session.run(sample.feeds)
             record.append((time.perf_counter() - before) * 1e3)
-    ratios = [b / a for a, b in zip(*times, strict=True)]
-    return Latency(sample.samples, _median(times[0]), _median(times[1]), _median(ratios))
+    exact, found = (_median(t) for t in times)
+    ratio, paired = found / exact, [b / a for a, b in zip(*times, strict=True)]
+    low, high = (float(q) for q in np.quantile(paired, (0.25, 0.75)))
+    return Latency(sample.samples, exact, found, ratio, min(low, ratio), max(high, ratio))
 
 
 def _enough(runs: Sequence[float], seconds: float) -> bool:

@@ -82,6 +82,15 @@ class Remembered:
             yield batch
 
 
+def remember(batches: Iterable[Batch]) -> list[Batch]:
+    """The batches that :class:`Remembered` would keep; no more are read."""
+    seen = Remembered(batches)
+    for _ in seen:
+        if sum(batch.samples for batch in seen.kept) >= REMEMBERED:
+            break
+    return seen.kept
+
+
 @dataclass(slots=True)
 class _Look:
     """Running sums of one tensor; ``moments`` as :func:`_moments` gives them."""

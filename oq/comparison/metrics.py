@@ -16,12 +16,14 @@ number of samples.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import numpy as np
 
+from oq.comparison.detections import BoxAgreement
 from oq.comparison.deviation import Classification, Sums, Votes, is_classifier
 from oq.errors import DataError, OptionError
 from oq.imports import current_folder_importable
@@ -101,6 +103,36 @@ def open_metric(name: str) -> Figure:
             f"--metric {name!r} is a {type(found).__name__}; expected a function or a class"
         )
     return Figure(name, lambda: _Mean(name, cast(Callable[..., Any], found)))
+
+
+def open_metrics(names: Sequence[str], *, against: bool) -> list[Figure]:
+    """The metrics called ``names``; ``against``: with the float model's values, for a drop."""
+    found = [open_metric(name) for name in names]
+    return [paired(figure) for figure in found] if against else found
+
+
+def paired(figure: Figure) -> Figure:
+    """``figure`` with a value for the float model too: its own, or that of the float model compared
+    with itself, if it is finite, from which a drop is measured."""
+    return Figure(figure.name, lambda: _Paired(figure.name, figure.start(), figure.start()))
+
+
+@dataclass(slots=True)
+class _Paired:
+    """A metric, and the same of a perfect copy of the float model."""
+
+    name: str
+    metric: Metric
+    perfect: Metric
+
+    def update(self, exact: Outputs, found: Outputs, labels: Array | None) -> None:
+        self.metric.update(exact, found, labels)
+        self.perfect.update(exact, exact, labels)
+
+    def value(self) -> Value:
+        exact, value = _as_pair(self.metric.value(), self.name)
+        best = _as_pair(self.perfect.value(), self.name)[1] if exact is None else exact
+        return (best, value) if math.isfinite(best) else value
 
 
 def _import(module: str, attribute: str, name: str) -> object:
@@ -191,6 +223,89 @@ class _Likeness:
 
 
 @dataclass(slots=True)
+class _Embedding:
+    """The mean over samples of ``100 cos(float, quantized)``, that of the worst output.
+
+    An output of one sample is one vector; zero vectors are alike if both are zero.
+    """
+
+    sums: dict[str, float] = field(default_factory=dict)
+    samples: int = 0
+
+    def update(self, exact: Outputs, found: Outputs, labels: Array | None) -> None:
+        for name, values in exact.items():
+            if values.dtype.kind != "f" or values.ndim < 2:
+                continue
+            first, second = (
+                v.reshape(len(v), -1).astype(np.float64) for v in (values, found[name])
+            )
+            lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+            nothing = ~first.any(axis=1) & ~second.any(axis=1)
+            products = (first * second).sum(axis=1)
+            cosines: Array = np.where(nothing, 1.0, 0.0)
+            np.divide(products, lengths, out=cosines, where=lengths > 0)
+            self.sums[name] = self.sums.get(name, 0.0) + float(cosines.sum())
+        if not self.sums:
+            raise DataError("--metric embedding: no output has axes (sample, value)")
+        self.samples += len(next(iter(exact.values())))
+
+    def value(self) -> Value:
+        return 100.0 * min(self.sums.values()) / self.samples
+
+
+@dataclass(slots=True)
+class _Text:
+    """The share of samples in percent whose text is the same to the last letter.
+
+    Scores with axes (sample, position, class) are read greedily: the best class of each position,
+    repeats merged, class 0 (blank) left out (connectionist temporal classification, Graves et al.
+    2006); integers (sample, position) are the text.  Labels (sample, position), filled up with
+    numbers below 1, are the text that both models should have read.
+    """
+
+    right: Array = field(default_factory=lambda: np.zeros(2, np.int64))
+    same: int = 0
+    samples: int = 0
+    labelled: bool = False
+
+    def update(self, exact: Outputs, found: Outputs, labels: Array | None) -> None:
+        name = next((n for n, v in exact.items() if _is_text(v)), None)
+        if name is None:
+            raise DataError(
+                "--metric text: no output has axes (sample, position, class), or integers (sample, "
+                "position)"
+            )
+        first, second = (_read(side[name]) for side in (exact, found))
+        self.same += sum(a == b for a, b in zip(first, second, strict=True))
+        self.samples += len(first)
+        if labels is not None and labels.ndim == 2:
+            self.labelled = True
+            wanted = [row[row >= 1].tolist() for row in labels]
+            self.right += [
+                sum(a == b for a, b in zip(side, wanted, strict=True)) for side in (first, second)
+            ]
+
+    def value(self) -> Value:
+        if self.labelled:
+            exact, found = (100.0 * float(n) / self.samples for n in self.right)
+            return exact, found
+        return 100.0 * self.same / self.samples
+
+
+def _is_text(values: Array) -> bool:
+    return values.ndim == 3 if values.dtype.kind == "f" else values.ndim == 2
+
+
+def _read(values: Array) -> list[list[int]]:
+    """The text of each sample, as numbers of classes."""
+    if values.dtype.kind != "f":
+        return [[int(c) for c in row] for row in values]
+    best = values.argmax(axis=-1)
+    new = np.concatenate([np.ones((len(best), 1), bool), best[:, 1:] != best[:, :-1]], axis=1)
+    return [row[keep & (row != 0)].tolist() for row, keep in zip(best, new, strict=True)]
+
+
+@dataclass(slots=True)
 class MeanIou:
     """Mean intersection over union in percent, over the classes that occur.
 
@@ -240,5 +355,8 @@ BUILT_IN: Mapping[str, Callable[[], Metric]] = {
     "cosine": lambda: _Likeness(decibels=False),
     "sqnr": lambda: _Likeness(decibels=True),
     "miou": MeanIou,
+    "boxes": BoxAgreement,
+    "text": _Text,
+    "embedding": _Embedding,
 }
-"""top1, top5 and miou in percent, sqnr in dB."""
+"""sqnr in dB, cosine up to 1, the others in percent."""

@@ -170,7 +170,8 @@ def parse_preprocess(found: Mapping[Any, Any]) -> Preprocess:
     if preset not in PRESETS:
         raise OptionError(f"preprocess: preset is {preset!r}; allowed: {list_presets()}")
     values: dict[str, Any] = {}
-    for key, value in fields.items():
+    for given, value in fields.items():
+        key = SPELT.get(given, given)
         if key not in _READERS:
             raise OptionError(
                 f"preprocess: unknown key {key!r}; allowed: {', '.join(sorted(_READERS))}, preset"
@@ -179,9 +180,13 @@ def parse_preprocess(found: Mapping[Any, Any]) -> Preprocess:
     return dataclasses.replace(PRESETS[preset], **values)
 
 
+SPELT: Mapping[Any, str] = {"color": "colour", "grey": "gray"}
+"""American and British: both are taken."""
+
+
 def _read_word(key: str, value: Any) -> str:
     # Whatever YAML made of it, `Preprocess` refuses it and lists the words allowed.
-    return str(value)
+    return SPELT.get(str(value), str(value))
 
 
 def _read_number(key: str, value: Any) -> float:

@@ -1,15 +1,17 @@
 """The samples of a run: opened, drawn, and split into those for calibration and for
 verification."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 
-from oq.data.source import Fitted, open_source, random_source, split, subset
-from oq.errors import DataError, ModelError
+from oq.data.source import Fitted, has_labels, open_source, random_source, split, subset
+from oq.errors import DataError, ModelError, OptionError
 from oq.model.proto_fields import feedable, inputs_of, read_type, without_defaults
+from oq.numerics.values import TensorInfo
 
 BATCH = 8
 """Default batch size."""
@@ -83,3 +85,17 @@ def divide(source: Fitted, seed: int, verify: bool) -> tuple[Fitted, Fitted | No
     except DataError:  # one sample, one batch or one feed: none can be spared
         return source, source
     return rest, subset(held, VERIFY_SAMPLES, seed)
+
+
+def open_judged(inputs: Sequence[TensorInfo], data: object, asked: Mapping[str, Any]) -> Fitted:
+    """The samples to compare on, with labels where these are needed; ``asked`` are the keywords of
+    ``oq.verify``."""
+    source = open_source(data, inputs, preprocess=asked["preprocess"], labels=asked["labels"])
+    if asked["samples"] is not None:
+        source = subset(source, asked["samples"], asked["seed"])
+    if asked["max_drop"] is not None and not asked["metrics"] and not has_labels(source):
+        raise OptionError(
+            f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
+            "--labels FILE.csv with a folder of images"
+        )
+    return source

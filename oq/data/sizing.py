@@ -19,6 +19,10 @@ BATCHES_FROM, BATCHES_TO = 2, 16
 LARGE = 64 * 10**6
 """Bytes of one sample beyond which it runs alone: two at a time gain nothing."""
 
+ALONE = 4 * 10**6
+"""That limit where batches are no part of the statistics: the tensors of one sample are folded
+while they are still in the cache, and the next sample gets their memory."""
+
 SESSIONS = 4
 """The memory of how many sessions a comparison of two models holds at its peak: both in both
 readings, or two whose latency is measured, which reserve theirs twice."""
@@ -32,7 +36,8 @@ class Sizing:
     that stay until the model has run; None: each goes after its last reader.  ``models`` are loaded
     at a time, each of which keeps the memory it has had.  ``shares``: batches that run side by
     side, each of which gets its part of the limit.  ``least`` is the smallest size that the limit
-    has led to so far, ``passes`` the passes over the data.
+    has led to so far, ``passes`` the passes over the data.  A sample of more than ``alone`` bytes
+    gets no second one beside it.
     """
 
     footprint: Footprint
@@ -43,12 +48,13 @@ class Sizing:
     shares: int = 1
     passes: int = 1
     least: int | None = None
+    alone: int = LARGE
 
     def __call__(self, batch: Batch) -> int:
         """How many samples like those of ``batch`` run at a time, 1 or more."""
         found = self.footprint.of(batch)
         samples = max(batch.samples, 1)
-        wish = self.wanted or _fitting(self._kept(found) // samples)
+        wish = self.wanted or _fitting(self._kept(found) // samples, self.alone)
         size = wish
         while size > 1 and self.shares * size * self.cost(batch) > self.limit * samples:
             size //= 2
@@ -72,9 +78,11 @@ class Sizing:
         return sum(n for t, n in found.items() if self.kept is None or t in self.kept)
 
 
-def _fitting(sample: int) -> int:
+def _fitting(sample: int, alone: int) -> int:
     """A power of two, since kernels are faster on those."""
-    least = 1 if sample > LARGE else BATCHES_FROM
+    if sample > alone:
+        return 1
+    least = BATCHES_FROM
     fitting = min(max(CACHE_BYTES // max(sample, 1), least), BATCHES_TO)
     return 1 << (fitting.bit_length() - 1)
 

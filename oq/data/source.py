@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -35,10 +35,12 @@ from oq.data.sources.layout import fixed_batch, required
 from oq.data.sources.npz import open_npz, open_npz_folder
 from oq.data.sources.streams import Chosen, Items, Rows
 from oq.data.sources.testsets import find_sets, stream_sets
+from oq.distributed.blocks import is_dataset, open_dataset
 from oq.errors import DataError, OptionError
-from oq.numerics.values import TensorInfo
+from oq.numerics.values import Array, TensorInfo
 
 __all__ = [
+    "Data",
     "Fitted",
     "Source",
     "fingerprint",
@@ -49,6 +51,26 @@ __all__ = [
     "split",
     "subset",
 ]
+
+
+class Reader(Protocol):
+    """onnxruntime's CalibrationDataReader."""
+
+    def get_next(self) -> Any:
+        """The next feeds, None at the end."""
+
+
+Data: TypeAlias = (
+    str
+    | os.PathLike[str]
+    | Array
+    | Mapping[str, Any]
+    | Iterable[Any]
+    | Reader
+    | Fitted
+    | Callable[[], Iterable[Any] | Reader]
+)
+"""What :func:`open_source` takes."""
 
 ACCEPTED = (
     "an .npz, an .npy, a folder of images, of .npz or of test_data_set_*,"
@@ -61,7 +83,7 @@ def open_source(
     inputs: Sequence[TensorInfo],
     *,
     preprocess: Preprocess | str | Path | None = None,
-    labels: Path | None = None,
+    labels: str | Path | None = None,
 ) -> Fitted:
     """The samples in ``data`` for a model with ``inputs``.
 
@@ -75,6 +97,7 @@ def open_source(
       time the data is read;
     * an array, a dict of arrays, an iterable of feeds (a list, a generator, a torch DataLoader),
       an onnxruntime CalibrationDataReader;
+    * a ``ray.data.Dataset``, whose columns are called as the inputs are;
     * a source that was opened before.
 
     Where arrays hold samples, :mod:`oq.data.sources.layout` says.
@@ -96,7 +119,9 @@ def open_source(
         )
     stream: Rows | Items | Chosen
     if folder is not None and folder.is_dir():
-        stream, options = _open_folder(folder, inputs, options, labels)
+        stream, options = _open_folder(
+            folder, inputs, options, None if labels is None else Path(labels)
+        )
     elif isinstance(data, Fitted):
         stream, options = data.stream, data.preprocess if options is None else options
     elif isinstance(data, (str, os.PathLike)):
@@ -180,6 +205,8 @@ def _open_folder(
 def _open_object(data: Any, inputs: Sequence[TensorInfo]) -> Rows | Items:
     """The stream of a Python object."""
     kind = type(data).__name__
+    if is_dataset(data):
+        return Rows(open_dataset(data, [info.name for info in required(inputs)]))
     if isinstance(data, Mapping):
         arrays = {str(key): to_array(value, f"{kind}: {key!r}") for key, value in data.items()}
         return Rows(make_table(kind, arrays, inputs))

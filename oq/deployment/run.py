@@ -25,9 +25,9 @@ from oq.model.files import (
     replacing_folder,
 )
 from oq.model.input_shapes import with_shapes
+from oq.model.metadata import target_of
 from oq.options.keywords import DeployOptions, complete, documented, options_of
 from oq.planning import registry
-from oq.reporting.provenance import target_of
 from oq.wording import LABEL, Told, item, row, shell_row
 
 SHARED = frozenset({"data", "preprocess", "samples", "seed", "shape", "watch"})

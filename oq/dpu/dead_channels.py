@@ -14,6 +14,7 @@ from oq.numerics.grid import fake_quantize
 from oq.numerics.weights import other_axes
 from oq.planning.spec import Plan, key
 from oq.planning.target import Grids, Legalized
+from oq.wording import counted
 
 FEW = 4
 SHARE = 0.25
@@ -46,8 +47,8 @@ def report_lost_channels(plan: Plan, view: GraphView, grids: Grids) -> Legalized
     return Legalized(
         grids,
         (
-            f"{len(found)} layers have output channels with weights below {FEW} steps of the one "
-            f"scale of their tensor ({', '.join(worst)}{more}), so their outputs are lost; "
-            "equalize the channels before quantizing, or keep such layers in float (--keep-float)",
+            f"{counted(len(found), 'layer')} with output channels whose weights are below {FEW} "
+            f"steps of the one scale of their tensor ({', '.join(worst)}{more}), so their outputs "
+            "are lost; where equalize and rescale do not help, keep them in float (--keep-float)",
         ),
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from oq.calibration.reader_weights import error_gains
 from oq.model.view import GraphView
-from oq.numerics.calibrator import Calibrator, ErrorGains, covering
+from oq.numerics.calibrator import Calibrator, ErrorGains, covering, needs_beyond
 from oq.numerics.grid import SMALLEST_SCALE, Grid, fit, scaled
 from oq.numerics.statistics import MASK, Need, Statistics, together
 from oq.numerics.values import QType, Range
@@ -62,6 +62,8 @@ class _Work:
     notes: list[str] = field(default_factory=list)
     ranges: dict[str, Range] = field(default_factory=dict)
     coarse: dict[str, Grid] = field(default_factory=dict)
+    widened: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Weight -> how many of its channels have a wider scale, and the bias they have it for."""
 
 
 def solve(
@@ -109,7 +111,7 @@ def solve(
     work.grids = dict(legal.grids)
     work.notes.extend(legal.notes)
     _bias(plan, view, work)
-    work.notes.extend(_coarse_note(work.coarse))
+    work.notes.extend((*_widened_note(work.widened), *_coarse_note(work.coarse)))
     grids = {key(s): work.grids[key(s)] for s in plan.sites}
     return Solution(grids, tuple(work.notes), {**given, **work.ranges})
 
@@ -122,6 +124,18 @@ def _is_coarse(values: Range, grid: Grid) -> bool:
     size = np.asarray(values.hi - values.lo, np.float64)
     few = (size < FEW_STEPS * grid.scale)[size > 0]
     return bool(few.size and few.mean() > 0.5)
+
+
+def _widened_note(widened: Mapping[str, tuple[int, str]]) -> tuple[str, ...]:
+    """One note for all layers whose biases made scales wider."""
+    if not widened:
+        return ()
+    if len(widened) == 1:
+        ((weight, (changed, bias)),) = widened.items()
+        many = f"{changed} channel{' was' if changed == 1 else 's were'}"
+        return (f"{weight!r}: the scale of {many} widened so that bias {bias!r} fits int32",)
+    names = ", ".join(map(repr, list(widened)[:NAMED])) + (", ..." if len(widened) > NAMED else "")
+    return (f"{len(widened)} layers: scales of weights widened so that biases fit int32 ({names})",)
 
 
 def _coarse_note(coarse: Mapping[str, Grid]) -> tuple[str, ...]:
@@ -164,7 +178,7 @@ def _activation_range(
         if isinstance(site.spec, Own) and site.spec.whole:
             measured = covering(seen.lo, seen.hi)
         else:
-            weighs = Need.READERS in method.needs
+            weighs = Need.READERS in needs_beyond(method)
             readers = error_gains(view, site) if weighs else ErrorGains()
             measured = method.range(seen, qtype, readers)
         work.ranges |= dict.fromkeys((site.tensor, *names), measured)
@@ -244,10 +258,7 @@ def _make_room(site: Site, view: GraphView, weight: SiteKey, data: Grid, work: _
     work.grids[weight] = Grid(grid.qtype, np.asarray(scale), grid.zero_point, grid.axis)
     changed = int(np.count_nonzero((scale != grid.scale) & ~dead))
     if changed:
-        work.notes.append(
-            f"{weight[0]!r}: the scale of {changed} channels was widened so that bias "
-            f"{site.tensor!r} fits int32"
-        )
+        work.widened[weight[0]] = changed, site.tensor
 
 
 def _grid_read(plan: Plan, work: _Work, tensor: str, reader: str) -> Grid:

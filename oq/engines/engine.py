@@ -8,6 +8,7 @@ results of two engines can be compared.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Protocol
 
 import onnx
@@ -23,6 +24,14 @@ ENGINES: Mapping[str, str] = {
     "openvino": "oq.engines.openvino",
 }
 DEFAULT = "onnxruntime"
+
+PACKAGES: Mapping[str, str] = {"openvino": "openvino"}
+"""Engine -> the optional package that it runs in."""
+
+
+def is_installed(name: str) -> bool:
+    """Whether the engine called ``name`` can run here."""
+    return name not in PACKAGES or find_spec(PACKAGES[name]) is not None
 
 
 class Loaded(Protocol):

@@ -88,8 +88,8 @@ def export(
     """Write what ``factory`` makes to ``output``, with a dynamic axis ``batch`` on every input.
 
     Args:
-        factory: ``"MODULE:FACTORY"`` or a callable; returns an ``nn.Module`` or
-            ``(module, example_inputs)``.
+        factory: ``"MODULE:FACTORY"``, ``"FILE.py:FACTORY"`` or a callable; returns an
+            ``nn.Module`` or ``(module, example_inputs)``.
         batch: samples the module is traced with; example inputs are cut or repeated to it.
         opset: of the file; None is the exporter's choice.
         seed: of torch while the factory runs, and of the inputs compared.

@@ -1,4 +1,4 @@
-"""``MODULE:FACTORY`` to a torch module and the example inputs for tracing.
+"""``MODULE:FACTORY`` or ``FILE.py:FACTORY`` to a torch module and the example inputs for tracing.
 
 Example inputs are taken from the first of these that has them: the return value of the factory, the
 factory's Python module, the torch module.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oq.errors import OptionError
-from oq.imports import current_folder_importable
+from oq.imports import current_folder_importable, import_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,7 +40,8 @@ class Source:
 
 
 def build(factory: str | Callable[[], object], seed: int) -> Source:
-    """Call ``factory`` (``"MODULE:FACTORY"`` or the callable itself) and collect example inputs.
+    """Call ``factory`` (``"MODULE:FACTORY"``, ``"FILE.py:FACTORY"`` or the callable itself) and
+    collect example inputs.
 
     The current folder is on the import path meanwhile.  ``seed`` seeds torch for the call, after
     which its random state is restored.  Output of the user's code is redirected to standard error.
@@ -74,22 +75,28 @@ def resolve(factory: str | Callable[[], object]) -> tuple[str, Callable[[], obje
     """The name and the callable of ``factory``.
 
     Raises:
-        OptionError: not of the form ``MODULE:FACTORY``, or the module or the name is not there.
+        OptionError: of neither form, or the module, the file or the name is not there.
     """
     if not isinstance(factory, str):
         return getattr(factory, "__qualname__", repr(factory)), factory
-    path, _, attribute = factory.partition(":")
-    if not path or not attribute or path.startswith("."):
+    path, _, attribute = factory.rpartition(":")
+    is_file = path.endswith(".py")
+    if not path or not attribute or (path.startswith(".") and not is_file):
         raise OptionError(
-            f"{factory!r} names no factory; give MODULE:FACTORY, as in models.net:make"
+            f"{factory!r} names no factory; give MODULE:FACTORY, as in models.net:make, or "
+            "FILE.py:FACTORY"
         )
     try:
-        module = importlib.import_module(path)
+        module = import_file(Path(path), path) if is_file else importlib.import_module(path)
     except Exception as error:
+        where = (
+            "" if is_file else "; MODULE must be importable from the current folder or installed"
+        )
         raise OptionError(
-            f"importing {path} for {factory!r} failed: {describe(error)}; "
-            "MODULE must be importable from the current folder or installed"
+            f"importing {path} for {factory!r} failed: {describe(error)}{where}"
         ) from error
+    if module is None:
+        raise OptionError(f"{factory!r}: there is no file {path!r}")
     function = getattr(module, attribute, None)
     if not callable(function):
         own = (key for key, value in vars(module).items() if callable(value) and key[0] != "_")
@@ -115,7 +122,7 @@ def describe(error: BaseException) -> str:
 
 def _find_examples(name: str, function: Callable[[], object], module: "nn.Module") -> object:
     """What ``example_inputs`` or ``example_input`` gives, beside the factory or on the module."""
-    beside = sys.modules.get(name.partition(":")[0]) or sys.modules.get(function.__module__)
+    beside = sys.modules.get(name.rpartition(":")[0]) or sys.modules.get(function.__module__)
     for owner in (beside, module):
         for attribute in EXAMPLE_NAMES:
             found = getattr(owner, attribute, None)

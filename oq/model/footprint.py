@@ -15,7 +15,7 @@ import onnx
 from oq.errors import OqError
 from oq.model.bodies import reads_of
 from oq.model.proto_fields import inputs_of, read_type
-from oq.model.session import Session, Settings
+from oq.model.session import Session, Settings, cut
 from oq.numerics.values import STRING, Batch, TensorInfo
 
 MAX_MEMORY = 1000
@@ -35,18 +35,23 @@ class Footprint:
     known: Mapping[str, TensorInfo] = field(default_factory=dict)
     _declared: dict[str, TensorInfo] | None = None
     _seen: dict[Key, Mapping[str, int]] = field(default_factory=dict)
+    _last: tuple[object, Mapping[str, int]] | None = None
 
     def of(self, batch: Batch) -> dict[str, int]:
         """Bytes of each fed and computed tensor for ``batch``; 0 where its size is unknown."""
-        fed = {name: array.nbytes for name, array in batch.feeds.items()}
-        types = self._types()
+        key = batch.samples, _shapes(batch)
+        if self._last is None or self._last[0] != key:  # most batches are as the one before
+            self._last = key, self._computed(batch)
+        return {**self._last[1], **{name: array.nbytes for name, array in batch.feeds.items()}}
+
+    def _computed(self, batch: Batch) -> dict[str, int]:
+        types, many = self._types(), batch.samples
         names = {i.shape[0] for i in inputs_of(self.model) if i.shape}
         free = {name for name in names if isinstance(name, str)}
-        if all(_is_told(info, free) for info in types.values()):
-            many = batch.samples
-            told = {t: many * _bytes(i) if _grows(i) else _bytes(i) for t, i in types.items()}
-            return told | fed
-        return {**self._probe(batch, types), **fed}
+        told = {t: i for t, i in types.items() if _is_told(i, free)}
+        found = {t: many * _bytes(i) if _grows(i) else _bytes(i) for t, i in told.items()}
+        untold = {t: i for t, i in types.items() if t not in told}
+        return found | dict(self._probe(batch, untold)) if untold else found
 
     def live(self, batch: Batch) -> int:
         """The most bytes that are held at a time where each tensor goes after its last reader, the
@@ -75,7 +80,7 @@ class Footprint:
         return self._declared
 
     def _probe(self, batch: Batch, types: Mapping[str, TensorInfo]) -> Mapping[str, int]:
-        key = tuple(array.shape for array in batch.feeds.values())
+        key = _shapes(batch)
         if key not in self._seen and len(self._seen) >= PROBES:
             widest = max(self._seen, key=_elements)
             found = self._seen[widest]
@@ -89,7 +94,9 @@ class Footprint:
         for wanted in (list(types), typed):
             try:
                 session = Session(_with_shapes(self.model, wanted), Settings("literal"))
-                shapes = session.run(feeds, [t + SHAPE for t in wanted])
+                read = {i.name for i in session.inputs}
+                given = {name: array for name, array in feeds.items() if name in read}
+                shapes = session.run(given, [t + SHAPE for t in wanted])
             except OqError:
                 continue  # a tensor that has no shape, or a model that only its target runs
             return {
@@ -103,9 +110,8 @@ SHAPE = "#shape"
 
 
 def _with_shapes(model: onnx.ModelProto, tensors: list[str]) -> onnx.ModelProto:
-    """``model`` with the shapes of ``tensors`` as its only outputs."""
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
+    """The part of ``model`` that computes ``tensors``, with their shapes as its only outputs."""
+    probe = cut(model, {}, lambda tensor, reader: tensor, tensors)
     del probe.graph.output[:]
     for name in tensors:
         probe.graph.node.append(onnx.helper.make_node("Shape", [name], [name + SHAPE]))
@@ -145,6 +151,10 @@ def _width(info: TensorInfo) -> int:
         return np.dtype(info.dtype).itemsize
     except TypeError:
         return 4
+
+
+def _shapes(batch: Batch) -> Key:
+    return tuple(array.shape for array in batch.feeds.values())
 
 
 def _elements(key: Key) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from oq.errors import DataError, ModelError, OptionError, one_line
+from oq.errors import DataError, ModelError, OptionError, runtime_message
 from oq.model.bodies import declare, nodes_in, reads_of
 from oq.model.files import loadable
 from oq.model.noise import freeze_noise
@@ -84,7 +84,8 @@ def use_custom_ops(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.is_file():
             raise OptionError(f"--custom-ops {str(path)!r}: no such library")
-        _custom_ops.append(str(path.resolve()))
+        if str(path.resolve()) not in _custom_ops:
+            _custom_ops.append(str(path.resolve()))
 
 
 def custom_ops() -> tuple[Path, ...]:
@@ -166,7 +167,7 @@ class Session:
             if type(error).__module__.startswith("onnxruntime"):
                 shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feeds.items())
                 raise DataError(
-                    f"the model fails on a batch of {shapes}: {one_line(error)[:300]}"
+                    f"the model fails on a batch of {shapes}: {runtime_message(error)}"
                 ) from error
             if any(said in str(error) for said in NO_ARRAY):
                 raise DataError(
@@ -334,7 +335,7 @@ def _as_model_error() -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.startswith("onnxruntime") or LOST_OUTPUT in str(error):
             raise ModelError(
-                f"onnxruntime cannot load the model: {one_line(error)[:300]}"
+                f"onnxruntime cannot load the model: {runtime_message(error)}"
             ) from error
         raise
 

@@ -2,7 +2,8 @@
 fields."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
+from inspect import signature
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -33,7 +34,7 @@ class Calibrator(Protocol):
     """
 
     needs: ClassVar[frozenset[Need]]
-    """The statistics it needs beyond counts and extremes."""
+    """The statistics it needs beyond counts and extremes; may be left out where there are none."""
 
     def range(self, statistics: Statistics, qtype: QType, readers: ErrorGains) -> Range:
         """The range of real values that scale and zero point of ``qtype`` should cover.
@@ -41,6 +42,28 @@ class Calibrator(Protocol):
         Must be a pure function: equal arguments give an equal range.
         """
         ...
+
+
+def needs_beyond(calibrator: Calibrator) -> frozenset[Need]:
+    """What ``calibrator`` needs beyond counts and extremes."""
+    found: frozenset[Need] = getattr(calibrator, "needs", frozenset())
+    return found
+
+
+def broken_contract(what: object) -> str | None:
+    """Why ``what`` is no class of calibrators; None if it is one."""
+    if not isinstance(what, type) or not is_dataclass(what):
+        kind = what.__name__ if isinstance(what, type) else type(what).__name__
+        return f"CALIBRATOR is {kind}, which is no dataclass"
+    method = getattr(what, "range", None)
+    try:
+        signature(method).bind(None, None, None, None)  # type: ignore[arg-type]
+    except TypeError:
+        return f"{what.__name__} has no method range(statistics, qtype, readers)"
+    needs: object = getattr(what, "needs", frozenset())
+    if not isinstance(needs, frozenset) or not all(isinstance(n, Need) for n in needs):
+        return f"{what.__name__}.needs is {needs!r}; expected a frozenset of Need"
+    return None
 
 
 def covering(lo: float, hi: float) -> Range:

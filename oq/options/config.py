@@ -1,11 +1,13 @@
 """A run written down: the YAML file of ``--config``, and the one a run leaves beside its output.
 
-Every key is the keyword of :func:`oq.quantize` or :func:`oq.search` of the same meaning, so a file,
-a command line and a call in Python say the same thing in the same words.  :data:`KEYS` is the whole
-schema.  A search leaves the config of the file it ends with, which a plain run makes again.
+Every key is the keyword of :func:`oq.quantize`, :func:`oq.search` or :func:`oq.finetune` of the
+same meaning, so a file, a command line and a call in Python say the same thing in the same words.
+:data:`KEYS` is the whole schema.  A search leaves the config of the file it ends with, which a
+plain run makes again.
 """
 
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 import yaml
 
 from oq.errors import OptionError
-from oq.options.keywords import SearchOptions, options_of
+from oq.options.keywords import FinetuneOptions, SearchOptions, options_of
 from oq.options.kinds import Written
 from oq.options.rows import DATA, MAX_DROP, TARGET
 from oq.plain_yaml import read_yaml
@@ -35,6 +37,7 @@ class Key:
 def _keys() -> Iterator[Key]:
     """Every option with an example, in the order of the table."""
     known = {"target": TARGET, "data": DATA, **options_of(SearchOptions), "max_drop": MAX_DROP}
+    known |= options_of(FinetuneOptions)
     for name, option in known.items():
         if option.kind is not None and option.example:
             yield Key(name, option.takes, option.kind.read, option.meaning, option.example)
@@ -67,7 +70,20 @@ def read_config(path: str | Path) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         raise OptionError(f"--config {str(path)!r}: expected a mapping of keys to values")
-    return {name: _read(name, value) for name, value in found.items() if value is not None}
+    known = {name: _read(name, value) for name, value in found.items() if value is not None}
+    return {name: _beside(name, value, Path(path).parent) for name, value in known.items()}
+
+
+PATHS = ("data", "preprocess", "labels", "eval_data", "ranges", "ranking", "cache")
+"""Keys that may hold a path, relative to the file's folder, or else to the current one."""
+
+
+def _beside(name: str, value: Any, folder: Path) -> Any:
+    """A path that lies beside the config file, as seen from here."""
+    if name not in PATHS or not isinstance(value, str | Path) or Path(value).is_absolute():
+        return value
+    found = Path(os.path.relpath(folder / value)) if (folder / value).exists() else None
+    return value if found is None else type(value)(found)
 
 
 def _read(name: object, value: Any) -> Any:
@@ -87,12 +103,26 @@ def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value not in (None, [], {})}
 
 
-def write_config(options: Mapping[str, Any], about: Iterable[str] = ()) -> str:
+def write_config(
+    options: Mapping[str, Any], about: Iterable[str] = (), folder: Path | None = None
+) -> str:
     """``options`` (keywords of :func:`oq.quantize`) as YAML that :func:`read_config` reads back;
-    ``about`` are lines of comment in front."""
+    ``about`` are lines of comment in front.  Paths are relative to ``folder``, that of the file."""
     comments = "".join(f"# {line}\n" for line in about)
     plain = plain_options(options)
+    if folder is not None:
+        plain |= {k: _seen_from(folder, plain[k]) for k in PATHS if k in plain}
     return comments + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _seen_from(folder: Path, value: str) -> str:
+    """A relative path that exists, from ``folder``; anything else as it is."""
+    if Path(value).is_absolute() or not Path(value).exists():
+        return value
+    try:
+        return Path(os.path.relpath(value, folder)).as_posix()
+    except ValueError:  # another drive
+        return str(Path(value).absolute())
 
 
 def _plain(value: Any) -> Any:

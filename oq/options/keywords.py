@@ -3,15 +3,17 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, cast
 
 from oq.options.rows import (
+    AUGMENT,
     BATCH_SIZE,
     CACHE,
     CALIBRATOR,
     CALIBRATOR_FOR,
     CLASSES,
     ENGINE,
+    EPOCHS,
     EVAL_DATA,
     EXAMPLE_INPUTS,
     FIXED,
@@ -23,11 +25,14 @@ from oq.options.rows import (
     LABELS,
     LATENCY,
     LAYER,
+    LIMIT,
+    LOSS,
     MAX_MEMORY,
     MAX_SHAPE,
+    METRIC,
     METRICS,
     MIN_SHAPE,
-    NEED_LABELS,
+    MINUTES,
     OPERATORS,
     OPT_SHAPE,
     PER_LAYER,
@@ -40,14 +45,19 @@ from oq.options.rows import (
     PROVIDER,
     RANGES,
     RANKING,
+    RATE,
+    RAY,
     REFINE,
     REPORT,
     RUN_AS,
     SAMPLES,
+    SCALES,
     SEED,
     SETTINGS,
     SHAPE,
+    SHARD,
     TIME_LIMIT,
+    TRAIN_BATCH,
     VERIFY,
     VERIFY_BATCH,
     WATCH,
@@ -55,10 +65,15 @@ from oq.options.rows import (
     WEIGHTS_ONLY,
     Option,
 )
+from oq.parallel import Workers
 from oq.progress import Watch
 
 if TYPE_CHECKING:
     from oq.planning.overrides import Choice, Layer, Mode
+
+EngineName = Literal["dpu", "onnxruntime", "openvino"]
+WeightRange = Literal["max", "mse"]
+Form = Literal["qdq", "qoperator"]
 
 
 class QuantizeOptions(TypedDict, total=False):
@@ -73,7 +88,7 @@ class QuantizeOptions(TypedDict, total=False):
     calibrator: Annotated[str | None, CALIBRATOR]
     settings: Annotated[Mapping[str, Any] | None, SETTINGS]
     calibrator_for: Annotated["Sequence[Choice]", CALIBRATOR_FOR]
-    weights: Annotated[str | None, WEIGHTS]
+    weights: Annotated[WeightRange | None, WEIGHTS]
     keep_float: Annotated[Sequence[str], KEEP_FLOAT]
     mode: Annotated["Mode", HOW_FAR]
     layers: Annotated["Sequence[Layer]", LAYER]
@@ -82,19 +97,34 @@ class QuantizeOptions(TypedDict, total=False):
     refine: Annotated[str | Sequence[str] | None, REFINE]
     max_memory: Annotated[int | None, MAX_MEMORY]
     provider: Annotated[str, PROVIDER]
-    format: Annotated[str, FORM]
+    format: Annotated[Form, FORM]
     verify: Annotated[bool, VERIFY]
     report: Annotated[str | Path | None, REPORT]
     ranking: Annotated[str | Path | None, RANKING]
+    ray: Annotated["str | Workers | None", RAY]
     watch: Annotated[Watch | None, WATCH]
 
 
 class SearchOptions(QuantizeOptions, total=False):
     """The keywords of :func:`oq.search` beside ``max_drop``."""
 
+    metric: Annotated[str | None, METRIC]
     eval_data: Annotated[object, EVAL_DATA]
-    labels: Annotated[Path | None, LABELS]
+    labels: Annotated[str | Path | None, LABELS]
     time_limit: Annotated[float | None, TIME_LIMIT]
+
+
+class FinetuneOptions(QuantizeOptions, total=False):
+    """The keywords of :func:`oq.finetune` beside ``state``."""
+
+    labels: Annotated[Path | None, LABELS]
+    epochs: Annotated[int | None, EPOCHS]
+    minutes: Annotated[float | None, MINUTES]
+    train_batch: Annotated[int, TRAIN_BATCH]
+    lr: Annotated[float | None, RATE]
+    loss: Annotated[str | None, LOSS]
+    augment: Annotated[str, AUGMENT]
+    scales: Annotated[str, SCALES]
 
 
 class VerifyOptions(TypedDict, total=False):
@@ -103,17 +133,35 @@ class VerifyOptions(TypedDict, total=False):
     samples: Annotated[int | None, SAMPLES]
     batch_size: Annotated[int, VERIFY_BATCH]
     preprocess: Annotated[str | Path | None, PREPROCESS]
-    labels: Annotated[Path | None, LABELS]
+    labels: Annotated[str | Path | None, LABELS]
     metrics: Annotated[Sequence[str], METRICS]
     per_layer: Annotated[bool, PER_LAYER]
     max_memory: Annotated[int | None, MAX_MEMORY]
     provider: Annotated[str, PROVIDER]
-    engine: Annotated[str | None, ENGINE]
+    engine: Annotated[EngineName | None, ENGINE]
     target: Annotated[str | None, RUN_AS]
-    latency: Annotated[bool, LATENCY]
-    need_labels: Annotated[bool, NEED_LABELS]
+    latency: Annotated[bool | None, LATENCY]
+    max_drop: Annotated[float | None, LIMIT]
     report: Annotated[str | Path | None, REPORT]
     ranking: Annotated[str | Path | None, RANKING]
+    ray: Annotated["str | Workers | None", RAY]
+    seed: Annotated[int, SEED]
+    watch: Annotated[Watch | None, WATCH]
+
+
+class CalibrateOptions(TypedDict, total=False):
+    """The keywords of :func:`oq.calibrate`."""
+
+    samples: Annotated[int | None, SAMPLES]
+    batch_size: Annotated[int | None, BATCH_SIZE]
+    preprocess: Annotated[str | Path | None, PREPROCESS]
+    shape: Annotated[Mapping[str, Sequence[int | None]] | None, SHAPE]
+    keep_float: Annotated[Sequence[str], KEEP_FLOAT]
+    settings: Annotated[Mapping[str, Any] | None, SETTINGS]
+    max_memory: Annotated[int | None, MAX_MEMORY]
+    provider: Annotated[str, PROVIDER]
+    shard: Annotated[str | None, SHARD]
+    ray: Annotated["str | Workers | None", RAY]
     seed: Annotated[int, SEED]
     watch: Annotated[Watch | None, WATCH]
 
@@ -136,7 +184,7 @@ class DeployOptions(TypedDict, total=False):
     weights_only: Annotated[str | None, WEIGHTS_ONLY]
     image_input: Annotated[bool, IMAGE_INPUT]
     preprocess: Annotated[str | Path | None, PIXELS]
-    labels: Annotated[Path | None, CLASSES]
+    labels: Annotated[str | Path | None, CLASSES]
 
 
 def options_of(schema: type) -> dict[str, Option]:

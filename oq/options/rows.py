@@ -5,6 +5,7 @@ from typing import Any
 
 from oq.options.kinds import (
     AMOUNT,
+    CHOICE,
     CHOICES,
     COUNT,
     FILE,
@@ -45,6 +46,7 @@ class Option:
 TARGET = Option(
     "what the file is for: see oq targets",
     TEXT,
+    metavar="NAME",
     flags=("--target", "-t"),
     takes="a name",
     example="trt",
@@ -60,16 +62,21 @@ DATA = Option(
 MAX_DROP = Option(
     "points of top-1 that may be lost: layers stay in float until it is met; else exit 1",
     AMOUNT,
+    metavar="POINTS",
     least=0,
     takes="points",
     example="1.0",
 )
 PREPROCESS = Option(
-    "of images: a preset or FILE.yaml", TEXT, takes="a path or a preset", example="imagenet"
+    "how images become inputs: a preset or FILE.yaml",
+    TEXT,
+    metavar="NAME",
+    takes="a path or a preset",
+    example="imagenet",
 )
 SHAPE = Option(
-    "of an input whose axes the model leaves free, ? where one stays so; the file gets it too;"
-    " repeatable",
+    "the size of an input whose axes the model leaves free, ? where one stays so; the file gets it"
+    " too; repeatable",
     SHAPES,
     metavar="NAME=1x3x224x224",
     takes="a mapping",
@@ -78,9 +85,22 @@ SHAPE = Option(
 SAMPLES = Option(
     "use this many samples, drawn by --seed", COUNT, least=1, takes="a number", example="512"
 )
-SEED = Option("of the draw of --samples", WHOLE, 0, takes="a number", example="0")
-PROVIDER = Option("of onnxruntime: cpu, cuda, ...", PLAIN, "cpu", takes="a name", example="cpu")
-LABELS = Option("CSV file,label for a folder of images", PATH, takes="a path", example="labels.csv")
+SEED = Option("what --samples draws by", WHOLE, 0, takes="a number", example="0")
+PROVIDER = Option(
+    "execution provider of onnxruntime: cpu, cuda, ...",
+    PLAIN,
+    "cpu",
+    metavar="NAME",
+    takes="a name",
+    example="cpu",
+)
+LABELS = Option(
+    "labels of a folder of images: a CSV file,label",
+    PATH,
+    metavar="FILE.csv",
+    takes="a path",
+    example="labels.csv",
+)
 REPORT = Option(
     "write a page: .html, or its content as .json",
     FILE,
@@ -89,7 +109,7 @@ REPORT = Option(
     example="report.html",
 )
 RANKING = Option(
-    "from oq sensitivity -o, for the page of --report",
+    "a ranking that oq sensitivity -o wrote, shown on the page of --report",
     FILE,
     metavar="FILE.json",
     takes="a path",
@@ -103,8 +123,9 @@ BATCH_SIZE = Option(
     example="8",
 )
 CALIBRATOR = Option(
-    "of activations, see oq calibrators; default: the target's",
+    "calibrator of activations: see oq calibrators; default: the target's",
     TEXT,
+    metavar="NAME",
     takes="a name",
     example="minmax",
 )
@@ -125,8 +146,9 @@ CALIBRATOR_FOR = Option(
     example="{'Conv': mse}",
 )
 WEIGHTS = Option(
-    "range of weights: max or mse; default: the target's",
+    "ranges of weights: max or mse; default: the target's",
     TEXT,
+    metavar="NAME",
     takes="max or mse",
     example="max",
 )
@@ -141,6 +163,7 @@ KEEP_FLOAT = Option(
 HOW_FAR = Option(
     "naive: all that can run in integers; hybrid: all that pays; selective: --layer alone",
     MODE,
+    metavar="NAME",
     default="hybrid",
     takes="naive or hybrid or selective",
     example="hybrid",
@@ -175,7 +198,7 @@ REFINE = Option(
     example="[bias]",
 )
 MAX_MEMORY = Option(
-    "limit of what tensors take at a time: batches get smaller; default: 1000",
+    "limit on the memory of tensors at a time: batches get smaller; default: 1000",
     COUNT,
     metavar="MB",
     least=1,
@@ -183,7 +206,7 @@ MAX_MEMORY = Option(
     example="500",
 )
 FORM = Option(
-    "of the file: qdq, or qoperator (target ort): integer operators in place of Q/DQ",
+    "form of the file: qdq, or qoperator (target ort), integer operators in place of Q/DQ",
     TEXT,
     "qdq",
     metavar="NAME",
@@ -198,10 +221,28 @@ VERIFY = Option(
     takes="true or false",
     example="true",
 )
+RAY = Option(
+    "run on a Ray cluster: HOST:PORT, ray://HOST:PORT, auto, or local for this machine alone",
+    TEXT,
+    metavar="ADDRESS|local",
+)
+SHARD = Option(
+    "one part of the samples, into a cache of its own, for --merge: 3/16 is the third of sixteen",
+    TEXT,
+    metavar="NUMBER/OF",
+)
 WATCH = Option("called with a stage, the samples done and the samples in all")
 
 
 EXAMPLE_INPUTS = Option("what a torch module is exported with")
+METRIC = Option(
+    "what --max-drop is of: top1, top5, miou, boxes, text, embedding, cosine or "
+    "package.module:callable; default: top-1",
+    TEXT,
+    metavar="NAME",
+    takes="a name",
+    example="miou",
+)
 EVAL_DATA = Option(
     "labelled data for --max-drop; default: agreement with the float model",
     TEXT,
@@ -209,7 +250,7 @@ EVAL_DATA = Option(
     example="eval.npz",
 )
 TIME_LIMIT = Option(
-    "of the search for --max-drop",
+    "end the search for --max-drop after this long; its first file is always finished",
     AMOUNT,
     metavar="SECONDS",
     least=0,
@@ -218,7 +259,7 @@ TIME_LIMIT = Option(
 )
 VERIFY_BATCH = Option("samples per run, within --max-memory", WHOLE, 8, least=1)
 METRICS = Option(
-    "top1, top5, cosine, sqnr, miou or package.module:callable; repeatable",
+    "top1, top5, miou, boxes, text, embedding, cosine, sqnr or package.module:callable; repeatable",
     TEXTS,
     default=(),
     flags=("--metric",),
@@ -227,15 +268,19 @@ METRICS = Option(
 PER_LAYER = Option(
     "where the error is made, tensor by tensor", SWITCH, default=False, flags=("--per-layer",)
 )
-ENGINE = Option("what runs QUANT: onnxruntime, openvino (CPU plugin), dpu", TEXT)
+ENGINE = Option("what runs QUANT: onnxruntime, openvino (CPU plugin), dpu", TEXT, metavar="NAME")
 RUN_AS = Option(
     "run QUANT as this target does; default: the one it was made for",
     TEXT,
     None,
     ("--target", "-t"),
 )
-LATENCY = Option("measure both models' time", SWITCH, True, ("--latency/--no-latency",))
-NEED_LABELS = Option("refuse data without labels before anything is run", default=False)
+LATENCY = Option(
+    "measure both models' time; default: where the engine is what runs the target's files",
+    CHOICE,
+    flags=("--latency/--no-latency",),
+)
+LIMIT = Option("points of top-1 that may be lost; else exit 1", AMOUNT, metavar="POINTS")
 
 PROOF_DATA = Option(
     "samples that the written file is compared on: as for oq quantize, or random",
@@ -285,3 +330,42 @@ PLATFORM = Option(
     TEXT,
     "x86",
 )
+
+EPOCHS = Option(
+    "passes over the data; default: as many as make 10,000 samples",
+    COUNT,
+    least=1,
+    takes="a number",
+    example="40",
+)
+MINUTES = Option(
+    "of training at most: as many epochs as fit, by the first steps",
+    AMOUNT,
+    metavar="MINUTES",
+    least=0,
+    takes="minutes",
+    example="10",
+)
+TRAIN_BATCH = Option(
+    "samples per step of training", WHOLE, 16, least=1, takes="a number", example="16"
+)
+RATE = Option(
+    "learning rate at the start, in steps of a weight's grid; default: 0.001, 0.005 for 4 bits",
+    AMOUNT,
+    least=0,
+    metavar="NUMBER",
+    takes="a number",
+    example="0.001",
+)
+LOSS = Option(
+    "what is made small: mse or kl, to the float model, or labels; default: mse, labels with"
+    " --labels",
+    TEXT,
+    metavar="NAME",
+    takes="mse or kl or labels",
+    example="mse",
+)
+AUGMENT = Option(
+    "other views of images: none, flip or crop", PLAIN, "none", takes="a name", example="crop"
+)
+SCALES = Option("frozen or learned", PLAIN, "frozen", takes="frozen or learned", example="learned")

@@ -114,8 +114,12 @@ class Evidence:
 @dataclass(frozen=True, slots=True)
 class Story:
     """Everything on one page.  ``facts``: label -> text; ``seconds``: stage -> wall time;
-    ``left``: (op, reason, nodes) of float layers; ``next_steps``: what to do next."""
+    ``left``: (op, reason, nodes) of float layers; ``next_steps``: what to do next; ``machine``: the
+    day, the machine, the versions; ``schema`` and
+    ``summary``: :mod:`oq.reporting.summary`."""
 
+    schema: int
+    summary: Mapping[str, Any]
     version: str
     title: str
     target: str
@@ -135,3 +139,4 @@ class Story:
     next_steps: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)

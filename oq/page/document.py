@@ -5,8 +5,6 @@ import json
 import math
 from collections.abc import Iterable
 
-from oq.comparison.compare import Verification
-from oq.engines.engine import DEFAULT
 from oq.page.content import Story
 from oq.page.errors import draw_errors
 from oq.page.html import (
@@ -16,18 +14,15 @@ from oq.page.html import (
     paragraph,
     section,
     table,
-    tile,
 )
 from oq.page.layers import draw_layers, targets_of
 from oq.page.overview import WORDS, cell, draw_overview
 from oq.page.story import layer_counts
 from oq.page.style import STYLE
-from oq.page.svg import escape, many, short
+from oq.page.svg import escape, short
+from oq.page.tiles import draw_tiles, draw_verdict
 from oq.refine.outcome import Outcome
 from oq.wording import to_json
-
-NATIVE = "ort"
-"""The target that onnxruntime runs."""
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """Content security policy of the page: nothing is loaded."""
@@ -37,10 +32,13 @@ def write_page(story: Story) -> str:
     """The HTML file.  Equal stories give equal bytes."""
     body = (
         _head(story),
+        draw_verdict(story),
         _alert(story),
-        _tiles(story),
-        _summary(story),
+        draw_tiles(story),
+        _notes(story),
+        _refined(story),
         draw_errors(story),
+        _summary(story),
         section("layers", "Layer by layer", draw_layers(story)),
         _run(story),
     )
@@ -76,72 +74,37 @@ def _head(story: Story) -> str:
 
 
 def _alert(story: Story) -> str:
-    """Warnings at the top of the page: a collapse, findings, then notes."""
+    """What must not be overlooked: a collapse, findings, data that mean nothing."""
     collapse = story.verification.collapse if story.verification is not None else ()
     said = [f"The quantized model has collapsed: {text}" for text in collapse]
     said += [f"{f.severity} [{f.check}] {f.node}: {f.message}; {f.remedy}" for f in story.findings]
-    boxes = (("alert", "Warning", items(said)), ("note", "Notes", items(story.notes)))
-    return "".join(
-        f'<div class="{kind}" role="note"><strong>{title}</strong>{inside}</div>'
-        for kind, title, inside in boxes
-        if inside
-    )
-
-
-def _tiles(story: Story) -> str:
-    share = 100 * story.bytes_after / story.bytes_before if story.bytes_before else 0.0
-    sizes = f"{_bytes(story.bytes_before)} \u2192 {_bytes(story.bytes_after)}"
-    done, total = story.weighted
-    found = [tile("size", f"{share:.0f} %", f"of float: {sizes}")]
-    found.append(tile("layers with weights", f"{done} of {total}", "in integers"))
-    seen = story.verification
-    if seen is not None:
-        worst = min(seen.literal.outputs, key=lambda e: e.sqnr_db)
-        found.append(tile("output SQNR", f"{short(worst.sqnr_db)} dB", f"of {worst.name}"))
-        for votes in seen.deployed.classes[:1]:
-            agree = f"top-1 agrees with float on {votes.agreement:.1f} %"
-            if votes.top1 is not None and votes.top1_float is not None:
-                change = votes.top1 - votes.top1_float
-                text = f"{votes.top1_float:.2f} % \u2192 {votes.top1:.2f} %"
-                found.append(tile("top-1 accuracy, points", _signed(change), f"{text}; {agree}"))
-            else:
-                said = f"of {votes.unit} have the top-1 of float"
-                found.append(tile("agreement", f"{votes.agreement:.1f} %", said))
-    aside = ""
-    if seen is not None and seen.engine == DEFAULT and story.target != NATIVE:
-        aside = paragraph(_stand_in(seen, story.target), "soft")
-    elif seen is not None:
-        found += _speed(seen)
-    return f'<div class="tiles">{"".join(found)}</div>{aside}'
-
-
-def _stand_in(seen: Verification, target: str) -> str:
-    """Kernels and latency, if they were measured in another engine than the target's."""
-    kernels, time = seen.kernels, seen.latency
-    total = kernels.integer + kernels.floating
-    took = (
-        ""
-        if time is None
-        else f", and a batch of {time.batch} takes {time.ratio:.2f} of the float latency"
-    )
+    said += filter(_is_loud, story.notes)
+    inside = items(said)
     return (
-        f"In {seen.engine}, {kernels.integer} of {total} {kernels.counted} run in integers{took}. "
-        f"These figures do not apply to {target}, which has its own runtime."
+        f'<div class="alert" role="note"><strong>Warning</strong>{inside}</div>' if inside else ""
     )
 
 
-def _speed(seen: Verification) -> list[str]:
-    """Kernels and latency in the engine that ran the file."""
-    kernels, time = seen.kernels, seen.latency
-    total = kernels.integer + kernels.floating
-    text = f"in integers: {kernels.integer} of {total} {kernels.counted}"
-    found = [tile(f"kernels, {seen.engine}", f"{kernels.share:.0f} %", text)]
-    if time is not None:
-        text = f"{time.float_ms:.2f} \u2192 {time.quantized_ms:.2f} ms per batch of {time.batch}"
-        found.append(
-            tile(f"latency, {seen.engine}", f"{time.ratio:.2f}\u00d7", f"of float: {text}")
-        )
-    return found
+def _is_loud(note: str) -> bool:
+    """Whether a note shouts: it begins with a word in capitals."""
+    first = note.split(maxsplit=1)[0] if note else ""
+    return len(first) > 3 and first.isupper()
+
+
+def _notes(story: Story) -> str:
+    """The other notes, folded where there are several."""
+    quiet = [note for note in story.notes if not _is_loud(note)]
+    if len(quiet) > 1:
+        return f'<div class="note">{fold(f"{len(quiet)} notes", items(quiet))}</div>'
+    return f'<div class="note" role="note">{items(quiet)}</div>' if quiet else ""
+
+
+def _refined(story: Story) -> str:
+    """What to do next, and what refinement has gained."""
+    steps = "".join(f"<pre><code>{escape(step)}</code></pre>" for step in story.next_steps)
+    refined = table(("step", "result", "changes"), [_refinement(o) for o in story.refinement])
+    parts = (("Refinement", refined), ("Next", steps))
+    return section("refinement", "Refinement and what comes next", _cards(parts))
 
 
 def _summary(story: Story) -> str:
@@ -181,32 +144,23 @@ def _cards(parts: Iterable[tuple[str, str]]) -> str:
 
 
 def _run(story: Story) -> str:
-    """Next steps, refinement, options and times."""
-    steps = "".join(f"<pre><code>{escape(step)}</code></pre>" for step in story.next_steps)
-    refined = table(("step", "SQNR", "changes"), [_refinement(o) for o in story.refinement])
+    """Options, times, and where it ran."""
     options = table(
         ("option", "value"), [(k, json.dumps(v)) for k, v in to_json(story.options).items()]
     )
     took = table(("stage", "seconds"), [(k, f"{v:.2f}") for k, v in story.seconds.items()], (1,))
-    grid = _cards((("Refinement", refined), ("Options", options), ("Time", took)))
+    place = table(("", ""), story.machine.items())
+    grid = _cards((("Options", options), ("Time", took), ("Where and when", place)))
     close = paragraph(
         f"oq {story.version}. The data of this page is embedded as JSON "
         "(the element with the id story).",
         "soft",
     )
-    return section("run", "The run", steps, grid, close)
+    return section("run", "The run", grid, close)
 
 
 def _refinement(outcome: Outcome) -> tuple[str, str, str]:
     if math.isnan(outcome.after_db):
         return outcome.step, outcome.verdict, outcome.note
-    gain = f"{short(outcome.before_db)} to {short(outcome.after_db)} dB"
+    gain = f"{outcome.measure} {short(outcome.before_db)} to {short(outcome.after_db)} dB"
     return outcome.step, f"{gain}, {outcome.verdict}", outcome.note
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "\u2212")
-
-
-def _bytes(count: int) -> str:
-    return f"{many(count)}B"

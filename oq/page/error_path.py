@@ -6,7 +6,7 @@ from oq.comparison.layers import LayerError
 from oq.page.svg import Scale, cut, dot, drawing, path, short, text, y_axis
 
 LEFT, RIGHT = 30.0, 352.0
-TOP, BASE = 10.0, 150.0
+TOP, BASE = 16.0, 150.0
 
 HIGHEST = 80.0
 """Decibels; the top of the chart."""
@@ -34,6 +34,7 @@ def draw_error_path(rows: Sequence[LayerError]) -> str:
         BASE + 36,
         f"SQNR of {len(found)} tensors from input to output, lowest {short(lowest)} dB",
         y_axis(y, LEFT, RIGHT),
+        text(2, TOP - 1, "SQNR, dB", "small"),
         path(points, "curve"),
         *rings,
         *dots,
@@ -42,9 +43,9 @@ def draw_error_path(rows: Sequence[LayerError]) -> str:
         text(RIGHT, BASE + 14, "output", "small", "end"),
         text((LEFT + RIGHT) / 2, BASE + 14, "tensors in graph order", "small", "middle"),
         dot(LEFT + 4, BASE + 28, 2.6, "point"),
-        text(LEFT + 11, BASE + 31, "accumulated SQNR, dB", "small"),
-        dot(LEFT + 134, BASE + 28, 2.6, "ring"),
-        text(LEFT + 141, BASE + 31, "this layer alone, dB", "small"),
+        text(LEFT + 11, BASE + 31, "accumulated", "small"),
+        dot(LEFT + 114, BASE + 28, 2.6, "ring"),
+        text(LEFT + 121, BASE + 31, "this layer alone", "small"),
     )
 
 

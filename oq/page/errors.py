@@ -10,7 +10,7 @@ from oq.page.layers import owners, targets_of
 from oq.page.svg import short
 from oq.ranking.rank import Ranking, Sensitivity
 
-LISTED = 15
+LISTED = 10
 """Bars in one chart."""
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import onnx
 
 from oq.calibration.collect import Needs, collect
-from oq.calibration.measure import EVERYTHING, Measured, measure
+from oq.calibration.job import EVERYTHING, Measured
+from oq.calibration.measure import measure
 from oq.checks.judgement import judge
 from oq.checks.unpack_qoperators import as_qdq
 from oq.data.sizing import Sizing

@@ -38,7 +38,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[
     right = set(numbers)
 
     def cells(tag: str, row: Sequence[str]) -> str:
-        kinds = ("n" if i in right else ("wide" if tag == "td" else "") for i in range(len(row)))
+        kinds = ("n" if i in right else _width(tag, row[i]) for i in range(len(row)))
         return "".join(
             f"<{tag}{of_kind(k)}>{escape(c)}</{tag}>" for k, c in zip(kinds, row, strict=True)
         )
@@ -46,6 +46,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     top = f"<thead><tr>{cells('th', head)}</tr></thead>" if any(head) else ""
     return f'<div class="scroll"><table>{top}<tbody>{body}</tbody></table></div>' if body else ""
+
+
+UNBROKEN = 18
+"""Letters: names of ops are no longer, and no cell breaks them."""
+
+
+def _width(tag: str, text: str) -> str:
+    """The class of a cell of text: long names break anywhere, words between words alone."""
+    if tag != "td":
+        return ""
+    return "wide" if max(map(len, text.split()), default=0) > UNBROKEN else "words"
 
 
 def fold(title: str, inside: str) -> str:

@@ -1,6 +1,6 @@
 """The section of the page about single layers: plan, input histogram and weights of each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from oq.page.channels import describe_spread, draw_channels
 from oq.page.content import Activation, Evidence, Layer, Story, Weight
@@ -24,7 +24,8 @@ def owners(found: Evidence) -> dict[str, str]:
 
 
 def draw_layers(story: Story) -> str:
-    """A ``<details>`` per layer, in graph order; that with the largest error share is open."""
+    """A ``<details>`` per layer, in graph order, behind links to those with the largest error; the
+    worst is open."""
     found = story.evidence
     if not found.layers:
         return ""
@@ -42,10 +43,39 @@ def draw_layers(story: Story) -> str:
         "calibrator would choose, and its weights by channel.",
         "soft",
     )
-    return intro + "".join(
-        _layer(i, found, pictures, shares.get(targets[i]), i == first)
-        for i in range(len(found.layers))
+    return (
+        intro
+        + _worst(found.layers, shares)
+        + "".join(
+            _layer(i, found, pictures, shares.get(targets[i]), i == first)
+            for i in range(len(found.layers))
+        )
     )
+
+
+WORST = 5
+"""Layers that are named in front of all."""
+
+
+def _worst(layers: Sequence[Layer], shares: Mapping[str, float]) -> str:
+    """Links to the layers with the largest shares of the error."""
+    by_share = sorted(zip(targets_of(layers), layers, strict=True),
+                      key=lambda pair: -shares.get(pair[0], 0.0))  # fmt: skip
+    rows = [(t, la, shares[t]) for t, la in by_share[:WORST] if shares.get(t, 0.0) > 0]
+    if len(rows) < 2:
+        return ""
+    links = "".join(
+        f'<li><a href="#{t}"><span class="path">{escape(la.name)}</span></a> '
+        f"{escape('+'.join(la.ops))}, {_share_words(la, share)}</li>"
+        for t, la, share in rows
+    )
+    return f'<p class="soft">The largest shares of the error at the outputs:</p><ol>{links}</ol>'
+
+
+def _share_words(layer: Layer, share: float) -> str:
+    """A float layer has no error of its own: what it hands on is rounded."""
+    of = "of the error, in what it hands on" if layer.runs == "float" else "of the error"
+    return f"{share:.1f} % {of}"
 
 
 class _Pictures:
@@ -60,7 +90,7 @@ def _layer(
     number: int, found: Evidence, pictures: _Pictures, share: float | None, shown: bool
 ) -> str:
     layer, targets = found.layers[number], targets_of(found.layers)
-    said = "" if share is None else f'<span class="share">{share:.1f} % of the error</span>'
+    said = "" if share is None else _bar(layer, share)
     cards = [card("The plan around it", draw_neighbours(number, found, targets), _why(layer))]
     cards += [_activation(pictures.activations[t]) for t in layer.activations]
     cards += [_weight(pictures.weights[t]) for t in layer.weights]
@@ -71,6 +101,13 @@ def _layer(
         f'<span class="path">{escape(layer.name)}</span>{said}</summary>'
         f'<div id="{targets[number]}" class="cards">{"".join(cards)}</div></details>'
     )
+
+
+def _bar(layer: Layer, share: float) -> str:
+    """The share of the error as words over a bar of that width."""
+    width = f"{min(max(share, 0.0), 100.0):.1f}%"
+    fill = f"linear-gradient(to right,var(--wash) {width},transparent {width})"
+    return f'<span class="share" style="background:{fill}">{_share_words(layer, share)}</span>'
 
 
 def _why(layer: Layer) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from oq.comparison.layers import LayerError
 from oq.errors import MissingExtra
@@ -11,6 +11,9 @@ from oq.page.channels import gather_columns
 from oq.page.content import Activation, Choice, Weight
 from oq.page.histogram import bin_edges
 from oq.ranking.rank import Ranking
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DRAWN = 40
 """Layers in one chart, worst first."""
@@ -28,7 +31,7 @@ def require_matplotlib(wish: str = "--plot") -> None:
         raise MissingExtra("report", wish, "matplotlib") from error
 
 
-def draw_ranking(found: Ranking, path: Path) -> None:
+def draw_ranking(found: Ranking) -> "Figure":
     """Bars of output error power in percent of the signal's, the worst layer on top.
 
     Raises:
@@ -49,10 +52,10 @@ def draw_ranking(found: Ranking, path: Path) -> None:
     axes.set_xlabel("output error with only this quantized, % of signal power")
     axes.set_title(f"{Path(found.model).name} for {found.target}", fontsize=10)
     axes.legend(loc="lower right")
-    _save(figure, path)
+    return figure
 
 
-def draw_activation(seen: Activation, path: Path) -> None:
+def draw_activation(seen: Activation, title: str = "") -> "Figure":
     """The histogram of a tensor on a logarithmic axis, the range of every calibrator below.
 
     Raises:
@@ -75,10 +78,11 @@ def draw_activation(seen: Activation, path: Path) -> None:
     below.invert_yaxis()
     below.set_xlim(seen.start, seen.end + (seen.end - seen.start) / 50)
     above.set_title(f"{seen.tensor}: {seen.dtype}, scale {seen.scale:g}", fontsize=10)
-    _save(figure, path)
+    figure.suptitle(title, fontsize=9)
+    return figure
 
 
-def draw_weight(weight: Weight, path: Path) -> None:
+def draw_weight(weight: Weight, title: str = "") -> "Figure":
     """The range of every output channel, over the range that its scale covers.
 
     Raises:
@@ -98,11 +102,12 @@ def draw_weight(weight: Weight, path: Path) -> None:
     each = -(-len(weight.lo) // len(columns))
     axes.set_xlabel("output channel" if each == 1 else f"output channels, {each} per bar")
     axes.set_title(f"{weight.tensor}: {weight.dtype}", fontsize=10, loc="right")
+    figure.suptitle(title, fontsize=9)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
-    _save(figure, path)
+    return figure
 
 
-def draw_layer_errors(rows: Sequence[LayerError], path: Path) -> None:
+def draw_layer_errors(rows: Sequence[LayerError], title: str = "") -> "Figure":
     """Bars of every tensor's share of the output error in percent, the worst on top.
 
     Raises:
@@ -111,11 +116,12 @@ def draw_layer_errors(rows: Sequence[LayerError], path: Path) -> None:
     shown = [r for r in rows if r.share is not None][:DRAWN]
     figure = _figure(9, 1.5 + 0.2 * len(shown))
     axes = figure.add_subplot()
-    axes.barh(range(len(shown)), [r.share for r in shown])
+    axes.barh(range(len(shown)), [r.share or 0.0 for r in shown])
     axes.set_yticks(range(len(shown)), [r.tensor for r in shown], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel("share of the output error, %")
-    _save(figure, path)
+    axes.set_title(f"error by tensor, {title}" if title else "error by tensor", fontsize=10)
+    return figure
 
 
 def _lane(choice: Choice) -> str:
@@ -123,7 +129,7 @@ def _lane(choice: Choice) -> str:
     return f"{choice.calibrator}{error}"
 
 
-def _figure(width: float, height: float) -> Any:
+def _figure(width: float, height: float) -> "Figure":
     """An empty figure without a window; sizes in inches."""
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -134,7 +140,8 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: "Figure", path: Path) -> None:
+    """``figure`` as .png, .svg or .pdf; equal figures give equal bytes."""
     with replacing(path) as scratch:
         # no date and no random identifiers: same input, same bytes
         kind = path.suffix.lower().removeprefix(".")

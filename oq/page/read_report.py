@@ -18,12 +18,13 @@ _STORY = re.compile(r'<script type="application/json" id="story">(.*?)</script>'
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """The charts of a report, by name."""
+    """The charts of a report, by name; ``title``: the model and its target."""
 
     activations: Mapping[str, Activation]
     weights: Mapping[str, Weight]
     layers: tuple[LayerError, ...]
     ranking: Ranking | None
+    title: str = ""
 
 
 def read_pictures(path: Path) -> Pictures:
@@ -62,6 +63,7 @@ def _pictures(held: Mapping[str, Any]) -> Pictures:
         {w.tensor: w for w in weights},
         () if found is None else tuple(LayerError(**r) for r in found["layers"]),
         None if held["ranking"] is None else as_ranking(held["ranking"]),
+        f"{Path(held['model']).name} for {held['target']}",
     )
 
 

@@ -1,8 +1,12 @@
 """A run of ``oq quantize``, or a comparison by ``oq verify``, as the content of one page."""
 
+import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -11,16 +15,19 @@ from oq.comparison.compare import Verification
 from oq.data.source import Fitted
 from oq.exporting.load import Model
 from oq.model.files import file_bytes, model_bytes
+from oq.model.metadata import target_of
 from oq.model.ops import has_weight
 from oq.page.content import Evidence, Layer, Runs, Story
 from oq.page.evidence import evidence_of_file
+from oq.parallel import cores
 from oq.planning.explain import weighted_layers
 from oq.planning.registry import target as find_target
 from oq.ranking.rank import Ranking
-from oq.reporting.provenance import target_of
 from oq.reporting.report import Report
-from oq.reporting.search import Searched, describe_drop
-from oq.wording import counted, generalize
+from oq.reporting.search import Searched
+from oq.reporting.summary import SCHEMA, figures_of, summarize
+from oq.reporting.verdict import amount, judge_drop, told_drop
+from oq.wording import counted, generalize, to_json
 
 DEFAULT_TARGET = "ort"
 """The target whose rules are used if the file does not name its target."""
@@ -30,21 +37,23 @@ Left = tuple[tuple[str, str, tuple[str, ...]], ...]
 
 def run_story(report: Report, evidence: Evidence, ranking: Ranking | None) -> Story:
     """The page of a run of ``oq quantize``."""
-    data = f"{report.samples:,} samples of {report.data}"
+    data = f"{report.samples:,} samples of {shown_path(report.data)}"
     facts = {
         "target": f"{report.target}: {report.summary}",
-        "calibrator": report.calibrator,
+        "calibrator": calibrator_words(report),
         "calibrated on": data,
     }
     if report.search is not None:
         facts["budget"] = _budget(report.search)
     steps = (report.next_step, _blame(report.verification, report.remedy))
     return Story(
+        schema=SCHEMA,
+        summary={k: shown_path(v) for k, v in summarize(report).items()},
         version=report.version,
         title="Quantization report",
         target=report.target,
-        model=report.model,
-        output=report.output or "",
+        model=shown_path(report.model),
+        output=shown_path(report.output or ""),
         facts=facts,
         weighted=weighted_layers(report.plan),
         bytes_before=report.bytes_before,
@@ -58,13 +67,15 @@ def run_story(report: Report, evidence: Evidence, ranking: Ranking | None) -> St
         ranking=ranking,
         next_steps=tuple(s for s in steps if s),
         seconds=report.seconds,
-        options=report.options,
+        options={k: shown_path(v) for k, v in report.options.items()},
+        machine=machine_facts(),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The two models of ``oq verify`` and their data; ``remedy`` is the command for a collapse."""
+    """The two models of ``oq verify`` and their data; ``limit``: what may be lost; ``remedy`` is
+    the command for a collapse."""
 
     exact: Model
     quantized: Model
@@ -72,6 +83,7 @@ class Compared:
     source: Fitted
     batch_size: int
     remedy: str
+    limit: float | None = None
 
 
 def comparison_story(
@@ -94,6 +106,8 @@ def comparison_story(
     judged = f"{target.name}: {target.summary}"
     floats = [layer for layer in evidence.layers if layer.runs == "float"]
     return Story(
+        schema=SCHEMA,
+        summary=to_json(figures_of(found, judge_drop(found, given.limit))),
         version=oq.__version__,
         title="Verification report",
         target=target.name,
@@ -101,7 +115,7 @@ def comparison_story(
         output=_name(given.quantized, rounded),
         facts={
             "judged for": judged,
-            "compared on": f"{found.samples:,} samples of {given.source.name}",
+            "compared on": f"{found.samples:,} samples of {shown_path(given.source.name)}",
         },
         weighted=_weighted(evidence.layers),
         bytes_before=sizes[0],
@@ -111,16 +125,48 @@ def comparison_story(
         verification=found,
         ranking=ranking,
         next_steps=tuple(s for s in (_blame(found, given.remedy),) if s),
+        machine=machine_facts(),
     )
+
+
+def shown_path(value: Any) -> Any:
+    """An absolute path without its folders: a page is passed on, and they say nothing there."""
+    if isinstance(value, str | Path) and Path(value).is_absolute():
+        return Path(value).name
+    return value
+
+
+def calibrator_words(report: Report) -> str:
+    """The calibrator, and the one that gave the final ranges if it is another."""
+    named = report.calibrator
+    return named if report.ranges == named else f"{named}, then ranges by {report.ranges}"
+
+
+def machine_facts() -> Mapping[str, str]:
+    """When, where and with what: the day, the machine, the versions."""
+    return {
+        "date": date.today().isoformat(),
+        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("onnxruntime", "onnx") if _is_there(name)},
+    }
+
+
+def _is_there(package: str) -> bool:
+    """Whether ``package`` is installed under that name."""
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
 
 
 def _budget(found: Searched) -> str:
     """The result of a search within an accuracy budget."""
-    verdict = "met" if found.met else "missed"
+    verdict, limit = "met" if found.met else "missed", amount(found.metric, found.max_drop)
     return (
-        f"{verdict}: {describe_drop(found.drop)}, limit {found.max_drop:g}, with "
+        f"{verdict}: {told_drop(found.metric, found.drop)}, limit {limit}, with "
         f"{counted(len(found.kept), 'layer')} kept in float for it ({found.judged}); with "
-        f"everything in int8 {describe_drop(found.plain_drop)}"
+        f"everything in int8, {told_drop(found.metric, found.plain_drop)}"
     )
 
 
@@ -129,7 +175,7 @@ def _blame(found: Verification | None, remedy: str) -> str:
 
 
 def _name(given: Model, model: onnx.ModelProto) -> str:
-    return str(given) if isinstance(given, str | Path) else model.graph.name
+    return shown_path(str(given)) if isinstance(given, str | Path) else model.graph.name
 
 
 def _left(skips: Iterable[tuple[str, str, str]]) -> Left:

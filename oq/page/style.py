@@ -25,8 +25,12 @@ a{color:var(--blue)}
 code,.path{font-family:ui-monospace,SFMono-Regular,Menlo,"DejaVu Sans Mono",monospace;
 font-size:.86em;overflow-wrap:anywhere}
 .soft,figcaption{color:var(--soft);font-size:.875rem}
-.cards{columns:20.5rem auto;column-gap:.8rem;margin:1rem 0 0}
-.cards>*{break-inside:avoid;margin:0 0 .8rem}
+.cards{display:grid;gap:.8rem;margin:1rem 0 0;align-items:start;
+grid-template-columns:repeat(auto-fit,minmax(min(100%,20.5rem),1fr))}
+.cards>*{min-width:0;margin:0}
+.verdict{font-size:1.05rem;border-left:.5rem solid var(--blue);padding:.35rem .8rem;
+background:var(--card);border-radius:.4rem;max-width:none}
+.verdict.fail{border-color:var(--red)}
 .tiles{display:grid;gap:.8rem;margin:1rem 0;
 grid-template-columns:repeat(auto-fit,minmax(min(46%,9.5rem),1fr))}
 .card,.tile,details.layer{background:var(--card);border:1px solid var(--rule);border-radius:.6rem;
@@ -46,7 +50,9 @@ table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric
 th{text-align:left;color:var(--soft);font-weight:600;border-bottom:1px solid var(--rule)}
 th,td{padding:.28rem .8rem .28rem 0;vertical-align:top}
 td+td,th+th{white-space:nowrap}
-td.wide{white-space:normal;overflow-wrap:anywhere;min-width:5rem}
+td.wide{white-space:normal;overflow-wrap:anywhere;min-width:8rem}
+td.words{white-space:normal}
+@media(max-width:30rem){table{font-size:.8rem}th,td{padding-right:.45rem}}
 td.n,th.n{text-align:right}
 th:last-child,td:last-child{padding-right:0}
 tr+tr td{border-top:1px solid var(--grid)}
@@ -59,7 +65,8 @@ details.layer{margin:.45rem 0;padding:0}
 details.layer>summary{padding:.6rem .9rem;cursor:pointer;display:flex;gap:.2rem .7rem;
 flex-wrap:wrap;align-items:center;list-style-position:inside}
 details.layer>summary svg{width:1rem;height:1rem;flex:none}
-details.layer>summary .share{margin-left:auto;color:var(--soft);font-size:.875rem}
+details.layer>summary .share{margin-left:auto;color:var(--soft);font-size:.875rem;
+padding:0 .4rem;border-radius:.2rem}
 details.layer>div{padding:0 .9rem .1rem;margin:0}
 summary:focus-visible,a:focus-visible{outline:2px solid var(--blue);outline-offset:2px}
 .chart{display:block;width:100%;max-width:30rem;height:auto;overflow:visible}

@@ -139,7 +139,9 @@ def group(words: str, *parts: str) -> str:
 
 
 def link(target: str, *parts: str) -> str:
-    """``parts`` as a link to ``target`` on the same page."""
+    """``parts`` as a link to ``target`` on the same page; plain where there is none."""
+    if not target:
+        return "".join(parts)
     return f'<a href="#{escape(target)}">{"".join(parts)}</a>'
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import textwrap
+from collections import Counter
 from collections.abc import Iterable
 from typing import assert_never
 
@@ -12,8 +13,8 @@ from oq.planning.spec import Fixed, Own, Plan, Product, QuantSpec, Scaled, Share
 from oq.wording import WIDTH, counted, generalize, item
 
 
-def plan_lines(plan: Plan) -> Iterable[str]:
-    """Kernels, quantized tensors and float nodes."""
+def plan_lines(plan: Plan, *, sites: bool = True) -> Iterable[str]:
+    """Kernels, quantized tensors (``sites``; or how many there are) and float nodes."""
     done, total = weighted_layers(plan)
     yield (
         f"target {plan.target}: {done} of {total} weighted layers quantized, "
@@ -32,10 +33,21 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     for op in dict.fromkeys(g.rule for g in moves):
         yield from hanging(op, ", ".join(n for g in moves if g.rule == op for n in g.nodes))
     yield ""
+    yield from _site_lines(plan) if sites else _site_counts(plan)
+    yield from skip_lines(plan.skips)
+
+
+def _site_counts(plan: Plan) -> Iterable[str]:
+    """How many tensors are quantized, by what they are."""
+    counts = Counter(site.role for site in plan.sites)
+    told = ", ".join(f"{n} x {role}" for role, n in sorted(counts.items()))
+    yield f"sites: {told or 'none'} (-v lists them)"
+
+
+def _site_lines(plan: Plan) -> Iterable[str]:
     yield "sites"
     for site in plan.sites:
         yield from item(f"{site.role:<10} {site.tensor}: {describe(site.spec)}, {_readers(site)}")
-    yield from skip_lines(plan.skips)
 
 
 def hanging(label: str, text: str) -> Iterable[str]:

@@ -7,16 +7,15 @@ Registration is automatic: files in these folders are found, and so are the entr
 
 import dataclasses
 import importlib
-import importlib.util
 import pkgutil
-import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from oq.errors import OptionError
-from oq.numerics.calibrator import Calibrator
+from oq.errors import OptionError, one_line
+from oq.imports import import_file
+from oq.numerics.calibrator import Calibrator, broken_contract
 from oq.planning.target import Target
 
 Plugin = TypeVar("Plugin")
@@ -44,26 +43,44 @@ def register(name: str) -> Callable[[Plugin], Plugin]:
     return add
 
 
+def is_extended() -> bool:
+    """Whether a plugin or a program has added something, which other processes lack."""
+    return any(_added.values())
+
+
 def load_plugin(path: Path) -> None:
     """Run the Python file at ``path`` and register its ``TARGET`` or ``CALIBRATOR`` under the
     file's stem.
 
     Raises:
-        OptionError: there is no such file, it defines neither, or its name is taken.
+        OptionError: there is no such file, it fails, it defines neither, what it defines breaks
+            its contract, or its name is taken.
     """
-    if not path.is_file() or path.suffix != ".py":
+    try:
+        module = import_file(path, f"oq_plugin_{path.stem}")
+    except Exception as error:  # the file is the user's, and so is what it raises
+        raise OptionError(
+            f"--plugin {str(path)!r}: raised {type(error).__name__}: {one_line(error)}"
+        ) from error
+    if module is None:
         raise OptionError(f"--plugin {str(path)!r}: expected a Python file")
-    spec = importlib.util.spec_from_file_location(f"oq_plugin_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise OptionError(f"--plugin {str(path)!r}: Python cannot load it")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
     found = [(kind, a) for kind, a in _ATTRIBUTES.items() if hasattr(module, a)]
     if not found:
         raise OptionError(f"--plugin {str(path)!r} defines neither TARGET nor CALIBRATOR")
     for kind, attribute in found:
-        _add(kind, path.stem, getattr(module, attribute))
+        what = getattr(module, attribute)
+        why = _wrong(kind, what)
+        if why is not None:
+            raise OptionError(f"--plugin {str(path)!r}: {why}")
+        _add(kind, path.stem, what)
+
+
+def _wrong(kind: str, what: object) -> str | None:
+    """Why ``what`` is not of ``kind``; None if it is."""
+    if kind == "calibrators":
+        return broken_contract(what)
+    named = type(what).__name__
+    return None if isinstance(what, Target) else f"TARGET is {named}, which is no oq.plugin.Target"
 
 
 def _add(kind: str, name: str, what: Any) -> None:

@@ -12,7 +12,7 @@ from oq.model.graph import Graph
 from oq.model.operands import data_inputs
 from oq.model.ops import JOINING
 from oq.model.view import GraphView
-from oq.numerics.calibrator import Methods
+from oq.numerics.calibrator import Methods, needs_beyond
 from oq.numerics.statistics import Need
 from oq.planning import registry
 from oq.planning.outputs import never_clip_logits
@@ -159,7 +159,7 @@ def needs_of(planned: Planned, methods: Methods, watch: bool = False) -> dict[st
     needs: dict[str, frozenset[Need]] = {t: frozenset() for t in watched}
     for site in planned.plan.sites:
         if isinstance(site.spec, Own) and not planned.view.is_constant(site.tensor):
-            wanted = methods.of(site.spec.calibrator).needs - {Need.READERS}
+            wanted = needs_beyond(methods.of(site.spec.calibrator)) - {Need.READERS}
             for tensor in measured_at(site):
                 needs[tensor] = needs.get(tensor, frozenset()) | wanted
     return needs

@@ -183,7 +183,9 @@ class Target:
     (None: it becomes float32). ``domains``: those besides ONNX's whose operators its runtime has.
     ``checks``: the checks for files of this target: names of rows of
     :mod:`oq.checks.legal`, and its own. ``verified_in``: the engine (:mod:`oq.engines.engine`) that
-    computes as the target does. ``passes``: names of the prepare passes
+    computes as the target does. ``runs_in_engine``: that engine runs its files, or simulates what
+    does; else they count as their Q/DQ define them, and kernels and latency in the engine say
+    nothing of the target. ``passes``: names of the prepare passes
     (:mod:`oq.prepare.order`) that only some targets use. ``guarded``: its runtime quantizes float
     layers between Q/DQ pairs by itself, which :mod:`oq.emission.keep_float` prevents.
     """
@@ -219,6 +221,7 @@ class Target:
     domains: tuple[str, ...] = ()
     runtime: Runtime = Runtime()
     verified_in: str = "onnxruntime"
+    runs_in_engine: bool = False
 
 
 def as_is(target: Target) -> Target:

@@ -18,21 +18,25 @@ from glob import escape
 from pathlib import Path
 from typing import Any, ClassVar
 
-from oq.calibration.measure import Job, size_batches
+import onnx
+
+from oq.calibration.job import Job, size_batches
 from oq.data.samples import BATCH, feed_defaults, in_float32, open_samples
 from oq.data.sizing import Sizing
+from oq.data.source import Data, Fitted
+from oq.distributed.cluster import open_workers
 from oq.errors import ModelError
 from oq.exporting.load import Model, load
 from oq.model.input_shapes import Shapes
 from oq.model.ops import anchor, only_moves
 from oq.model.session import Settings
 from oq.model.view import GraphView
-from oq.parallel import cores
+from oq.parallel import Workers, cores
 from oq.planning.overrides import Choice, Layer, Mode, Overrides, make_overrides
 from oq.planning.setup import choose_target, decide, make_methods, needs_of, plan_model
 from oq.planning.spec import Group, Plan, Site, SiteKey, key
 from oq.planning.target import Target
-from oq.progress import Watch
+from oq.progress import Clock, Counter, Watch
 from oq.ranking.variants import TASK_VARIANTS, Bench, Effect, Part, Variant, open_bench
 from oq.refine.recalibrate import Calibration
 from oq.wording import Told, counted
@@ -120,7 +124,7 @@ class Ranking(Told):
 def sensitivity(
     model: Model,
     target: str,
-    data: object,
+    data: Data,
     *,
     calibrator: str | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -134,6 +138,7 @@ def sensitivity(
     layers: Sequence[Layer] = (),
     mode: Mode = "hybrid",
     jobs: int = 1,
+    ray: str | Workers | None = None,
     seed: int = 0,
     watch: Watch | None = None,
 ) -> Ranking:
@@ -142,7 +147,7 @@ def sensitivity(
     Options as for :func:`oq.quantize`; the same ``samples`` are used for calibration and
     comparison. ``jobs`` is the number of processes (0: one per core), which does not change the
     result; with more than one, a script needs ``if __name__ == "__main__":``, since they are
-    spawned.
+    spawned.  ``ray``: the CPUs of a Ray cluster take their place.
 
     Raises:
         OqError: the model, the data or an option cannot be used.
@@ -150,31 +155,45 @@ def sensitivity(
     """
     profile, rest = choose_target(target, settings if settings is not None else {})
     overrides = make_overrides(keep_float, calibrator_for, layers, mode, calibrator)
-    default = profile.calibrator if calibrator is None else calibrator
-    methods = make_methods(default, rest, overrides)
+    methods = make_methods(calibrator or profile.calibrator, rest, overrides)
     loaded = load(model, shapes=shape)
-    source = open_samples(loaded, data, preprocess, None, seed)
-    if samples is not None and (source.count is None or source.count > samples):
-        source = open_samples(loaded, data, preprocess, samples, seed)
+    source = _open(loaded, data, preprocess, samples, seed)
     planned = plan_model(feed_defaults(loaded, source), profile, overrides)
     source = in_float32(source, planned.own.inputs)
     kernels = find_candidates(planned.plan, planned.view)
     if not kernels:
         raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
-    job = Job(planned.model, planned.view, needs_of(planned, methods), None, Settings())
-    how = profile.weight_range if weights is None else weights
-    recalibration = Calibration(planned, methods, job, {}, how, calibrator is not None)
-    measured = recalibration.measure(source, None)
-    solution = recalibration.solve(measured.statistics)
-    layout = Layout(planned.view, profile, planned.plan, overrides)
-    processes = jobs if jobs > 0 else cores()
-    known = size_batches(job)
-    batches = source.batches(Sizing(known.footprint, wanted=batch_size, models=TASK_VARIANTS))
-    with open_bench(planned.model, planned.plan, solution, batches, processes) as bench:
-        whole, rows, kept = rank(bench, layout, kernels, watch)
+    clock = Clock(watch)
+    with open_workers(ray) as workers:
+        job = Job(planned.model, planned.view, needs_of(planned, methods), None, Settings())
+        counter = Counter("calibrate", source.count, watch)
+        job, how = replace(job, progress=counter, workers=workers), weights or profile.weight_range
+        recalibration = Calibration(planned, methods, job, {}, how, calibrator is not None)
+        with clock.stage("calibrate"):
+            measured = recalibration.measure(source, None)
+        solution = recalibration.solve(measured.statistics)
+        sizing = Sizing(size_batches(job).footprint, wanted=batch_size, models=TASK_VARIANTS)
+        given = planned.model, planned.plan, solution, source.batches(sizing), jobs or cores()
+        with clock.stage("layers"), open_bench(*given, workers) as bench:
+            layout = Layout(planned.view, profile, planned.plan, overrides)
+            whole, rows, kept = rank(bench, layout, kernels, watch)
     name = str(model) if isinstance(model, str | Path) else loaded.graph.name
-    error, agreement = decibels(whole.error), whole.agreement
-    return Ranking(name, target, source.name, measured.samples, error, agreement, rows, kept)
+    figures = decibels(whole.error), whole.agreement
+    return Ranking(name, target, source.name, measured.samples, *figures, rows, kept)
+
+
+def _open(
+    model: onnx.ModelProto,
+    data: object,
+    preprocess: str | Path | None,
+    samples: int | None,
+    seed: int,
+) -> Fitted:
+    """All of the data, or ``samples`` of it where there are more."""
+    source = open_samples(model, data, preprocess, None, seed)
+    if samples is None or (source.count is not None and source.count <= samples):
+        return source
+    return open_samples(model, data, preprocess, samples, seed)
 
 
 def find_candidates(plan: Plan, view: GraphView) -> tuple[Candidate, ...]:
@@ -258,13 +277,7 @@ def rank(
         both = sides if len(sides) == 2 else []
         slots.append(len(variants))
         variants += [alone, rest, *both]
-    total = len(variants)
-
-    def count(done: int) -> None:
-        if watch is not None:
-            watch("layers", done, total)
-
-    effects = bench.run(variants, count)
+    effects = bench.run(variants, Counter("layers", len(variants), watch))
     everything = sum(effects[i].error for i in slots)
     order = sorted(range(len(layers)), key=lambda i: -effects[slots[i]].error)
     rows = [

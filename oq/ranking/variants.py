@@ -1,4 +1,4 @@
-"""Evaluates variants of a plan, in several processes.
+"""Evaluates variants of a plan, in several processes of this machine or by workers elsewhere.
 
 A **variant** is the float model with some of the plan's sites.  Scales are computed once, for the
 complete plan; a variant only leaves sites out.  Its error is the mean over the outputs of
@@ -11,7 +11,7 @@ not depend on the number of processes.
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,6 +32,7 @@ from oq.model.graph import Graph
 from oq.model.session import SERIAL, Session, custom_ops, expose, use_custom_ops
 from oq.numerics.grid import Grid, fit
 from oq.numerics.values import Array, Batch, Range
+from oq.parallel import Tell, Workers
 from oq.planning.spec import Own, Plan, Site, SiteKey, key
 from oq.planning.zero_points import has_folded_zero_point
 
@@ -40,6 +41,8 @@ TASK_VARIANTS = 8
 
 TASK_BYTES = 256 * 10**6
 """Maximum size of the models of one task."""
+
+NO_SAMPLES = "there are no samples to try variants on"
 
 OnProgress = Callable[[int], None]
 """Called with the number of variants done."""
@@ -74,10 +77,11 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Evaluates variants; ``pool`` None means in this process."""
+    """Evaluates variants, in ``pool``, by ``workers``, or in this process where both are None."""
 
     worker: "_Worker"
     pool: Executor | None
+    workers: Workers | None = None
 
     def run(self, variants: Sequence[Variant], done: OnProgress | None = None) -> list[Effect]:
         """The effect of each variant, in order.
@@ -86,14 +90,20 @@ class Bench:
             DataError: the model fails on a batch.
         """
         size = min(TASK_VARIANTS, max(1, TASK_BYTES // max(1, self.worker.bytes)))
+        if self.workers is not None:
+            size = min(size, -(-len(variants) // self.workers.slots))
         tasks = [variants[i : i + size] for i in range(0, len(variants), size)]
-        parts = map(self.worker.run, tasks) if self.pool is None else self.pool.map(_run, tasks)
         found: list[Effect] = []
-        for part in parts:
+        for part in self._map(tasks):
             found += part
             if done is not None:
                 done(len(found))
         return found
+
+    def _map(self, tasks: Sequence[Sequence[Variant]]) -> Iterable[list[Effect]]:
+        if self.workers is not None:
+            return self.workers.map(_Sent(self.worker, custom_ops()), tasks)
+        return map(self.worker.run, tasks) if self.pool is None else self.pool.map(_run, tasks)
 
 
 @contextmanager
@@ -103,15 +113,23 @@ def open_bench(
     solution: Solution,
     batches: Iterable[Batch],
     jobs: int = 1,
+    workers: Workers | None = None,
 ) -> Iterator[Bench]:
     """A :class:`Bench` for variants of ``model`` (the prepared float model of ``plan``).
 
-    The model and the batches are on disk meanwhile.  With ``jobs`` above 1 that many processes are
-    spawned, so the calling script needs ``if __name__ == "__main__":``.
+    The model and the batches are on disk meanwhile; with ``workers``, in their memory.  With
+    ``jobs`` above 1 that many processes are spawned, so the calling script needs ``if __name__ ==
+    "__main__":``.
 
     Raises:
         DataError: there are no samples.
     """
+    if workers is not None:
+        held = tuple(dict(batch.feeds) for batch in batches)
+        if not held:
+            raise DataError(NO_SAMPLES)
+        yield Bench(_Worker(model, plan, solution, held), None, workers)
+        return
     with tempfile.TemporaryDirectory(prefix="oq-") as name:
         folder = Path(name)
         save_model(model, folder / "model.onnx")
@@ -121,8 +139,8 @@ def open_bench(
             np.savez(folder / f"{count}.npz", **feeds)
             count += 1
         if count == 0:
-            raise DataError("there are no samples to try variants on")
-        worker = _Worker(folder, plan, solution, count)
+            raise DataError(NO_SAMPLES)
+        worker = _open_worker(folder, plan, solution, count)
         if jobs <= 1:
             yield Bench(worker, None)
             return
@@ -139,7 +157,37 @@ def _start(
     folder: Path, plan: Plan, solution: Solution, count: int, libraries: Sequence[Path]
 ) -> None:
     use_custom_ops(libraries)
-    _here.append(_Worker(folder, plan, solution, count))
+    _here.append(_open_worker(folder, plan, solution, count))
+
+
+def _open_worker(folder: Path, plan: Plan, solution: Solution, count: int) -> "_Worker":
+    """The worker with the model and the ``count`` batches in ``folder``."""
+    return _Worker(load_model(folder / "model.onnx"), plan, solution, _Stored(folder, count))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Batches on disk, one read at a time."""
+
+    folder: Path
+    count: int
+
+    def __iter__(self) -> Iterator[Mapping[str, Array]]:
+        for i in range(self.count):
+            with np.load(self.folder / f"{i}.npz") as archive:
+                yield {n.removeprefix("feed_"): archive[n] for n in archive.files}
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A worker on its way, and the libraries that its models need."""
+
+    worker: "_Worker"
+    libraries: tuple[Path, ...]
+
+    def __call__(self, variants: Sequence[Variant], tell: Tell) -> list[Effect]:
+        use_custom_ops(self.libraries)
+        return self.worker.run(variants)
 
 
 def _run(variants: Sequence[Variant]) -> list[Effect]:
@@ -150,17 +198,15 @@ def _run(variants: Sequence[Variant]) -> list[Effect]:
 class _Worker:
     """The model, the batches, and how to make and run variants."""
 
-    folder: Path
+    model: onnx.ModelProto
     plan: Plan
     solution: Solution
-    count: int
-    model: onnx.ModelProto = field(init=False)
+    batches: Iterable[Mapping[str, Array]]
     bytes: int = field(init=False)
     carried: frozenset[SiteKey] = field(init=False)
 
     def __post_init__(self) -> None:
         self.carried = frozenset(key(s) for s in self.plan.sites if has_folded_zero_point(s))
-        self.model = load_model(self.folder / "model.onnx")
         self.bytes = model_bytes(self.model)
 
     def run(self, variants: Sequence[Variant]) -> list[Effect]:
@@ -178,7 +224,7 @@ class _Worker:
         errors = [{n: Noise() for n in ns} for ns in names]
         votes: list[dict[str, Votes]] = [{} for _ in variants]
         axes = class_axes(self.model)
-        for feeds in self._feeds():
+        for feeds in self.batches:
             exact = dict(zip(wanted, reference.run(feeds, wanted), strict=True))
             for i, session in enumerate(sessions):
                 found = dict(zip(names[i], session.run(feeds, names[i]), strict=True))
@@ -211,11 +257,6 @@ class _Worker:
         ):
             return fit(Range(grid.lowest, grid.highest), spec.qtype)
         return grid
-
-    def _feeds(self) -> Iterator[dict[str, Array]]:
-        for i in range(self.count):
-            with np.load(self.folder / f"{i}.npz") as archive:
-                yield {n.removeprefix("feed_"): archive[n] for n in archive.files}
 
 
 def _effect(

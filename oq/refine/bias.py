@@ -26,6 +26,7 @@ from oq.refine.channel_statistics import channel_sums, float_means
 from oq.refine.joined import find_ends
 from oq.refine.layerwise import Values
 from oq.refine.subject import Change, Subject
+from oq.wording import counted
 
 
 def correct_bias(subject: Subject) -> Change:
@@ -35,7 +36,7 @@ def correct_bias(subject: Subject) -> Change:
     biases: dict[str, Array] = {}
     grids: dict[SiteKey, Grid] = {}
     without: list[str] = []
-    for layer in find_layers(subject.view, subject.plan):
+    for layer in subject.each([*find_layers(subject.view, subject.plan)]):
         grid = subject.solution.grids[layer.site]
         weight = fake_quantize(subject.constant(layer.weight), grid)
         rounded.set_constant(layer.weight, weight, grid)
@@ -49,7 +50,7 @@ def correct_bias(subject: Subject) -> Change:
             end = ends.get(layer.node, layer.last)
             found = round_bias(layer, wanted[layer.node], rounded, bias, coarse, end)
             biases[layer.bias], grids[found.site] = found.values, found.grid
-    note = f"{len(biases)} layers corrected"
+    note = f"{counted(len(biases), 'layer')} corrected"
     if without:
         note += f", {len(without)} not ({without[0]})"
     return Change(biases, note, grids)

@@ -8,7 +8,8 @@ the same statistics (what they need beyond is measured in one more pass), and re
 
 from dataclasses import dataclass, replace
 
-from oq.calibration.measure import Measured, measure_missing, size_batches
+from oq.calibration.job import Measured, size_batches
+from oq.calibration.measure import measure_missing
 from oq.data.source import Fitted
 from oq.errors import DataError
 from oq.model.view import GraphView

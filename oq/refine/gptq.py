@@ -78,7 +78,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
     changed: dict[str, Array] = {}
     grids: dict[SiteKey, Grid] = {}
     nearest: list[str] = []
-    for layer in find_layers(subject.view, subject.plan):
+    for layer in subject.each([*find_layers(subject.view, subject.plan)]):
         grid = subject.solution.grids[layer.site]
         weight = changed.get(layer.weight, subject.view.constants[layer.weight])
         bias = None if layer.bias is None else subject.view.constants[layer.bias]
@@ -109,7 +109,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
             end = ends.get(layer.node, layer.last)
             settled = round_bias(layer, wanted, rounded, bias, coarse, end)
             changed[layer.bias], grids[settled.site] = settled.values, settled.grid
-    note = f"{len(changed)} constants"
+    note = f"{len(changed)} weights and biases re-rounded"
     if nearest:
         note += f"; {len(nearest)} layers rounded to nearest ({nearest[0]})"
     return Change(changed, note, grids)

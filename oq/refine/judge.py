@@ -92,6 +92,16 @@ class Judge:
         self.tensors = find_logits(self.view)
         self._exact = self._run(self.model, DEFAULT)
 
+    @property
+    def measure(self) -> str:
+        """What is compared, in words: the outputs, or what stands before their Softmax or Sigmoid,
+        and in whose rounding."""
+        makers = {self.view.producer(o) for o in self.view.outputs if o not in self.tensors}
+        ops = sorted({m.op for m in makers if m is not None and m.inputs[0] in self.tensors})
+        found = f"SQNR before the {' and '.join(ops)}" if ops else "output SQNR"
+        rounded = find_engine(self.engine).rounds
+        return f"{found} as {self.engine} rounds" if rounded else found
+
     def compare(self, quantized: onnx.ModelProto) -> Verdict:
         """The SQNR of the judged tensors in dB.  Values that are not finite in the float model are
         ignored; values that are not finite only in ``quantized`` count as infinite noise."""

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from oq.calibration.measure import Job, Measured, Shared, measure, measure_missing, size_batches
+from oq.calibration.job import Job, Measured, size_batches
+from oq.calibration.measure import Shared, measure, measure_missing
 from oq.data.source import Fitted
 from oq.emission.solve import Solution, solve
 from oq.model.view import GraphView

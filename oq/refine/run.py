@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from oq.calibration.measure import size_batches
+from oq.calibration.job import size_batches
 from oq.data.samples import BATCH, divide
 from oq.data.sizing import Sizing
 from oq.data.source import Fitted, subset
@@ -25,6 +25,7 @@ from oq.numerics.values import Batch
 from oq.parallel import cores
 from oq.planning.outputs import find_logits
 from oq.planning.setup import Planned
+from oq.progress import LOG, Watch
 from oq.refine.add_biases import add_zero_biases, drop_unused_biases
 from oq.refine.channel_statistics import float_means
 from oq.refine.judge import Judge, Verdict, is_better
@@ -76,9 +77,11 @@ def improve(
     calibrated: Fitted | None,
     seed: int,
     most: int = SAMPLES_TO,
+    watch: Watch | None = None,
 ) -> Refined:
     """Refine ``solution`` on ``most`` samples of ``source``, judged on the held-out samples.
-    Ranges are measured again on the samples ``calibrated``; ``seen`` are the statistics of the run.
+    Ranges are measured again on the samples ``calibrated``; ``seen`` are the statistics of the run;
+    ``watch`` is told of every step and layer.
 
     Layers without a bias have a zero bias while steps are tried (:mod:`oq.refine.add_biases`), and
     keep it only if a step that was kept changed it.
@@ -115,6 +118,7 @@ def improve(
         legalize=legalize,
         sizing=sizing,
         engine=engine,
+        watch=watch,
     )
     allowed = [n for n in names if n not in denied]
     refined = refine(allowed, begun, unseen, recalibrate)
@@ -167,16 +171,21 @@ def refine(
     while waiting:
         name = waiting.popleft()
         start, step = time.perf_counter(), STEPS[name]
+        staged = replace(subject, stage=f"refine {name}")
+        staged.tell()
         chosen = step.calibrator or calibrator
-        tried, note = _try(step, subject, late, recalibrate, chosen)
-        if tried is subject:
+        tried, note = _try(step, staged, late, recalibrate, chosen)
+        if tried is staged:
             outcomes[name] = _undone(name, note)
+            LOG.debug("refine %s", outcomes[name])
             continue
         after = judge.compare(tried.quantized())
         kept, second = is_better(after, before), name in outcomes
         spent = time.perf_counter() - start + (outcomes[name].seconds if second else 0)
         said = note if kept else _with_losses(note, after, before)
-        outcomes[name] = Outcome(name, kept, before.db, after.db, spent, said)
+        found = (name, kept, before.db, after.db, spent)
+        outcomes[name] = Outcome(*found, said, judge.measure)
+        LOG.info("refine %s", outcomes[name])
         if not kept:
             hidden += [name] * (step.early and before.db < BLIND_DB and not second)
             continue

@@ -41,6 +41,9 @@ class SmoothingGroup:
     readers: tuple[Layer, ...]
 
 
+NOTHING = "it needs a normalization or linear layer that feeds linear layers alone"
+
+
 def smooth(subject: Subject) -> Change:
     """New constants for every input of linear layers that can be scaled."""
     view = subject.view
@@ -50,7 +53,7 @@ def smooth(subject: Subject) -> Change:
     refused = [why for why in found if isinstance(why, str)]
     others = f"{len(refused)} cannot be scaled ({refused[0]})" if refused else ""
     if not fans:
-        return Change({}, others or "no normalization or linear layer feeds only linear layers")
+        return Change({}, others or NOTHING)
     axes = {f.tensor: -1 for f in fans}
     ends = channel_extremes(subject.model, axes, all_samples(subject), subject.sizing)
     changed: dict[str, Array] = {}

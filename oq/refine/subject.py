@@ -1,7 +1,8 @@
 """The input of a refinement step: a float model, its plan and grids, and some samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -18,7 +19,10 @@ from oq.numerics.statistics import Statistics
 from oq.numerics.values import Array, Range
 from oq.planning.spec import Plan, SiteKey, key
 from oq.planning.target import Legalizer
+from oq.progress import Counter, Watch
 from oq.refine import layerwise
+
+Item = TypeVar("Item")
 
 Feeds = Mapping[str, Array]
 """Input name -> values of one batch, axes (sample, ...)."""
@@ -52,7 +56,7 @@ class Subject:
     ``means`` those of its layers' outputs (node -> (channels,)), as far as they have been measured.
     Early steps have ``sized`` the channels of some tensors; ranges that follow from that are
     ``known``.  ``legalize`` are the target's steps on solved grids, ``engine`` what computes as
-    the target does, ``sizing`` that of batches of ``source``.
+    the target does, ``sizing`` that of batches of ``source``.  ``watch`` is told of the ``stage``.
     """
 
     model: onnx.ModelProto
@@ -70,6 +74,17 @@ class Subject:
     legalize: Sequence[Legalizer] = ()
     sizing: Sizing | None = None
     engine: str = DEFAULT
+    watch: Watch | None = None
+    stage: str = "refine"
+
+    def tell(self) -> None:
+        """That the step begins, to whoever watches."""
+        if self.watch is not None:
+            self.watch(self.stage, 0, None)
+
+    def each(self, layers: Sequence[Item]) -> Iterable[Item]:
+        """``layers``, told one by one as they are done."""
+        return Counter(self.stage, len(layers), self.watch).each(layers)
 
     def constant(self, tensor: str, changed: Mapping[str, Array] | None = None) -> Array:
         """The current values of a constant, or those in ``changed``."""

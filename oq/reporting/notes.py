@@ -1,7 +1,7 @@
 """Notes and warnings about a run, and the command to try after a collapse."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -9,6 +9,8 @@ import onnx
 from oq.comparison.compare import Verification
 from oq.data.sampling import RANDOM as RANDOM_NAME
 from oq.data.source import Fitted
+from oq.engines.engine import PACKAGES, is_installed
+from oq.errors import install_line
 from oq.exporting.load import Model
 from oq.model.ops import STANDARD, facts
 from oq.model.proto_fields import feedable
@@ -43,6 +45,48 @@ def random_data_warning(source: Fitted | None) -> tuple[str, ...]:
     if source is None or source.name != RANDOM_NAME:
         return ()
     return ("CALIBRATED ON RANDOM NUMBERS: the ranges mean nothing; do not ship this file",)
+
+
+FASTER = 50.0
+"""Percent of kernels in integers, below which little can be gained."""
+
+
+WITHOUT_RANGES: Mapping[str, str] = {
+    "dynamic": "ranges at run time (--set dynamic=on), ",
+    "weights": "weights alone (--set weights=int8), ",
+}
+"""Option of a target -> what it offers instead of calibrated activations."""
+
+
+def speed_advice(found: Verification | None, options: Collection[str]) -> tuple[str, ...]:
+    """What to try where int8 is no faster in the engine that runs the files of a target with
+    these ``options``."""
+    time = None if found is None else found.latency
+    if found is None or time is None or found.mode != "deployed":
+        return ()
+    if time.low <= 1 and not (time.noisy and found.kernels.share < FASTER):
+        return ()
+    return (
+        f"int8 is no faster here ({time.ratio:.2f} of the float model's time, "
+        f"{found.kernels.share:.0f} % of kernels in integers): keep the float model, or try "
+        f"{''.join(WITHOUT_RANGES[key] for key in options if key in WITHOUT_RANGES)}another target",
+    )
+
+
+def engine_note(target: Target) -> tuple[str, ...]:
+    """What is missing to verify the files of ``target`` as it runs them."""
+    engine = target.verified_in
+    if is_installed(engine):
+        return ()
+    return (
+        f"{engine} is not installed ({install_line(PACKAGES[engine])}): the file is compared as "
+        "its Q/DQ nodes say, not as its engine runs it",
+    )
+
+
+def source_note(source: Fitted | None) -> tuple[str, ...]:
+    """What the user should know of how the data was read."""
+    return (source.note,) if source is not None and source.note else ()
 
 
 def foreign_warning(view: GraphView, target: Target) -> tuple[str, ...]:

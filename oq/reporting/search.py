@@ -8,7 +8,8 @@ class Searched:
     """The file that was written, compared with ``max_drop`` and with everything in int8
     (``plain``).
 
-    ``judged``: how the drop is measured, and on which samples.  ``kept``: the layers kept in float.
+    ``metric``: what the drop is of, "top-1" or "agreement with float" in points.
+    ``judged``: how it is measured, and on which samples.  ``kept``: the layers kept in float.
     Shares are percent of multiply-accumulates in integers.  ``tried``: configurations evaluated,
     including those of earlier runs (``resumed``).  ``stopped``: why the search ended early, or "".
     """
@@ -25,8 +26,4 @@ class Searched:
     resumed: int
     stopped: str
     journal: str
-
-
-def describe_drop(points: float) -> str:
-    """``1.00 points lost``, or ``0.25 points gained`` for a negative drop."""
-    return f"{abs(points):.2f} points {'lost' if points >= 0 else 'gained'}"
+    metric: str = "top-1"

@@ -3,6 +3,15 @@
 from dataclasses import dataclass
 
 from oq.comparison.compare import Verification
+from oq.reporting.search import Searched
+
+TOP1 = "top-1"
+AGREEMENT = "agreement with float"
+POINTS = (TOP1, AGREEMENT, "top1", "top5", "miou", "boxes", "text", "embedding")
+"""Metrics in percent, whose differences are points."""
+
+SAME = 0.005
+"""Less than the second decimal that is printed."""
 
 Drop = tuple[str, float]
 """What fell most, and by how much: top-1 in points, or a metric of the user's."""
@@ -24,16 +33,42 @@ class Verdict:
         return f"{'PASS' if self.passed else 'FAIL'} {self.reason}"
 
 
-def judge_drop(found: Verification, limit: float | None, drop: Drop | None) -> Verdict:
+def largest_drop(found: Verification) -> Drop | None:
+    """What fell most in either mode: the metrics asked for that have a value for each model, else
+    top-1 in points; None without either."""
+    if found.scores:
+        drops = [(s.metric, s.drop) for s in found.scores if s.drop is not None]
+        return max(drops, key=lambda d: d[1], default=None)
+    return None if found.drop is None else (TOP1, found.drop)
+
+
+def judge_drop(found: Verification, limit: float | None) -> Verdict:
     """The verdict on ``found``: a collapsed model fails, with or without a ``limit``."""
-    metric, lost = drop if drop is not None else (None, None)
+    metric, lost = largest_drop(found) or (None, None)
     within = limit is None or lost is None or lost <= limit
+    bound = "no limit given" if limit is None else f"limit {amount(metric, limit)}"
+    said = [] if metric is None or lost is None else [f"{told_drop(metric, lost)} ({bound})"]
     if found.collapse:
-        return Verdict(False, metric, lost, limit, f"collapsed: {found.collapse[0]}")
-    if metric is None or lost is None:
-        return Verdict(True, None, None, limit, "not collapsed; the data has no labels")
-    unit = " points" if metric == "top-1" else ""
-    way = "fell" if lost >= 0 else "rose"
-    told = f"{metric} {way} {abs(lost):.2f}{unit}"
-    bound = "no limit given" if limit is None else f"limit {limit:.2f}"
-    return Verdict(within, metric, lost, limit, f"{told} ({bound})")
+        said.insert(0, f"collapsed: {found.collapse[0]}")
+    reason = "; ".join(said or ["not collapsed; the data has no labels"])
+    return Verdict(within and not found.collapse, metric, lost, limit, reason)
+
+
+def judge_search(found: Searched) -> Verdict:
+    """The verdict on the file of a search within a budget."""
+    told = f"{told_drop(found.metric, found.drop)} (limit {amount(found.metric, found.max_drop)})"
+    return Verdict(found.met, found.metric, found.drop, found.max_drop, told)
+
+
+def told_drop(metric: str, lost: float) -> str:
+    """``top-1 fell 1.00 points``, or ``rose`` for a negative drop."""
+    points = metric in POINTS
+    if abs(lost) < SAME if points else lost == 0:
+        return f"{metric} is unchanged"
+    way = "fell" if lost > 0 else "rose"
+    return f"{metric} {way} {amount(metric, abs(lost))}{' points' if points else ''}"
+
+
+def amount(metric: str | None, value: float) -> str:
+    """Points with two decimals, other figures with four digits."""
+    return f"{value:.2f}" if metric in POINTS else f"{value:.4g}"

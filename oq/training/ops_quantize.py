@@ -61,6 +61,27 @@ class _ToFloat8(torch.autograd.Function):
         return grads[0]
 
 
+class _Codes(torch.autograd.Function):
+    """The codes of values on a grid that is not trained.  What rounding, zero point and clamp would
+    each keep for their gradients is one mask here."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, scale: Tensor, zero: Tensor | None, limits: tuple[int, int]
+    ) -> Tensor:
+        steps = torch.div(x, scale).round_()
+        if zero is not None:
+            steps += zero
+        codes = torch.clamp(steps, *limits)
+        ctx.save_for_backward(steps == codes, scale)
+        return codes
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        inside, scale = ctx.saved_tensors
+        return torch.div(grads[0], scale).mul_(inside), None, None, None
+
+
 def rint(x: Tensor) -> Tensor:
     """``x`` rounded half to even, with the gradient 1."""
     if torch.is_grad_enabled() and x.requires_grad:
@@ -71,6 +92,9 @@ def rint(x: Tensor) -> Tensor:
 
 def codes_of(x: Tensor, scale: Tensor, zero: Tensor | None, limits: tuple[int, int]) -> Tensor:
     """The codes of ``x`` as floating-point numbers; ``scale`` and ``zero`` broadcast over it."""
+    if torch.is_grad_enabled() and x.requires_grad and not scale.requires_grad:
+        found: Tensor = _Codes.apply(x, scale, zero, limits)  # type: ignore[no-untyped-call]
+        return found
     steps = rint(x / scale)
     return torch.clamp(steps if zero is None else steps + zero, *limits)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from torch.nn import Parameter
 
 from oq.checks.legal import check
 from oq.emission.solve import apply_steps
@@ -16,6 +17,7 @@ from oq.emission.write import Written
 from oq.errors import OptionError
 from oq.model.graph import Graph
 from oq.model.proto_fields import put_constants
+from oq.model.view import GraphView
 from oq.numerics.grid import Grid, quantize
 from oq.numerics.values import Array
 from oq.pipeline import Result, Started, conclude
@@ -28,6 +30,9 @@ from oq.training.sidecar import read_state, write_state
 from oq.wording import counted
 
 SCALES = ("frozen", "learned")
+
+SCALE_STEP = 0.1
+"""The part of a trained scale that counts as one step of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class Qat:
         if scales not in SCALES:
             raise OptionError(f"scales {scales!r}: expected {' or '.join(SCALES)}")
         self._milestones = _checked(milestones)
-        self._started, self._written = started, written
+        self.started, self._written = started, written
         subject = started.run.refined.subject
         view = Graph(written.model).view()
         floats = {s.tensor: subject.view.constants[s.tensor] for s in written.plan.sites
@@ -77,10 +82,20 @@ class Qat:
         if milestones is not None:
             self.module.rounds = False
 
+    @property
+    def prepared_view(self) -> GraphView:
+        """The float graph that was refined; the trained one has its tensors too."""
+        return self.started.run.refined.subject.view
+
+    @cached_property
+    def float_view(self) -> GraphView:
+        """The graph of :attr:`teacher`."""
+        return Graph(self.started.given.model).view()
+
     @cached_property
     def teacher(self) -> OnnxModule:
         """The float model, to be distilled from; its parameters take no gradients."""
-        module = to_torch(self._started.given.model)
+        module = to_torch(self.started.given.model)
         for parameter in module.parameters():
             parameter.requires_grad_(False)
         return module
@@ -97,6 +112,28 @@ class Qat:
             rate = lr if scale_lr is None else scale_lr
             made.append({"params": scales, "lr": rate, "weight_decay": 0.0})
         return made
+
+    def steps(self) -> list[tuple[Parameter, float]]:
+        """Each parameter with what is one step of it: the scale of a weight's grid, the mean of
+        them where channels have their own; of biases and float constants the scale that they would
+        have in int8; of trained scales :data:`SCALE_STEP` of themselves, an octave where they are
+        powers of two."""
+        grids = {s.latent: s.grid for s in self._trained.slots if s.latent is not None
+                 and not isinstance(s.site.spec, Product)}  # fmt: skip
+        learned = {s.learned: s.grid.qtype.scale for s in self._trained.slots if s.learned}
+        found = []
+        for tensor, role in self.module.program.roles.items():
+            if role != "parameter":
+                continue
+            parameter = self.module.get_parameter(self.module.names[tensor])
+            if tensor in learned:
+                step = 1.0 if learned[tensor] == "power_of_two" else SCALE_STEP
+            elif tensor in grids:
+                step = float(grids[tensor].scale.mean())
+            else:
+                step = float(parameter.detach().abs().max()) / 127
+            found.append((parameter, step))
+        return found
 
     def step(self) -> None:
         """Behind each step of the optimizer: holds the target's constraints between scales, and
@@ -143,17 +180,24 @@ class Qat:
 
         A pure function of the present state; the module can be trained on.
         """
+        return conclude(self.started, self.write())
+
+    def model(self) -> onnx.ModelProto:
+        """The Q/DQ graph with what has been learned so far."""
         model = onnx.ModelProto()
         model.CopyFrom(self._written.model)
         put_constants(model, self._values())
-        target = self._started.chosen.target
-        findings = check(Graph(model).view(), target)
+        return model
+
+    def write(self) -> Written:
+        """:meth:`model`, checked, with what training has changed among its notes."""
+        model = self.model()
+        findings = check(Graph(model).view(), self.started.chosen.target)
         for finding in findings:
             if finding.severity == "error":
                 raise RuntimeError(f"training made an illegal graph: {finding.message}")
         notes = (*self._written.notes, str(self.change()))
-        made = replace(self._written, model=model, findings=findings, notes=notes)
-        return conclude(self._started, made)
+        return replace(self._written, model=model, findings=findings, notes=notes)
 
     def change(self) -> Change:
         """What training has changed so far."""
@@ -168,7 +212,7 @@ class Qat:
     def save(self, path: str | Path) -> None:
         """Write the float latents, scales and the number of steps (safetensors); what is not in the
         file is the model and the options of the run."""
-        write_state(path, self.module.state_dict(), self._steps, self._signature())
+        write_state(path, self.module.state_dict(), self.signature, {"steps": self._steps})
 
     def load(self, path: str | Path) -> None:
         """Go on from what :meth:`save` wrote of the same run.
@@ -176,9 +220,9 @@ class Qat:
         Raises:
             DataError: it belongs to another model, target or options.
         """
-        state, steps = read_state(path, self._signature(), self.module.state_dict())
+        state, told = read_state(path, self.signature, self.module.state_dict())
         self.module.load_state_dict(state)
-        self._steps = steps
+        self._steps = int(told["steps"])
         self._replay()
 
     def _replay(self) -> None:
@@ -194,10 +238,11 @@ class Qat:
             if 0 <= milestone < self._steps:
                 act()
 
-    def _signature(self) -> str:
+    @property
+    def signature(self) -> str:
         """The target and a fingerprint of the untrained file: which run a state belongs to."""
         graph = self._written.model.graph.SerializeToString(deterministic=True)
-        return f"{self._started.target} {hashlib.sha256(graph).hexdigest()}"
+        return f"{self.started.target} {hashlib.sha256(graph).hexdigest()}"
 
     def _values(self) -> dict[str, Array]:
         """Initializer -> its present values, as the file stores them."""
@@ -219,14 +264,14 @@ class Qat:
     def _settle(self) -> None:
         """Let the target's steps on grids act on the present ones, where these can change."""
         self.module.hold_scales()
-        legalize = self._started.chosen.target.legalize
+        legalize = self.started.chosen.target.legalize
         moves = self.module.observes or any(s.learned for s in self._trained.slots)
         if not legalize or not moves:
             return
         grids: dict[SiteKey, Grid] = dict(self._written.grids)
         for slot in self._trained.slots:
             grids[key(slot.site)] = self.module.grid(slot.place.scale)
-        view = self._started.run.refined.subject.view
+        view = self.started.run.refined.subject.view
         legal = apply_steps(self._written.plan, view, grids, legalize).grids
         for slot in self._trained.slots:
             wished = legal[key(slot.site)].scale

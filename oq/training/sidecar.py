@@ -1,4 +1,4 @@
-"""The state of a training run beside its file: float latents and scales, as safetensors.
+"""The state of a training run beside its file, as safetensors.
 
 The only module that imports safetensors.
 """
@@ -11,9 +11,15 @@ from typing import Any
 from oq.errors import DataError, MissingExtra, one_line
 from oq.model.files import replacing
 
+OPTIMIZER = "optimizer/"
+"""In front of the names of an optimizer's own tensors, which there are as it has made them."""
 
-def write_state(path: str | Path, state: Mapping[str, Any], steps: int, run: str) -> None:
-    """Write ``state`` (name -> tensor) to ``path``: beside it first, then renamed.
+
+def write_state(
+    path: str | Path, state: Mapping[str, Any], run: str, told: Mapping[str, Any]
+) -> None:
+    """Write ``state`` (name -> tensor) of the ``run`` to ``path``, and what is ``told`` beside it:
+    to a temporary file first, then renamed.
 
     Raises:
         MissingExtra: safetensors is not installed.
@@ -23,14 +29,17 @@ def write_state(path: str | Path, state: Mapping[str, Any], steps: int, run: str
     except ImportError as error:
         raise MissingExtra("torch", "the state of a training run", "safetensors") from error
     # one entry: the library writes several in any order
-    told = {"oq": json.dumps({"run": run, "steps": steps}, sort_keys=True)}
+    entry = {"oq": json.dumps({"run": run, **told}, sort_keys=True)}
     tensors = {name: state[name].detach().cpu().contiguous() for name in sorted(state)}
     with replacing(Path(path)) as beside:
-        save_file(tensors, beside, told)
+        save_file(tensors, beside, entry)
 
 
-def read_state(path: str | Path, run: str, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """(name -> tensor, steps) of a file that :func:`write_state` wrote of the same ``run``.
+def read_state(
+    path: str | Path, run: str, wanted: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(name -> tensor, what was told) of a file that :func:`write_state` wrote of the same ``run``,
+    with tensors like those ``wanted``.
 
     Raises:
         DataError: it is no such file, or that of another run.
@@ -47,10 +56,10 @@ def read_state(path: str | Path, run: str, wanted: Mapping[str, Any]) -> tuple[d
             state = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError, ValueError) as error:
         raise DataError(f"{path}: no state of a training run: {one_line(error)}") from error
-    shapes = {name: tuple(t.shape) for name, t in state.items()}
+    shapes = {n: tuple(t.shape) for n, t in state.items() if not n.startswith(OPTIMIZER)}
     if told.get("run") != run or shapes != {n: tuple(t.shape) for n, t in wanted.items()}:
         raise DataError(
             f"{path} is the state of another run; accepted is that of the same model, target and "
             "options"
         )
-    return state, int(told["steps"])
+    return state, told

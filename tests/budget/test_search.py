@@ -256,10 +256,12 @@ def test_the_command_says_what_was_kept_and_what_it_costs(run: Cli) -> None:
     code, out, err = run("--max-drop", "2", "--eval-data", "eval.npz")
     assert (code, err) == (0, "")
     words = " ".join(out.split())
-    assert "budget met: " in words and ", limit 2; with everything in int8" in words
+    assert "budget met: " in words and ", limit 2.00; with everything in int8, top-1 " in words
     assert "points: top-1 accuracy on 160 samples of eval.npz" in words
     assert "kept float" in out and GUILTY[0] in out and "with everything in int8 100.0 %" in words
     assert f"journal {JOURNAL}" in words
+    about = Path("out.onnx.yaml").read_text().splitlines()[1]
+    assert about.startswith("# --max-drop 2: ") and about.endswith(" of keep_float found for it")
 
 
 def test_an_impossible_budget_still_gives_a_file_and_exit_1(run: Cli) -> None:
@@ -277,7 +279,7 @@ def test_an_impossible_budget_still_gives_a_file_and_exit_1(run: Cli) -> None:
     code, out, err = run("--max-drop", "1", "--eval-data", "eval.npz")
     assert code == 1 and Path("out.onnx").is_file()
     assert "budget      MISSED: " in out
-    assert "oq: no file meets --max-drop 1: the best one, which was written, loses" in err
+    assert "oq: no file meets --max-drop 1: in the best one, which was written, top-1 fell" in err
 
 
 def test_json_has_the_search(run: Cli) -> None:

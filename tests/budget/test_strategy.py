@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from oq.budget.strategy import Keep, Ranked, orders, propose
+from oq.budget.strategy import Keep, Ranked, foresee, orders, propose
 from oq.budget.trial import Trial, best_trial
 
 LAYERS = tuple(Ranked(f"n{i}", error, 100) for i, error in enumerate((1.0, 8.0, 2.0, 6.0, 0.5)))
@@ -28,6 +30,41 @@ def explore(
         except StopIteration:
             break
     return tried, best_trial(trials, max_drop)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.booleans(), max_size=60), st.integers(1, 4))
+def test_what_is_foreseen_is_asked_for(outcomes: list[bool], count: int) -> None:
+    """Whatever comes of the sets: the next one is always known ahead, in fewer rounds than sets."""
+    known: dict[Keep, Trial] = {}
+    ready: set[Keep] = set()
+    rounds = 0
+    coins = iter(outcomes)
+
+    def drop(keep: Keep) -> float:
+        nonlocal rounds
+        if keep not in ready:
+            ahead = foresee(LAYERS, 2.0, known, count)
+            assert ahead[0] == keep and len(set(ahead)) == len(ahead) <= count
+            assert not set(ahead) & set(known)
+            ready.update(ahead)
+            rounds += 1
+        met = next(coins, False)
+        known[keep] = Trial((), 1.0 if met else 9.0, 0.0)
+        return known[keep].drop
+
+    proposals = propose(LAYERS, 2.0)
+    wish = next(proposals, None)
+    asked: set[Keep] = set()
+    while wish is not None:
+        asked.add(wish)
+        trial = known[wish] if wish in known else Trial((), drop(wish), 0.0)
+        try:
+            wish = proposals.send(trial)
+        except StopIteration:
+            break
+    assert rounds <= len(asked) and (count == 1 or rounds < len(asked) or len(asked) < 3)
+    assert foresee(LAYERS, 2.0, known, count) == []
 
 
 def remaining(keep: Keep) -> float:

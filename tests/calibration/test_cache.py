@@ -19,13 +19,13 @@ from oq.calibration.cache import (
     Key,
     check_key,
     check_needs,
-    digest,
     load_cache,
     make_key,
     merge_caches,
     save_cache,
 )
 from oq.calibration.collect import Needs
+from oq.calibration.packing import digest
 from oq.errors import DataError, OptionError
 from oq.numerics.statistics import EMPTY, Need, observe
 from oq.numerics.values import Array
@@ -107,7 +107,7 @@ def test_a_header_without_its_arrays_is_damaged(tmp_path: Path) -> None:
     save_cache(cache(), tmp_path / "c")
     with np.load(tmp_path / "c") as file:
         arrays_ = {n: file[n] for n in file.files}
-    for lost in ("names", "counts", "extremes", "histogram_0"):
+    for lost in ("names", "counts", "extremes", "histograms", "batches", "lows_highs"):
         np.savez(tmp_path / "d.npz", **{n: a for n, a in arrays_.items() if n != lost})
         with pytest.raises(DataError, match="damaged"):
             load_cache(tmp_path / "d.npz")
@@ -119,7 +119,7 @@ def test_a_header_without_its_arrays_is_damaged(tmp_path: Path) -> None:
 def test_another_format_is_named(tmp_path: Path) -> None:
     header = np.frombuffer(json.dumps({"format": 99}).encode(), np.uint8)
     np.savez(tmp_path / "c.npz", header=header)
-    with pytest.raises(DataError, match="of format 99; this oq reads format 1: calibrate again"):
+    with pytest.raises(DataError, match="of format 99; this oq reads format 2: calibrate again"):
         load_cache(tmp_path / "c.npz")
 
 
@@ -249,6 +249,59 @@ def test_joined_shards_make_the_file_of_the_single_run(
         del model.metadata_props[:]
         model.metadata_props.extend(kept)
     assert joined == direct
+
+
+def test_shards_by_hand_make_the_cache_of_the_single_run(
+    shards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Byte for byte, joined in any order and in steps; 96 samples are six batches for nine
+    shards."""
+    monkeypatch.chdir(shards)
+    run = ("calibrate", MODEL, "-t", "trt", "-d", "whole.npz")
+    call(monkeypatch, *run, "--cache", "whole")
+    names = [f"s{i}" for i in range(1, 10)]
+    for i, name in enumerate(names, 1):
+        call(monkeypatch, *run, "--shard", f"{i}/9", "--cache", name)
+    assert sum(load_cache(n).samples == 0 for n in names) == 3
+    capsys.readouterr()
+    call(monkeypatch, "calibrate", "--merge", *names[5:2:-1], names[8], "--cache", "some")
+    assert "shard 1-3, 7-8 is still to be joined" in capsys.readouterr().out
+    call(monkeypatch, "calibrate", "--merge", "some", *names[:3], *names[6:8], "--cache", "all")
+    assert (shards / "all").read_bytes() == (shards / "whole").read_bytes()
+    assert "still" not in capsys.readouterr().out
+
+
+def test_shards_are_taken_for_what_they_are(
+    shards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shards)
+    for name, data, more in (
+        ("a", "whole", ("--shard", "1/2")),
+        ("b", "whole", ("--shard", "2/2")),
+        ("third", "whole", ("--shard", "1/3")),
+        ("other", "0", ("--shard", "2/2")),
+        ("all", "whole", ()),
+    ):
+        call(monkeypatch, "calibrate", MODEL, "-t", "trt", "-d", f"{data}.npz", "--cache", name,
+             *more)  # fmt: skip
+    run = ("calibrate", MODEL, "-t", "trt", "-d", "whole.npz")
+    for args, said in (
+        ((*run, "--cache", "a"), "holds shard 1 of 2 alone; join it with 2 (--merge)"),
+        ((*run, "--cache", "a", "--shard", "2/2"), "holds shard 1 of 2 alone; delete it"),
+        ((*run, "--cache", "all", "--shard", "2/2"), "holds all samples, not shard 2 of 2"),
+        (("quantize", MODEL, "-t", "trt", "--cache", "a"), "join it with 2 (--merge)"),
+        (("calibrate", "--merge", "a", "a", "--cache", "x"), "'a' holds shard 1 once more"),
+        (("calibrate", "--merge", "a", "third", "--cache", "x"), "holds shard 1 of 3, the first"),
+        (("calibrate", "--merge", "a", "all", "--cache", "x"), "holds all samples, the first one"),
+        (("calibrate", "--merge", "all", "a", "--cache", "x"), "same samples as another shard"),
+        (("calibrate", "--merge", "a", "other", "--cache", "x"), "made with other samples"),
+        ((*run, "--cache", "x", "--shard", "3/2"), "--shard '3/2': expected NUMBER/OF"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            call(monkeypatch, *args)
+        assert end.value.code == 2
+        assert said in capsys.readouterr().err
+    assert not (shards / "x").exists()
 
 
 def test_a_stale_cache_on_the_command_line(

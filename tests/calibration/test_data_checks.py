@@ -7,6 +7,7 @@ import pytest
 
 import oq
 from oq.calibration.data_checks import data_warnings
+from oq.data.source import Data
 from oq.numerics.statistics import EMPTY, observe
 from oq.numerics.values import UINT8, Array, TensorInfo
 from oq.planning.plan import KEPT
@@ -136,7 +137,7 @@ def test_accuracy_that_nobody_measured_is_said() -> None:
         labelled = {key: arrays[key][:64] for key in arrays}
     bare = {"input": labelled["input"]}
 
-    def notes(data: object, verify: bool) -> str:
+    def notes(data: Data, verify: bool) -> str:
         model = bundled / "residual.onnx"
         made = oq.quantize(model, "ort", data, refine="none", verify=verify)
         return " ".join(made.report.notes)

@@ -15,17 +15,20 @@ import pytest
 
 import oq
 from oq import pipeline
-from oq.calibration.cache import digest, load_cache, save_cache
-from oq.calibration.collect import collect
-from oq.calibration.measure import EVERYTHING, Job, measure, size_batches
+from oq.calibration.cache import load_cache, save_cache
+from oq.calibration.collect import collect, collect_numbered
+from oq.calibration.job import EVERYTHING, Job, size_batches
+from oq.calibration.measure import measure
+from oq.calibration.packing import digest
 from oq.calibrators.max import Max
 from oq.calibrators.minmax import MinMax
+from oq.data.sizing import ALONE, LARGE
 from oq.data.source import Fitted, open_source
 from oq.errors import DataError, OptionError
 from oq.model.graph import Graph
 from oq.model.session import Settings
 from oq.numerics.calibrator import Methods
-from oq.numerics.statistics import Statistics
+from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import Array, Batch
 from tests.graphs import Net
 
@@ -42,6 +45,18 @@ def network(first: int | str = "n") -> onnx.ModelProto:
     for name in "abcde":
         names.append(net.node("Relu", [net.conv(names[-1], f"c{name}")], name))
     return net.model(names[-1])
+
+
+@pytest.mark.parametrize(
+    ("needs", "expected"),
+    [(frozenset(), ALONE), ({Need.HISTOGRAM}, ALONE), ({Need.BATCHES}, LARGE), (EVERYTHING, LARGE)],
+)
+def test_batches_of_one_only_where_no_calibrator_sees_them(
+    needs: frozenset[Need], expected: int
+) -> None:
+    plain = job()
+    wanted = dict.fromkeys(plain.needs, frozenset(needs))
+    assert size_batches(replace(plain, needs=wanted, sizing=None)).alone == expected
 
 
 def job(limit: int | None = None, batch_size: int = 4, first: int | str = "n") -> Job:
@@ -65,9 +80,9 @@ def test_groups_give_the_statistics_of_one_pass(monkeypatch: pytest.MonkeyPatch)
 
     def watch(model: object, needs: Mapping[str, object], *rest: Any, **more: Any) -> object:
         passes.append(list(needs))
-        return collect(model, needs, *rest, **more)  # type: ignore[arg-type]
+        return collect_numbered(model, needs, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("oq.calibration.measure.collect", watch)
+    monkeypatch.setattr("oq.calibration.passes.collect_numbered", watch)
     whole = measure(job(), source())
     assert passes == [["x", "a", "b", "c", "d", "e"]]
     passes.clear()
@@ -146,7 +161,7 @@ def test_a_finished_cache_needs_no_data_and_runs_nothing(
 ) -> None:
     path = tmp_path / "c"
     first = measure(job(), source(), path)
-    monkeypatch.setattr("oq.calibration.measure.collect", None)
+    monkeypatch.setattr("oq.calibration.passes.collect_numbered", None)
     for data in (None, source()):
         again = measure(job(), data, path)
         assert again.statistics == first.statistics and again.samples == 21

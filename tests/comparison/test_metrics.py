@@ -136,7 +136,7 @@ def test_a_class_sees_every_batch_and_starts_afresh() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("map", "expected top1, top5, cosine, sqnr, miou or package.module:callable"),
+        ("map", "expected top1, .* boxes, text, embedding or package.module:callable"),
         ("no_such_module:f", "No module named"),
         ("own_metrics:missing", "has no attribute 'missing'"),
         ("own_metrics:THREE", "is a int; expected a function or a class"),
@@ -151,8 +151,37 @@ def test_what_is_no_metric(name: str, message: str) -> None:
 
 def test_equal_outputs_are_perfect_by_every_metric() -> None:
     images = RANDOM.normal(size=(8, 3, 2, 2)).astype(np.float32)
-    best = {"top1": 100.0, "top5": 100.0, "cosine": 1.0, "sqnr": math.inf, "miou": 100.0}
-    assert set(best) == set(BUILT_IN)
-    for name, expected in best.items():
-        data = images if name == "miou" else EXACT
-        assert value(name, data, data, None) == pytest.approx(expected)
+    boxes = np.concatenate([images[:, :, :2, 0], images[:, :, :2, 0] + 2, images[:, :, :2, 1]], 2)
+    fitting = {"miou": images, "boxes": boxes, "text": images[..., 0]}
+    for name in BUILT_IN:
+        data = fitting.get(name, EXACT)
+        best = {"cosine": 1.0, "sqnr": math.inf}.get(name, 100.0)
+        assert value(name, data, data, None) == pytest.approx(best), name
+
+
+def test_embedding_is_the_mean_cosine_of_samples() -> None:
+    x, y = EXACT.astype(np.float64), FOUND.astype(np.float64)
+    each = (x * y).sum(axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
+    assert value("embedding", EXACT, FOUND, None) == pytest.approx(100 * each.mean())
+    nothing = np.zeros((4, 3), np.float32)
+    assert value("embedding", nothing, nothing, None) == 100.0
+    assert value("embedding", nothing, np.ones_like(nothing), None) == 0.0
+
+
+def scores(*texts: list[int]) -> Array:
+    """One-hot scores (sample, position, class)."""
+    made: Array = np.eye(5, dtype=np.float32)[np.array(texts)]
+    return made
+
+
+def test_text_merges_repeats_and_leaves_blanks_out() -> None:
+    exact = scores([1, 1, 0, 1, 2], [3, 0, 0, 4, 4], [2, 2, 2, 2, 2])
+    found = scores([1, 0, 1, 1, 2], [3, 4, 4, 0, 3], [2, 0, 0, 0, 0])
+    # 1 1 2 both times; 3 4 against 3 4 3; 2 both times
+    assert value("text", exact, found, None, 2) == pytest.approx(200 / 3)
+    labels = np.array([[1, 1, 2, -1], [3, 4, 3, 0], [2, -1, -1, -1]])
+    assert value("text", exact, found, labels, 2) == pytest.approx((200 / 3, 100))
+    tokens = np.array([[1, 1, 0], [2, 3, 4]])
+    assert value("text", tokens, np.array([[1, 0, 1], [2, 3, 4]]), None) == 50.0
+    with pytest.raises(DataError, match="no output has axes"):
+        value("text", EXACT, FOUND, None)

@@ -128,7 +128,7 @@ def test_presets_and_values_pass_through() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"color": "rgb"}, r"unknown key 'color'; allowed: colour, crop, .*, preset"),
+        ({"hue": "rgb"}, r"unknown key 'hue'; allowed: colour, crop, .*, preset"),
         ({"preset": "tf"}, r"preset is 'tf'; allowed: imagenet, imagenet-tf, raw, unit"),
         ({"colour": "hsv"}, r"colour is 'hsv'; allowed: rgb, bgr, gray"),
         ({"interpolation": 3}, r"interpolation is '3'; allowed: bilinear, bicubic, nearest"),
@@ -200,7 +200,7 @@ def test_other_modes_become_rgb_or_gray(tmp_path: Path, mode: str) -> None:
 
 def test_missing_pillow_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(MissingExtra, match=r"a folder of images needs pillow.*oq\[images\]"):
+    with pytest.raises(MissingExtra, match=r"a folder of images needs pillow.*pip install pillow"):
         decode(tmp_path / "a.png", PRESETS["raw"], "x")
     # Arrays that need no resizing need no Pillow.
     transform(make_pixels(3, 3), PRESETS["unit"], "x")
@@ -225,3 +225,7 @@ def test_real_photographs_are_exact() -> None:
             assert label == int(expected)
             at += 1
     assert at == 40
+
+
+def test_both_spellings_are_taken() -> None:
+    assert parse_preprocess({"color": "grey"}) == parse_preprocess({"colour": "gray"})

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oq.data.sizing import CACHE_BYTES, LARGE, Sizing
+from oq.data.sizing import ALONE, CACHE_BYTES, LARGE, Sizing
 from oq.data.source import open_source
 from oq.model.footprint import Footprint
 from oq.model.proto_fields import inputs_of
@@ -32,6 +32,13 @@ def test_as_many_as_fit_the_cache_of_what_is_kept(side: int, samples: int) -> No
     assert size in (1, 2, 4, 8, 16)
     assert size == 16 or 2 * size * sample > CACHE_BYTES
     assert size * sample <= CACHE_BYTES or size == (1 if sample > LARGE else 2)
+
+
+@pytest.mark.parametrize("side", [16, 700, 720, 1100])
+def test_a_large_sample_runs_alone_where_batches_do_not_count(side: int) -> None:
+    plain, alone = (Sizing(Footprint(MODEL), kept=KEPT, alone=a) for a in (LARGE, ALONE))
+    expected = 1 if 2 * bytes_of(side) > ALONE else plain(image(side))
+    assert alone(image(side)) == expected and plain(image(side)) > 1
 
 
 @pytest.mark.parametrize("kept", [KEPT, None])

@@ -17,7 +17,7 @@ def test_channels_far_below_the_largest(small: float, said: bool) -> None:
     model = net.model(net.node("Conv", [x, net.constant("w", weight)], "c"))
     data = np.random.default_rng(0).normal(size=(8, 4, 8, 8)).astype(np.float32)
     notes = " ".join(oq.quantize(model, "dpu", data, verify=False).report.notes)
-    assert ("1 layers have output channels" in notes and "'w' 1 of 4" in notes) == said
+    assert ("1 layer with output channels" in notes and "'w' 1 of 4" in notes) == said
 
 
 def test_small_channels_that_lie_on_the_grid_lose_nothing() -> None:

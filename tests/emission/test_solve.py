@@ -168,7 +168,7 @@ def test_tiny_weights_do_not_lose_their_bias(size: float) -> None:
     untouched = np.abs(weight).max(axis=0)[[0, 2]] / np.float32(127)
     assert np.array_equal(found.grids[key(WEIGHT)].scale[[0, 2]], untouched)
     (note,) = found.notes
-    assert note == "'w': the scale of 1 channels was widened so that bias 'b' fits int32"
+    assert note == "'w': the scale of 1 channel was widened so that bias 'b' fits int32"
 
 
 def test_dead_channels_keep_their_bias_without_a_note() -> None:

@@ -9,7 +9,7 @@ from oq.engines.dpu import ENGINE
 from oq.errors import ModelError
 from oq.model.session import Settings
 from oq.numerics.values import Batch
-from oq.reporting.report import verification_lines
+from oq.reporting.verification import verification_lines
 from tests.dpu.shifts import ShiftNet
 from tests.graphs import Net
 

@@ -92,6 +92,7 @@ def brain(): return Net(), T.bfloat16()
 def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """``USER_MODULE`` in the current folder, which is not on the import path."""
     (tmp_path / "stranger.py").write_text(USER_MODULE)
+    (tmp_path / "broken.py").write_text("1 / 0")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     monkeypatch.delitem(sys.modules, "stranger", raising=False)
@@ -186,6 +187,14 @@ def test_unfused_export_keeps_batchnorm(user_module: str) -> None:
     np.testing.assert_allclose(one, two, atol=1e-6)
 
 
+def test_a_file_is_taken_by_its_path(user_module: str, tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text(
+        USER_MODULE + "\ndef example_inputs(): return torch.ones(2, 4)\n"
+    )
+    for path in ("./beside.py", str(tmp_path / "beside.py")):
+        assert export(f"{path}:bare", "net.onnx").ops == {"Gemm": 1}
+
+
 def test_opset_is_the_one_asked_for(user_module: str) -> None:
     report = export(f"{user_module}:pair", "net.onnx", opset=18)
     assert report.opset == 18
@@ -194,6 +203,8 @@ def test_opset_is_the_one_asked_for(user_module: str) -> None:
 
 REFUSED: dict[str, tuple[str, dict[str, Any], type[OqError], str]] = {
     "no colon": ("stranger", {}, OptionError, "give MODULE:FACTORY"),
+    "no file": ("./absent.py:make", {}, OptionError, "there is no file './absent.py'"),
+    "file fails": ("./broken.py:make", {}, OptionError, r"importing ./broken.py .*broken\.py:1"),
     "no module": ("absent_module:make", {}, OptionError, "importing absent_module"),
     "no factory": ("stranger:absent", {}, OptionError, "has no callable 'absent'; it has .*bare"),
     "not a module": ("stranger:number", {}, OptionError, "returned int; it must return a torch"),
@@ -263,7 +274,8 @@ except oq.errors.MissingExtra as error:
         check=True,
         cwd=Path(__file__).parents[1],
     )
-    expected = f"oq export needs {absent}, which is not installed: pip install 'oq[torch]'"
+    line = "pip install torch onnxscript safetensors"
+    expected = f"oq export needs {absent}, which is not installed: {line}"
     assert done.stdout.strip() == expected
 
 

@@ -7,7 +7,7 @@ import pytest
 from oq.model import footprint
 from oq.model.footprint import Footprint
 from oq.model.graph import Graph
-from oq.model.session import expose
+from oq.model.session import Session, Settings, expose
 from oq.numerics.values import Batch
 from oq.prepare.infer_types import infer_types
 from tests.small import normal, reference, small
@@ -57,6 +57,27 @@ def test_declared_shapes_need_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footprint, "Session", None)
     found = Footprint(model, graph.view().tensors).of(Batch({"x": normal(4, 3, 8, 8)}))
     assert found["y"] == 4 * 5 * 6 * 6 * 4
+
+
+def test_only_what_is_not_told_is_run_and_once_per_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """net (float[n,3,8,8] x, float[n,m] z) => (float[n,5,6,6] y, float[n,k] t) {
+        t = Concat <axis = 1> (z, z) c = Conv(x, weight) y = Relu(c)
+    }"""
+    model = small(text, CONSTANTS)
+    graph = Graph(model)
+    infer_types(graph)
+    run: list[list[str]] = []
+
+    def watch(probe: onnx.ModelProto, settings: Settings) -> Session:
+        run.append([n.op_type for n in probe.graph.node])
+        return Session(probe, settings)
+
+    monkeypatch.setattr(footprint, "Session", watch)
+    measured = Footprint(model, graph.view().tensors)
+    for samples, width in [(1, 4), (3, 4), (3, 4), (3, 7), (3, 4)]:
+        batch = Batch({"x": normal(samples, 3, 8, 8), "z": normal(samples, width)})
+        assert measured.of(batch) == real_bytes(model, batch)
+    assert run == [["Concat", "Shape"]] * 3
 
 
 def test_after_many_shapes_bytes_grow_with_the_input(monkeypatch: pytest.MonkeyPatch) -> None:

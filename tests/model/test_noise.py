@@ -13,7 +13,7 @@ import oq
 from oq.model.noise import freeze_noise, gumbel, normal, random_nodes, uniform
 from oq.model.session import Session, Settings
 from oq.numerics.values import Array
-from oq.reporting.report import verification_lines
+from oq.reporting.verification import verification_lines
 from tests.graphs import CHANNELS, Net
 from tests.refine.test_run import DATA
 

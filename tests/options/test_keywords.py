@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import typer
@@ -9,7 +10,12 @@ import typer
 import oq
 from oq import cli
 from oq.data.samples import BATCH
+from oq.deployment.qoperator.form import FORMS
+from oq.engines.engine import ENGINES
 from oq.options.keywords import (
+    EngineName,
+    FinetuneOptions,
+    Form,
     QuantizeOptions,
     SearchOptions,
     VerifyOptions,
@@ -18,9 +24,10 @@ from oq.options.keywords import (
 )
 
 TAKEN: dict[Callable[..., object], type] = {
-    oq.quantize: QuantizeOptions,
+    oq.quantize: SearchOptions,
     oq.search: SearchOptions,
     oq.verify: VerifyOptions,
+    oq.finetune: FinetuneOptions,
 }
 
 
@@ -58,3 +65,8 @@ def test_what_is_not_given_has_its_default() -> None:
 def test_an_unknown_keyword_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'sample'; there is: "):
         oq.quantize("model.onnx", "trt", sample=3)  # type: ignore[call-arg]
+
+
+def test_names_in_signatures_are_those_there_are() -> None:
+    assert set(get_args(EngineName)) == set(ENGINES)
+    assert set(get_args(Form)) == set(FORMS)

@@ -8,12 +8,14 @@ from typing import Any, ClassVar
 
 import pytest
 
+import oq
 from oq.calibrators.minmax import MinMax
 from oq.errors import OptionError
 from oq.numerics.calibrator import ErrorGains
 from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import UINT8, QType, Range
 from oq.planning import registry
+from tests.damaged import X, damaged
 
 
 def test_unknown_names_list_what_there_is() -> None:
@@ -159,3 +161,40 @@ def test_a_decorated_class_is_a_calibrator() -> None:
     assert registry.register("halved")(Half) is Half
     made: object = registry.calibrator("halved", {"share": 0.5})
     assert made == Half(0.5)
+
+
+@pytest.mark.usefixtures("nothing_added")
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("CALIBRATOR = 3", "CALIBRATOR is int, which is no dataclass"),
+        ("class A: ...\nCALIBRATOR = A", "CALIBRATOR is A, which is no dataclass"),
+        (PLUGIN.replace("def range", "def ranges"), "Times has no method range(statistics, qtype"),
+        (
+            PLUGIN.replace("frozenset()", "('histogram',)"),
+            "Times.needs is ('histogram',)",
+        ),
+        ("TARGET = 'trt'", "TARGET is str, which is no oq.plugin.Target"),
+        ("import nothing_of_that_name", "raised ModuleNotFoundError: No module named"),
+        ("def broken(:", "raised SyntaxError: "),
+    ],
+)
+def test_a_plugin_that_breaks_its_contract_is_refused_in_one_line(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    (tmp_path / "bad.py").write_text(text)
+    with pytest.raises(OptionError) as caught:
+        registry.load_plugin(tmp_path / "bad.py")
+    assert why in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("nothing_added")
+def test_needs_may_be_left_out(tmp_path: Path) -> None:
+    text = PLUGIN.replace("    needs: ClassVar[frozenset[Need]] = frozenset()\n", "")
+    (tmp_path / "wide.py").write_text(text)
+    registry.load_plugin(tmp_path / "wide.py")
+    half = oq.quantize(damaged(), "ort", {"x": X}, calibrator="wide", settings={"factor": 2.0},
+                       refine="none", verify=False)  # fmt: skip
+    plain = oq.quantize(damaged(), "ort", {"x": X}, calibrator="minmax", refine="none",
+                        verify=False)  # fmt: skip
+    assert float(half.ranges["x"].lo) == pytest.approx(2 * float(plain.ranges["x"].lo), rel=0.02)

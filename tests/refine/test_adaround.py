@@ -91,5 +91,5 @@ def test_it_learns_from_float_weights_whatever_was_kept_before(
 
 def test_without_torch_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingExtra, match=r"--refine adaround needs torch.*oq\[torch\]"):
+    with pytest.raises(MissingExtra, match=r"--refine adaround needs torch.*pip install torch "):
         learn_rounding(subject(relu_chain()))

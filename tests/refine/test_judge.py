@@ -110,3 +110,15 @@ def test_the_judge_rounds_as_the_device_does() -> None:
     assert figures["dpu"] == pytest.approx(db(simulated), abs=1e-9)
     assert figures["onnxruntime"] == pytest.approx(db(literal), abs=1e-9)
     assert figures["dpu"] != pytest.approx(figures["onnxruntime"], abs=0.1)
+
+
+@pytest.mark.parametrize(("last", "engine", "said"), [
+    ("Softmax", "onnxruntime", "SQNR before the Softmax"),
+    ("Sigmoid", "dpu", "SQNR before the Sigmoid as dpu rounds"),
+    ("Relu", "onnxruntime", "output SQNR"),
+])  # fmt: skip
+def test_it_says_what_it_measures(last: str, engine: str, said: str) -> None:
+    net = Net()
+    net.node(last, [net.conv(net.input("x"), "a")], "y")
+    found = subject(net.model("y"))
+    assert Judge(found.model, found.view, (), engine).measure == said

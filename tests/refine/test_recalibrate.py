@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from oq.calibration.measure import Job
+from oq.calibration.job import Job
 from oq.calibrators.minmax import MinMax
 from oq.data.source import Fitted, open_source
 from oq.model.proto_fields import inputs_of

@@ -53,6 +53,7 @@ class Scripted:
 
     figures: list[float]
     tensors: tuple[str, ...] = ("y",)
+    measure: str = "output SQNR"
 
     def compare(self, _model: onnx.ModelProto) -> Verdict:
         return Verdict(self.figures.pop(0))

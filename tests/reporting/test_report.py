@@ -18,7 +18,8 @@ from oq.numerics.values import INT8, INT32
 from oq.planning.check import Finding
 from oq.planning.explain import skip_lines, weighted_layers
 from oq.planning.spec import Fixed, Group, Own, Plan, Product, Share, Site, Skip
-from oq.reporting.report import Report, verification_lines
+from oq.reporting.report import Report
+from oq.reporting.verification import verification_lines
 from oq.wording import to_json
 from tests.graphs import Net
 
@@ -36,7 +37,7 @@ FOUND = Verification(
     literal=reading(math.inf, lost=3, votes=(replace(VOTES, top1=None, top5=None),)),
     gap=(OutputError("logits", 0, 0, math.inf, 1, 0),),
     kernels=Kernels(29, 1, {"QLinearConv": 29, "Softmax": 1}),
-    latency=Latency(8, 3.69, 1.81, 0.49),
+    latency=Latency(8, 3.69, 1.81, 0.49, 0.48, 0.50),
 )
 PLAN = Plan(
     target="ort",
@@ -101,11 +102,11 @@ def test_the_first_screen_says_what_happened() -> None:
         "verified on 1,234 samples against the float model",
         "logits deployed 27.5 1.26 0.198 0.99912",
         "logits literal equal 1.26 0.198 0.99912 3 values above are NaN or infinite",
-        "deployed: top-1 agrees with float on 98.4 %; accuracy 80.90 -> 80.60 % "
-        "(top-5 99.10 -> 99.00)",
-        "literal: top-1 agrees with float on 98.4 %",
+        "top-1 of mode agree % float % int8 % drop top-5 %",
+        "logits deployed 98.4 80.90 80.60 0.30 99.00",
+        "logits literal 98.4 kernels",
         "kernels 29 of 30 compute nodes in integers (97 %) in onnxruntime",
-        "latency 1.81 ms against 3.69 ms per batch of 8: 0.49 of float",
+        "latency 2.0x faster than float (1.81 against 3.69 ms, batch 8) in onnxruntime",
         "next trtexec --onnx=model.int8.onnx",
     ):
         assert words in text, words
@@ -124,7 +125,10 @@ def test_what_another_engine_left_in_float_is_named() -> None:
     said = re.sub(r"\s+", " ", " ".join(verification_lines(found)))
     assert "kernels 20 of 22 heavy ops in integers (91 %) in openvino" in said
     assert all(f"in float: {name}" in said for name in left)
-    assert "0.49 of float in openvino" in said and "onnxruntime" not in said
+    assert (
+        "2.0x faster than float (1.81 against 3.69 ms, batch 8) in openvino" in said
+        and "onnxruntime" not in said
+    )
     differing = replace(found, literal=reading(30), gap=reading(28).outputs)
     assert "openvino does not compute what" in re.sub(
         r"\s+", " ", " ".join(verification_lines(differing))

@@ -6,7 +6,8 @@ import pytest
 
 import oq
 from oq.comparison.compare import Verification
-from oq.comparison.deviation import OutputError
+from oq.comparison.deviation import Classification, OutputError
+from oq.comparison.metrics import Score
 from oq.reporting.verdict import judge_drop
 from tests.damaged import X, damaged
 
@@ -23,17 +24,20 @@ def sound() -> Verification:
         (0.2, 1.0, False, "FAIL top-1 fell 1.00 points (limit 0.20)"),
         (0.5, -0.25, True, "PASS top-1 rose 0.25 points (limit 0.50)"),
         (None, 3.0, True, "PASS top-1 fell 3.00 points (no limit given)"),
+        (0.0, 0.0, True, "PASS top-1 is unchanged (limit 0.00)"),
     ],
 )
 def test_points(
     sound: Verification, limit: float | None, drop: float, passed: bool, said: str
 ) -> None:
-    found = judge_drop(sound, limit, ("top-1", drop))
+    votes = Classification("y", 100, 99.0, 100.0, 80.0, 80.0 - drop)
+    judged = replace(sound, literal=replace(sound.literal, classes=(votes,)))
+    found = judge_drop(judged, limit)
     assert (found.passed, found.drop, found.limit, str(found)) == (passed, drop, limit, said)
 
 
 def test_without_labels(sound: Verification) -> None:
-    found = judge_drop(sound, None, None)
+    found = judge_drop(sound, None)
     assert found.passed and found.drop is None
     assert str(found) == "PASS not collapsed; the data has no labels"
 
@@ -41,6 +45,12 @@ def test_without_labels(sound: Verification) -> None:
 def test_a_collapsed_model_fails_whatever_the_limit(sound: Verification) -> None:
     lost: OutputError = replace(sound.deployed.outputs[0], sqnr_db=1.0)
     broken = replace(sound, deployed=replace(sound.deployed, outputs=(lost,)))
-    found = judge_drop(broken, 50.0, ("top-1", 0.0))
+    found = judge_drop(broken, 50.0)
     assert not found.passed
     assert str(found).startswith("FAIL collapsed: output ")
+
+
+def test_the_worse_mode_and_the_metric_asked_for_decide(sound: Verification) -> None:
+    scores = (Score("iou", "deployed", 0.70, 0.75), Score("iou", "literal", 0.72, 0.75))
+    found = judge_drop(replace(sound, scores=scores), 0.04)
+    assert str(found) == "FAIL iou fell 0.05 (limit 0.04)"

@@ -259,3 +259,29 @@ def test_what_is_refused(options: Any, said: str) -> None:
 def test_the_form_of_integer_operators_is_not_trained() -> None:
     with pytest.raises(OptionError, match="Q/DQ are trained"):
         prepared("ort", format="qoperator")
+
+
+def test_a_step_of_a_parameter_is_that_of_its_grid() -> None:
+    """Of weights the scale in the file; of biases what int8 would have; of scales an octave or a
+    tenth."""
+    for target, wanted in (("dpu", 1.0), ("ort", 0.1)):
+        qat = prepared(target, scales="learned")
+        steps = {id(p): step for p, step in qat.steps()}
+        assert len(steps) == len(list(qat.module.parameters()))
+        weights = biases = scales = 0
+        for slot in qat._trained.slots:
+            if slot.learned is not None:
+                scales += 1
+                path = qat.module.names[slot.learned]
+                assert steps[id(qat.module.get_parameter(path))] == wanted
+            if slot.latent is None:
+                continue
+            parameter = qat.module.get_parameter(qat.module.names[slot.latent])
+            if parameter.ndim == 1 and target == "ort":
+                biases += 1
+                wished = float(parameter.detach().abs().max()) / 127
+            else:
+                weights += 1
+                wished = float(np.mean(constants(qat.model())[slot.place.scale]))
+            assert steps[id(parameter)] == pytest.approx(wished)
+        assert weights and scales and (biases or target == "dpu")

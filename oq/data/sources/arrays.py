@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 
@@ -67,6 +68,14 @@ class ArrayTable:
             labels = None if self.labels is None else pick_rows(self.labels, part)
             yield Batch({**feeds, **self.alike}, labels, frozenset(self.alike))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it travels: a file is opened there."""
+        mapped = self.path is not None
+        arrays = {} if mapped else self.arrays
+        alike = {} if mapped else self.alike
+        keys = (tuple(self.arrays), tuple(self.alike))
+        return _arrive, (self.name, self.count, arrays, self.labels, self.path, alike, keys)
+
     def locate(self, row: int) -> str:
         return f"sample {row}"
 
@@ -75,6 +84,29 @@ class ArrayTable:
             return hash_file(self.path)
         labels = {} if self.labels is None else {LABELS: self.labels}
         return hash_arrays({**self.arrays, **self.alike, **labels})
+
+
+def _arrive(
+    name: str,
+    count: int,
+    arrays: Mapping[str, Array],
+    labels: Array | None,
+    path: Path | None,
+    alike: Mapping[str, Array],
+    keys: tuple[Sequence[str], Sequence[str]],
+) -> ArrayTable:
+    """The table that was sent; the one array of a file is mapped again.
+
+    Raises:
+        DataError: the file is not here.
+    """
+    if path is not None:
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except BROKEN_NPY as error:
+            raise DataError(f"{name}: cannot be read here: {one_line(error)}") from error
+        arrays, alike = dict.fromkeys(keys[0], array), dict.fromkeys(keys[1], array)
+    return ArrayTable(name, count, arrays, labels, path, alike)
 
 
 def make_table(name: str, arrays: Mapping[str, Array], inputs: Sequence[TensorInfo]) -> ArrayTable:

@@ -109,10 +109,25 @@ def _check_shape(array: Array, key: str, shape: Shape, place: Place, free: bool)
         hint = "; the channels come last here (layout: nchw, or transpose the array)"
     elif len(found) == 4 and _fits((found[0], found[2], found[3], found[1]), wanted):
         hint = "; the channels come first here (layout: nhwc, or transpose the array)"
+    else:
+        hint = _image_hint(found, wanted)
     raise DataError(
         f"{place.name}: input {key!r} has shape {found}; the model expects"
         f" {_write_shape(shape)}{hint}"
     )
+
+
+def _image_hint(found: tuple[int, ...], wanted: Shape) -> str:
+    """Which keys of --preprocess FILE.yaml make images (sample, channel, height, width) fit."""
+    if len(found) != 4 or len(wanted) != 4 or found[1] not in (1, 3):
+        return ""
+    keys = []
+    if wanted[1] in (1, 3) and wanted[1] != found[1]:
+        keys.append("colour: gray" if wanted[1] == 1 else "colour: rgb")
+    size = [axis for axis in wanted[2:] if isinstance(axis, int) and axis > 0]
+    if len(size) == 2 and tuple(size) != found[2:]:
+        keys.append(f"resize: {round(RESIZED * min(size))}, crop: {size}")
+    return f"; images fit with {' and '.join(keys)} in --preprocess FILE.yaml" if keys else ""
 
 
 def _check_finite(array: Array, key: str, place: Place) -> None:
@@ -128,6 +143,9 @@ def _check_finite(array: Array, key: str, place: Place) -> None:
         f" {place.locate(place.first + row)}; expected finite values"
     )
 
+
+RESIZED = 256 / 224
+"""The shorter side of an image over its crop, as most classifiers of ImageNet are evaluated."""
 
 _ADVICE = {
     (

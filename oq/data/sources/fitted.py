@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 from oq.data.preprocess import Preprocess
@@ -17,6 +18,10 @@ from oq.numerics.values import Batch, TensorInfo
 
 Size = int | Callable[[Batch], int]
 """Samples at a time: a number, or what a function says of samples of these shapes."""
+
+BLOCK = 1024
+"""Rows of a model with free axes beyond the first are joined to batches within blocks of so many,
+so that where a batch ends depends on its block alone, and blocks can be read apart."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +62,11 @@ class Fitted:
     def count(self) -> int | None:
         """Number of samples, `dropped` ones included; None if not known beforehand."""
         return self.stream.count
+
+    @property
+    def note(self) -> str:
+        """What the user should know of how the data is read, or ""."""
+        return self.stream.note
 
     @property
     def fixed(self) -> int | None:
@@ -116,11 +126,32 @@ class Fitted:
         """The stream in batches of ``size``, as far as it is not one of complete feeds."""
         if isinstance(size, int) or not isinstance(self.stream, Rows):
             return self._fit(size if isinstance(size, int) else 1, start, stop)
-        if any(info.shape is None or not all(map(is_size, info.shape[1:])) for info in self.inputs):
-            return regroup(self._fit(1, start, stop), size, exact=False)
+        if self._varies:
+            end = self.stream.count if stop is None else min(stop, self.stream.count)
+            ends = [*range(start - start % BLOCK + BLOCK, end, BLOCK), end]
+            blocks = zip([start, *ends], ends, strict=False)
+            return chain.from_iterable(
+                regroup(self._fit(1, first, last), size, exact=False) for first, last in blocks
+            )
         first = next(self._fit(1, start, start + 1), None)
         known = 1 if first is None else size(first)
         return regroup(self._fit(known, start, stop), known, exact=False)
+
+    @property
+    def _varies(self) -> bool:
+        """Whether samples may differ in shape."""
+        return any(i.shape is None or not all(map(is_size, i.shape[1:])) for i in self.inputs)
+
+    def grain(self, size: Callable[[Batch], int]) -> int | None:
+        """The number of samples between whose multiples every batch of ``size`` lies, wherever
+        reading starts; None where only reading all of them tells (complete feeds, or samples of
+        several shapes for a fixed batch)."""
+        if not isinstance(self.stream, Rows) or (self._varies and self.fixed is not None):
+            return None
+        row = list(self._fit(1, 0, 1))
+        if len(row) != 1 or row[0].rows != 1 or not row[0].divisible:
+            return None  # a row holds a feed, or states that go to all samples alike
+        return self.fixed or (BLOCK if self._varies else size(row[0]))
 
     def _report(self, given: int, dropped: int, whole: bool) -> None:
         """Say what was left out, and refuse data that turned out to have nothing."""

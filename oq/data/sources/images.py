@@ -58,7 +58,7 @@ class ImageTable:
                 raise DataError(
                     f"{self.name}: {file} becomes {image.shape} where {files[0]} becomes"
                     f" {images[0].shape}; images of different sizes need 'resize' and 'crop' in"
-                    " the preprocessing, or batches of 1 where the model takes any size"
+                    " the preprocessing, or --batch-size 1 where the model takes any size"
                 )
         return np.stack(images)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from oq.data.sources.arrays import hash_arrays
+from oq.data.sources.kept import Kept
 from oq.data.sources.layout import LABELS, lay_out, required
 from oq.data.sources.streams import Items
 from oq.errors import DataError, one_line
@@ -18,6 +19,8 @@ from oq.numerics.values import Array, Batch, TensorInfo
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 """``package.module:callable``"""
+
+NO_REWIND = "{} has no rewind(): its feeds were kept from the first pass for the others"
 
 
 def to_array(value: Any, name: str) -> Array:
@@ -123,18 +126,12 @@ class Once:
 class _Reader:
     """Opens an onnxruntime CalibrationDataReader: ``get_next`` until None, ``rewind`` between."""
 
-    def __init__(self, reader: Any, name: str) -> None:
+    def __init__(self, reader: Any) -> None:
         self._reader = reader
-        self._name = name
         self._fresh = True
 
     def __call__(self) -> Iterator[Any]:
         if not self._fresh:
-            if not hasattr(self._reader, "rewind"):
-                raise DataError(
-                    f"{self._name}: has no rewind() and is needed a second time; add rewind(), or"
-                    " give a function that makes a new reader each time it is called"
-                )
             self._reader.rewind()
         self._fresh = False
         return iter(self._reader.get_next, None)
@@ -143,17 +140,25 @@ class _Reader:
 def _open_any(value: Any, name: str) -> Iterator[Any]:
     """A fresh iterator over a reader or an iterable."""
     if hasattr(value, "get_next"):
-        return _Reader(value, name)()
+        return iter(value.get_next, None)
     if not isinstance(value, Iterable):
         raise DataError(f"{name}: gave {type(value).__name__}; expected an iterable of dicts")
     return iter(value)
 
 
 def stream_reader(reader: Any, inputs: Sequence[TensorInfo]) -> Items:
-    """The feeds of an onnxruntime CalibrationDataReader."""
+    """The feeds of an onnxruntime CalibrationDataReader; those of one that cannot ``rewind``, as
+    its base class cannot, are kept (:mod:`oq.data.sources.kept`)."""
     name = type(reader).__name__
     convert = partial(convert_item, name=name, inputs=inputs)
-    return Items(name, _Reader(reader, name), convert, again=hasattr(reader, "rewind"))
+    if hasattr(reader, "rewind"):
+        return Items(name, _Reader(reader), convert)
+
+    def take() -> Batch | None:
+        item = reader.get_next()
+        return None if item is None else convert(item)
+
+    return Items(name, Kept(take), lambda batch: batch, note=NO_REWIND.format(name))
 
 
 def stream_iterable(data: Iterable[Any], inputs: Sequence[TensorInfo]) -> Items:

@@ -87,6 +87,11 @@ class Rows:
         """A table can always be read again."""
         return True
 
+    @property
+    def note(self) -> str:
+        """Nothing needs to be said of tables."""
+        return ""
+
     def read(self, size: int, start: int, stop: int | None) -> Iterator[tuple[int, Batch]]:
         chosen = range(self.count)[start:stop]
         picks = self._rows()
@@ -112,7 +117,7 @@ class Items:
 
     ``open`` returns a fresh iterator over the user's items, ``convert`` turns one into a batch,
     ``sizes`` has the number of samples in each item if known beforehand.  ``again``: whether that
-    may be done more than once.
+    may be done more than once.  ``note``: what the user should know of how it is read.
     """
 
     name: str
@@ -121,6 +126,7 @@ class Items:
     sizes: tuple[int, ...] | None = None
     hash: Callable[[], str] | None = None
     again: bool = True
+    note: str = ""
 
     @property
     def count(self) -> int | None:
@@ -175,6 +181,11 @@ class Chosen:
     def again(self) -> bool:
         """As in `Items`."""
         return self.inner.again
+
+    @property
+    def note(self) -> str:
+        """As in `Items`."""
+        return self.inner.note
 
     def read(self, size: int, start: int, stop: int | None) -> Iterator[tuple[int, Batch]]:
         ends = [end for end in (stop, self.limit) if end is not None]

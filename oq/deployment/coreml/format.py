@@ -100,7 +100,7 @@ OPSET = 13
 """The oldest opset that the rows read."""
 
 
-def read_labels(path: Path | None, view: GraphView) -> tuple[str, ...]:
+def read_labels(path: str | Path | None, view: GraphView) -> tuple[str, ...]:
     """The lines of ``path``, one per class of the model's only output.
 
     Raises:

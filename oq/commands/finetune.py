@@ -1,0 +1,87 @@
+"""``oq finetune``: quantization-aware training without a loop of one's own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from oq.commands.console import miss, say
+from oq.commands.flags import (
+    ConfigOpt,
+    JsonOpt,
+    ModelArg,
+    OptionalDataOpt,
+    OptionalTargetOpt,
+    read_flags,
+    takes,
+    with_config,
+)
+from oq.options.keywords import FinetuneOptions, options_of
+from oq.options.rows import Option
+from oq.progress import show_progress
+
+HIDDEN = ("report", "ranking", "format")
+"""Keywords that mean nothing here."""
+
+FINETUNE: dict[str, Option] = {
+    name: option for name, option in options_of(FinetuneOptions).items() if name not in HIDDEN
+}
+
+
+@takes(FINETUNE)
+def finetune(
+    context: typer.Context,
+    model: ModelArg,
+    target: OptionalTargetOpt = None,
+    data: OptionalDataOpt = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="default: MODEL.TARGET.onnx")
+    ] = None,
+    config: ConfigOpt = None,
+    as_json: JsonOpt = False,
+    **flags: Any,
+) -> None:
+    """Quantize, then train the file against the float model.
+
+    A run that was killed goes on from OUT.state.safetensors when it is started again.
+    """
+    from oq import pipeline
+    from oq.reporting.summary import document, summarize
+    from oq.training.finetune import finetune as run
+
+    given = {"target": target, "data": data, **read_flags(FINETUNE, flags)}
+    options = with_config(given, config, context)
+    path = model.with_name(f"{model.stem}.{options['target']}.onnx") if output is None else output
+    state = path.with_name(f"{path.name}.state.safetensors")
+    _check(model, path, state, options)
+    with show_progress() as watch:
+        result = pipeline.finish(run(model, **options, state=state, watch=watch), path, "finetune")
+    state.unlink(missing_ok=True)
+    report = result.report
+    say(document(summarize(report), report), str(report).splitlines(), as_json)
+    if report.verification is not None and report.verification.collapse:
+        miss(f"the quantized model has collapsed: {report.verification.collapse[0]}")
+
+
+def _check(model: Path, path: Path, state: Path, options: Mapping[str, Any]) -> None:
+    """Every path and the target, before the work."""
+    from oq.model.files import check_apart, check_exists, check_writable
+    from oq.planning import registry
+
+    registry.target(options["target"])
+    check_exists(model)
+    written = {
+        "-o": path,
+        "the config beside -o": path.with_name(f"{path.name}.yaml"),
+        "the state beside -o": state,
+        "--cache": _path(options["cache"]),
+    }
+    for each in filter(None, written.values()):
+        check_writable(each)
+    read = {what: _path(options[what]) for what in ("data", "labels", "ranges", "preprocess")}
+    check_apart(written, {"model": model, **read})
+
+
+def _path(given: object) -> Path | None:
+    return Path(given) if isinstance(given, str | Path) and str(given) else None

@@ -1,0 +1,26 @@
+"""The config that a run leaves beside its output."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import oq
+from oq.model.files import replacing
+from oq.options.config import write_config
+from oq.reporting.report import Report
+from oq.wording import counted
+
+
+@contextmanager
+def leaving_config(report: Report, output: Path, command: str = "quantize") -> Iterator[None]:
+    """Write the config that repeats a run of ``command`` beside ``output``, once the block is done;
+    without the page, which a repeat would write over."""
+    about = [f"oq {oq.__version__}: oq {command} {report.model} --config THIS -o {output}"]
+    if report.search is not None:
+        kept = counted(len(report.search.kept), "layer")
+        about.append(f"--max-drop {report.search.max_drop:g}: {kept} of keep_float found for it")
+    path = output.with_name(f"{output.name}.yaml")
+    options = {k: v for k, v in report.options.items() if k not in ("report", "ranking")}
+    with replacing(path) as config:
+        config.write_text(write_config(options, about, path.parent), encoding="utf-8")
+        yield
