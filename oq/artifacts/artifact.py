@@ -14,6 +14,8 @@ from oq.numerics.values import Array, TensorInfo
 
 READERS: Mapping[str, str] = {
     ".mlpackage": "oq.artifacts.mlpackage.as_model",
+    ".pt": "oq.artifacts.torchfiles.script",
+    ".pt2": "oq.artifacts.torchfiles.exported",
     ".xml": "oq.engines.openvino_ir",
     ".xmodel": "oq.artifacts.xmodel.reader",
 }

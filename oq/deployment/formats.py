@@ -18,11 +18,13 @@ from oq.progress import Watch
 FORMATS: Mapping[str, str] = {
     "coreml": "oq.deployment.coreml.format",
     "openvino": "oq.deployment.openvino",
+    "pt2": "oq.aten.pt2",
     "qoperator": "oq.deployment.qoperator.write",
+    "torchscript": "oq.aten.torchscript",
     "trt": "oq.deployment.trt.format",
     "xmodel": "oq.deployment.xmodel.format",
 }
-"""Name, as ``--to`` takes it -> its module."""
+"""Name, as ``--to`` takes it -> its module: here, or above, where what it is made with stands."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """An ONNX graph as a torch module: the graph's nodes are run in order, by the rows of the table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ class OnnxModule(nn.Module):
         super().__init__()
         self.program = program
         held = [t for t, role in program.roles.items() if role != "host"]
-        self.names = parameter_names(held, TAKEN | FIELDS | set(dir(type(self))))
+        self.names = self.paths(held, TAKEN | FIELDS | set(dir(type(self))))
         self._host: dict[str, Array] = {
             t: view.constants[t] for t, role in program.roles.items() if role == "host"
         }
@@ -49,6 +49,14 @@ class OnnxModule(nn.Module):
             else:
                 owner.register_buffer(leaf, values)
             self._places[tensor] = (owner, leaf)
+
+    def paths(self, held: Sequence[str], taken: Set[str]) -> dict[str, str]:
+        """Initializer -> path of its parameter or buffer."""
+        return parameter_names(held, taken)
+
+    def read_host(self, step: Step, slot: int, value: Value) -> Array:
+        """What ``value``, a shape or a bound at ``slot`` of ``step``, holds now."""
+        return to_host(value)
 
     def _owner(self, path: str) -> tuple[nn.Module, str]:
         """The module that holds the parameter at ``path``, made where it is missing, and the
@@ -109,12 +117,16 @@ class OnnxModule(nn.Module):
         if row.on_host is not None and not any(isinstance(v, Tensor) for v in read):
             made = row.on_host(step.node, *read)
         else:
-            fitting = [
-                v if v is None else to_host(v) if slot in row.host else to_tensor(v, device)
-                for slot, v in enumerate(read)
-            ]
+            fitting = [self._fit(step, slot, v, device) for slot, v in enumerate(read)]
             made = row.run(step.node, *fitting)
         return made if isinstance(made, tuple) else (made,)
+
+    def _fit(self, step: Step, slot: int, value: Value | None, device: torch.device) -> Any:
+        if value is None:
+            return None
+        if slot in step.row.host:
+            return self.read_host(step, slot, value)
+        return to_tensor(value, device)
 
     def _value(self, name: str, values: Mapping[str, Any]) -> Value:
         if name in values:

@@ -80,8 +80,9 @@ WEIGHTS: Mapping[str, tuple[int, Callable[[Array, Node], list[Array]]]] = {
 
 
 def _one_axis(node: Node, x: Tensor, axis: int, out: int, scale: float) -> Tensor:
-    """``x`` with ``out`` positions along ``axis``."""
-    size, mode = x.shape[axis], node.get("mode", "nearest")
+    """``x`` with ``out`` positions along ``axis``, as numbers, where torch has symbols too."""
+    size, mode = int(x.shape[axis]), node.get("mode", "nearest")
+    out, scale = int(out), float(scale)
     default = "half_pixel" if node.opset >= 11 else "asymmetric"
     place = node.get("coordinate_transformation_mode", default)
     if place not in COORDINATES:
@@ -137,7 +138,10 @@ def _resize(
         outs, factors = _sizes(node, x, axes, integers(sizes))
     else:
         factors = [float(s) for s in np.asarray(scales).reshape(-1)]
-        outs = [int(np.floor(x.shape[a] * f)) for a, f in zip(axes, factors, strict=True)]
+        outs = [
+            x.shape[a] if f == 1 else int(np.floor(int(x.shape[a]) * f))
+            for a, f in zip(axes, factors, strict=True)
+        ]
     for axis, out, factor in zip(axes, outs, factors, strict=True):
         if out != x.shape[axis] or factor != 1:
             x = _one_axis(node, x, axis, out, factor)

@@ -13,21 +13,34 @@ from oq.numerics.values import Array
 from tests.light import light
 from tests.real import CIFAR, mobilenet, needs_real, resnet20, together
 
-TARGETS = {"coreml": "coreml", "openvino": "ort", "qoperator": "ort", "trt": "trt", "xmodel": "dpu"}
+TARGETS = {
+    "coreml": "coreml",
+    "openvino": "ort",
+    "pt2": "coreml",
+    "qoperator": "ort",
+    "torchscript": "ort",
+    "trt": "trt",
+    "xmodel": "dpu",
+}
 
 LIGHT = [
     ("coreml", "squeezenet", {"precision": "float32"}),  # its weights pass what float16 holds
     ("coreml", "shufflenet", {}),
     ("openvino", "inception_v1", {}),
     ("openvino", "shufflenet", {}),
+    ("pt2", "squeezenet", {}),
     ("qoperator", "densenet121", {}),
     ("qoperator", "inception_v2", {}),
+    ("torchscript", "squeezenet", {}),
     ("trt", "resnet50", {}),
 ]
 
 
+PACKAGES = {"coreml": "coremltools", "openvino": "openvino", "pt2": "torch", "torchscript": "torch"}
+
+
 def need(form: str) -> None:
-    package = {"coreml": "coremltools", "openvino": "openvino"}.get(form)
+    package = PACKAGES.get(form)
     if package is not None:
         pytest.importorskip(package)
 
@@ -72,6 +85,16 @@ def images() -> dict[str, Array]:
 
 @needs_real
 @pytest.mark.slow
+@together("mobilenet", "dpu")
+def test_mobilenet_as_torchscript(tmp_path: Path) -> None:
+    """Code for code."""
+    need("torchscript")
+    found = deployed(mobilenet("dpu"), "torchscript", tmp_path / "out")
+    assert found.stat().st_size < 600_000
+
+
+@needs_real
+@pytest.mark.slow
 @together("resnet20", "coreml")
 def test_resnet20_as_a_package(tmp_path: Path) -> None:
     """The package of float16 answers as the Q/DQ file does in onnxruntime."""
@@ -82,10 +105,14 @@ def test_resnet20_as_a_package(tmp_path: Path) -> None:
 @needs_real
 @pytest.mark.slow
 @together("resnet20", "ort")
-@pytest.mark.parametrize("form", ["openvino", "qoperator"])
+@pytest.mark.parametrize("form", ["openvino", "pt2", "qoperator", "torchscript"])
 def test_resnet20_for_processors(form: str, tmp_path: Path) -> None:
     need(form)
     same_answers(resnet20("ort"), form, tmp_path)
+
+
+INTEGER = {"pt2": 0, "torchscript": 0}
+"""Formats whose arithmetic is float32, on dequantized codes."""
 
 
 def same_answers(result: oq.Result, form: str, folder: Path) -> None:
@@ -94,4 +121,4 @@ def same_answers(result: oq.Result, form: str, folder: Path) -> None:
     logits = Session(result.model).run({"input": seen["input"]})[0]
     right = 100 * float((logits.argmax(axis=1) == seen["labels"]).mean())
     assert found.deployed.classes[0].top1 == pytest.approx(right, abs=100 * 2 / 64)
-    assert found.kernels.integer >= 20
+    assert found.kernels.integer >= INTEGER.get(form, 20)
