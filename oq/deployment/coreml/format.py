@@ -17,6 +17,7 @@ from oq.deployment.coreml.library import TARGETS, Library, convert, load_library
 from oq.deployment.coreml.package import MARK, describe, program_names, write_package
 from oq.deployment.coreml.program import Built, build
 from oq.deployment.coreml.prove import prove
+from oq.deployment.coreml.prove_labels import prove_labels
 from oq.deployment.coreml.weights_only import compress, read_kind
 from oq.deployment.formats import Format, Given, Made, Proof
 from oq.errors import OptionError
@@ -43,9 +44,11 @@ def write(given: Given, path: Path) -> Made:
     asked = replace(asked, image=image, labels=labels)
     batches = _batches(given, source, asked)
     built, names = write_program(library, source, asked, given.name, path)
-    proofs = [] if labels else [*prove(path, source, names, batches, asked)]
-    for half in ([True] if asked.half and labels else []) + [False] * (asked.half or bool(labels)):
-        proofs += _prove_twin(library, given.name, source, replace(asked, half=half), batches)
+    proofs = [*prove(path, source, names, batches, asked)]
+    if labels:
+        proofs.append(prove_labels(path, batches, asked))
+    if asked.half:
+        proofs += _prove_twin(library, given.name, source, replace(asked, half=False), batches)
     facts = {
         "program": f"{TARGETS[asked.ios]} and later, {'float16' if asked.half else 'float32'}",
         "made with": f"coremltools {version(library)}",
@@ -56,8 +59,7 @@ def write(given: Given, path: Path) -> Made:
 def _prove_twin(
     library: Library, name: str, source: Source, asked: Asked, batches: Sequence[Batch]
 ) -> list[Proof]:
-    """The proofs of the same program in the precision of ``asked``, and without labels: behind a
-    classifier's last operation there are no tensors to compare."""
+    """The proofs of the same program in the precision of ``asked``, without labels."""
     plain = replace(asked, labels=())
     with TemporaryDirectory(prefix="oq-") as folder:
         beside = Path(folder) / "twin.mlpackage"
@@ -69,7 +71,7 @@ def _batches(given: Given, source: Source, asked: Asked) -> list[Batch]:
     """The samples that packages are compared on, in the types of what is written."""
     wide = {i.name for i in source.view.inputs if i.dtype == "float32"}
     samples = given.samples if asked.kind is None else in_float32(given.samples, wide)
-    return list(samples.batches(1 if asked.image is not None else 2))
+    return list(samples.batches(1 if asked.image is not None or asked.labels else 2))
 
 
 def read_options(options: Mapping[str, Any]) -> Asked:

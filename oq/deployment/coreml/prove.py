@@ -111,7 +111,7 @@ def prove_codes(
     if not wanted:
         return found
     session = Session(expose(model, wanted), LITERAL)
-    for feeds, given in _pairs(package, batches, image):
+    for feeds, given in feed_pairs(package, batches, image):
         exact = dict(zip(wanted, session.run(feeds, wanted), strict=True))
         forced = {names[t]: values for t, values in exact.items()}
         values = package.run(given, list(forced), forced, exact=not rounded)
@@ -120,7 +120,7 @@ def prove_codes(
     return found
 
 
-def _pairs(
+def feed_pairs(
     package: Package, batches: Sequence[Batch], image: ImageInput | None
 ) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:
     """Feeds of the model and of the package; of an image, the closest pixels and their values."""
@@ -147,7 +147,7 @@ def output_sqnr(
     package, session = open_file(path), Session(model, LITERAL)
     sums: dict[str, Array] = {}
     names = [o.name for o in package.outputs]
-    for feeds, given in _pairs(package, batches, image):
+    for feeds, given in feed_pairs(package, batches, image):
         exact = session.run(feeds, names)
         for name, one, other in zip(names, exact, package.run(given, names), strict=True):
             if one.dtype.kind == "f":
@@ -173,10 +173,9 @@ def prove(
         model = onnx.ModelProto()
         model.CopyFrom(source.model)
         put_constants(model, {t: c.values() for t, c in source.compressed.items()})
-        if not asked.labels:
-            sqnr = output_sqnr(path, model, batches, asked.image)
-            least = SAME_HALF if half else SAME
-            yield Proof(f"outputs of the {what}", f"SQNR {sqnr:.1f} dB", sqnr >= least)
+        sqnr = output_sqnr(path, model, batches, asked.image)
+        least = SAME_HALF if half else SAME
+        yield Proof(f"outputs of the {what}", f"SQNR {sqnr:.1f} dB", sqnr >= least)
         return
     grids, weights = package.quantizers(), package.weights()
     yield _stored(what, compare_stored(source.view, names, grids, weights, half=half))

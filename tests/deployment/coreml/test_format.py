@@ -75,7 +75,8 @@ def test_an_image_is_turned_into_the_values_of_the_model(tmp_path: Path) -> None
     labels = tmp_path / "labels.txt"
     labels.write_text("cat\ndog\nowl\n")
     told = oq.deploy(file, "coreml", image_input=True, preprocess="imagenet", labels=labels)
-    assert len(told.proofs) == 5
+    assert len(told.proofs) == 6
+    assert told.proofs[3].what == "3 labels, and those of 4 samples"
     plain = tmp_path / "image.mlpackage"
     oq.deploy(file, "coreml", plain, image_input=True, preprocess="imagenet", precision="float32")
     package = open_file(plain)
