@@ -219,9 +219,11 @@ READ: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = {
         values[t["as_tensor"]["name"]] if "as_tensor" in t else None for t in held
     ],
     **dict.fromkeys(
-        ("as_int", "as_ints", "as_float", "as_floats", "as_bool", "as_bools", "as_string"),
+        ("as_int", "as_ints", "as_bool", "as_bools", "as_string"),
         lambda held, values: held,
     ),
+    "as_float": lambda held, values: float(held),  # JSON has infinities as text
+    "as_floats": lambda held, values: [float(v) for v in held],
     "as_sym_int": lambda held, values: _value(values)(held),
     "as_sym_ints": lambda held, values: [_value(values)(s) for s in held],
     "as_sym_float": lambda held, values: _value(values)(held),

@@ -121,3 +121,19 @@ def test_a_batch_of_another_shape_is_the_user_s() -> None:
     found = open_file(deployed("residual", "dpu", "pt2")[0])
     with pytest.raises(DataError, match="fails on this batch"):
         found.run({"input": np.zeros((1, 5, 8, 8), np.float32)})
+
+
+def test_infinities_are_text_in_a_file(tmp_path: Path) -> None:
+    """What a MaxPool pads with."""
+    text = """net (float[n,1,6,6] x) => (float[n,1,3,3] y) {
+        q = QuantizeLinear(x, s, z)
+        d = DequantizeLinear(q, s, z)
+        y = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [2, 2]> (d)
+    }"""
+    model = small(text, {"s": floats(0.02).reshape(()), "z": np.asarray(0, np.int8)})
+    onnx.save(model, tmp_path / "m.onnx")
+    x = -np.random.default_rng(0).uniform(1, 2, (4, 1, 6, 6)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    made = oq.deploy(tmp_path / "m.onnx", "pt2", data=tmp_path / "x.npz")
+    found = open_file(Path(made.output)).run({"x": x})[0]
+    np.testing.assert_array_equal(found, run(model, {"x": x}, settings=SERIAL)["y"])
