@@ -27,7 +27,7 @@ from oq.wording import counted, db
 
 LITERAL = Settings(reading="literal")
 SHARE = 1e-4
-"""The share of codes that may be one step off: ten times what was seen (docs/training.md)."""
+"""The share of codes that may be one step off: 1e-5 in trained models, more with random weights."""
 
 FEW = 2
 """So many may be in any case."""
