@@ -32,7 +32,7 @@ from oq.exporting.load import Model, load
 from oq.model.files import save_model
 from oq.model.footprint import MAX_MEMORY, Footprint
 from oq.model.input_shapes import common_inputs
-from oq.model.proto_fields import inputs_of, same_interface, same_names
+from oq.model.proto_fields import same_interface, same_names
 from oq.model.session import Settings
 from oq.model.stored import Spill, spilling, whole
 from oq.numerics.values import Range
@@ -391,7 +391,6 @@ __all__ = [
     "check",
     "explain",
     "finish",
-    "inputs_of",
     "judge",
     "make_plan",
     "next_step",

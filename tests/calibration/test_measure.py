@@ -14,7 +14,6 @@ import onnx
 import pytest
 
 import oq
-from oq import pipeline
 from oq.calibration.cache import load_cache, save_cache
 from oq.calibration.collect import collect, collect_numbered
 from oq.calibration.job import EVERYTHING, Job, size_batches
@@ -26,6 +25,7 @@ from oq.data.sizing import ALONE, LARGE
 from oq.data.source import Fitted, open_source
 from oq.errors import DataError, OptionError
 from oq.model.graph import Graph
+from oq.model.proto_fields import inputs_of
 from oq.model.session import Settings
 from oq.numerics.calibrator import Methods
 from oq.numerics.statistics import Need, Statistics
@@ -69,7 +69,7 @@ def job(limit: int | None = None, batch_size: int = 4, first: int | str = "n") -
 
 
 def source(data: object = X, first: int | str = "n"):  # type: ignore[no-untyped-def]
-    return open_source(data, pipeline.inputs_of(network(first)))
+    return open_source(data, inputs_of(network(first)))
 
 
 # ---- memory
