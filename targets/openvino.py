@@ -47,7 +47,6 @@ TARGET = Target(
     dtypes=(UINT8, INT8),
     weights=INT8_NARROW,
     min_opset=13,
-    float_outputs=True,
     refine=("smooth", "bias", "ranges", "round"),
     rules=(
         OpRule(("Conv", "Add", ACTIVATION), skip_follows=True, unless=RESIDUAL),

@@ -426,7 +426,7 @@ def test_a_full_disk_leaves_what_was_there(
     for name in ("o.onnx", "o.onnx.yaml", "r.json"):
         (tmp_path / name).write_text("old")
     kind, marker = {
-        "model": ("write_bytes", ".o.onnx-"),
+        "model": ("open", ".o.onnx-"),
         "config": ("write_text", ".o.onnx.yaml-"),
         "ranges": ("write_text", ".r.json-"),
     }[full]

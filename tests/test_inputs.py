@@ -124,11 +124,19 @@ def sqnr_db(model: onnx.ModelProto, made: onnx.ModelProto, feeds: list[dict[str,
     return float(10 * np.log10(signal / noise))
 
 
+FOREIGN = ("string", "default fed", "optional left out", "optional fed")
+"""What OpenVINO does not run, quantized or not."""
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("case", CASES)
 def test_every_kind_of_input_is_quantized(case: str, target: str) -> None:
     make, feeds = CASES[case]
     model = make()
+    if target == "openvino" and case in FOREIGN:
+        with pytest.raises(oq.OqError, match=r"^OpenVINO (cannot load the model|fails on a batch)"):
+            oq.quantize(model, target, feeds)
+        return
     result = oq.quantize(model, target, feeds)
     onnx.checker.check_model(result.model, full_check=True)
     assert result.report.plan.sites and result.report.verification is not None
@@ -159,7 +167,7 @@ def test_complete_feeds_give_the_ranges_of_stacked_ones(case: str) -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_default_that_is_fed_stays_one_and_another_becomes_a_constant(target: str) -> None:
-    fed = oq.quantize(default(), target, CASES["default fed"][1], refine="none").model
+    fed = oq.quantize(default(), target, CASES["default fed"][1], refine="none", verify=False).model
     one = {"x": IMAGES[:1]}
     low, high = (reference(fed, {**one, "gain": np.array(g, np.float32)})["y"] for g in (2, 4))
     np.testing.assert_array_equal(reference(fed, one)["y"], low)

@@ -27,6 +27,7 @@ from oq.page.read_report import read_pictures
 from oq.page.story import run_story
 from oq.page.tiles import draw_tiles
 from oq.page.write import want_page
+from oq.planning import registry
 from oq.planning.overrides import Layer
 from oq.ranking.table import read_ranking, write_table
 from oq.refine.outcome import Outcome
@@ -60,7 +61,7 @@ def run(model: onnx.ModelProto, folder: Path, target: str = "ort") -> Story:
     # what a clock says is not the same twice
     seen = result.report.verification
     assert seen is not None
-    slow = set(speed_advice(seen, ("dynamic", "weights")))
+    slow = set(speed_advice(seen, registry.target(target).options or ()))
     same = replace(
         result.report,
         verification=replace(seen, latency=None),

@@ -114,7 +114,10 @@ def count_kernels(model: onnx.ModelProto, file: Path | None = None) -> Kernels:
 def runtime_layers(model: onnx.ModelProto | Path) -> list[Layer]:
     """The ops that OpenVINO runs for ``model``, constants included, in execution order."""
     found = []
-    for op in _compile(model, threads=0).get_runtime_model().get_ordered_ops():
+    compiled = _compile(model, threads=0)
+    with _as_model_error():
+        ran = compiled.get_runtime_model()
+    for op in ran.get_ordered_ops():
         kind, ran_in, names = (str(op.rt_info[key].value) for key in _FACTS)
         read = [i.get_element_type().get_type_name() for i in op.inputs()]
         floats = [p for p in read[:2] if kind in HEAVY_LAYERS and p not in INTEGERS]

@@ -52,8 +52,8 @@ FASTER = 50.0
 
 
 WITHOUT_RANGES: Mapping[str, str] = {
-    "dynamic": "ranges at run time (--set dynamic=on), ",
-    "weights": "weights alone (--set weights=int8), ",
+    "dynamic": "ranges at run time (--set dynamic=on)",
+    "weights": "weights alone (--set weights=int8)",
 }
 """Option of a target -> what it offers instead of calibrated activations."""
 
@@ -66,10 +66,12 @@ def speed_advice(found: Verification | None, options: Collection[str]) -> tuple[
         return ()
     if time.low <= 1 and not (time.noisy and found.kernels.share < FASTER):
         return ()
+    ways = [WITHOUT_RANGES[key] for key in sorted(options) if key in WITHOUT_RANGES]
+    tried = f"{', '.join(ways)} or another target" if ways else "another target"
     return (
         f"int8 is no faster here ({time.ratio:.2f} of the float model's time, "
         f"{found.kernels.share:.0f} % of kernels in integers): keep the float model, or try "
-        f"{''.join(WITHOUT_RANGES[key] for key in options if key in WITHOUT_RANGES)}another target",
+        f"{tried}",
     )
 
 
