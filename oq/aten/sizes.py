@@ -1,6 +1,6 @@
 """Which axes of the inputs are free, what a file is made on, and at which sizes it is tried."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,16 @@ class Axes:
         """The free axes of each input."""
         places = [place for group in self.groups.values() for place in group]
         return [sorted(a for i, a in places if i == at) for at in range(len(self.inputs))]
+
+    @property
+    def batch(self) -> bool:
+        """Whether a first axis is free."""
+        return any(axis == 0 for group in self.groups.values() for _, axis in group)
+
+    def without(self, names: Iterable[str]) -> "Axes":
+        """The free axes but for the groups ``names``."""
+        gone = frozenset(names)
+        return Axes(self.inputs, {n: g for n, g in self.groups.items() if n not in gone})
 
     def say(self, place: Place) -> str:
         """An axis, for messages.
@@ -56,13 +66,13 @@ def tensors(feeds: Mapping[str, Array], inputs: Sequence[TensorInfo]) -> list[Te
 
 
 def example(samples: Fitted, axes: Axes) -> list[Tensor]:
-    """What a file is made on: two samples, and no free axis of size 1, which torch would take for
-    one that is always 1.
+    """What a file is made on: one sample, twice along each of ``axes`` that has size 1, which torch
+    would take for one that is always 1.
 
     Raises:
         DataError: there are no samples.
     """
-    first = next(iter(samples.batches(2)), None)
+    first = next(iter(samples.batches(1)), None)
     if first is None:
         raise DataError(f"{samples.name}: no samples")
     found = tensors(first.feeds, axes.inputs)
@@ -94,3 +104,14 @@ def variants(given: Sequence[Tensor], axes: Axes) -> Iterator[tuple[str, list[Te
         yield name, doubled(given, places)
         if all(axis == 0 for _, axis in places):
             yield name, first_of(given, places)
+
+
+def takes(on: Sequence[Tensor], given: Sequence[Tensor], free: Axes) -> bool:
+    """Whether a file made ``on`` one size takes ``given``, which differ along ``free`` axes at
+    most."""
+    rest = zip(on, given, free.of_inputs, strict=True)
+    return all(
+        [n for a, n in enumerate(one.shape) if a not in axes]
+        == [n for a, n in enumerate(other.shape) if a not in axes]
+        for one, other, axes in rest
+    )

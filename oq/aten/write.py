@@ -12,7 +12,7 @@ import oq
 from oq.aten.kind import Kind, Loaded, quiet
 from oq.aten.module import AtenModule, aten_module, identifiers
 from oq.aten.prove import LITERAL, Arithmetic, same_constants, same_outputs, sqnr
-from oq.aten.sizes import Axes, Place, example, free_axes, tensors
+from oq.aten.sizes import Axes, example, free_axes, takes, tensors
 from oq.comparison.deviation import Sums
 from oq.deployment.formats import Given, Made, Proof
 from oq.errors import ModelError, one_line
@@ -42,29 +42,43 @@ def write(given: Given, path: Path, kind: Kind) -> Made:
     """Write the file and prove it."""
     module = aten_module(Graph(given.model).view())
     axes = free_axes(module.program.inputs)
-    on = example(given.samples, axes)
     try:
-        fixed = kind.write(module, on, axes, {EXTRA: _extra(given, module)}, path)
+        on, free = _make(given, module, axes, kind, path)
     except UNFOLLOWED as error:
         raise ModelError(
             f"torch cannot follow the graph for --to {kind.name}: {one_line(error)[:300]}; where "
             "it leaves sizes free, --shape fixes them"
         ) from error
     loaded = kind.load(path)
-    groups = {n: g for n, g in axes.groups.items() if not set(fixed).isdisjoint(g)}
-    free = [g for n, g in axes.groups.items() if n not in groups]
+    fixed = axes.without(free.groups)
     proofs = [
         *_arithmetic(given, module),
         same_constants(module, loaded.tensors),
-        same_outputs(module, loaded, on, axes, Axes(axes.inputs, groups)),
+        same_outputs(module, loaded, on, axes, fixed),
         _plain(loaded.ops),
     ]
     facts = {
-        "free axes": ", ".join(axes.say(group[0]) for group in free) or "none",
+        "free axes": ", ".join(axes.say(group[0]) for group in free.groups.values()) or "none",
         "constants": _constants(loaded.tensors),
-        "whole run": _whole_run(given, module, loaded),
+        "whole run": _whole_run(given, module, loaded, on, free),
     }
-    return Made(tuple(proofs), facts, tuple(_notes(module, axes, fixed)), kind.next_step)
+    return Made(tuple(proofs), facts, tuple(_notes(module, fixed, on)), kind.next_step)
+
+
+def _make(
+    given: Given, module: AtenModule, axes: Axes, kind: Kind, path: Path
+) -> tuple[list[Tensor], Axes]:
+    """Write the file; what it was made on, and the axes that are free in it.  Where torch fixes
+    one, it is made again with the sample's own size there, not with one that was made up to keep
+    it free."""
+    extra, free = {EXTRA: _extra(given, module)}, axes
+    while True:
+        on = example(given.samples, free)
+        fixed = set(kind.write(module, on, free, extra, path))
+        kept = free.without(n for n, group in free.groups.items() if not fixed.isdisjoint(group))
+        if len(kept.groups) == len(free.groups):
+            return on, free
+        free = kept
 
 
 def _extra(given: Given, module: AtenModule) -> str:
@@ -119,15 +133,21 @@ def _constants(held: Mapping[str, Tensor]) -> str:
     return ", ".join(f"{size:,} bytes of {name}" for name, size in sizes.most_common())
 
 
-def _whole_run(given: Given, module: AtenModule, loaded: Loaded) -> str:
-    """How far the whole run is from onnxruntime's: codes that flip flip others behind them."""
+def _whole_run(
+    given: Given, module: AtenModule, loaded: Loaded, on: Sequence[Tensor], free: Axes
+) -> str:
+    """How far the whole run is from onnxruntime's, of the samples that the file takes: codes that
+    flip flip others behind them."""
     session, program = Session(given.model, LITERAL), module.program
     names = [o.name for o in program.outputs]
     sums, same, classes = {n: Sums() for n in names}, 0, 0
-    for batch in given.samples.batches(BATCH):
+    for batch in given.samples.batches(BATCH if free.batch else 1):
+        fed = tensors(batch.feeds, program.inputs)
+        if not takes(on, fed, free):
+            continue
         read = session.run(batch.feeds, names)
         with quiet():
-            found = loaded.called(*tensors(batch.feeds, program.inputs))
+            found = loaded.called(*fed)
         found = found if isinstance(found, tuple | list) else (found,)
         for out, exact, made in zip(program.outputs, read, found, strict=True):
             mine = made.numpy()
@@ -141,11 +161,11 @@ def _whole_run(given: Given, module: AtenModule, loaded: Loaded) -> str:
     return f"{said}{top}, beside onnxruntime"
 
 
-def _notes(module: AtenModule, axes: Axes, fixed: Sequence[Place]) -> Iterator[str]:
-    for at, axis in fixed:
+def _notes(module: AtenModule, fixed: Axes, on: Sequence[Tensor]) -> Iterator[str]:
+    for at, axis in (place for group in fixed.groups.values() for place in group):
         yield (
-            f"torch had to fix {axes.say((at, axis))}, which the model leaves free: the file takes "
-            "the size it was made with alone"
+            f"torch had to fix {fixed.say((at, axis))}, which the model leaves free: the file "
+            f"takes size {on[at].shape[axis]}, that of the first sample; --shape chooses another"
         )
     names = [i.name for i in module.program.inputs]
     for name, said in zip(names, identifiers(names, set()), strict=True):

@@ -150,3 +150,17 @@ def test_an_axis_that_torch_fixes_is_told(tmp_path: Path) -> None:
     (mine,) = open_artifact(found.output).run({"x": x})
     exact = Session(onnx.load(path), Settings(reading="literal")).run({"x": x})[0]
     np.testing.assert_allclose(mine, exact, atol=1e-6)
+
+
+def test_an_axis_that_torch_fixes_has_the_size_of_the_sample(tmp_path: Path) -> None:
+    """A size of 1 is doubled while torch may keep it free, and samples of other sizes are left
+    out where it does not."""
+    path, _ = resizing(tmp_path)
+    rows = np.random.default_rng(1).normal(size=(3, 1, 1, 4)).astype(np.float32)
+    mixed = [{"x": rows[:1]}, {"x": np.repeat(rows[:1], 5, 2)}, {"x": rows[1:]}]
+    assert oq.deploy(path, "pt2", data=mixed).facts["free axes"] == "axis 0 of 'x'"
+    found = oq.deploy(path, "pt2", data={"x": rows})
+    assert "takes size 1, that of the first sample" in found.notes[0]
+    (mine,) = open_artifact(found.output).run({"x": rows})
+    exact = Session(onnx.load(path), Settings(reading="literal")).run({"x": rows})[0]
+    np.testing.assert_allclose(mine, exact, atol=1e-6)
