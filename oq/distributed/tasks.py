@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,11 @@ class Outcome:
             kind = getattr(errors, self.kind, OqError)
             error: OqError = kind.__new__(kind, self.message)  # MissingExtra makes its own words
             raise error
+
+
+def version(package: str) -> str:
+    """That which the package names itself: its distribution may have another name."""
+    return str(import_module(package).__version__)
 
 
 def this_place() -> Place:
