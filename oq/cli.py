@@ -11,7 +11,7 @@ prints; commands beside the two main ones are in :mod:`oq.commands`.
 import logging
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,6 +41,7 @@ from oq.commands.flags import (
 from oq.commands.layout import Grouped
 from oq.commands.look import calibrators, check, inspect, plan, targets
 from oq.commands.make import config, demo, doctor, export
+from oq.commands.output import check_paths, output_of, path_of
 from oq.commands.plot import plot
 from oq.commands.sensitivity import sensitivity
 from oq.errors import OptionError, OqError
@@ -91,7 +92,8 @@ def quantize(
 
     given = {"target": target, "data": data, **read_flags(QUANTIZE, flags)}
     options = with_config(given, config, context)
-    path = _checked_output(model, output, options, save_ranges)
+    path = output_of(model, output, options)
+    check_paths(model, path, options, {"--save-ranges": save_ranges})
     budget = take_budget(options)
     with show_progress() as watch:
         if budget is None:
@@ -110,38 +112,6 @@ def quantize(
         miss(missed_budget(report.search))
     if report.verification is not None and report.verification.collapse:
         miss(f"the quantized model has collapsed: {report.verification.collapse[0]}")
-
-
-def _checked_output(
-    model: Path, output: Path | None, options: Mapping[str, Any], save_ranges: Path | None
-) -> Path:
-    """Where the file goes; every path and the target are checked before the work."""
-    from oq.model.files import check_apart, check_exists, check_writable
-    from oq.planning import registry
-
-    registry.target(options["target"])
-    check_exists(model)
-    path = model.with_name(f"{model.stem}.{options['target']}.onnx") if output is None else output
-    written = {
-        "-o": path,
-        "the config beside -o": path.with_name(f"{path.name}.yaml"),
-        "--save-ranges": save_ranges,
-        "--cache": _path(options["cache"]),
-        "--report": _path(options["report"]),
-    }
-    for each in filter(None, written.values()):
-        check_writable(each)
-    read = {"model": model} | {what: _path(options[what]) for what in READ if options.get(what)}
-    check_apart(written, {what.replace("_", " "): given for what, given in read.items()})
-    return path
-
-
-READ = ("data", "eval_data", "labels", "ranges", "ranking", "preprocess")
-"""Options that may name a file or a folder that is read."""
-
-
-def _path(given: object) -> Path | None:
-    return Path(given) if isinstance(given, str | Path) and str(given) else None
 
 
 @app.command(cls=Grouped)
@@ -164,8 +134,8 @@ def verify(
     from oq.reporting.verification import layer_lines, verification_lines
 
     form, options = chosen_format(form, as_json), read_flags(VERIFY, flags)
-    read = {"float model": float_model, "quantized model": quantized, "data": _path(data)}
-    check_apart({"--report": _path(options["report"])}, read)
+    read = {"float model": float_model, "quantized model": quantized, "data": path_of(data)}
+    check_apart({"--report": path_of(options["report"])}, read)
     limit = options["max_drop"]
     with show_progress() as watch:
         found = pipeline.verify(float_model, quantized, data, **options, watch=watch)

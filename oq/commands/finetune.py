@@ -1,6 +1,5 @@
 """``oq finetune``: quantization-aware training without a loop of one's own."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from oq.commands.flags import (
     takes,
     with_config,
 )
+from oq.commands.output import check_paths, output_of
 from oq.options.keywords import FinetuneOptions, options_of
 from oq.options.rows import Option
 from oq.progress import show_progress
@@ -52,9 +52,9 @@ def finetune(
 
     given = {"target": target, "data": data, **read_flags(FINETUNE, flags)}
     options = with_config(given, config, context)
-    path = model.with_name(f"{model.stem}.{options['target']}.onnx") if output is None else output
+    path = output_of(model, output, options)
     state = path.with_name(f"{path.name}.state.safetensors")
-    _check(model, path, state, options)
+    check_paths(model, path, options, {"the state beside -o": state})
     with show_progress() as watch:
         result = pipeline.finish(run(model, **options, state=state, watch=watch), path, "finetune")
     state.unlink(missing_ok=True)
@@ -62,26 +62,3 @@ def finetune(
     say(document(summarize(report), report), str(report).splitlines(), as_json)
     if report.verification is not None and report.verification.collapse:
         miss(f"the quantized model has collapsed: {report.verification.collapse[0]}")
-
-
-def _check(model: Path, path: Path, state: Path, options: Mapping[str, Any]) -> None:
-    """Every path and the target, before the work."""
-    from oq.model.files import check_apart, check_exists, check_writable
-    from oq.planning import registry
-
-    registry.target(options["target"])
-    check_exists(model)
-    written = {
-        "-o": path,
-        "the config beside -o": path.with_name(f"{path.name}.yaml"),
-        "the state beside -o": state,
-        "--cache": _path(options["cache"]),
-    }
-    for each in filter(None, written.values()):
-        check_writable(each)
-    read = {what: _path(options[what]) for what in ("data", "labels", "ranges", "preprocess")}
-    check_apart(written, {"model": model, **read})
-
-
-def _path(given: object) -> Path | None:
-    return Path(given) if isinstance(given, str | Path) and str(given) else None

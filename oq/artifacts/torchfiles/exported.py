@@ -7,7 +7,6 @@ and unpickles what lies in it.  This one reads JSON and raw bytes, and calls wha
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 from oq.artifacts.artifact import Contents
 from oq.artifacts.torchfiles.allowed import ASSERTIONS, ATEN, SIZES
 from oq.artifacts.torchfiles.archive import Archive, open_archive, said_by
+from oq.artifacts.torchfiles.contents import contents_of
 from oq.artifacts.torchfiles.grids import Call, Flow, Name
 from oq.errors import DataError, ModelError, one_line
 from oq.numerics.values import Array
@@ -125,22 +125,7 @@ class ExportedFile:
 
     def contents(self) -> Contents:
         """What the file holds."""
-        flow = self._flow()
-        sizes: Counter[str] = Counter()
-        for tensor in self.constants.values():
-            name = str(tensor.dtype).removeprefix("torch.")
-            sizes[name] += tensor.numel() * tensor.element_size()
-        return Contents(
-            "pt2",
-            self.archive.path.stat().st_size,
-            facts=self.said.facts,
-            inputs=self.inputs,
-            outputs=self.outputs,
-            ops=dict(sorted(Counter(call.op for call in flow.calls).items())),
-            activations=tuple(flow.activations()),
-            weights=tuple(flow.weights()),
-            constants=dict(sizes.most_common()),
-        )
+        return contents_of("pt2", self.archive, self.said, self._flow(), self.constants)
 
     def integer_layers(self) -> tuple[int, int]:
         """None computes on integers: the graph dequantizes in front of every layer."""

@@ -8,7 +8,6 @@ call is looked up in :mod:`oq.artifacts.torchfiles.allowed` first.
 import ast
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor
 from oq.artifacts.artifact import Contents
 from oq.artifacts.torchfiles.allowed import ATEN, PRIM, WORDS
 from oq.artifacts.torchfiles.archive import Archive, open_archive, said_by
+from oq.artifacts.torchfiles.contents import contents_of
 from oq.artifacts.torchfiles.grids import Call, Flow, Name
 from oq.errors import DataError, ModelError, one_line
 from oq.numerics.values import Array
@@ -81,22 +81,7 @@ class ScriptFile:
 
     def contents(self) -> Contents:
         """What the file holds."""
-        flow = self._flow()
-        sizes: Counter[str] = Counter()
-        for tensor in self._tensors().values():
-            name = str(tensor.dtype).removeprefix("torch.")
-            sizes[name] += tensor.numel() * tensor.element_size()
-        return Contents(
-            "torchscript",
-            self.archive.path.stat().st_size,
-            facts=self.said.facts,
-            inputs=self.inputs,
-            outputs=self.outputs,
-            ops=dict(sorted(Counter(call.op for call in flow.calls).items())),
-            activations=tuple(flow.activations()),
-            weights=tuple(flow.weights()),
-            constants=dict(sizes.most_common()),
-        )
+        return contents_of("torchscript", self.archive, self.said, self._flow(), self._tensors())
 
     def integer_layers(self) -> tuple[int, int]:
         """None computes on integers: the graph dequantizes in front of every layer."""
