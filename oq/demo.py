@@ -78,7 +78,7 @@ def demo_lines(rows: Iterable[DemoRow]) -> Iterable[str]:
     """The result table, 80 columns."""
     yield (
         f"{'model':<12} {'target':<8} {'float %':>7} {'int8 %':>7} {'agree %':>7} {'SQNR dB':>8} "
-        f"{'integer':>8} {'latency':>8} {'size':>5}"
+        f"{'integer':>7} {'latency':>7} {'size':>5}"
     )
     for row in rows:
         found = row.verification
@@ -88,10 +88,10 @@ def demo_lines(rows: Iterable[DemoRow]) -> Iterable[str]:
         before, after = votes.top1_float or 0, votes.top1 or 0
         yield (
             f"{row.model:<12} {row.target:<8} {before:>7.2f} {after:>7.2f} "
-            f"{votes.agreement:>7.2f} {errors.outputs[0].sqnr_db:>8.1f} {share:>8} "
-            f"{ratio:>8} {100 * row.bytes_after / row.bytes_before:>4.0f}%"
+            f"{votes.agreement:>7.2f} {errors.outputs[0].sqnr_db:>8.1f} {share:>7} "
+            f"{ratio:>7} {100 * row.bytes_after / row.bytes_before:>4.0f}%"
         )
     yield ""
     yield "integer, latency: share of integer kernels, and time relative to float, of files"
-    yield "that run here: onnxruntime's, OpenVINO's where it is installed, and the DPU's in a"
-    yield "simulator, which is not timed."
+    yield "that run here: onnxruntime's, OpenVINO's where it is installed, and the DPU's"
+    yield "in a simulator, which is not timed."
