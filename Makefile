@@ -34,6 +34,7 @@ results: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.results --real "$(REAL)"
 
 bench-accuracy: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.draws --real "$(REAL)"
 	$(BIN)/python -m benchmarks.accuracy --real "$(REAL)" --learned
 
 train: $(VENV)/.dev
