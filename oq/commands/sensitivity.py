@@ -16,6 +16,7 @@ from oq.commands.flags import (
     ModelArg,
     PreprocessOpt,
     RayOpt,
+    RenameOpt,
     SeedOpt,
     SetOpt,
     ShapeOpt,
@@ -23,7 +24,7 @@ from oq.commands.flags import (
     WeightsOpt,
 )
 from oq.errors import OptionError
-from oq.options.kinds import parse_settings, parse_shapes
+from oq.options.kinds import parse_names, parse_settings, parse_shapes
 from oq.progress import show_progress
 
 JobsOpt = Annotated[int, typer.Option("--jobs", "-j", min=0, help="processes; 0: one per core")]
@@ -41,6 +42,7 @@ def sensitivity(
     ] = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="draw this many")] = 64,
     batch_size: BatchOpt = 8,
+    rename: RenameOpt = None,
     preprocess: PreprocessOpt = None,
     shape: ShapeOpt = None,
     calibrator: CalibratorOpt = None,
@@ -75,6 +77,7 @@ def sensitivity(
             samples=samples,
             batch_size=batch_size,
             preprocess=preprocess,
+            rename=parse_names(rename),
             shape=parse_shapes(shape),
             keep_float=tuple(keep_float or ()),
             jobs=jobs,
@@ -87,7 +90,7 @@ def sensitivity(
     if plot is not None:
         save_figure(draw_ranking(found), plot)
     once = {"--preprocess": preprocess, "--calibrator": calibrator, "--weights": weights}
-    several = {"--set": settings, "--shape": shape, "--keep-float": keep_float}
+    several = {"--rename": rename, "--set": settings, "--shape": shape, "--keep-float": keep_float}
     say(found, ranking_lines(found, _written(once, several)), as_json)
 
 
