@@ -118,30 +118,15 @@ def open_source(
         MissingExtra: images without Pillow.
     """
     options = None if preprocess is None else read_preprocess(preprocess)
-    folder = Path(data) if isinstance(data, (str, os.PathLike)) else None
-    if labels is not None and (folder is None or not folder.is_dir()):
-        raise OptionError(
-            "labels: a CSV of labels goes with a folder of images; arrays have theirs under the"
-            " key 'labels'"
-        )
     names = read_names(rename, inputs)
     if isinstance(data, Fitted) and not rename:
         names = data.names
-    called = names.called(inputs)
-    stream: Rows | Items | Chosen
-    if folder is not None and folder.is_dir():
-        stream, options = _open_folder(
-            folder, called, options, None if labels is None else Path(labels)
-        )
-    elif isinstance(data, Fitted):
-        stream, options = data.stream, data.preprocess if options is None else options
-    elif isinstance(data, (str, os.PathLike)):
-        stream = _open_file(os.fspath(data), called)
-    else:
-        stream = _open_object(data, called)
-    if len(required(inputs)) < len(inputs) or len(required(inputs)) == 1:
+    stream, options = _open_stream(data, names.called(inputs), options, labels)
+    optional, several = len(required(inputs)) < len(inputs), len(required(inputs)) > 1
+    if optional or not (several or isinstance(data, Fitted)):
         stream, fed = _fed(stream)
-        names = names.with_lone(fed, inputs)
+        if not isinstance(data, Fitted):
+            names = names.with_lone(fed, inputs)
         pairs = zip(inputs, names.called(inputs), strict=True)
         inputs = [info for info, own in pairs if not info.optional or own.name in fed]
     if names.note:
@@ -152,7 +137,32 @@ def open_source(
     return source
 
 
-def _fed(stream: Rows | Items | Chosen) -> tuple[Rows | Items | Chosen, frozenset[str]]:
+Stream: TypeAlias = Rows | Items | Chosen
+
+
+def _open_stream(
+    data: object,
+    inputs: Sequence[TensorInfo],
+    options: Preprocess | None,
+    labels: str | Path | None,
+) -> tuple[Stream, Preprocess | None]:
+    """The stream of ``data``, and the preprocessing still to be applied."""
+    folder = Path(data) if isinstance(data, (str, os.PathLike)) else None
+    if labels is not None and (folder is None or not folder.is_dir()):
+        raise OptionError(
+            "labels: a CSV of labels goes with a folder of images; arrays have theirs under the"
+            " key 'labels' (--rename labels=NAME for another)"
+        )
+    if folder is not None and folder.is_dir():
+        return _open_folder(folder, inputs, options, None if labels is None else Path(labels))
+    if isinstance(data, Fitted):
+        return data.stream, data.preprocess if options is None else options
+    if isinstance(data, (str, os.PathLike)):
+        return _open_file(os.fspath(data), inputs), options
+    return _open_object(data, inputs), options
+
+
+def _fed(stream: Stream) -> tuple[Stream, frozenset[str]]:
     """The names in the first feed, and the stream that still has that feed."""
     if isinstance(stream, Items) and not stream.again:
         items = stream.open()

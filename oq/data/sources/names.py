@@ -29,9 +29,9 @@ class Names:
         """The names for data that hold the arrays ``fed``: a single one is for a single input."""
         taken = self.arrays.get(LABELS)
         lone = lone_array([name for name in fed if name != taken], self.called(inputs))
-        if lone is None:
+        wanted = "" if lone is None else required(inputs)[0].name
+        if lone is None or wanted in self.arrays:
             return self
-        wanted = required(inputs)[0].name
         note = f"the only array of the data, {lone!r}, is taken for the only input, {wanted!r}"
         return Names({**self.arrays, wanted: lone}, note)
 
