@@ -189,7 +189,7 @@ def keep_apart(
 def replan(planned: Planned, apart: Mapping[str, str]) -> Planned:
     """``planned`` with the nodes of ``apart`` in float."""
     overrides = replace(planned.overrides, apart=apart)
-    return plan_graph(planned.graph, planned.target, overrides, planned.own)
+    return plan_graph(*(planned.graph, planned.target, overrides, planned.own), planned.plan.made)
 
 
 def find_cache(asked: QuantizeOptions) -> Path | Shared | None:
