@@ -97,7 +97,7 @@ def test_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     assert "oq: load ..." in lines and any(re.match(r"oq: verify \d", line) for line in lines)
 
 
-@pytest.mark.parametrize(("flags", "lines"), [((), 2), (("-v",), 4), (("-q",), 0)])
+@pytest.mark.parametrize(("flags", "lines"), [((), 2), (("-q",), 0)])
 def test_the_demo_says_one_line_per_model(
     flags: tuple[str, ...],
     lines: int,
@@ -115,6 +115,20 @@ def test_the_demo_says_one_line_per_model(
     monkeypatch.setattr(LOG, "level", LOG.level)
     found = commands(monkeypatch, capsys)("demo", "-o", tmp_path, *flags)
     assert found.code == 0 and len(found.err.splitlines()) == lines
+
+
+@pytest.mark.parametrize(("verbose", "heard"), [(False, []), (True, ["a stage", "a step"])])
+def test_lines_of_stages_can_be_left_to_who_asks(
+    verbose: bool, heard: list[str], caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(LOG, "level", LOG.level)
+    set_loudness(quiet=False, verbose=verbose)
+    before = LOG.level
+    with progress.warnings_alone():
+        LOG.info("a stage")
+        LOG.debug("a step")
+    assert caplog.messages == heard and LOG.level == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")

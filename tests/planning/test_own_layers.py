@@ -32,7 +32,7 @@ def padded_shortcut() -> onnx.ModelProto:
     x = net.input("x", (1, 4, 6, 6))
     weight = np.ones((8, 4, 1, 1), np.float32)
     conv = net.node("Conv", [x, net.constant("w", weight)], "c")
-    pads = net.constant("pads", np.array([0, 2, 0, 0, 0, 2, 0, 0], np.int64))
+    pads = net.constant("pads", np.array([0, 2, 0, 0, 0, 2, 0, 0], np.int64), np.int64)
     return net.model(net.node("Add", [conv, net.node("Pad", [x, pads], "p")], "y"))
 
 
