@@ -11,7 +11,7 @@ prints; commands beside the two main ones are in :mod:`oq.commands`.
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -145,7 +145,7 @@ def verify(
             "--max-drop needs a classifier and labelled data (key 'labels', or --labels FILE.csv), "
             "or a --metric"
         )
-    remedy = _remedy(found, float_model, quantized, data, options["preprocess"])
+    remedy = _remedy(found, float_model, quantized, data, options)
     lines = [*verification_lines(found, remedy)]
     if options["per_layer"]:
         lines += ["", *layer_lines(found.layers)]
@@ -156,14 +156,19 @@ def verify(
 
 
 def _remedy(
-    found: "Verification", float_model: Path, quantized: Path, data: str, preprocess: str | None
+    found: "Verification",
+    float_model: Path,
+    quantized: Path,
+    data: str,
+    options: Mapping[str, Any],
 ) -> str:
     """The command to try where the model has collapsed."""
     from oq import pipeline
     from oq.model.metadata import target_of
 
     made_for = target_of(quantized) if found.collapse and not found.read_once else None
-    return pipeline.remedy(float_model, made_for, data, preprocess)
+    read = options["preprocess"], options["rename"]
+    return pipeline.remedy(float_model, made_for, data, *read)
 
 
 for command in (

@@ -30,7 +30,7 @@ from oq.options.keywords import DeployOptions, complete, documented, options_of
 from oq.planning import registry
 from oq.wording import LABEL, Told, item, row, shell_row
 
-SHARED = frozenset({"data", "preprocess", "samples", "seed", "shape", "watch"})
+SHARED = frozenset({"data", "preprocess", "rename", "samples", "seed", "shape", "watch"})
 """Keywords of :func:`deploy` that every format takes."""
 
 
@@ -73,9 +73,8 @@ def deploy(
     place, name = _place(source, output, form)
     loaded = with_shapes(load(model), asked["shape"])
     _check_rules(loaded, form, own, name)
-    samples = open_samples(
-        loaded, asked["data"], asked["preprocess"], asked["samples"], asked["seed"]
-    )
+    how = asked["preprocess"], asked["samples"], asked["seed"], asked["rename"]
+    samples = open_samples(loaded, asked["data"], *how)
     given = Given(loaded, name, samples, own, asked["watch"], source)
     files = _files(place, form)
     with _replacing(files, form) as beside:

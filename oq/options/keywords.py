@@ -48,6 +48,7 @@ from oq.options.rows import (
     RATE,
     RAY,
     REFINE,
+    RENAME,
     REPORT,
     RUN_AS,
     SAMPLES,
@@ -81,6 +82,7 @@ class QuantizeOptions(TypedDict, total=False):
 
     example_inputs: Annotated[object, EXAMPLE_INPUTS]
     shape: Annotated[Mapping[str, Sequence[int | None]] | None, SHAPE]
+    rename: Annotated[Mapping[str, str] | None, RENAME]
     preprocess: Annotated[str | Path | None, PREPROCESS]
     samples: Annotated[int | None, SAMPLES]
     seed: Annotated[int, SEED]
@@ -132,6 +134,7 @@ class VerifyOptions(TypedDict, total=False):
 
     samples: Annotated[int | None, SAMPLES]
     batch_size: Annotated[int, VERIFY_BATCH]
+    rename: Annotated[Mapping[str, str] | None, RENAME]
     preprocess: Annotated[str | Path | None, PREPROCESS]
     labels: Annotated[str | Path | None, LABELS]
     metrics: Annotated[Sequence[str], METRICS]
@@ -154,6 +157,7 @@ class CalibrateOptions(TypedDict, total=False):
 
     samples: Annotated[int | None, SAMPLES]
     batch_size: Annotated[int | None, BATCH_SIZE]
+    rename: Annotated[Mapping[str, str] | None, RENAME]
     preprocess: Annotated[str | Path | None, PREPROCESS]
     shape: Annotated[Mapping[str, Sequence[int | None]] | None, SHAPE]
     keep_float: Annotated[Sequence[str], KEEP_FLOAT]
@@ -183,6 +187,7 @@ class DeployOptions(TypedDict, total=False):
     precision: Annotated[str, PRECISION]
     weights_only: Annotated[str | None, WEIGHTS_ONLY]
     image_input: Annotated[bool, IMAGE_INPUT]
+    rename: Annotated[Mapping[str, str] | None, RENAME]
     preprocess: Annotated[str | Path | None, PIXELS]
     labels: Annotated[str | Path | None, CLASSES]
 

@@ -179,6 +179,24 @@ def parse_shapes(pairs: Sequence[str] | None) -> dict[str, tuple[int | None, ...
     return found
 
 
+def parse_names(pairs: Sequence[str] | None) -> dict[str, str]:
+    """``INPUT=ARRAY`` of ``--rename``, one per input."""
+    found: dict[str, str] = {}
+    for pair in pairs or ():
+        wanted, equals, array = pair.partition("=")
+        if not equals or not wanted or not array or wanted in found:
+            raise OptionError(f"--rename {pair!r}: expected INPUT=ARRAY, once per input")
+        found[wanted] = array
+    return found
+
+
+def _by_name(name: str, value: Any) -> dict[str, str]:
+    found = _mapping(name, value)
+    if not all(isinstance(array, str) for array in found.values()):
+        raise _wrong(name, value, "a mapping from inputs to arrays")
+    return found
+
+
 def _several(values: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(values or ())
 
@@ -197,5 +215,6 @@ TEXTS = Kind(list[str] | None, _texts, _several)
 KEY_VALUES = Kind(list[str] | None, _mapping, parse_settings)
 CHOICES = Kind(list[str] | None, _pairs, parse_choices)
 SHAPES = Kind(list[str] | None, _shapes, parse_shapes)
+RENAMES = Kind(list[str] | None, _by_name, parse_names)
 LAYERS = Kind(list[str] | None, _layers, parse_layers)
 MODE = Kind(str, _mode, parse_mode)

@@ -15,6 +15,7 @@ from oq.options.kinds import (
     NAMES,
     PATH,
     PLAIN,
+    RENAMES,
     SHAPES,
     SWITCH,
     TEXT,
@@ -58,6 +59,14 @@ DATA = Option(
     flags=("--data", "-d"),
     takes="a path",
     example="calib.npz",
+)
+RENAME = Option(
+    "which array of --data is for an input that has another name, or holds the labels"
+    " (labels=ARRAY); a single array is for a single input unasked; repeatable",
+    RENAMES,
+    metavar="INPUT=ARRAY",
+    takes="a mapping",
+    example="{input: x, labels: y}",
 )
 MAX_DROP = Option(
     "points of top-1 that may be lost: layers stay in float until it is met; else exit 1",

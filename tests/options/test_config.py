@@ -34,6 +34,7 @@ def test_every_key_is_a_keyword_of_quantize() -> None:
 FULL: dict[str, Any] = {
     "target": "trt",
     "data": "calib.npz",
+    "rename": {"input": "x", "labels": "y"},
     "preprocess": "imagenet",
     "shape": {"input": (1, 3, None, 8)},
     "samples": 12,
@@ -114,6 +115,7 @@ def test_the_template_says_nothing_until_a_line_is_uncommented(tmp_path: Path) -
         ("layers: [{dtype: int8}]", r"config key layers\[0\]: expected 'match'"),
         ("layers: [{match: a, bits: 8}]", "layer 'a': no key 'bits'; expected dtype, symmetric"),
         ("calibrator_for: {a: 3}", "expected a mapping from globs to calibrators"),
+        ("rename: {x: 3}", "config key 'rename' is .*expected a mapping from inputs to arrays"),
         ("- trt", "expected a mapping of keys to values"),
         ("a: [", "is no YAML file"),
     ],
