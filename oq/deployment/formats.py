@@ -70,7 +70,8 @@ class Format:
     whose rules a Q/DQ file must obey, of whatever tool (with ``any_target`` it need not, and this
     is only the target to name to who has a float model), and the keywords of :func:`oq.deploy`
     that are its own.  ``ending``: what ``-o`` must end in, if not in the ``suffix``.
-    ``takes_float``: whether these options ask for a float model instead.
+    ``takes_float``: whether these options ask for a float model instead.  ``check`` raises what its
+    own options, or a package that is not installed, will lead to with any model.
 
     ``write`` writes to a path that is free and compares what lies there with the Q/DQ file.  It
     raises `ModelError` for what it cannot express, by the node's name, before it writes, and
@@ -87,6 +88,7 @@ class Format:
     ending: str = ""
     options: tuple[str, ...] = ()
     takes_float: Callable[[Mapping[str, Any]], bool] = lambda options: False
+    check: Callable[[Mapping[str, Any]], object] = lambda options: None
 
 
 def find_format(name: str) -> Format:

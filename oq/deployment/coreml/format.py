@@ -89,6 +89,14 @@ def read_options(options: Mapping[str, Any]) -> Asked:
     return Asked(ios, precision == "float16", kind, None, ())
 
 
+def check(options: Mapping[str, Any]) -> None:
+    """Refuse ``options`` that no model can have, and insist on coremltools."""
+    read_options(options)
+    if options["image_input"]:
+        image_input(True, options["preprocess"], 1)
+    load_library()
+
+
 def read_source(model: onnx.ModelProto, asked: Asked) -> Source:
     """``model`` as it is written: a Q/DQ file as it is, a float one prepared and compressed."""
     if asked.kind is None:
@@ -195,4 +203,5 @@ FORMAT = Format(
     mark=MARK,
     options=OPTIONS,
     takes_float=lambda options: options["weights_only"] is not None,
+    check=check,
 )
