@@ -73,9 +73,7 @@ def _with_data(asked: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, An
     return {**{name: run[name] for name in INHERITED if run.get(name) is not None}, **asked}
 
 
-def take_deployment(
-    options: dict[str, Any], model: Path, path: Path
-) -> dict[str, Any] | None:
+def take_deployment(options: dict[str, Any], model: Path, path: Path) -> dict[str, Any] | None:
     """What the config key ``deploy`` asks for, out of ``options``, checked as far as that goes
     before the quantized file of ``model`` is at ``path``; None where the key is not given.
 
@@ -94,9 +92,7 @@ def take_deployment(
     return found
 
 
-def say_made(
-    report: "Report", path: Path, asked: Mapping[str, Any] | None, as_json: bool
-) -> None:
+def say_made(report: "Report", path: Path, asked: Mapping[str, Any] | None, as_json: bool) -> None:
     """Tell of the quantized file at ``path``, and write it in the format that is ``asked`` for."""
     from oq.deployment.run import deployment_lines
     from oq.reporting.summary import document, summarize

@@ -191,9 +191,7 @@ def with_config(flags: dict[str, Any], path: Path | None, context: typer.Context
     return flags
 
 
-def merge_config(
-    flags: dict[str, Any], written: Mapping[str, Any], context: typer.Context
-) -> None:
+def merge_config(flags: dict[str, Any], written: Mapping[str, Any], context: typer.Context) -> None:
     """Put what the config file says into ``flags`` where the command line says nothing.
 
     Raises:

@@ -184,9 +184,10 @@ def template() -> str:
     plain = (f"\n# {k.name} ({k.takes}): {k.meaning}\n# {k.name}: {k.example}\n"
              for k in KEYS if k.name != DEPLOY)  # fmt: skip
     last = _BY_NAME[DEPLOY]
-    about = f"\n# {DEPLOY} ({last.takes}): {last.meaning}, or with oq deploy FILE --config THIS.yaml\n"
+    about = (
+        f"\n# {DEPLOY} ({last.takes}): {last.meaning}, or with oq deploy FILE --config THIS.yaml\n"
+    )
     inner = (
-        f"#   # {k.name} ({k.takes}): {k.meaning}\n#   {k.name}: {k.example}\n"
-        for k in DEPLOY_KEYS
+        f"#   # {k.name} ({k.takes}): {k.meaning}\n#   {k.name}: {k.example}\n" for k in DEPLOY_KEYS
     )
     return "".join((head, *plain, about, f"# {DEPLOY}:\n", *inner))

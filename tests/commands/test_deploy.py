@@ -15,9 +15,7 @@ BUNDLED = Path(oq.__file__).parents[1] / "models" / "bundled"
 
 
 @pytest.fixture
-def call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Oq:
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Oq:
     monkeypatch.chdir(tmp_path)
     shutil.copy(BUNDLED / "residual.onnx", "model.onnx")
     shutil.copy(BUNDLED / "digits_calib.npz", "calib.npz")

@@ -30,9 +30,7 @@ def suppress(net: Net, node: NodeView) -> None:
         centred = net.step(output, "reshape", x=spread, shape=[rows, 4, count])
     _, found, places = net.mb.non_maximum_suppression(
         boxes=centred,
-        scores=net.step(
-            output, "reshape", x=net.var(node.inputs[1]), shape=[rows, 1, count]
-        ),
+        scores=net.step(output, "reshape", x=net.var(node.inputs[1]), shape=[rows, 1, count]),
         iou_threshold=np.float32(_number(net, node, 3, 0.0)),
         max_boxes=min(int(most), count),
         name=net.name(f"{output}_nms"),

@@ -182,7 +182,10 @@ REDUCTIONS = {"none": "update", "add": "add", "mul": "mul", "max": "max", "min":
 
 def scatter_elements(net: Net, node: NodeView) -> None:
     """ScatterElements along one axis."""
-    axis = int(node.attributes.get("axis", 0))
+    sizes, given = net.shape(node.inputs[0]), net.shape(node.inputs[1])
+    axis = int(node.attributes.get("axis", 0)) % len(sizes)
+    if any(a != b for at, (a, b) in enumerate(zip(sizes, given, strict=True)) if at != axis):
+        raise refusal(node, "it writes to a part of the axes that it does not scatter along")
     net.put(
         node.outputs[0],
         "scatter_along_axis",

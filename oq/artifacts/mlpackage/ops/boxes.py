@@ -12,6 +12,7 @@ def non_maximum_suppression(
     iou_threshold: Array | float,
     max_boxes: Array | int,
     per_class_suppression: Array | bool = False,
+    score_threshold: Array | float | None = None,
 ) -> tuple[Array, ...]:
     """The best box, then the best that no chosen one overlaps by more than ``iou_threshold``, and
     so on: boxes, scores and places; 0 and -1 behind the last.
@@ -19,8 +20,11 @@ def non_maximum_suppression(
     ``boxes``: (n, (x, y, width, height), box) with the centres x and y; ``scores``: (n, 1, box).
 
     Raises:
-        ModelError: scores of several classes.
+        ModelError: scores of several classes, or the operation of iOS 15, which has a threshold for
+            scores and other orders of axes.
     """
+    if score_threshold is not None:
+        raise ModelError("boxes chosen as iOS 15 has it, which oq does not read")
     if scores.shape[1] != 1:
         raise ModelError(f"boxes of {scores.shape[1]} classes at once, which oq does not read")
     _ = per_class_suppression  # there is one class

@@ -46,6 +46,8 @@ def test_the_boxes_that_onnxruntime_keeps(most: int, threshold: float) -> None:
     assert not boxes[0, :, count:].any() and not scores[0, :, count:].any()
 
 
-def test_several_classes_at_once_are_refused() -> None:
+def test_what_means_something_else_is_refused() -> None:
+    with pytest.raises(ModelError, match="boxes chosen as iOS 15"):
+        non_maximum_suppression(ROWS, SCORES, 0.5, 3, score_threshold=0.1)
     with pytest.raises(ModelError, match="boxes of 2 classes at once"):
         non_maximum_suppression(ROWS, np.repeat(SCORES, 2, 1), 0.5, 3)
