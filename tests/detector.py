@@ -22,7 +22,7 @@ def detector(*, suppress: bool = False) -> onnx.ModelProto:
         "parts": np.array([2, 2, CLASSES]),
         "grid": np.concatenate([grid(FINE), grid(COARSE)], 2),
         "stride": np.concatenate([np.full(FINE**2, 4.0), np.full(COARSE**2, 8.0)]).astype("f4"),
-        "half": np.float32(0.5),
+        "half": np.array(0.5, np.float32),
         "most": np.array([10]),
         "overlap": np.array([0.4], np.float32),
         "least": np.array([0.3], np.float32),

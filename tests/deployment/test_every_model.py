@@ -7,7 +7,7 @@ the words that stand here.
 
 import os
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import onnx
@@ -24,21 +24,19 @@ from tests.shown import BUNDLED
 
 SOAK = bool(os.environ.get("OQ_SOAK"))
 
-MODELS: dict[str, Callable[[], onnx.ModelProto | Path]] = {
-    **{name: lambda name=name: BUNDLED / f"{name}.onnx"
-       for name in ("residual", "separable", "transformer")},
-    "detector": detector,
-    "detector with NMS": lambda: detector(suppress=True),
-}  # fmt: skip
-LARGE: dict[str, Callable[[], onnx.ModelProto | Path]] = {
-    **{name: lambda name=name: light(name) for name in LIGHT},
-    **{name: lambda name=name: narrow(name) for name in HUGE},
-    "resnet20": lambda: CIFAR / "resnet20.onnx",
-    "mobilenet": lambda: IMAGENET / "mobilenetv1_025.onnx",
-}  # fmt: skip
+Made = Callable[[], onnx.ModelProto | Path]
 
-SHAPES = {"residual": "input", "separable": "input", "transformer": "input"}
-"""Bundled models have a free batch, which xmodel makes 1."""
+MODELS: dict[str, Made] = {
+    **{n: partial(Path, BUNDLED, f"{n}.onnx") for n in ("residual", "separable", "transformer")},
+    "detector": detector,
+    "detector with NMS": partial(detector, suppress=True),
+}
+LARGE: dict[str, Made] = {
+    **{name: partial(light, name) for name in LIGHT},
+    **{name: partial(narrow, name) for name in HUGE},
+    "resnet20": partial(Path, CIFAR, "resnet20.onnx"),
+    "mobilenet": partial(Path, IMAGENET, "mobilenetv1_025.onnx"),
+}
 
 
 def formats_of(target: str) -> list[str]:
@@ -60,12 +58,13 @@ def made(name: str, target: str) -> oq.Result:
     return oq.quantize(model, target, "random", samples=2, refine="none", verify=False)
 
 
+SLOW = pytest.mark.slow
+LONG = (SLOW, pytest.mark.skipif(not SOAK, reason="make soak runs it"))
 CASES = [
-    *(pytest.param(n, t, marks=pytest.mark.slow) for n in MODELS for t in registry.names("targets")),
-    *(pytest.param(n, t, marks=[pytest.mark.slow,
-                                pytest.mark.skipif(not SOAK, reason="make soak runs it")])
-      for n in LARGE for t in registry.names("targets")),
-]  # fmt: skip
+    pytest.param(name, target, marks=LONG if name in LARGE else SLOW)
+    for name in (*MODELS, *LARGE)
+    for target in registry.names("targets")
+]
 
 
 @pytest.mark.parametrize(("name", "target"), CASES)

@@ -174,11 +174,12 @@ def write_program(
 
 
 def find_names(wished: Mapping[str, str], spec: Any) -> dict[str, str]:
-    """ONNX tensor -> its name in ``spec``, where float16 programs put an ending to names."""
+    """ONNX tensor -> its name in ``spec``, where float16 programs put an ending to names: an output
+    of the program is the cast behind it."""
     there = program_names(spec)
     found = {}
     for tensor, name in wished.items():
-        called = next((n for n in (name, f"{name}_cast_fp16") if n in there), None)
+        called = next((n for n in (f"{name}_cast_fp16", name) if n in there), None)
         if called is not None:
             found[tensor] = called
     return found

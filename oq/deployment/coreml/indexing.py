@@ -11,13 +11,13 @@ from oq.model.view import NodeView
 def cut(net: Net, node: NodeView) -> None:
     """Slice, with constant axes and steps."""
     rank = len(net.shape(node.inputs[0]))
-    first, last = (net.known(node.inputs[slot]) for slot in (1, 2))
+    front, back = (net.known(node.inputs[slot]) for slot in (1, 2))
     axes = axes_of(net, node, 3) or list(range(_count(net, node)))
     steps = axes_of(net, node, 4, "steps") or [1] * len(axes)
-    if first is None or last is None:
+    if front is None or back is None:
         _cut_computed(net, node, [a % rank for a in axes], steps)
         return
-    starts, ends = ([int(v) for v in values.reshape(-1)] for values in (first, last))
+    starts, ends = ([int(v) for v in values.reshape(-1)] for values in (front, back))
     begin, end, stride = [0] * rank, [0] * rank, [1] * rank
     from_first, to_last = [True] * rank, [True] * rank
     sizes = net.shape(node.inputs[0])

@@ -92,6 +92,7 @@ FORMAT = Format(
     target="ort",
     write=write,
     ending=".onnx",
+    others=("coreml", "openvino", "trt"),
     options=("operators", "platform"),
     check=check,
 )

@@ -26,7 +26,7 @@ def kept(most: int, threshold: float) -> Array:
          helper.make_tensor_value_info("s", 1, SCORES.shape)],
         [helper.make_tensor_value_info("y", 7, None)],
         [onnx.numpy_helper.from_array(np.array([most]), "m"),
-         onnx.numpy_helper.from_array(np.float32([threshold]), "t")],
+         onnx.numpy_helper.from_array(np.array([threshold], np.float32), "t")],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9)
     return Session(model).run({"b": BOXES, "s": SCORES})[0][:, 2]
