@@ -120,8 +120,10 @@ def read_labels(path: str | Path | None, view: GraphView) -> tuple[str, ...]:
         return ()
     try:
         found = tuple(Path(path).read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"--labels {str(path)!r}: cannot be read as text") from error
+    except OSError as error:
+        raise OptionError(f"--labels {str(path)!r}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"--labels {str(path)!r}: it is no text in UTF-8") from error
     if len(view.outputs) != 1:
         raise OptionError(f"--labels: the model has {len(view.outputs)} outputs, not one")
     shape = view.shape(view.outputs[0]) or ()
