@@ -35,9 +35,9 @@ def test_zero_points_are_told() -> None:
     """Of ``ort``'s activations, which have some."""
     told = oq.inspect(deployed("residual", "ort", "torchscript")[0])
     mine = oq.inspect(quantized("residual", "ort").model)
-    points = sorted(u.zero_point for u in mine.activations)
+    points, found = ([u.zero_point or (0, 0) for u in c.activations] for c in (mine, told))
     assert any(any(p) for p in points)
-    assert sorted(u.zero_point for u in told.activations) == points
+    assert sorted(found) == sorted(points)
 
 
 def test_a_batch_of_another_shape_is_the_user_s() -> None:

@@ -126,6 +126,9 @@ CASES = (
     case("LayerNormalization", draw(8), draw(8), fed=ROWS_OF),
     case("LayerNormalization", draw(6, 8), axis=-2),
     case("RMSNormalization", draw(8), fed=ROWS_OF, opset=23),
+    *(case("LSTM", draw(sides, 12, 8), draw(sides, 12, 3), draw(sides, 24), fed=ROWS_OF,
+           hidden_size=3, direction=direction, outputs=3)
+      for sides, direction in ((1, "forward"), (2, "bidirectional"), (1, "reverse"))),
     case("LRN", size=3, alpha=0.1, beta=0.6, bias=1.5),
     case("LpNormalization", axis=1, p=2),
     case("Reshape", ints(0, -1)),
