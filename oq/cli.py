@@ -20,7 +20,7 @@ import typer
 import oq
 from oq.commands.calibrate import calibrate
 from oq.commands.console import miss, say, say_as, warn
-from oq.commands.deploy import deploy, formats
+from oq.commands.deploy import deploy, formats, say_made, take_deployment
 from oq.commands.finetune import finetune
 from oq.commands.flags import (
     ConfigOpt,
@@ -88,11 +88,11 @@ def quantize(
     """Quantize a float ONNX model for a target."""
     from oq import pipeline
     from oq.reporting.report import missed_budget
-    from oq.reporting.summary import document, summarize
 
-    given = {"target": target, "data": data, **read_flags(QUANTIZE, flags)}
+    given = {"target": target, "data": data, "deploy": None, **read_flags(QUANTIZE, flags)}
     options = with_config(given, config, context)
     path = output_of(model, output, options)
+    device = take_deployment(options, model, path)
     check_paths(model, path, options, {"--save-ranges": save_ranges})
     budget = take_budget(options)
     with show_progress() as watch:
@@ -107,7 +107,7 @@ def quantize(
 
         write_ranges(result.ranges, save_ranges)
     report = result.report
-    say(document(summarize(report), report), str(report).splitlines(), as_json)
+    say_made(report, path, device, as_json)
     if report.search is not None and not report.search.met:
         miss(missed_budget(report.search))
     if report.verification is not None and report.verification.collapse:

@@ -69,6 +69,7 @@ def deploy(
     """
     asked, form = complete(DeployOptions, options), find_format(to)
     own = _own_options(form, asked)
+    form.check(own)
     source = Path(model) if isinstance(model, str | Path) else None
     place, name = _place(source, output, form)
     loaded = with_shapes(load(model), asked["shape"])
@@ -85,6 +86,32 @@ def deploy(
         *(f"{name}.onnx", form.name, str(place), model_bytes(loaded), size),
         *(made.facts, made.proofs, made.notes, made.next_step.format(output=place), made.commands),
     )
+
+
+def check_deployable(
+    target: str,
+    source: Path,
+    to: str,
+    output: str | Path | None = None,
+    **options: Unpack[DeployOptions],
+) -> Path:
+    """Where :func:`deploy` will write a file for ``target`` that is not made yet, at ``source``.
+
+    Raises:
+        OqError: the format, an option or the output cannot be used, or takes no such file.
+    """
+    form = find_format(to)
+    own = _own_options(form, complete(DeployOptions, options))
+    if form.takes_float(own):
+        raise OptionError(
+            f"--weights-only is of a float model: oq deploy FLOAT.onnx --to {to} takes that"
+        )
+    if target not in (form.target, *form.others) and not form.any_target:
+        raise OptionError(
+            f"--to {to} takes files of target {form.target}; this run makes one for {target}"
+        )
+    form.check(own)
+    return _place(source, output, form)[0]
 
 
 def _own_options(form: Format, asked: DeployOptions) -> dict[str, Any]:

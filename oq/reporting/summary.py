@@ -145,4 +145,5 @@ def verdict_of(report: Report) -> Verdict | None:
 def document(summary: Mapping[str, Any], details: Any) -> dict[str, Any]:
     """A JSON document: ``schema`` and ``summary`` first, then ``details``, whose keys may change
     with any version."""
-    return {"schema": SCHEMA, "summary": to_json(summary), **to_json(details)}
+    told = {"schema": SCHEMA, "summary": to_json(summary)}
+    return told | {k: v for k, v in to_json(details).items() if k not in told}
