@@ -29,7 +29,7 @@ from oq.exporting.load import Model, load
 from oq.model.files import model_bytes
 from oq.model.noise import random_nodes
 from oq.model.proto_fields import inputs_of, restore_defaults
-from oq.model.session import Settings
+from oq.model.session import Settings, check_provider
 from oq.numerics.calibrator import Methods
 from oq.numerics.values import Array
 from oq.options.config import plain_options
@@ -89,6 +89,7 @@ def choose(target: str, asked: QuantizeOptions) -> Chosen:
     """
     profile, rest = choose_target(target, asked["settings"] or {})
     check_form(asked["format"], profile)
+    check_provider(asked["provider"])
     named = asked["calibrator"]
     overrides = make_overrides(
         asked["keep_float"], asked["calibrator_for"], asked["layers"], asked["mode"], named
@@ -356,6 +357,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
         *engine_note(chosen.target),
         *speed_advice(summary.found, chosen.target.options or ()),
         *sizing_notes(*summary.sizings),
+        *run.measured.notes,
         *random_note(random_nodes(given.model)),
         *lost_inputs(given.whole or given.model, summary.written.model),
         *(*odd, *run_warnings(planned.plan, summary.found, summary.written.inside)),
