@@ -192,7 +192,7 @@ def parse_names(pairs: Sequence[str] | None) -> dict[str, str]:
 
 
 def _by_name(name: str, value: Any) -> dict[str, str]:
-    found = _mapping(name, value)
+    found = read_mapping(name, value)
     if not all(isinstance(array, str) for array in found.values()):
         raise _wrong(name, value, "a mapping from inputs to arrays")
     return found

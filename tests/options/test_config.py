@@ -154,14 +154,11 @@ def test_the_template_says_nothing_until_a_line_is_uncommented(tmp_path: Path) -
         ("layers: [{dtype: int8}]", r"config key layers\[0\]: expected 'match'"),
         ("layers: [{match: a, bits: 8}]", "layer 'a': no key 'bits'; expected dtype, symmetric"),
         ("calibrator_for: {a: 3}", "expected a mapping from globs to calibrators"),
-<<<<<<< HEAD
         ("rename: {x: 3}", "config key 'rename' is .*expected a mapping from inputs to arrays"),
-=======
         ("deploy: coreml", "config key 'deploy' is 'coreml'; expected a mapping"),
         ("deploy: {ios: 17}", "config key 'deploy' names no format: key 'to'"),
         ("deploy: {to: trt, os: 17}", r"config key 'deploy\.os' is unknown; there is: to, output"),
         ("deploy: {to: trt, ios: x}", r"config key 'deploy\.ios' is 'x'; expected a whole number"),
->>>>>>> deploy
         ("- trt", "expected a mapping of keys to values"),
         ("a: [", "is no YAML file"),
     ],
