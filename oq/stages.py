@@ -202,7 +202,9 @@ def write_run(run: Run, given: Given, asked: QuantizeOptions) -> Written:
     """The graph with its Q/DQ, from what refinement has left, in the form that is asked for."""
     subject = run.refined.subject
     planned = run.refined.planned or run.recalibration.planned
-    written = write_graph(planned, subject.constants, subject.solution, run.measured.statistics)
+    seen = run.measured.statistics
+    inside = run.recalibration.solve_inside(seen)
+    written = write_graph(planned, subject.constants, subject.solution, seen, inside)
     restore_defaults(written.model, given.whole)
     return in_form(written, asked["format"], given.used)
 
@@ -360,7 +362,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
         *run.measured.notes,
         *random_note(random_nodes(given.model)),
         *lost_inputs(given.whole or given.model, summary.written.model),
-        *(*odd, *run_warnings(planned.plan, summary.found, summary.written.inside)),
+        *(*odd, *run_warnings(planned.whole, summary.found, summary.written.inside)),
         *default_notes(named_choices(chosen, asked), summary.beside, chosen.target.name),
         *unrefined_note(chosen.steps, default_steps(chosen.target)),
         *foreign_warning(planned.view, planned.target),
@@ -379,7 +381,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
         samples=run.measured.samples,
         bytes_before=model_bytes(given.model),
         bytes_after=model_bytes(summary.written.model),
-        plan=planned.plan,
+        plan=planned.whole,
         notes=notes,
         refinement=run.refined.outcomes,
         findings=summary.written.findings,

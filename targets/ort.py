@@ -263,6 +263,7 @@ TARGET = Target(
         ON_X86_PASS,
     ),
     guarded=True,
+    bodies=True,
     domains=("com.microsoft",),
     next_step='onnxruntime.InferenceSession("{output}")',
     runs_in_engine=True,

@@ -14,7 +14,7 @@ from oq.model.session import Settings
 from oq.model.view import GraphView
 from oq.numerics.statistics import Need, Statistics
 from oq.parallel import Workers
-from oq.planning.setup import Planned, tensors_to_calibrate
+from oq.planning.setup import Planned, all_to_calibrate
 
 EVERYTHING = frozenset(Need) - {Need.READERS}
 """The statistics of ``oq calibrate``, which serve every calibrator."""
@@ -83,7 +83,7 @@ def job_of_everything(
     shard: Shard | None,
 ) -> Job:
     """The job of ``oq calibrate``: whatever any calibrator reads of the tensors of the plan."""
-    tensors = tensors_to_calibrate(planned.plan, planned.view)
+    tensors = all_to_calibrate(planned)
     return Job(
         *(planned.model, planned.view, dict.fromkeys(tensors, EVERYTHING), batch_size, settings),
         drawn=drawn,

@@ -18,7 +18,7 @@ from oq.model.files import check_writable, write_text
 from oq.model.ops import only_moves
 from oq.model.view import GraphView
 from oq.numerics.values import Range
-from oq.planning.setup import Planned, tensors_to_calibrate
+from oq.planning.setup import Planned, all_to_calibrate
 
 HEADER = "TRT-0000-EntropyCalibration2"
 
@@ -101,7 +101,7 @@ def known_ranges(planned: Planned, path: str | Path) -> dict[str, Range]:
     A tensor that is not in the file gets the range of one whose values it only moves (Reshape,
     MaxPool), since another target may quantize on the other side of such an op.
     """
-    wanted = tensors_to_calibrate(planned.plan, planned.view)
+    wanted = all_to_calibrate(planned)
     given = read_ranges(path)
     found = {t: r for t in wanted if (r := _range_of(planned.view, t, given)) is not None}
     if not found:

@@ -32,7 +32,7 @@ def make_plan(
     """What ``target`` would quantize in ``model``, and why not the rest; needs no data."""
     overrides = make_overrides(keep_float, layers=layers, mode=mode)
     loaded = load(model, shapes=shape)
-    return plan_model(loaded, own_target(target, settings), overrides).plan
+    return plan_model(loaded, own_target(target, settings), overrides).whole
 
 
 def explain(

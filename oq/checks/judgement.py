@@ -7,11 +7,11 @@ import onnx
 
 from oq.checks.forecast import Forecast, forecast
 from oq.checks.legal import check
-from oq.checks.subgraphs import bodies
 from oq.checks.unpack_blocks import unpack_blocks
 from oq.checks.unpack_qoperators import unpack_qoperators
 from oq.errors import ModelError
 from oq.model.graph import Graph
+from oq.model.submodels import bodies
 from oq.model.view import GraphView
 from oq.planning.check import Finding
 from oq.planning.target import Target

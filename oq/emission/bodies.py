@@ -13,10 +13,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from oq.model.bodies import bodies_of, graphs_in, reads_of
+from oq.model.bodies import bodies_of, reads_of
 from oq.model.names import claim_name
 from oq.model.ops import OPS, STANDARD, TRANSPOSED_WEIGHT, output_axis
 from oq.model.stored import values_of
+from oq.model.submodels import names_in
 from oq.numerics.values import Array
 
 Fresh = Callable[[str], str]
@@ -65,7 +66,7 @@ def rewrite_bodies(
 ) -> tuple[str, ...]:
     """Rewrite, in place, every product in a body of ``model`` whose weight is a constant float32
     matrix; returns their names.  ``keeps`` says which nodes stay in float."""
-    names = set(_names(model.graph))
+    names = names_in(model.graph)
 
     done = tuple(_rewrite_graph(model.graph, (), form, keeps, lambda wish: claim_name(wish, names)))
     if done and form.domain and all(o.domain != form.domain for o in model.opset_import):
@@ -172,11 +173,3 @@ def _is_plain(attributes: Mapping[str, object]) -> bool:
     """Whether a product has no factors, and data that is not transposed."""
     usual: Mapping[str, object] = {"alpha": 1.0, "beta": 1.0, "transA": 0}
     return all(value == usual.get(name, value) for name, value in attributes.items())
-
-
-def _names(graph: onnx.GraphProto) -> Iterator[str]:
-    """Every tensor and node that ``graph`` and its bodies define."""
-    for part in graphs_in(graph):
-        yield from (v.name for v in (*part.input, *part.initializer))
-        for node in part.node:
-            yield from (node.name, *node.output)

@@ -1,7 +1,7 @@
 """Grids -> the final graph: Q/DQ, what the target requires of the whole graph, and the checks."""
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -15,6 +15,7 @@ from oq.emission.emit import Placed, emit
 from oq.emission.float16 import to_float16
 from oq.emission.fold_zero_points import fold_zero_points
 from oq.emission.gather_codes import gather_codes
+from oq.emission.inside import emit_inside
 from oq.emission.keep_float import keep_layers_float, keep_loadable
 from oq.emission.pack_blocks import pack_blocks
 from oq.emission.pack_bodies import Blocks
@@ -41,6 +42,10 @@ HOW = {
     "blocks": ("the weights", "in blocks, rounded to the nearest"),
     "run time": ("the products", "of integers, with the ranges of data taken at run time"),
 }
+UNREFINED = (
+    "in bodies of If, Loop and Scan {layers} run in integers, with ranges over all turns; "
+    "refinement does not reach them"
+)
 WIDENED = (
     "the model is {own}: it was calibrated in float32, and its float rest is {rest} now; inputs "
     "and outputs keep their types"
@@ -71,9 +76,11 @@ def write_graph(
     constants: Mapping[str, Array],
     solution: Solution,
     seen: Mapping[str, Statistics],
+    inside: Sequence[Solution] = (),
 ) -> Written:
     """The graph with ``constants`` replaced and Q/DQ inserted, the findings of the target's checks,
-    and notes on what stays in float32."""
+    and notes on what stays in float32.  ``inside``: the grids of the bodies that are planned; none
+    leaves these in float."""
     for tensor, values in constants.items():
         planned.graph.set_constant(tensor, values)
     plan, carried = planned.plan, 0
@@ -102,11 +109,18 @@ def write_graph(
     if planned.target.packs_blocks is not None:
         pack_blocks(planned.graph, planned.target.packs_blocks)
     made = planned.graph.to_model()
-    inside = _quantize_bodies(made, planned)
-    if inside:
+    layers = _quantize_bodies(made, planned)
+    if layers:
         what, how = HOW["run time" if planned.target.at_run_time else "blocks"]
-        notes += (INSIDE.format(layers=counted(len(inside), "layer"), what=what, how=how),)
-    return Written(made, findings, notes, inside, plan, solution.grids, placed)
+        notes += (INSIDE.format(layers=counted(len(layers), "layer"), what=what, how=how),)
+    if inside:
+        layers, more = emit_inside(made, planned.inside, inside, planned.target)
+        _insist(more)
+        findings += more
+        notes += tuple(note for solved in inside for note in solved.notes)
+        if layers and planned.plan.sites:
+            notes += (UNREFINED.format(layers=counted(len(layers), "layer")),)
+    return Written(made, findings, notes, layers, plan, solution.grids, placed)
 
 
 def _quantize_bodies(model: onnx.ModelProto, planned: Planned) -> tuple[str, ...]:

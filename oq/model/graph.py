@@ -4,7 +4,7 @@ All other modules use names: of tensors, and of nodes (which are unique).  Metho
 place; :meth:`Graph.view` returns a read-only view for decisions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -131,6 +131,10 @@ class Graph:
     def fresh(self, wish: str) -> str:
         """A new unique name, ``wish`` itself if it is unused."""
         return claim_name(wish, self._names)
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Let none of ``names`` be given to anything new."""
+        self._names |= set(names)
 
     def add_constant(self, wish: str, values: Array) -> str:
         """A new initializer; returns its name."""

@@ -22,6 +22,7 @@ import onnxruntime as ort
 
 from oq.errors import DataError, ModelError, OptionError, runtime_message
 from oq.model.bodies import nodes_in
+from oq.model.carry_out import carry_out
 from oq.model.files import loadable
 from oq.model.noise import freeze_noise
 from oq.model.optimizer_faults import (
@@ -226,10 +227,13 @@ def run(
 def expose(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
     """A copy of ``model`` whose outputs are exactly ``tensors``; onnxruntime infers their types.
 
-    Graph inputs and initializers cannot be outputs.
+    Graph inputs and initializers cannot be outputs.  ``loop/body/x`` is tensor x in that body of
+    node ``loop`` (:mod:`oq.model.carry_out`).
     """
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
+    made = {t for node in model.graph.node for t in node.output}
+    carry_out(exposed, [name for name in tensors if name not in made])
     known = {v.name: v for v in (*model.graph.value_info, *model.graph.output)}
     del exposed.graph.output[:]
     for name in tensors:

@@ -138,6 +138,7 @@ def view_node(node: Any, shared: set[int]) -> NodeView:
     """A gs ``node`` as a plain value; ``shared``: see :func:`captured_names`."""
     inner = [a for a in node.attrs.values() if isinstance(a, gs.Graph)]
     captured = tuple(dict.fromkeys(name for g in inner for name in captured_names(g, shared)))
+    within = tuple(_nodes_within(node))
     return NodeView(
         name=node.name,
         op=op_name(node.op, node.domain or ""),
@@ -146,14 +147,18 @@ def view_node(node: Any, shared: set[int]) -> NodeView:
         outputs=tuple(t.name for t in node.outputs),
         attributes=dict(node.attrs),
         captured=captured,
-        inner=tuple(n.name for g in inner for n in _all_nodes(g)),
+        inner=tuple(dict.fromkeys((*(n for _, n in within), *(p + n for p, n in within)))),
     )
 
 
-def _all_nodes(graph: Any) -> Iterator[Any]:
-    """The nodes of ``graph`` and of its subgraphs."""
-    for part in (graph, *graph.subgraphs(recursive=True)):
-        yield from part.nodes
+def _nodes_within(node: Any) -> Iterator[tuple[str, str]]:
+    """(path, name) of the nodes in the bodies of a gs ``node``; path: ``loop/body/``."""
+    for attribute, graph in node.attrs.items():
+        if isinstance(graph, gs.Graph):
+            path = f"{node.name}/{attribute}/"
+            for inner in graph.nodes:
+                yield path, inner.name
+                yield from ((path + p, name) for p, name in _nodes_within(inner))
 
 
 def op_name(op: str, domain: str) -> str:

@@ -19,7 +19,7 @@ class NodeView:
     where it is another operator than ONNX's of that name (:func:`oq.model.surgeon.op_name`).
 
     ``captured`` are the outer tensors that the node's subgraphs (If, Loop, Scan) read, ``inner``
-    the names of the nodes in these.
+    the names of the nodes in these, without and with the path to them (``loop/body/conv``).
     """
 
     name: str

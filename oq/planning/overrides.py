@@ -122,8 +122,11 @@ def make_layer(glob: str, overrides: Mapping[str, object]) -> Layer:
     return made
 
 
-def apply_layers(plan: Plan, view: GraphView, target: Target, layers: Sequence[Layer]) -> Plan:
-    """``plan`` with the overrides of ``layers``; the first that matches wins.
+def apply_layers(
+    plan: Plan, view: GraphView, target: Target, layers: Sequence[Layer], *, inside: bool = False
+) -> Plan:
+    """``plan`` with the overrides of ``layers``; the first that matches wins.  ``inside``: it is
+    that of a body, and what matches nothing here is for another graph.
 
     Raises:
         OptionError: a glob matches nothing that could heed it, or the target has no such grid.
@@ -134,8 +137,10 @@ def apply_layers(plan: Plan, view: GraphView, target: Target, layers: Sequence[L
         _apply(s, _names(s, view, kernels), view.is_constant(s.tensor), target, layers, used)
         for s in plan.sites
     )
+    within = () if inside else tuple(name for n in view.nodes for name in n.inner)
     for layer in layers:
-        if layer.glob not in used:
+        unused = layer.glob not in used and not inside
+        if unused and not any(fnmatch.fnmatchcase(name, layer.glob) for name in within):
             raise OptionError(
                 f"--layer {layer.glob!r} matches no quantized tensor, layer or op "
                 "(oq plan lists them)"

@@ -3,6 +3,7 @@ plan."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -11,11 +12,19 @@ from oq.errors import OptionError
 from oq.model.garbage import uncollected
 from oq.model.graph import Graph
 from oq.model.operands import data_inputs
-from oq.model.ops import JOINING
+from oq.model.ops import BODIES, JOINING
 from oq.model.view import GraphView
 from oq.numerics.calibrator import Methods, needs_beyond
 from oq.numerics.statistics import Need
 from oq.planning import registry
+from oq.planning.inside import (
+    NO_LAYERS,
+    Inside,
+    holds_layers,
+    plan_inside,
+    quantizes_bodies,
+    with_inside,
+)
 from oq.planning.outputs import never_clip_logits
 from oq.planning.overrides import Overrides, apply_layers, least_opset
 from oq.planning.own_layers import made_layers
@@ -23,6 +32,7 @@ from oq.planning.plan import plan as make_plan
 from oq.planning.spec import Own, Plan, measured_at
 from oq.planning.target import Target, with_options
 from oq.planning.zero_points import assign_zero_points
+from oq.prepare.bodies import prepare_bodies
 from oq.prepare.order import prepare
 from oq.prepare.widen_floats import FLOAT32, OwnTypes, is_float16
 
@@ -94,8 +104,8 @@ def make_methods(default: str, settings: Mapping[str, Any], overrides: Overrides
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The prepared graph, its float model and view, the plan, the overrides it was made with, and
-    the types of the model that the user gave."""
+    """The prepared graph, its float model and view, the plan, the overrides it was made with, the
+    types of the model that the user gave, and the plans of bodies of If, Loop and Scan."""
 
     target: Target
     graph: Graph
@@ -104,6 +114,12 @@ class Planned:
     plan: Plan
     overrides: Overrides
     own: OwnTypes = FLOAT32
+    inside: tuple[Inside, ...] = ()
+
+    @property
+    def whole(self) -> Plan:
+        """The plan with those of the bodies."""
+        return with_inside(self.plan, self.inside)
 
 
 @uncollected
@@ -115,7 +131,16 @@ def plan_model(model: onnx.ModelProto, profile: Target, overrides: Overrides) ->
     prepared = prepare(model, least, profile.passes)
     nodes = ((node.name, node.op) for node in prepared.graph.view().nodes)
     made = made_layers(nodes, {node.name: node.op_type for node in model.graph.node})
-    return plan_graph(prepared.graph, profile, overrides, prepared.own, made)
+    graph = prepared.graph
+    if quantizes_bodies(profile):
+        chosen = partial(_gains_inside, profile=profile, overrides=overrides)
+        graph = prepare_bodies(graph, profile.passes, chosen)
+    return plan_graph(graph, profile, overrides, prepared.own, made)
+
+
+def _gains_inside(view: GraphView, profile: Target, overrides: Overrides) -> bool:
+    """Whether a layer of the body ``view`` is quantized with any overrides."""
+    return holds_layers(decide(view, profile, Overrides(mode=overrides.mode)))
 
 
 def plan_graph(
@@ -129,8 +154,18 @@ def plan_graph(
     model had before it was prepared; ``made``: see :class:`Plan`."""
     view = graph.view()
     plan = apply_layers(decide(view, profile, overrides), view, profile, overrides.all_layers)
-    plan = replace(plan, made=made)
-    return Planned(profile, graph, graph.to_model(), view, plan, overrides, own)
+    model = graph.to_model()
+    inside = plan_inside(model, profile, overrides, decide_inside)
+    hollow = NO_LAYERS.format(profile.name) if quantizes_bodies(profile) else None
+    skips = tuple(replace(s, reason=hollow) if hollow and s.op in BODIES else s for s in plan.skips)
+    plan = replace(plan, made=made, skips=skips)
+    return Planned(profile, graph, model, view, plan, overrides, own, inside)
+
+
+def decide_inside(view: GraphView, profile: Target, overrides: Overrides) -> Plan:
+    """The plan of a body, with all ``overrides``, which are its own."""
+    plan = decide(view, profile, overrides)
+    return apply_layers(plan, view, profile, overrides.all_layers, inside=True)
 
 
 def decide(view: GraphView, profile: Target, overrides: Overrides) -> Plan:
@@ -167,12 +202,20 @@ def needs_of(planned: Planned, methods: Methods, watch: bool = False) -> dict[st
     the extremes are needed."""
     watched = (*float16_tensors(planned), *joined_tensors(planned)) if watch else ()
     needs: dict[str, frozenset[Need]] = {t: frozenset() for t in watched}
-    for site in planned.plan.sites:
-        if isinstance(site.spec, Own) and not planned.view.is_constant(site.tensor):
-            wanted = needs_beyond(methods.of(site.spec.calibrator)) - {Need.READERS}
-            for tensor in measured_at(site):
-                needs[tensor] = needs.get(tensor, frozenset()) | wanted
+    parts = (("", planned.view, planned.plan), *((b.path, b.view, b.plan) for b in planned.inside))
+    for path, view, plan in parts:
+        for site in plan.sites:
+            if isinstance(site.spec, Own) and not view.is_constant(site.tensor):
+                wanted = needs_beyond(methods.of(site.spec.calibrator)) - {Need.READERS}
+                for tensor in measured_at(site):
+                    needs[path + tensor] = needs.get(path + tensor, frozenset()) | wanted
     return needs
+
+
+def all_to_calibrate(planned: Planned) -> tuple[str, ...]:
+    """:func:`tensors_to_calibrate`, and those in bodies."""
+    own = tensors_to_calibrate(planned.plan, planned.view)
+    return (*own, *(t for body in planned.inside for t in body.measured))
 
 
 def tensors_to_calibrate(plan: Plan, view: GraphView) -> tuple[str, ...]:

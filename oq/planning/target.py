@@ -187,7 +187,8 @@ class Target:
     does; else they count as their Q/DQ define them, and kernels and latency in the engine say
     nothing of the target. ``passes``: names of the prepare passes
     (:mod:`oq.prepare.order`) that only some targets use. ``guarded``: its runtime quantizes float
-    layers between Q/DQ pairs by itself, which :mod:`oq.emission.keep_float` prevents.
+    layers between Q/DQ pairs by itself, which :mod:`oq.emission.keep_float` prevents.  ``bodies``:
+    it runs Q/DQ in the bodies of If, Loop and Scan in integers.
     """
 
     name: str
@@ -212,6 +213,7 @@ class Target:
     per_channel: bool = True
     passes: tuple[str, ...] = ()
     guarded: bool = False
+    bodies: bool = False
     next_step: str = ""
     block: int | None = None
     packs_blocks: int | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from oq.calibration.job import Job, Measured, size_batches
 from oq.calibration.measure import Shared, measure, measure_missing
@@ -15,6 +16,8 @@ from oq.numerics.values import Range
 from oq.planning import registry
 from oq.planning.setup import Planned, needs_of
 from oq.refine.subject import Subject
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,20 @@ class Calibration:
     def solve(self, statistics: Mapping[str, Statistics]) -> Solution:
         """The grids of the prepared model."""
         return self._solve(self.planned.view, self.methods, statistics, self.known)
+
+    def solve_inside(self, statistics: Mapping[str, Statistics]) -> tuple[Solution, ...]:
+        """The grids of the bodies of If, Loop and Scan that are planned, from ``statistics`` whose
+        names have the path of the body in front."""
+        return tuple(
+            solve(
+                *(body.plan, body.view, behind(body.path, statistics), self.methods.default),
+                named=self.methods.named,
+                known=behind(body.path, self.known),
+                weights=self.weights,
+                legalize=self.planned.target.legalize,
+            )
+            for body in self.planned.inside
+        )
 
     def recalibrate(self, subject: Subject, source: Fitted, calibrator: str | None) -> Subject:
         """``subject`` with its grids computed again, by ``calibrator`` if given; missing statistics
@@ -77,3 +94,8 @@ class Calibration:
             weights=self.weights,
             legalize=self.planned.target.legalize,
         )
+
+
+def behind(path: str, named: Mapping[str, Value]) -> dict[str, Value]:
+    """What ``named`` holds of the body at ``path``, by the names that it has there."""
+    return {name.removeprefix(path): v for name, v in named.items() if name.startswith(path)}

@@ -12,7 +12,7 @@ import oq
 from models.digits import BUNDLED
 from oq.checks.describe import judgement_lines
 from oq.checks.judgement import judge
-from oq.checks.subgraphs import bodies
+from oq.model.submodels import bodies
 from oq.cli import app
 from oq.errors import ModelError
 from oq.model.ops import INTEGER_KERNELS

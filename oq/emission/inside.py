@@ -1,0 +1,60 @@
+"""Plans and grids of the bodies of If, Loop and Scan -> Q/DQ in these bodies."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import onnx
+
+from oq.checks.judgement import OUTERMOST
+from oq.checks.legal import check
+from oq.emission.emit import emit
+from oq.emission.gather_codes import gather_codes
+from oq.emission.keep_float import keep_layers_float, keep_loadable
+from oq.emission.solve import Solution
+from oq.model.names import claim_name
+from oq.model.ops import has_weight
+from oq.model.submodels import find_body, names_in, put_back, share_constants
+from oq.planning.check import Finding
+from oq.planning.inside import Inside
+from oq.planning.target import Target
+
+
+def emit_inside(
+    model: onnx.ModelProto,
+    inside: Sequence[Inside],
+    solutions: Sequence[Solution],
+    target: Target,
+) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
+    """Quantize the bodies ``inside`` of the emitted ``model``, in place, each with the grids of its
+    solution; returns the layers that are quantized, and what the checks of ``target`` find."""
+    layers: list[str] = []
+    findings: list[Finding] = []
+    taken = names_in(model.graph)
+    fresh = partial(claim_name, taken=taken)
+    for body, solution in zip(inside, solutions, strict=True):
+        if not body.plan.sites:
+            continue
+        body.graph.reserve(taken)
+        _quantize(body, solution, target)
+        findings += (f for f in check(body.graph.view(), target) if f.check not in OUTERMOST)
+        found, around = find_body(model.graph, body.steps)
+        put_back(found, body.graph.to_model().graph, around, fresh)
+        taken |= names_in(found)
+        layers += (
+            body.path + node
+            for group in body.plan.groups
+            for node, op in zip(group.nodes, group.ops, strict=True)
+            if has_weight(op)
+        )
+    if layers:
+        share_constants(model.graph, fresh)
+    return tuple(layers), tuple(findings)
+
+
+def _quantize(body: Inside, solution: Solution, target: Target) -> None:
+    """Insert the Q/DQ of ``body`` into its graph, as :func:`oq.emission.write.write_graph` does."""
+    emit(body.graph, body.plan, solution)
+    keep_loadable(body.graph)
+    if target.guarded:
+        keep_layers_float(body.graph, {s.node for s in body.plan.skips})
+    gather_codes(body.graph)

@@ -1,0 +1,153 @@
+"""Values inside the bodies of If, Loop and Scan as tensors of the outer graph.
+
+A body cannot name a model output, but what it computes can be carried out of it: a Loop appends the
+values of each turn to a sequence that it carries, a Scan stacks them, and an If gives them out of
+both branches, the one without them an empty tensor.  A tensor is flattened, since its size may
+differ from turn to turn: what comes out are all its values over all turns, (value,), float32.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from oq.model.bodies import bodies_of, graphs_in
+from oq.model.names import claim_name
+from oq.model.submodels import path_of
+
+Fresh = Callable[[str], str]
+
+FLOAT = TensorProto.FLOAT
+
+
+def carry_out(model: onnx.ModelProto, paths: Sequence[str]) -> None:
+    """Let ``model``, in place, compute a tensor for each of ``paths`` (``loop/body/x``: tensor x in
+    that body of node ``loop``) that it has, called as the path."""
+    nodes = [n for part in graphs_in(model.graph) for n in part.node]
+    taken = {t for n in nodes for t in (*n.output, *n.input)} | {n.name for n in nodes}
+    fresh = partial(claim_name, taken=taken)
+    for path, values in _carry(model.graph, paths, fresh).items():
+        model.graph.node.append(helper.make_node("Identity", [values], [path], fresh("carried")))
+
+
+def _carry(graph: onnx.GraphProto, paths: Sequence[str], fresh: Fresh) -> dict[str, str]:
+    """Each of ``paths`` that lies in a body of ``graph`` -> the tensor of ``graph`` with its
+    values."""
+    found: dict[str, str] = {}
+    for node in list(graph.node):
+        within: dict[str, list[str]] = {}
+        for attribute, _ in bodies_of(node):
+            prefix = path_of([(node.name, attribute)])
+            within[attribute] = [p for p in paths if p.startswith(prefix) and p not in found]
+        for attribute, body in bodies_of(node):
+            if not within[attribute]:
+                continue
+            prefix = path_of([(node.name, attribute)])
+            inside = [p.removeprefix(prefix) for p in within[attribute]]
+            deeper = _carry(body, inside, fresh)
+            values = [deeper.get(t) or _flatten(body, t, fresh) for t in inside]
+            made = WAYS[node.op_type](graph, node, attribute, values, fresh)
+            found |= dict(zip(within[attribute], made, strict=True))
+    return found
+
+
+def _add(graph: onnx.GraphProto, op: str, inputs: Sequence[str], fresh: Fresh, **how: Any) -> str:
+    """A node at the end of ``graph``; returns its output."""
+    name = fresh("carried")
+    graph.node.append(helper.make_node(op, inputs, [name], name, **how))
+    return name
+
+
+def _constant(graph: onnx.GraphProto, values: Any, fresh: Fresh) -> str:
+    return _add(graph, "Constant", [], fresh, value=numpy_helper.from_array(np.asarray(values)))
+
+
+def _flatten(graph: onnx.GraphProto, tensor: str, fresh: Fresh) -> str:
+    """``tensor`` as float32 (value,)."""
+    floats = _add(graph, "Cast", [tensor], fresh, to=FLOAT)
+    line = _constant(graph, np.asarray([-1], np.int64), fresh)
+    return _add(graph, "Reshape", [floats, line], fresh)
+
+
+def _declare(name: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, FLOAT, [None])
+
+
+def _from_branch(
+    _: onnx.GraphProto, node: onnx.NodeProto, branch: str, values: Sequence[str], fresh: Fresh
+) -> list[str]:
+    """Outputs of an If: ``values`` of ``branch``, and nothing from the other one."""
+    made = [fresh("carried") for _ in values]
+    node.output.extend(made)
+    for attribute, body in bodies_of(node):
+        for value in values:
+            given = value
+            if attribute != branch:
+                given = _constant(body, np.zeros(0, np.float32), fresh)
+            body.output.append(_declare(given))
+    return made
+
+
+def _from_loop(
+    graph: onnx.GraphProto, node: onnx.NodeProto, name: str, values: Sequence[str], fresh: Fresh
+) -> list[str]:
+    """What the body ``name`` of a Loop computes in all turns: a sequence that it carries, which
+    starts with an empty tensor, since there may be no turn."""
+    body = next(body for attribute, body in bodies_of(node) if attribute == name)
+    states, made = len(body.input) - 2, []
+    empty = _before(graph, fresh)
+    while len(node.input) < 2 + states:
+        node.input.append("")
+    outputs, given = list(node.output), list(body.output)
+    outputs += [""] * (len(given) - 1 - len(outputs))
+    for value in values:
+        past, whole = fresh("carried"), fresh("carried")
+        now = _add(body, "SequenceInsert", [past, value], fresh)
+        node.input.append(empty)
+        body.input.append(helper.make_tensor_sequence_value_info(past, FLOAT, None))
+        given.insert(1 + states, helper.make_tensor_sequence_value_info(now, FLOAT, None))
+        outputs.insert(states, whole)
+        states += 1
+        made.append(_add(graph, "ConcatFromSequence", [whole], fresh, axis=0))
+    _replace(body.output, given)
+    _replace(node.output, outputs)
+    return made
+
+
+def _before(graph: onnx.GraphProto, fresh: Fresh) -> str:
+    """A sequence of one empty tensor, made in front of all nodes of ``graph``."""
+    none, empty = fresh("carried"), fresh("carried")
+    value = numpy_helper.from_array(np.zeros(0, np.float32))
+    graph.node.insert(0, helper.make_node("SequenceConstruct", [none], [empty], empty))
+    graph.node.insert(0, helper.make_node("Constant", [], [none], none, value=value))
+    return empty
+
+
+def _from_scan(
+    graph: onnx.GraphProto, node: onnx.NodeProto, name: str, values: Sequence[str], fresh: Fresh
+) -> list[str]:
+    """What the body ``name`` of a Scan computes in all turns, stacked."""
+    body = next(body for attribute, body in bodies_of(node) if attribute == name)
+    node.output.extend([""] * (len(body.output) - len(node.output)))
+    made = []
+    for value in values:
+        stacked = fresh("carried")
+        node.output.append(stacked)
+        body.output.append(_declare(value))
+        made.append(_flatten(graph, stacked, fresh))
+    for attribute in node.attribute:
+        if attribute.name in {"scan_output_axes", "scan_output_directions"}:
+            attribute.ints.extend([0] * len(values))
+    return made
+
+
+def _replace(field: Any, values: Sequence[Any]) -> None:
+    del field[:]
+    field.extend(values)
+
+
+WAYS = {"If": _from_branch, "Loop": _from_loop, "Scan": _from_scan}
+"""Op -> how values leave its bodies."""

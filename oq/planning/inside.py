@@ -1,0 +1,180 @@
+"""Plans for the bodies of If, Loop and Scan: each is planned as a graph of its own.
+
+What a body reads of the outer graph is an input of it, constants are its own, and a state that a
+Loop carries stays in float as a state of a model does (:mod:`oq.planning.states`).  A tensor in it
+is measured over all turns (:mod:`oq.model.carry_out`).
+"""
+
+import fnmatch
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from glob import escape
+from typing import assert_never
+
+import onnx
+
+from oq.errors import ModelError
+from oq.model.graph import Graph
+from oq.model.ops import has_weight
+from oq.model.submodels import Step, own_bodies, path_of
+from oq.model.view import GraphView
+from oq.planning.overrides import Overrides
+from oq.planning.spec import Fixed, Own, Plan, Product, Scaled, Share, Site, measured_at
+from oq.planning.target import Target
+from oq.prepare.bodies import KINDS, WITHIN
+from oq.prepare.infer_types import infer_types
+
+NO_LAYERS = "its bodies hold no layer that target {} quantizes"
+
+Decide = Callable[[GraphView, Target, Overrides], Plan]
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The body at ``steps`` in the prepared model: its graph, view and plan."""
+
+    steps: tuple[Step, ...]
+    graph: Graph
+    view: GraphView
+    plan: Plan
+
+    @property
+    def path(self) -> str:
+        """What stands in front of the names of its tensors and nodes, where they are told."""
+        return path_of(self.steps)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The tensors whose range must be measured, as the outer graph calls them."""
+        tensors = (t for s in self.plan.sites for t in measured_at(s))
+        wanted = dict.fromkeys(t for t in tensors if not self.view.is_constant(t))
+        return tuple(self.path + t for t in wanted)
+
+
+def quantizes_bodies(target: Target) -> bool:
+    """Whether bodies are planned: the weights of other variants of a target are quantized in them
+    without a plan (:mod:`oq.emission.bodies`)."""
+    return target.bodies and target.block is None and not target.at_run_time
+
+
+def holds_layers(plan: Plan) -> bool:
+    """Whether ``plan`` quantizes a layer with weights; without one, Q/DQ cost more than they
+    save."""
+    return any(has_weight(op) for group in plan.groups for op in group.ops)
+
+
+def plan_inside(
+    model: onnx.ModelProto, target: Target, overrides: Overrides, decide: Decide
+) -> tuple[Inside, ...]:
+    """The bodies of ``model`` that hold layers with weights, outer ones first; ``decide`` plans one
+    graph.  None for a target that quantizes no bodies."""
+    return tuple(_inside(model, (), target, overrides, decide)) if quantizes_bodies(target) else ()
+
+
+def _inside(
+    model: onnx.ModelProto,
+    outer: tuple[Step, ...],
+    target: Target,
+    overrides: Overrides,
+    decide: Decide,
+) -> Iterator[Inside]:
+    names = {t for node in model.graph.node for t in node.output}
+    for body in own_bodies(model):
+        steps = (*outer, *body.steps)
+        clashes = any(name.startswith(body.path) for name in names)
+        graph = None if clashes or body.op not in KINDS else _typed(body.model)
+        if graph is None:
+            continue
+        view = graph.view()
+        plan = decide(view, target, narrowed(overrides, view, path_of(steps)))
+        if any(has_weight(n.op) for n in view.nodes):
+            left = plan if holds_layers(plan) else replace(plan, sites=(), groups=())
+            yield Inside(steps, graph, view, left)
+        if body.op in WITHIN:
+            yield from _inside(graph.to_model(), steps, target, overrides, decide)
+
+
+def _typed(body: onnx.ModelProto) -> Graph | None:
+    """``body`` with the types of its tensors; None where they cannot be known."""
+    graph = Graph(body)
+    try:
+        infer_types(graph)
+    except ModelError:
+        return None
+    return graph
+
+
+def narrowed(overrides: Overrides, view: GraphView, path: str) -> Overrides:
+    """What ``overrides`` say of the body ``view``, whose names may be given with or without its
+    ``path`` in front."""
+    nodes = [n.name for n in view.nodes]
+    names = [*nodes, *(n.op for n in view.nodes), *view.tensors]
+    kept = (glob for g in overrides.keep_float for glob in _here(g, nodes, path))
+    layers = (
+        replace(layer, glob=glob)
+        for layer in overrides.layers
+        for glob in _here(layer.glob, nodes if layer.keeps_float else names, path)
+    )
+    calibrators = (
+        (glob, name) for g, name in overrides.calibrators for glob in _here(g, names, path)
+    )
+    return replace(
+        overrides,
+        keep_float=tuple(kept),
+        layers=tuple(layers),
+        calibrators=tuple(calibrators),
+        apart={},
+    )
+
+
+def _here(pattern: str, names: Sequence[str], path: str) -> tuple[str, ...]:
+    """``pattern`` if it matches one of ``names``, else those that it matches behind ``path``."""
+    if any(fnmatch.fnmatchcase(name, pattern) for name in names):
+        return (pattern,)
+    return tuple(escape(n) for n in names if fnmatch.fnmatchcase(path + n, pattern))
+
+
+def with_inside(plan: Plan, inside: Sequence[Inside]) -> Plan:
+    """``plan`` with those of the bodies, whose names have the path of their body in front.
+
+    A node with bodies is no node in float where a layer in them is quantized.
+    """
+    hold = {body.steps[0][0] for body in inside if body.plan.sites}
+    return replace(
+        plan,
+        sites=(*plan.sites, *(_told(s, body.path) for body in inside for s in body.plan.sites)),
+        groups=(
+            *plan.groups,
+            *(
+                replace(g, nodes=tuple(body.path + n for n in g.nodes))
+                for body in inside
+                for g in body.plan.groups
+            ),
+        ),
+        skips=(
+            *(s for s in plan.skips if s.node not in hold),
+            *(replace(s, node=body.path + s.node) for body in inside for s in body.plan.skips),
+        ),
+        refusals=(
+            *plan.refusals,
+            *(replace(r, node=body.path + r.node) for body in inside for r in body.plan.refusals),
+        ),
+    )
+
+
+def _told(site: Site, path: str) -> Site:
+    """``site`` with ``path`` in front of its names."""
+    spec = site.spec
+    match spec:
+        case Own():
+            spec = replace(spec, over=tuple(path + t for t in spec.over))
+        case Share() | Scaled():
+            spec = replace(spec, source=path + spec.source)
+        case Product():
+            spec = replace(spec, data=path + spec.data, weight=path + spec.weight)
+        case Fixed():
+            pass
+        case never:
+            assert_never(never)
+    readers = tuple(path + name for name in site.consumers)
+    return replace(site, tensor=path + site.tensor, spec=spec, consumers=readers)
