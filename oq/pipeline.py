@@ -223,9 +223,9 @@ def conclude(started: Started, written: Written) -> Result:
         ),
         clock,
     )
-    wanted = started.wanted
-    page = None if wanted is None else Pending(wanted, evidence_of_run(run))
-    return Result(written.model, report, run.refined.subject.solution.ranges, page)
+    page = None if started.wanted is None else Pending(started.wanted, evidence_of_run(run))
+    ranges = {**run.refined.subject.solution.ranges, **written.ranges}
+    return Result(written.model, report, ranges, page)
 
 
 @documented(CalibrateOptions)

@@ -2,7 +2,7 @@
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 import onnx
@@ -25,7 +25,7 @@ from oq.model.garbage import uncollected
 from oq.model.restore_types import restore_types
 from oq.numerics.grid import Grid
 from oq.numerics.statistics import Statistics
-from oq.numerics.values import Array
+from oq.numerics.values import Array, Range
 from oq.planning.check import Finding
 from oq.planning.setup import Planned
 from oq.planning.spec import Plan, SiteKey
@@ -68,6 +68,8 @@ class Written:
     plan: Plan
     grids: Mapping[SiteKey, Grid]
     placed: Mapping[SiteKey, Placed]
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    """Those of activations in bodies, by names with the path of the body in front."""
 
 
 @uncollected
@@ -120,7 +122,9 @@ def write_graph(
         notes += tuple(note for solved in inside for note in solved.notes)
         if layers and planned.plan.sites:
             notes += (UNREFINED.format(layers=counted(len(layers), "layer")),)
-    return Written(made, findings, notes, layers, plan, solution.grids, placed)
+    pairs = zip(planned.inside, inside, strict=bool(inside))
+    ranges = {body.path + t: r for body, solved in pairs for t, r in solved.ranges.items()}
+    return Written(made, findings, notes, layers, plan, solution.grids, placed, ranges)
 
 
 def _quantize_bodies(model: onnx.ModelProto, planned: Planned) -> tuple[str, ...]:

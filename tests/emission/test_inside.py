@@ -1,0 +1,138 @@
+"""Calibrated layers in the bodies of If, Loop and Scan: integer kernels, and the right ranges."""
+
+import numpy as np
+import onnx
+import pytest
+
+import oq
+from oq.model.session import optimized_ops
+from oq.numerics.values import Array
+from tests.small import normal, reference, small
+
+TURNS, SAMPLES = 3, 16
+MATRIX = 0.2 * normal(24, 24, seed=1)
+KERNEL = 0.25 * normal(8, 8, 3, 3, seed=2)
+BIAS = normal(24, seed=3)
+
+
+def loop() -> onnx.ModelProto:
+    """``u = tanh(relu(conv(u)))``, three times."""
+    text = """net (float[n,8,6,6] x) => (float[n,8,6,6] y) {
+        y = Loop (count, go, x) <body = turn (int64 i, bool on, float[n,8,6,6] u)
+            => (bool still, float[n,8,6,6] out) {
+            still = Identity(on)
+            c = Conv<pads = [1, 1, 1, 1]>(u, k)
+            r = Relu(c)
+            out = Tanh(r)
+        }>
+    }"""
+    given = {"k": KERNEL, "count": np.asarray(TURNS), "go": np.asarray(True)}
+    return named(small(text, given))
+
+
+def choice() -> onnx.ModelProto:
+    """A Gemm in either branch, with one outer weight."""
+    text = """net (float[n,24] x) => (float[n,24] y) {
+        s = ReduceSum<keepdims = 0>(x)
+        c = Greater(s, zero)
+        y = If (c) <
+            then_branch = then () => (float[n,24] t) { t = Gemm(x, w, b) },
+            else_branch = other () => (float[n,24] e) { h = Mul(x, x) e = Gemm(h, w) }
+        >
+    }"""
+    return named(small(text, {"w": MATRIX, "b": BIAS, "zero": np.float32(0)}))
+
+
+def scan() -> onnx.ModelProto:
+    """``h = tanh(h w + x)`` over the first axis of x, h carried."""
+    text = """net (float[5,n,24] x) => (float[n,24] last, float[5,n,24] y) {
+        z = Slice(x, start, end, start)
+        h0 = Squeeze(z, start)
+        last, y = Scan<num_scan_inputs = 1, body = turn (float[n,24] h, float[n,24] now)
+            => (float[n,24] out, float[n,24] seen) {
+            m = MatMul(h, w)
+            a = Add(m, now)
+            out = Tanh(a)
+            seen = MatMul(out, w)
+        }>(h0, x)
+    }"""
+    zero, one = np.asarray([0]), np.asarray([1])
+    return named(small(text, {"w": MATRIX, "start": zero, "end": one}))
+
+
+def named(model: onnx.ModelProto) -> onnx.ModelProto:
+    for node in model.graph.node:
+        node.name = node.op_type.lower()
+    return model
+
+
+def conv(x: Array) -> Array:
+    text = "net (float[n,8,6,6] u) => (float[n,8,6,6] r) { c = Conv<pads=[1,1,1,1]>(u, k) r = Relu(c) }"
+    return reference(small(text, {"k": KERNEL}), {"u": x})["r"]
+
+
+def inside_loop(x: Array) -> dict[str, list[Array]]:
+    found: dict[str, list[Array]] = {"loop/body/u": [], "loop/body/r": []}
+    for _ in range(TURNS):
+        r = conv(x)
+        found["loop/body/u"].append(x)
+        found["loop/body/r"].append(r)
+        x = np.tanh(r)
+    return found
+
+
+def inside_choice(x: Array) -> dict[str, list[Array]]:
+    if x.sum() > 0:
+        return {"if/then_branch/x": [x], "if/else_branch/h": []}
+    return {"if/then_branch/x": [], "if/else_branch/h": [x * x]}
+
+
+def inside_scan(x: Array) -> dict[str, list[Array]]:
+    h, found = x[0], dict[str, list[Array]]({"scan/body/h": [], "scan/body/out": []})
+    for now in x:
+        found["scan/body/h"].append(h)
+        h = np.tanh(h @ MATRIX + now)
+        found["scan/body/out"].append(h)
+    return found
+
+
+CASES = {
+    "loop": (loop, inside_loop, (1, 8, 6, 6), "QLinearConv", 1),
+    "choice": (choice, inside_choice, (1, 24), "QGemm", 2),
+    "scan": (scan, inside_scan, (5, 1, 24), "MatMulIntegerToFloat", 2),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest):
+    make, values, shape, kernel, count = CASES[request.param]
+    data = [{"x": normal(*shape, seed=s)} for s in range(SAMPLES)]
+    done = oq.quantize(make(), "ort", data, batch_size=1, verify=False, refine="none")
+    return make(), done, data, values, kernel, count
+
+
+def test_integer_kernels_and_values(case) -> None:
+    model, done, data, _, kernel, count = case
+    onnx.checker.check_model(done.model, full_check=True)
+    assert optimized_ops(done.model)[kernel] == count
+    for feeds in data[:4]:
+        wanted, found = (reference(m, feeds, deployed=True) for m in (model, done.model))
+        for name, values in wanted.items():
+            noise = ((values - found[name]) ** 2).sum()
+            assert noise < (values**2).sum() / 500, name
+    judged = oq.judge(done.model, "ort")
+    assert not [f for f in judged.findings if f.severity == "error"]
+    assert judged.forecast.kernels >= count
+    assert done.report.short().startswith(f"ort: {count} of {count} layers quantized")
+
+
+def test_ranges_over_all_turns(case) -> None:
+    _, done, data, values, _, _ = case
+    seen: dict[str, list[Array]] = {}
+    for feeds in data:
+        for name, arrays in values(feeds["x"]).items():
+            seen.setdefault(name, []).extend(arrays)
+    for name, arrays in seen.items():
+        found = done.ranges[name]
+        np.testing.assert_allclose(found.hi, max(a.max() for a in arrays), rtol=1e-5)
+        np.testing.assert_allclose(found.lo, min(0, *(a.min() for a in arrays)), rtol=1e-5)
