@@ -59,11 +59,11 @@ class _Disturbance:
             d = np.zeros(exact.shape)
             if value.shape == exact.shape == fresh.shape:
                 with np.errstate(invalid="ignore"):
-                    d = value.astype(np.float64) - fresh
+                    d = np.asarray(value.astype(np.float64) - fresh)
                 d[~np.isfinite(d)] = 0.0
             if i == 0:
                 self.noise += power(d)
-            self.values.setdefault(name, []).append((exact + d).astype(exact.dtype))
+            self.values.setdefault(name, []).append(np.asarray(exact + d, exact.dtype))
 
 
 def take_few(batches: Iterable[Batch], most: int) -> list[Batch]:

@@ -120,7 +120,7 @@ def write_graph(
         _insist(more)
         findings += more
         notes += tuple(note for solved in inside for note in solved.notes)
-        if layers and planned.plan.sites:
+        if layers:
             notes += (UNREFINED.format(layers=counted(len(layers), "layer")),)
     pairs = zip(planned.inside, inside, strict=bool(inside))
     ranges = {body.path + t: r for body, solved in pairs for t, r in solved.ranges.items()}

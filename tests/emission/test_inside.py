@@ -1,5 +1,8 @@
 """Calibrated layers in the bodies of If, Loop and Scan: integer kernels, and the right ranges."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -7,6 +10,7 @@ import pytest
 import oq
 from oq.model.session import optimized_ops
 from oq.numerics.values import Array
+from oq.pipeline import Result
 from tests.small import normal, reference, small
 
 TURNS, SAMPLES = 3, 16
@@ -40,18 +44,18 @@ def choice() -> onnx.ModelProto:
             else_branch = other () => (float[n,24] e) { h = Mul(x, x) e = Gemm(h, w) }
         >
     }"""
-    return named(small(text, {"w": MATRIX, "b": BIAS, "zero": np.float32(0)}))
+    return named(small(text, {"w": MATRIX, "b": BIAS, "zero": np.asarray(0, np.float32)}))
 
 
 def scan() -> onnx.ModelProto:
-    """``h = tanh(h w + x)`` over the first axis of x, h carried."""
+    """``h = tanh(h w * x)`` over the first axis of x, h carried."""
     text = """net (float[5,n,24] x) => (float[n,24] last, float[5,n,24] y) {
         z = Slice(x, start, end, start)
         h0 = Squeeze(z, start)
         last, y = Scan<num_scan_inputs = 1, body = turn (float[n,24] h, float[n,24] now)
             => (float[n,24] out, float[n,24] seen) {
             m = MatMul(h, w)
-            a = Add(m, now)
+            a = Mul(m, now)
             out = Tanh(a)
             seen = MatMul(out, w)
         }>(h0, x)
@@ -67,7 +71,10 @@ def named(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def conv(x: Array) -> Array:
-    text = "net (float[n,8,6,6] u) => (float[n,8,6,6] r) { c = Conv<pads=[1,1,1,1]>(u, k) r = Relu(c) }"
+    text = """net (float[n,8,6,6] u) => (float[n,8,6,6] r) {
+        c = Conv<pads = [1, 1, 1, 1]>(u, k)
+        r = Relu(c)
+    }"""
     return reference(small(text, {"k": KERNEL}), {"u": x})["r"]
 
 
@@ -91,7 +98,7 @@ def inside_scan(x: Array) -> dict[str, list[Array]]:
     h, found = x[0], dict[str, list[Array]]({"scan/body/h": [], "scan/body/out": []})
     for now in x:
         found["scan/body/h"].append(h)
-        h = np.tanh(h @ MATRIX + now)
+        h = np.tanh(h @ MATRIX * now)
         found["scan/body/out"].append(h)
     return found
 
@@ -103,15 +110,25 @@ CASES = {
 }
 
 
+Case = tuple[
+    onnx.ModelProto,
+    Result,
+    list[dict[str, Array]],
+    Callable[[Array], dict[str, list[Array]]],
+    str,
+    int,
+]
+
+
 @pytest.fixture(scope="module", params=CASES)
-def case(request: pytest.FixtureRequest):
+def case(request: pytest.FixtureRequest) -> Case:
     make, values, shape, kernel, count = CASES[request.param]
     data = [{"x": normal(*shape, seed=s)} for s in range(SAMPLES)]
     done = oq.quantize(make(), "ort", data, batch_size=1, verify=False, refine="none")
     return make(), done, data, values, kernel, count
 
 
-def test_integer_kernels_and_values(case) -> None:
+def test_integer_kernels_and_values(case: Case) -> None:
     model, done, data, _, kernel, count = case
     onnx.checker.check_model(done.model, full_check=True)
     assert optimized_ops(done.model)[kernel] == count
@@ -119,14 +136,14 @@ def test_integer_kernels_and_values(case) -> None:
         wanted, found = (reference(m, feeds, deployed=True) for m in (model, done.model))
         for name, values in wanted.items():
             noise = ((values - found[name]) ** 2).sum()
-            assert noise < (values**2).sum() / 500, name
+            assert noise < (values**2).sum() / 300, name  # 25 dB after the last turn
     judged = oq.judge(done.model, "ort")
     assert not [f for f in judged.findings if f.severity == "error"]
     assert judged.forecast.kernels >= count
     assert done.report.short().startswith(f"ort: {count} of {count} layers quantized")
 
 
-def test_ranges_over_all_turns(case) -> None:
+def test_ranges_over_all_turns(case: Case) -> None:
     _, done, data, values, _, _ = case
     seen: dict[str, list[Array]] = {}
     for feeds in data:
@@ -136,3 +153,36 @@ def test_ranges_over_all_turns(case) -> None:
         found = done.ranges[name]
         np.testing.assert_allclose(found.hi, max(a.max() for a in arrays), rtol=1e-5)
         np.testing.assert_allclose(found.lo, min(0, *(a.min() for a in arrays)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("glob", ["loop/body/*", "Conv_c"])
+def test_kept_in_float_by_name_or_path(glob: str) -> None:
+    plan = oq.make_plan(loop(), "ort", keep_float=[glob])
+    assert not plan.groups and any("kept in float" in s.reason for s in plan.skips)
+
+
+def test_a_cache_and_a_nested_body(tmp_path: Path) -> None:
+    """An If within a Loop, whose values differ in number from turn to turn."""
+    text = """net (float[n,24] x) => (float[m,24] y) {
+        y = Loop (count, go, x) <body = turn (int64 i, bool on, float[a,24] u)
+            => (bool still, float[b,24] out) {
+            still = Identity(on)
+            early = Less(i, one)
+            p = If (early) <
+                then_branch = then () => (float[c,24] t) { t = MatMul(u, w) },
+                else_branch = other () => (float[c,24] e) { e = Tanh(u) }
+            >
+            out = Concat<axis = 0>(p, u)
+        }>
+    }"""
+    given = {"w": MATRIX, "count": np.asarray(2), "go": np.asarray(True), "one": np.asarray(1)}
+    model = named(small(text, given))
+    for attribute in model.graph.node[0].attribute:
+        named(onnx.ModelProto(graph=attribute.g))
+    data = [{"x": normal(1, 24, seed=s)} for s in range(SAMPLES)]
+    cache = tmp_path / "cache"
+    oq.calibrate(model, "ort", data, cache)
+    done = oq.quantize(model, "ort", cache=str(cache), calibrator="percentile")
+    assert optimized_ops(done.model)["MatMulIntegerToFloat"] == 1
+    wanted, found = (reference(m, data[0], deployed=True)["y"] for m in (model, done.model))
+    assert ((wanted - found) ** 2).sum() < (wanted**2).sum() / 300
