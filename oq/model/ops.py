@@ -124,7 +124,7 @@ SCATTERING = frozenset({"ScatterElements", "ScatterND"})
 """Ops whose output has the size of their first input, however much they write into it."""
 
 BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
-"""Ops with subgraphs, which are not quantized."""
+"""Ops with subgraphs."""
 
 TRANSPOSED_WEIGHT: Mapping[str, tuple[str, int]] = {"Gemm": ("transB", 0)}
 """op -> (attribute, output-channel axis if it is set): Gemm stores (out, in) with transB=1."""
