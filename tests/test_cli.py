@@ -284,7 +284,7 @@ def write_bad_files(folder: Path) -> None:
     x = samples()[:32]
     broken = x.copy()
     broken[3, 0, 0, 0], broken[5, 0, 0, 1] = np.nan, np.inf
-    np.savez(folder / "names.npz", image=x)
+    np.savez(folder / "names.npz", image=x, mask=x)
     np.savez(folder / "shape.npz", input=x[:, :, :4])
     np.savez(folder / "dtype.npz", input=(x * 16).astype(np.int32))
     np.savez(folder / "none.npz", input=x[:0])
@@ -314,7 +314,7 @@ QUANTIZE: dict[str, Case] = {
     "no model": (["nothing.onnx"], "no model file at 'nothing.onnx'"),
     "a folder": (["folder"], "no model file at 'folder'"),
     "quantized already": (["quantized.onnx"], "the model is quantized already: node 'input_wide_Q"),
-    "names": (["-d", "names.npz"], "has 'image' where the model's inputs are 'input'"),
+    "names": (["-d", "names.npz"], "has 'image', 'mask' where the model's inputs are 'input'"),
     "shapes": (["-d", "shape.npz"], "input 'input' has shape (1, 1, 4, 8); the model expects"),
     "dtypes": (["-d", "dtype.npz"], "input 'input' is int32; the model expects float32"),
     "no samples": (["-d", "none.npz"], "none.npz: has no samples"),

@@ -77,6 +77,7 @@ FULL: dict[str, Any] = {
         "to": "coreml",
         "output": Path("m.mlpackage"),
         "data": "eval.npz",
+        "rename": {"x": "image"},
         "samples": 2,
         "min_shape": {"x": (1, None)},
         "opt_shape": {"x": (2, 3)},
