@@ -117,8 +117,13 @@ def tree(module: str) -> ast.Module:
     return ast.parse(MODULES[module].read_text(encoding="utf-8"))
 
 
-def imports(module: str, *, typing: bool = False) -> Iterator[str]:
+@cache
+def imports(module: str, *, typing: bool = False) -> tuple[str, ...]:
     """Full names of what ``module`` imports, lazily too; of type-checking blocks on request."""
+    return tuple(_imports(module, typing))
+
+
+def _imports(module: str, typing: bool) -> Iterator[str]:
     skipped: set[ast.AST] = set()
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not typing:
