@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from oq.data.preprocess import Preprocess
 from oq.data.sources.arrays import hash_files
 from oq.data.sources.batches import chunk
-from oq.data.sources.pixels import decode, transform
+from oq.data.sources.pixels import DecodedImages, decode, encode, fit
 from oq.errors import DataError, one_line
 from oq.numerics.values import Array, Batch
 
@@ -40,6 +40,7 @@ class ImageTable:
     feed: str
     preprocess: Preprocess
     labels: Array | None = None
+    decoded: DecodedImages = field(default_factory=DecodedImages, repr=False, compare=False)
 
     @property
     def count(self) -> int:
@@ -63,8 +64,11 @@ class ImageTable:
         return np.stack(images)
 
     def _read(self, file: str) -> Array:
+        return encode(self.decoded.get(file, lambda: self._decode(file)), self.preprocess)
+
+    def _decode(self, file: str) -> Array:
         where = f"{self.name}: {file}"
-        return transform(decode(self.root / file, self.preprocess, where), self.preprocess, where)
+        return fit(decode(self.root / file, self.preprocess, where), self.preprocess, where)
 
     def locate(self, row: int) -> str:
         return self.files[row]
