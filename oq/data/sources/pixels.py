@@ -13,6 +13,15 @@ _MODES = frozenset({"1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "R
 """Pillow's 8-bit modes; it would silently clip 16-bit and float images to white."""
 
 
+def is_gray(path: Path) -> bool:
+    """Whether the header of an image says that it has one channel; False of what is no image."""
+    try:
+        with _import_pillow().open(path) as image:
+            return image.mode in {"1", "L", "LA"}
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
 def decode(path: Path, options: Preprocess, where: str) -> Array:
     """The pixels of an image file; axes (h, w, 3) in RGB, or (h, w, 1) for gray, uint8.
 
