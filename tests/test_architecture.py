@@ -85,7 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": {"errors", "model", "planning", "comparison", "pipeline"},
     "commands": {"typer", "errors", "progress", "wording", "model", "exporting", "planning",
         "artifacts", "checks", "doctor", "data", "calibration", "ranking", "reporting", "page",
-        "options", "deployment", "pipeline", "training", "demo"},
+        "options", "comparison", "deployment", "pipeline", "training", "demo"},
     "cli": {"typer", "errors", "progress", "wording", "model", "planning", "comparison",
         "calibration", "reporting", "options", "pipeline", "budget", "commands"},
     "__main__": {"cli"},

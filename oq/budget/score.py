@@ -79,8 +79,8 @@ class Score:
         if self.source is None:
             many = 0 if verified is None else verified.samples
             text = (
-                f"top-1s unlike the float model's, in percent of {many:,} held-back calibration "
-                "samples; no --eval-data, so not accuracy"
+                f"the percentage of {many:,} held-back calibration samples whose top-1 differs "
+                "from the float model's; accuracy needs --eval-data"
             )
         else:
             many = self.source.count or 0

@@ -198,8 +198,7 @@ def compare(
     runner, readings = _open(quantized, engine, settings)
     deployed, timed = readings["deployed"], latency and runner.timed
     reference = Session(float_model, settings)
-    names = reference.arrays
-    if not names:
+    if not (names := reference.arrays):
         raise DataError("no output of the model is an array of numbers that could be compared")
     axes = class_axes(float_model)
     counts = _Counts(names, axes, {(f, r): f.start() for f in figures for r in readings})
@@ -217,6 +216,7 @@ def compare(
         done += ran.samples
         if progress is not None:
             progress(done)
+    _check_labels(() if figures else counts.votes.values())
     file = float_model if isinstance(quantized, Artifact) else quantized
     kernels = runner.count_kernels(file, deployed)
     literal = "literal" if "literal" in readings else "deployed"
@@ -245,6 +245,23 @@ def _open(
     runner = find_engine(engine)
     literal = Session(quantized, Settings(reading="literal"))
     return runner, {"deployed": runner.load(quantized, settings), "literal": literal}
+
+
+def _check_labels(votes: Iterable[Votes]) -> None:
+    """Insist that some output has the classes that the labels name; a metric of the user's may take
+    labels of another kind.
+
+    Raises:
+        DataError: they are classes of none.
+    """
+    labelled = [v for v in votes if v.labelled]
+    if not labelled or any(v.foreign == 0 for v in labelled):
+        return
+    widest = max(labelled, key=lambda v: v.classes)
+    raise DataError(
+        f"{widest.foreign} of {widest.labelled} labels are no class of the model, which has "
+        f"{widest.classes}; expected whole numbers from 0 to {widest.classes - 1}"
+    )
 
 
 @dataclass(slots=True)

@@ -232,7 +232,7 @@ def documented(schema: type) -> Callable[[Function], Function]:
         function.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[*plain, *more]
         )
-        lines = (f"        {name}: {option.meaning}." for name, option in known.items())
+        lines = (f"        {name}: {option.once}." for name, option in known.items())
         told = "\n".join(("\n\n    Keywords:", *lines))
         function.__doc__ = (function.__doc__ or "").rstrip() + told + "\n"
         return function
