@@ -140,7 +140,7 @@ def verify(
     limit = options["max_drop"]
     with show_progress() as watch:
         found = pipeline.verify(float_model, quantized, data, **options, watch=watch)
-    verdict = judge_drop(found, limit)
+    verdict = judge_drop(found)
     if limit is not None and verdict.drop is None:
         raise OptionError(
             "--max-drop needs a classifier and labelled data (key 'labels', or --labels FILE.csv), "

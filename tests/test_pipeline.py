@@ -291,7 +291,7 @@ def test_models_with_other_inputs_or_outputs_are_not_compared() -> None:
         ({"calibrator": "most"}, OptionError, "no calibrator 'most'; there is: "),
         ({"settings": {"keep": 1}}, OptionError, "has no setting 'keep'"),
         ({"provider": "abacus"}, OptionError, "provider 'abacus' is not in this onnxruntime"),
-        ({"data": {"y": X}}, DataError, "has 'y' where the model's inputs are 'x'"),
+        ({"data": {"y": X, "z": X}}, DataError, "has 'y', 'z' where the model's inputs are 'x'"),
         ({"data": X[:, :2]}, DataError, r"'x' has shape \(1, 2, 8, 8\); the model expects"),
         ({"data": X[:0]}, DataError, "no samples"),
         ({"data": 5}, DataError, "data is a int; expected"),
