@@ -17,6 +17,7 @@ PROOF_DATA = Option(
     TEXT,
     "random",
     ("--data", "-d"),
+    metavar="DATA",
     takes="a path",
     example="eval.npz",
 )
@@ -72,6 +73,7 @@ WEIGHTS_ONLY = Option(
 PIXELS = Option(
     "preprocessing of images in --data and of --image-input: a preset or FILE.yaml",
     TEXT,
+    metavar="NAME",
     takes="a path or a preset",
     example="imagenet",
 )
@@ -95,6 +97,7 @@ OPERATORS = Option(
     "qoperator: integer operators of onnxruntime too (microsoft), or of ONNX alone (onnx)",
     TEXT,
     "microsoft",
+    metavar="NAME",
     takes="microsoft or onnx",
     example="microsoft",
 )
@@ -102,6 +105,7 @@ PLATFORM = Option(
     "qoperator: where it runs, x86 (int8 activations become uint8) or arm (they stay)",
     TEXT,
     "x86",
+    metavar="NAME",
     takes="x86 or arm",
     example="x86",
 )

@@ -60,6 +60,7 @@ TARGET = Option(
 DATA = Option(
     "samples: .npz, .npy, a folder, package.module:callable, or random",
     TEXT,
+    metavar="DATA",
     flags=("--data", "-d"),
     takes="a path",
     example="calib.npz",
@@ -88,7 +89,7 @@ PREPROCESS = Option(
     example="imagenet",
 )
 SHAPE = Option(
-    "fix the free axes of an input, in the written file too; ? leaves an axis free; repeatable",
+    "fix the free axes of an input; ? leaves an axis free; repeatable",
     SHAPES,
     metavar="NAME=1x3x224x224",
     takes="a mapping",
@@ -258,6 +259,7 @@ METRIC = Option(
 EVAL_DATA = Option(
     "labelled data for --max-drop; default: agreement with the float model",
     TEXT,
+    metavar="DATA",
     takes="a path",
     example="eval.npz",
 )
@@ -289,6 +291,7 @@ RUN_AS = Option(
     TEXT,
     None,
     ("--target", "-t"),
+    metavar="NAME",
 )
 LATENCY = Option(
     "measure the time of both models; default: if the engine is the target's own runtime",
