@@ -237,7 +237,7 @@ VERIFY = Option(
 RAY = Option(
     "run on a Ray cluster: HOST:PORT, ray://HOST:PORT, auto, or local for this machine alone",
     TEXT,
-    metavar="ADDRESS|local",
+    metavar="ADDRESS",
 )
 SHARD = Option(
     "calibrate one part of the samples, for --merge: 3/16 is the third of sixteen",
