@@ -236,6 +236,9 @@ def wants_json(arguments: Sequence[str]) -> bool:
     return asked or ("--format", "json") in forms
 
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C."""
+
 CRASHED = 70
 """The exit status of a bug in oq: EX_SOFTWARE of sysexits.h.  (0: done, 1: a limit was missed,
 2: the user can act.)"""
@@ -249,7 +252,10 @@ def main() -> None:
     """The console script."""
     logging.basicConfig(level=logging.WARNING, format="oq: %(message)s", stream=sys.stderr)
     try:
-        sys.exit(app(_spelled_out(sys.argv[1:]), standalone_mode=False))
+        code = app(_spelled_out(sys.argv[1:]), standalone_mode=False)
+        if code == INTERRUPTED:
+            warn("interrupted")
+        sys.exit(code)
     except UsageError as error:
         _say_error("OptionError", error.format_message())
         error.show()
