@@ -25,7 +25,7 @@ def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
     (``remedy``).
     """
     yield from _collapse_lines(found, remedy)
-    yield f"verified on {found.samples:,} samples against the float model"
+    yield f"verified on {counted(found.samples, 'sample')} against the float model"
     for text in (*found.notes, *random_note(found.random)):
         yield from item(text)
     if not found.read_once and not found.simulated:
