@@ -302,7 +302,6 @@ LIMIT = Option(
     "the largest loss allowed, in points of top-1 or in units of --metric; else exit 1",
     AMOUNT,
     metavar="POINTS",
-    least=0,
 )
 
 EPOCHS = Option(
