@@ -326,3 +326,7 @@ def test_finish_saves_and_says_what_comes_next(tmp_path: Path) -> None:
     assert (tmp_path / "out.onnx").is_file()
     assert done.report.output == str(tmp_path / "out.onnx")
     assert f"--onnx={tmp_path / 'out.onnx'} --saveEngine=out.plan" in done.report.next_step
+
+
+def test_completion_shows_the_public_names_alone() -> None:
+    assert set(dir(oq)) == {*oq.__all__, "__version__"}
