@@ -255,7 +255,7 @@ def main() -> None:
         code = app(_spelled_out(sys.argv[1:]), standalone_mode=False)
         if code == INTERRUPTED:
             warn("interrupted")
-        sys.exit(code)
+        sys.exit(code or 0)
     except UsageError as error:
         _say_error("OptionError", error.format_message())
         error.show()
