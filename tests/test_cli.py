@@ -284,7 +284,7 @@ def write_bad_files(folder: Path) -> None:
     x = samples()[:32]
     broken = x.copy()
     broken[3, 0, 0, 0], broken[5, 0, 0, 1] = np.nan, np.inf
-    np.savez(folder / "names.npz", image=x, mask=x)
+    np.savez(folder / "names.npz", image=x, other=x)
     np.savez(folder / "shape.npz", input=x[:, :, :4])
     np.savez(folder / "dtype.npz", input=(x * 16).astype(np.int32))
     np.savez(folder / "none.npz", input=x[:0])
@@ -314,7 +314,7 @@ QUANTIZE: dict[str, Case] = {
     "no model": (["nothing.onnx"], "no model file at 'nothing.onnx'"),
     "a folder": (["folder"], "no model file at 'folder'"),
     "quantized already": (["quantized.onnx"], "the model is quantized already: node 'input_wide_Q"),
-    "names": (["-d", "names.npz"], "has 'image', 'mask' where the model's inputs are 'input'"),
+    "names": (["-d", "names.npz"], "where the model's inputs are 'input'; expected exactly"),
     "shapes": (["-d", "shape.npz"], "input 'input' has shape (1, 1, 4, 8); the model expects"),
     "dtypes": (["-d", "dtype.npz"], "input 'input' is int32; the model expects float32"),
     "no samples": (["-d", "none.npz"], "none.npz: has no samples"),
@@ -567,7 +567,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
                 process.send_signal(signal.SIGINT)
         out = process.stdout.read()
         code = process.wait(timeout=60)
-    assert code == 130
+    assert code == 130 and rest.endswith("oq: interrupted\n")
     assert out == "" and ("Traceback" not in rest or "Exception ignored" in rest)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["old.onnx"]
     assert (tmp_path / "out" / "old.onnx").read_bytes() == b"an older result"
@@ -657,3 +657,24 @@ def test_help_fits_the_terminal(run: Oq, monkeypatch: pytest.MonkeyPatch, comman
     found = run(*filter(None, [command, "--help"]))
     assert max(map(len, found.out.splitlines())) <= 80
     assert "..." not in found.out.partition("Commands:")[2]  # no sentence is cut off
+
+
+def test_a_wrong_flag_is_json_too_where_json_is_asked_for() -> None:
+    command = [sys.executable, "-m", "oq", "quantize", "m.onnx", "--batch-size", "x", "--json"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    said = json.loads(found.stdout)
+    assert found.returncode == 2 and said["schema"] == 1
+    assert said["error"]["kind"] == "OptionError" and "'--batch-size'" in said["error"]["message"]
+    assert "Error: Invalid value for '--batch-size'" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "usage"), [([], "oq [OPTIONS]"), (["plan"], "oq plan [OPTIONS]")]
+)
+def test_help_is_a_word_as_well(words: list[str], usage: str) -> None:
+    argv = ["oq", "help", *words]
+    code = f"import sys; sys.argv = {argv!r}; from oq.cli import main; main()"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.startswith(f"Usage: {usage}")
+    assert "{" not in found.stdout.splitlines()[0]

@@ -282,6 +282,9 @@ def test_models_with_other_inputs_or_outputs_are_not_compared() -> None:
     other.node("Relu", [other.conv(other.input("x"), "c")], "q")
     with pytest.raises(ModelError, match=r"different outputs, \['r'\] and \['q'\]"):
         oq.verify(network(), other.model("q"), X)
+    made = oq.quantize(network(), "ort", X, refine="none", verify=False).model
+    with pytest.raises(ModelError, match="first model is quantized and the second is not"):
+        oq.verify(made, network(), X)
 
 
 @pytest.mark.parametrize(
@@ -323,3 +326,7 @@ def test_finish_saves_and_says_what_comes_next(tmp_path: Path) -> None:
     assert (tmp_path / "out.onnx").is_file()
     assert done.report.output == str(tmp_path / "out.onnx")
     assert f"--onnx={tmp_path / 'out.onnx'} --saveEngine=out.plan" in done.report.next_step
+
+
+def test_completion_shows_the_public_names_alone() -> None:
+    assert set(dir(oq)) == {*oq.__all__, "__version__"}

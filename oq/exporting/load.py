@@ -45,7 +45,7 @@ def load(
     if not is_module(model):
         raise OptionError(
             f"the model is a {type(model).__name__}; expected a path, an onnx.ModelProto or a "
-            "torch.nn.Module"
+            "torch.nn.Module (of a Result: result.model)"
         )
     return with_shapes(export_module(cast("nn.Module", model), example_inputs), shapes)
 

@@ -151,11 +151,19 @@ def same_interface(first: onnx.ModelProto, second: onnx.ModelProto) -> None:
     """Insist that two models can be compared.
 
     Raises:
-        ModelError: their inputs or outputs have different names.
+        ModelError: their inputs or outputs have different names, or they are in the wrong order.
     """
+    if _has_pairs(first) and not _has_pairs(second):
+        raise ModelError(
+            "the first model is quantized and the second is not; give the float model first"
+        )
     known = {t.name for t in second.graph.initializer}
     inputs = {v.name for v in second.graph.input} - known
     same_names(first, inputs, {v.name for v in second.graph.output})
+
+
+def _has_pairs(model: onnx.ModelProto) -> bool:
+    return any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in model.graph.node)
 
 
 def same_names(model: onnx.ModelProto, inputs: Set[str], outputs: Set[str]) -> None:

@@ -356,6 +356,14 @@ BOUND_RUN = "Error in execution: "
 """What a failed run with bound outputs says first; its exception is no type of onnxruntime's."""
 
 
+def _hint(feeds: Mapping[str, Array]) -> str:
+    """What may help where an input is one number wide, as random data is on free axes."""
+    thin = next((k for k, v in feeds.items() if v.ndim > 1 and v.shape[-1] == 1), None)
+    if thin is None:
+        return ""
+    return f"; random data has length 1 on free axes: fix them with --shape {thin}=1x3x224x224"
+
+
 @contextmanager
 def _as_data_error(feeds: Mapping[str, Array]) -> Iterator[None]:
     try:
@@ -364,7 +372,7 @@ def _as_data_error(feeds: Mapping[str, Array]) -> Iterator[None]:
         if type(error).__module__.startswith("onnxruntime") or BOUND_RUN in str(error):
             shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feeds.items())
             raise DataError(
-                f"the model fails on a batch of {shapes}: {runtime_message(error)}"
+                f"the model fails on a batch of {shapes}: {runtime_message(error)}{_hint(feeds)}"
             ) from error
         if any(said in str(error) for said in NO_ARRAY):
             raise DataError(

@@ -176,7 +176,7 @@ def unrefined_note(steps: Sequence[str], default: Sequence[str]) -> tuple[str, .
     """The note about a run without the refinement that its target has by default."""
     if steps or not default:
         return ()
-    return (f"not refined (--refine none): {', '.join(default)} may bring the outputs nearer",)
+    return (f"not refined (--refine none): {', '.join(default)} may reduce the error",)
 
 
 def _expected(skip: Skip) -> bool:

@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 from oq.data.preprocess import Preprocess
 from oq.data.sources.arrays import hash_files
 from oq.data.sources.batches import chunk
-from oq.data.sources.pixels import DecodedImages, decode, encode, fit
+from oq.data.sources.pixels import DecodedImages, decode, encode, fit, is_gray
 from oq.errors import DataError, one_line
 from oq.numerics.values import Array, Batch
 
@@ -28,6 +28,19 @@ def find_images(root: Path) -> tuple[str, ...]:
         if path.suffix.lower() in SUFFIXES and path.is_file()
     )
     return tuple(sorted(p.as_posix() for p in found if not any(q.startswith(".") for q in p.parts)))
+
+
+LOOKED_AT = 256
+"""Images whose headers are read beforehand, spread over all."""
+
+
+def gray_note(root: Path, files: Sequence[str]) -> str:
+    """What to say of gray images where colour is expected; "" where there are none."""
+    some = files[:: max(1, len(files) // LOOKED_AT)]
+    gray = sum(is_gray(root / file) for file in some)
+    if not gray:
+        return ""
+    return f"{gray} of {len(some)} images are gray: their one channel is repeated for RGB"
 
 
 @dataclass(frozen=True, slots=True)

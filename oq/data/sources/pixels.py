@@ -18,6 +18,15 @@ IN_MEMORY = 64 * 10**6
 """Bytes of decoded images that are kept: 425 of 224 x 224 pixels."""
 
 
+def is_gray(path: Path) -> bool:
+    """Whether the header of an image says that it has one channel; False of what is no image."""
+    try:
+        with _import_pillow().open(path) as image:
+            return image.mode in {"1", "L", "LA"}
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
 def decode(path: Path, options: Preprocess, where: str) -> Array:
     """The pixels of an image file; axes (h, w, 3) in RGB, or (h, w, 1) for gray, uint8.
 
