@@ -31,7 +31,9 @@ from oq.model.surgeon import (
     slot_of,
     store,
     tensor_info,
+    update_import_domains,
     view_node,
+    write_graph,
 )
 from oq.model.view import GraphView
 from oq.numerics.values import Array, TensorInfo
@@ -108,22 +110,13 @@ class Graph:
         that the file loads and fails when it is run (microsoft/onnxruntime issue 23600).
         """
         self._waiting.apply(self._graph.nodes)
-        exported = export(self._graph, self._optional)
         model = onnx.ModelProto()
         model.CopyFrom(self._shell)
-        model.graph.CopyFrom(exported.graph)
-        given = {a.dim_param for i in model.graph.input for a in i.type.tensor_type.shape.dim}
-        for value in model.graph.value_info:
-            for axis in value.type.tensor_type.shape.dim:
-                if axis.dim_param not in given:
-                    axis.ClearField("dim_param")
+        rules = self._provenance
+        write_graph(self._graph, model.graph, self._optional, rules, any_axis=False)
         del model.opset_import[:]
-        model.opset_import.extend(exported.opset_import)
-        model.ir_version = max(model.ir_version, oldest_ir(exported.opset_import))
-        for node in model.graph.node:
-            if node.name in self._provenance:
-                entry = node.metadata_props.add()
-                entry.key, entry.value = "oq.rule", self._provenance[node.name]
+        model.opset_import.extend(update_import_domains(self._graph))
+        model.ir_version = max(model.ir_version, oldest_ir(model.opset_import))
         return model
 
     # -- editing ----------------------------------------------------------------------------
