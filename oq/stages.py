@@ -123,7 +123,8 @@ def open_given(model: Model, data: object, asked: QuantizeOptions) -> Given:
     loaded = load(model, asked["example_inputs"], asked["shape"])
     if data is None:
         return Given(loaded, None, None, None)
-    source = open_samples(loaded, data, asked["preprocess"], asked["samples"], asked["seed"])
+    how = asked["preprocess"], asked["samples"], asked["seed"], asked["rename"]
+    source = open_samples(loaded, data, *how)
     used, held = divide(source, asked["seed"], asked["verify"])
     return Given(feed_defaults(loaded, source), source, used, held, loaded)
 
@@ -189,7 +190,7 @@ def keep_apart(
 def replan(planned: Planned, apart: Mapping[str, str]) -> Planned:
     """``planned`` with the nodes of ``apart`` in float."""
     overrides = replace(planned.overrides, apart=apart)
-    return plan_graph(planned.graph, planned.target, overrides, planned.own)
+    return plan_graph(*(planned.graph, planned.target, overrides, planned.own), planned.plan.made)
 
 
 def find_cache(asked: QuantizeOptions) -> Path | Shared | None:
@@ -384,6 +385,6 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
         findings=summary.written.findings,
         verification=summary.found,
         seconds=clock.seconds,
-        remedy=remedy(model, summary.target, summary.data, asked["preprocess"]),
+        remedy=remedy(model, summary.target, summary.data, asked["preprocess"], asked["rename"]),
         options=plain_options({**asked, **named, **settled}),
     )

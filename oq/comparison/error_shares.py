@@ -33,12 +33,13 @@ EXACT_DB = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A float model, its ``view`` and the ``types`` of its tensors, and the quantized one."""
+    """A float model, its ``view``, an array ``like`` each of its tensors (the dtype alone where the
+    number of axes is unknown), and the quantized one."""
 
     exact: onnx.ModelProto
     rounded: onnx.ModelProto
     view: GraphView
-    types: Mapping[str, np.dtype[Any]]
+    like: Mapping[str, Array | np.dtype[Any]]
 
 
 @dataclass(slots=True)
@@ -115,11 +116,12 @@ def _disturb(
     """What the layers of ``group`` add, from what the quantized model gives them."""
     added = {t.name: _Disturbance() for t in group}
     computed = [t.name for t in group if t.node]
-    kinds = {n: models.types[n] for n in given}  # the float model may be float16
+    like = {n: models.like[n] for n in given}
+    kinds = {n: v.dtype if isinstance(v, np.ndarray) else v for n, v in like.items()}  # float16 too
     layers = None
     if computed:
-        feeds = {f"{n}:given": k for n, k in kinds.items()}
-        feeds |= {f"{n}:raw": kinds[n] for n, t in given.items() if t.raw}
+        feeds = {f"{n}:given": v for n, v in like.items()}
+        feeds |= {f"{n}:raw": like[n] for n, t in given.items() if t.raw}
         layers = Session(_cut(models.exact, given, feeds, computed), LITERAL)
     read = {i.name.rpartition(":")[0] for i in layers.inputs} if layers is not None else set()
     needed = [t for t in given.values() if t.name in read or t.name in added]
@@ -160,7 +162,7 @@ def _at_the_outputs(
         values = added[tensor.name].values
         reached = [o for o in outputs if o != tensor.name]
         first = {n: v[0] for n, v in values.items()}
-        part = _cut(model, {tensor.name: tensor}, {n: v.dtype for n, v in first.items()}, reached)
+        part = _cut(model, {tensor.name: tensor}, first, reached)
         rest = Session(part, LITERAL) if reached else None
         noise = dict.fromkeys(outputs, 0.0)
         for i, (batch, e) in enumerate(zip(batches, exact, strict=True)):
@@ -179,10 +181,11 @@ def _at_the_outputs(
 def _cut(
     model: onnx.ModelProto,
     given: Mapping[str, Shared],
-    values: Mapping[str, np.dtype[Any]],
+    values: Mapping[str, Any],
     outputs: Sequence[str],
 ) -> onnx.ModelProto:
-    """``model`` computing ``outputs`` from ``values`` (name -> dtype) of the tensors ``given``."""
+    """``model`` computing ``outputs`` from ``values`` (name -> dtype or an array like it) of the
+    tensors ``given``."""
 
     def replaced(tensor: str, reader: str) -> str:
         return given[tensor].given(reader) if tensor in given else tensor

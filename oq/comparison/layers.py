@@ -12,6 +12,7 @@ that the tensor's own layer adds, and its share of the output error.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -160,9 +161,9 @@ def compare_layers(
     usable = [t for t in shared if t.name in rows and t.name not in unlike]
     few = take_few(batches(), most * first.samples // max(sum(sizes[t.name] for t in shared), 1))
     times = sum(b.samples for b in few) / first.samples
-    kinds = {n: first.feeds[n].dtype for n in rows if n in first.feeds}
-    kinds |= {n: np.dtype(types[n].dtype) for n in rows if n in types}
-    models = Pair(float_model, quantized, view, kinds)
+    like: dict[str, Array | np.dtype[Any]] = {n: v for n, v in first.feeds.items() if n in rows}
+    like |= {n: _like(types[n]) for n in rows if n in types}
+    models = Pair(float_model, quantized, view, like)
     added, errors = estimate_shares(models, usable, _groups(usable, sizes, most / times), few)
     total = sum(errors.values())
     finished = [
@@ -182,6 +183,12 @@ def _real(
     types = infer(model, computed) if computed else {}
     kept = [t for t in shared if not t.node or types[t.name].dtype in FLOAT_DTYPES]
     return kept, types
+
+
+def _like(info: TensorInfo) -> Array | np.dtype[Any]:
+    """An empty array of the type and number of axes of ``info``; the type where it has none."""
+    kind = np.dtype(info.dtype)
+    return kind if info.shape is None else np.empty([0] * len(info.shape), kind)
 
 
 def _groups(

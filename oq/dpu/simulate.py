@@ -226,8 +226,9 @@ class _Alone:
         names = list(dict.fromkeys(t for t in (*node.inputs, *node.captured) if t))
         here = {t: v for t in names if (v := values[t]) is not None}
         feeds = {t: v if isinstance(v, list) else real(v) for t, v in here.items()}
-        given = {t: [v[0].dtype] if isinstance(v, list) else v.dtype for t, v in feeds.items()}
-        slot = (node.name, *map(str, given.values()))
+        given = {t: [v[0].dtype] if isinstance(v, list) else v for t, v in feeds.items()}
+        kinds = (v if isinstance(v, list) else f"{v.dtype} {v.ndim}" for v in given.values())
+        slot = (node.name, *map(str, kinds))
         if slot not in self.sessions:
             proto = self.protos[node.name]
             inner = set(reads_of(proto)) - given.keys()  # weights that only its bodies read

@@ -57,13 +57,17 @@ def is_optional(value: onnx.ValueInfoProto) -> bool:
     return bool(kind.optional_type.elem_type.HasField("tensor_type"))
 
 
-def declare(name: str, dtype: Any) -> onnx.ValueInfoProto:
-    """A graph input of NumPy type ``dtype`` and any shape; ``[dtype]`` is a sequence of such."""
-    if isinstance(dtype, list):
-        element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype[0]))
+def declare(name: str, like: Any) -> onnx.ValueInfoProto:
+    """A graph input of NumPy type ``like`` and any shape; ``[dtype]`` is a sequence of such.  Like
+    an array it has as many axes as that: onnxruntime runs no Scan whose inputs are of any rank."""
+    if isinstance(like, list):
+        element = helper.np_dtype_to_tensor_dtype(np.dtype(like[0]))
         return helper.make_tensor_sequence_value_info(name, element, None)
+    dtype, shape = like, None
+    if isinstance(like, np.ndarray):
+        dtype, shape = like.dtype, [None] * like.ndim
     return helper.make_tensor_value_info(
-        name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None
+        name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape
     )
 
 
@@ -75,7 +79,7 @@ def make_piece(
     constants: Sequence[onnx.TensorProto] = (),
 ) -> onnx.ModelProto:
     """A model of some ``nodes`` of ``model``: it computes ``outputs`` from ``given``: name ->
-    dtype; optional inputs that are not given stay optional."""
+    dtype or an array like it; optional inputs that are not given stay optional."""
     reads = {t for node in nodes for t in reads_of(node)} - set(given)
     left_out = (v for v in model.graph.input if v.name in reads and is_optional(v))
     graph = helper.make_graph(

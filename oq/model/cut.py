@@ -15,7 +15,8 @@ def cut(
     replace: Callable[[str, str], str],
     outputs: Sequence[str],
 ) -> onnx.ModelProto:
-    """The part of ``model`` that computes ``outputs`` from ``given`` new inputs (name -> dtype).
+    """The part of ``model`` that computes ``outputs`` from ``given`` new inputs (name -> dtype or
+    an array like it).
 
     ``replace(tensor, reader)`` names the tensor that the node with first output ``reader`` reads in
     place of ``tensor``.  Nodes and inputs that no output needs are left out; subgraphs are not

@@ -155,7 +155,7 @@ def same_interface(first: onnx.ModelProto, second: onnx.ModelProto) -> None:
     """
     known = {t.name for t in second.graph.initializer}
     inputs = {v.name for v in second.graph.input} - known
-    same_names(first, inputs, {v.name for v in second.graph.output} - known)
+    same_names(first, inputs, {v.name for v in second.graph.output})
 
 
 def same_names(model: onnx.ModelProto, inputs: Set[str], outputs: Set[str]) -> None:
@@ -165,11 +165,10 @@ def same_names(model: onnx.ModelProto, inputs: Set[str], outputs: Set[str]) -> N
         ModelError: those of ``model`` have different names.
     """
     known = {t.name for t in model.graph.initializer}
-    for kind, values, theirs in (
-        ("input", model.graph.input, inputs),
-        ("output", model.graph.output, outputs),
+    for kind, mine, theirs in (
+        ("input", {v.name for v in model.graph.input} - known, inputs),
+        ("output", {v.name for v in model.graph.output}, outputs),
     ):
-        mine = {v.name for v in values} - known
         if mine != theirs:
             raise ModelError(
                 f"the two models have different {kind}s, {sorted(mine)} and {sorted(theirs)}; "

@@ -52,7 +52,9 @@ def find_foldable_zero_points(plan: Plan, view: GraphView) -> Iterator[FoldableZ
     made = {view.node(layer.last).outputs[0]: layer for layer in layers.values()}
     for site in plan.sites:
         producer = view.producer(site.tensor)
-        if producer is None or not isinstance(site.spec, Own) or site.spec.qtype.dtype != "int8":
+        if producer is None or not producer.inputs:
+            continue
+        if not isinstance(site.spec, Own) or site.spec.qtype.dtype != "int8":
             continue
         front, bound = made.get(producer.inputs[0]), _bound(view, producer)
         if front is None or bound is None or not _bears(front):

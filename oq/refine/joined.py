@@ -25,7 +25,7 @@ def find_ends(subject: Subject) -> Mapping[str, str]:
     found = {}
     for i, layer in enumerate(layers):
         add = _joined(subject.view, layer)
-        if add is not None and max(latest[t] for t in subject.view.node(add).inputs) == i:
+        if add is not None and max(latest.get(t, -1) for t in subject.view.node(add).inputs) == i:
             found[layer.node] = add
     return found
 
@@ -44,7 +44,7 @@ def _joined(view: GraphView, layer: Layer) -> str | None:
 
 
 def _latest(view: GraphView, layers: Sequence[Layer]) -> dict[str, int]:
-    """Tensor -> the index of the last layer that leads to it, -1 for none."""
+    """What a node computes -> the index of the last layer that leads to it, -1 for none."""
     order = {layer.node: i for i, layer in enumerate(layers)}
     found: dict[str, int] = {}
     for node in view.nodes:

@@ -97,7 +97,7 @@ class Judge:
         """What is compared, in words: the outputs, or what stands before their Softmax or Sigmoid,
         and in whose rounding."""
         makers = {self.view.producer(o) for o in self.view.outputs if o not in self.tensors}
-        ops = sorted({m.op for m in makers if m is not None and m.inputs[0] in self.tensors})
+        ops = sorted({m.op for m in makers if m is not None and m.input(0) in self.tensors})
         found = f"SQNR before the {' and '.join(ops)}" if ops else "output SQNR"
         rounded = find_engine(self.engine).rounds
         return f"{found} as {self.engine} rounds" if rounded else found

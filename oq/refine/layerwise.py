@@ -7,6 +7,7 @@ longer needed.  The batches are distributed over the cores, as in calibration.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -95,7 +96,7 @@ class Walk:
         nodes = [self._nodes[i] for i in piece]
         reads = dict.fromkeys(t for n in nodes for t in reads_of(n))
         fed = [t for t in reads if t in self._here]
-        given = {t: self._here[t][0].dtype for t in fed}
+        given = {t: _alike(self._here[t]) for t in fed}
         constants = [self._constants[t] for t in reads if t in self._constants]
         session = Session(make_piece(self._model, nodes, given, kept, constants), SERIAL)
         count = len(next(iter(self._here.values())))
@@ -119,3 +120,9 @@ class Walk:
 
     def _is_read_later(self, tensor: str) -> bool:
         return not self._readers.get(tensor, set()) <= self._done
+
+
+def _alike(values: Values) -> Array | np.dtype[Any]:
+    """The first of ``values``, or the type alone where they differ in their number of axes."""
+    first = values[0]
+    return first if all(v.ndim == first.ndim for v in values) else first.dtype
