@@ -1,4 +1,4 @@
-"""Edits an ONNX graph: with :mod:`oq.model.surgeon` the only module that uses onnx-graphsurgeon.
+"""Edits an ONNX graph: with surgeon.py and to_proto.py the only module that uses onnx-graphsurgeon.
 
 All other modules use names: of tensors, and of nodes (which are unique).  Methods edit the graph in
 place; :meth:`Graph.view` returns a read-only view for decisions.
@@ -19,7 +19,6 @@ from oq.model.proto_fields import oldest_ir, without_graph
 from oq.model.stored import holds_stored, spill_of
 from oq.model.surgeon import (
     Arrays,
-    export,
     forget_optionals,
     holds_numbers,
     inner_names,
@@ -31,10 +30,9 @@ from oq.model.surgeon import (
     slot_of,
     store,
     tensor_info,
-    update_import_domains,
     view_node,
-    write_graph,
 )
+from oq.model.to_proto import domains_of, export, fill
 from oq.model.view import GraphView
 from oq.numerics.values import Array, TensorInfo
 
@@ -112,10 +110,9 @@ class Graph:
         self._waiting.apply(self._graph.nodes)
         model = onnx.ModelProto()
         model.CopyFrom(self._shell)
-        rules = self._provenance
-        write_graph(self._graph, model.graph, self._optional, rules, any_axis=False)
+        fill(model.graph, self._graph, self._optional, self._provenance)
         del model.opset_import[:]
-        model.opset_import.extend(update_import_domains(self._graph))
+        model.opset_import.extend(domains_of(self._graph))
         model.ir_version = max(model.ir_version, oldest_ir(model.opset_import))
         return model
 

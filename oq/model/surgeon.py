@@ -2,146 +2,20 @@
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import helper, numpy_helper
-from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter, update_import_domains
 
 from oq.model import stored
-from oq.model.bodies import graphs_in, is_optional
+from oq.model.bodies import is_optional
 from oq.model.ops import SAME_IN_ANY_DOMAIN, STANDARD
-from oq.model.proto_fields import lift_constants
 from oq.model.stored import Spill, is_stored, values_of
 from oq.model.view import NodeView
 from oq.numerics.values import Array, Shape, TensorInfo
 
 Optionals = Mapping[str, onnx.ValueInfoProto]
-
-
-def export(graph: Any) -> onnx.ModelProto:
-    """A gs ``graph`` as a model."""
-    domains = update_import_domains(graph)
-    model: onnx.ModelProto = helper.make_model(onnx.GraphProto(), opset_imports=domains)
-    write_graph(graph, model.graph)
-    return model
-
-
-def write_graph(
-    graph: Any,
-    proto: onnx.GraphProto,
-    optional: Optionals = MappingProxyType({}),
-    rules: Mapping[str, str] = MappingProxyType({}),
-    any_axis: bool = True,
-) -> None:
-    """Write a gs ``graph`` into the empty ``proto``, as graphsurgeon does, in a third of the time:
-    every node and value is made in its place, and types are made once per shape.
-
-    graphsurgeon cannot pack 4-bit constants, so onnx does that, and it cannot write the
-    ``optional`` inputs and outputs, which are those of the file.  It writes a constant of the outer
-    graph into every body that reads it; it is put back.  ``rules``: the origin of nodes, for their
-    ``metadata_props``.  ``any_axis`` False: axes have the names that inputs have, and no others.
-    """
-    tensors = _tensors(graph)
-    constants = [t for t in tensors.values() if isinstance(t, gs.Constant)]
-    small = [t for t in constants if not _is_stored(t) and str(t.dtype).endswith("int4")]
-    packed = {t.name: t.values for t in small}
-    for tensor in small:
-        tensor.values = np.zeros(tensor.values.shape, np.int8)
-    proto.name = graph.name
-    if graph.doc_string:
-        proto.doc_string = graph.doc_string
-    for node in graph.nodes:
-        _write_node(node, proto.node.add(), rules)
-    for tensor in constants:
-        if tensor.name in packed:
-            proto.initializer.append(numpy_helper.from_array(packed[tensor.name], tensor.name))
-        else:
-            _write_constant(tensor, proto)
-    for tensor in small:
-        tensor.values = packed[tensor.name]
-    for ends, values in ((graph.inputs, proto.input), (graph.outputs, proto.output)):
-        for tensor in ends:
-            found = OnnxExporter.export_value_info_proto(tensor, False)
-            values.append(optional.get(found.name, found))
-    known = {a.dim_param for i in proto.input for a in i.type.tensor_type.shape.dim}
-    _write_types(graph, tensors, proto, None if any_axis else known)
-    if any(graph.subgraphs()):
-        _drop_typeless(proto)
-        lift_constants(proto, _shared(graph))
-
-
-def _tensors(graph: Any) -> dict[str, Any]:
-    """The tensors of a gs ``graph`` without its bodies, by name, in the order of its nodes."""
-    found = {t.name: t for t in graph.inputs}
-    for node in graph.nodes:
-        for tensor in node.inputs:
-            found[tensor.name] = tensor
-        for tensor in node.outputs:
-            found[tensor.name] = tensor
-    found |= {t.name: t for t in graph.outputs}
-    found.pop("", None)  # optional ones that are left out
-    return found
-
-
-def _write_node(node: Any, proto: onnx.NodeProto, rules: Mapping[str, str]) -> None:
-    proto.op_type = node.op
-    proto.input.extend([t.name for t in node.inputs])
-    proto.output.extend([t.name for t in node.outputs])
-    if node.name:
-        proto.name = node.name
-    if node.domain is not None:
-        proto.domain = node.domain
-    for name, value in node.attrs.items():
-        if type(value) is int:
-            proto.attribute.add(name=name, i=value, type=onnx.AttributeProto.INT)
-        else:
-            proto.attribute.extend(OnnxExporter.export_attributes({name: value}))
-    if node.name in rules:
-        proto.metadata_props.add(key="oq.rule", value=rules[node.name])
-
-
-def _write_constant(tensor: Any, proto: onnx.GraphProto) -> None:
-    held = tensor._values
-    if isinstance(held, gs.ir.tensor.SparseValues):
-        proto.sparse_initializer.append(OnnxExporter.export_sparse_tensor_proto(tensor))
-    elif type(held) is np.ndarray and held.dtype.kind in "biuf" and tensor._export_dtype is None:
-        made = proto.initializer.add(name=tensor.name, data_type=_number_of(held.dtype))
-        made.dims.extend(held.shape)
-        made.raw_data = held.tobytes()
-        if tensor.data_location is not None:
-            made.data_location = tensor.data_location
-    else:
-        proto.initializer.append(OnnxExporter.export_tensor_proto(tensor))
-
-
-def _write_types(
-    graph: Any, tensors: Mapping[str, Any], proto: onnx.GraphProto, known: set[str] | None
-) -> None:
-    """The types of what ``graph`` computes; axes of names that are not ``known`` have none."""
-    ends = {t.name for t in (*graph.inputs, *graph.outputs)}
-    made: dict[Any, onnx.TypeProto] = {}
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, gs.Variable) or name in ends or tensor.dtype is None:
-            continue
-        shape = None if tensor.shape is None else tuple(tensor.shape)
-        key = tensor.type, tensor.dtype, shape
-        if key not in made:
-            made[key] = OnnxExporter.export_value_info_proto(tensor, False).type
-            for axis in made[key].tensor_type.shape.dim if known is not None else ():
-                if axis.dim_param not in known:
-                    axis.ClearField("dim_param")
-        if made[key].WhichOneof("value") is not None:
-            proto.value_info.add(name=name).type.CopyFrom(made[key])
-
-
-@functools.cache
-def _number_of(dtype: Any) -> int:
-    """ONNX's number of a NumPy type."""
-    return int(helper.np_dtype_to_tensor_dtype(dtype))
 
 
 def forget_optionals(graph: Any, model: onnx.ModelProto) -> Optionals:
@@ -153,27 +27,6 @@ def forget_optionals(graph: Any, model: onnx.ModelProto) -> Optionals:
                 tensor.dtype, tensor.type = None, "tensor_type"
     ends = (*model.graph.input, *model.graph.output)
     return {value.name: value for value in ends if is_optional(value)}
-
-
-def _drop_typeless(graph: onnx.GraphProto) -> None:
-    """A sequence or an optional comes out as a value of no type, which ONNX's checker refuses."""
-    for part in graphs_in(graph):
-        typed = [v for v in part.value_info if v.type.WhichOneof("value") is not None]
-        if len(typed) < len(part.value_info):
-            kept = [onnx.ValueInfoProto.FromString(v.SerializeToString()) for v in typed]
-            part.ClearField("value_info")
-            part.value_info.extend(kept)
-
-
-def _shared(graph: Any) -> set[str]:
-    """The names of constants that several of ``graph`` and its bodies read as one, and by which
-    none of them means another."""
-    held: dict[str, list[int]] = {}
-    for part in (graph, *graph.subgraphs(recursive=True)):
-        read = {id(t): t for n in part.nodes for t in n.inputs if isinstance(t, gs.Constant)}
-        for key, tensor in read.items():
-            held.setdefault(tensor.name, []).append(key)
-    return {name for name, keys in held.items() if len(keys) > 1 and len(set(keys)) == 1}
 
 
 def given_tensor(tensor: Any, given: Mapping[str, Array]) -> Any:
