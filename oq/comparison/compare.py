@@ -218,9 +218,10 @@ def compare(
         if progress is not None:
             progress(done)
     file = float_model if isinstance(quantized, Artifact) else quantized
-    kernels = runner.count_kernels(file, deployed)
     literal = "literal" if "literal" in readings else "deployed"
-    del reference, deployed, readings, pair, runs  # sessions keep memory, and two more follow
+    del reference, readings, pair, runs  # sessions keep memory, and others follow
+    kernels = runner.count_kernels(file, deployed)
+    del deployed
     return Verification(
         samples=done,
         deployed=counts.result("deployed"),
