@@ -319,8 +319,9 @@ class Graph:
             kept.setdefault(tensor.name, tensor)
         self._tensors = kept
 
-    def set_constant(self, tensor: str, values: Array) -> None:
-        """Replace the values of the constant ``tensor``, with the same shape and dtype."""
+    def set_constant(self, tensor: str, values: Array | onnx.TensorProto) -> None:
+        """Replace the values of the constant ``tensor``, with the same shape and dtype; they may be
+        a tensor that lies in a file."""
         self._view = None
         found = self._tensors[tensor]
         if not isinstance(found, gs.Constant):  # written as a Constant node

@@ -58,12 +58,21 @@ def store(graph: Any) -> None:
             tensor._values, tensor.data_location = Stored(held.tensor), None
 
 
-def put_values(constant: Any, values: Array, spill: Spill | None) -> None:
-    """Give a gs ``constant`` its ``values``; large ones go to ``spill``."""
-    if spill is None or values.nbytes < stored.LEAST_TENSOR:
+def put_values(constant: Any, values: Array | onnx.TensorProto, spill: Spill | None) -> None:
+    """Give a gs ``constant`` its ``values``; large ones go to ``spill``, if they lie in no file."""
+    if isinstance(values, onnx.TensorProto):
+        constant._values, constant.data_location = Stored(_copy(values)), None
+    elif spill is None or values.nbytes < stored.LEAST_TENSOR:
         constant._values = np.ascontiguousarray(values).reshape(values.shape)
     else:
         constant._values, constant.data_location = Stored(spill.put(constant.name, values)), None
+
+
+def _copy(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    """``tensor``, which several graphs share, for one that gives it its name."""
+    mine = onnx.TensorProto()
+    mine.CopyFrom(tensor)
+    return mine
 
 
 class Arrays(Mapping[str, Array]):
