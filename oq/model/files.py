@@ -18,6 +18,7 @@ from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_m
 
 from oq.errors import ModelError, OptionError, one_line
 from oq.model import stored, wire
+from oq.model.data_files import data_files
 from oq.model.stored import Place, holds_stored, is_stored, put_place
 
 PROTOBUF_LIMIT = 2**31 - 2**20
@@ -184,14 +185,6 @@ def model_bytes(model: onnx.ModelProto) -> int:
     return wire.full_bytes(model)
 
 
-def file_bytes(path: str | Path) -> int:
-    """The size of the model at ``path`` in bytes, including its external data."""
-    path = Path(path)
-    model = onnx.load(path, load_external_data=False)
-    files = {ExternalDataInfo(t).location for t in model.graph.initializer if t.external_data}
-    return path.stat().st_size + sum((path.parent / f).stat().st_size for f in files)
-
-
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder, which is renamed to ``path`` if the block succeeds.
@@ -336,7 +329,8 @@ KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 
 def check_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | None]) -> None:
     """Check that no file is ``written`` (flag -> path) over one that is ``read`` (what it is ->
-    path), over a file in a folder that is read, or over another one that is written.
+    path), over a file in a folder that is read or with the weights of what is called a model, or
+    over another one that is written.
 
     Raises:
         OptionError: one is.
@@ -354,6 +348,11 @@ def check_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | No
             if given.is_dir() and path.exists() and path.resolve().is_relative_to(given.resolve()):
                 raise OptionError(
                     f"{flag} {str(path)!r} is a file of the {what}; give another {flag}"
+                )
+            is_model = what.endswith("model") and given.is_file() and path.exists()
+            if is_model and path.resolve() in data_files(given):
+                raise OptionError(
+                    f"{flag} {str(path)!r} holds weights of the {what}; give another name"
                 )
 
 
