@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ import pytest
 
 import oq
 from oq import cli
-from oq.budget.candidate import Candidates
+from oq.budget.candidate import Candidates, send
+from oq.budget.score import Judged, make_score
+from oq.calibration.measure import Shared
 from oq.distributed.cluster import JOINED, RayWorkers, open_workers
 from oq.distributed.tasks import Outcome
 from oq.errors import DataError, MissingExtra, OptionError, OqError
 from oq.model.files import model_bytes
 from oq.planning import registry
+from oq.planning.setup import choose_target
 from tests.budget.test_search import damaged
 from tests.shown import BUNDLED
 
@@ -164,6 +168,23 @@ def test_a_search(
     assert (spread.kept, spread.drop, spread.met) == (alone.kept, alone.drop, alone.met)
     files = [(tmp_path / f"{n}.onnx").read_bytes() for n in ("alone", "spread")]
     assert files[0] == files[1]
+
+
+def test_refined_candidates(cluster: Any, images: Any) -> None:
+    """What workers refine is, file by file, what this process refines."""
+    profile, _ = choose_target("ort", {})
+    options: dict[str, Any] = {"model": MODEL, "target": "ort", "data": {"input": images[:40]}}
+    options |= {"cache": Shared(), "refine": "bias,round"}
+    score = make_score(onnx.load(MODEL), profile, None, Judged(), options)
+    candidates, steps = Candidates(options, profile, score), ("bias", "round")
+    plain = candidates.make((), steps)
+    assert [o.step for o in plain.report.refinement if o.kept]
+    keeps = [(), (plain.report.plan.groups[0].nodes[0],)]
+    made = list(RayWorkers(ray).map(send(candidates, steps), keeps))
+    for keep, (trial, result) in zip(keeps, made, strict=True):
+        alone = plain if not keep else candidates.make(keep, steps)
+        assert result.model.SerializeToString() == alone.model.SerializeToString()
+        assert replace(candidates.evaluate(keep, alone, 0), seconds=trial.seconds) == trial
 
 
 def test_a_comparison(cluster: Any, tmp_path: Path, images: Any) -> None:
