@@ -29,6 +29,7 @@ from oq.planning import registry
 from oq.planning.setup import choose_target
 from tests.budget.test_search import damaged
 from tests.shown import BUNDLED
+from tests.small import normal, small
 
 ray = pytest.importorskip("ray")
 
@@ -196,6 +197,27 @@ def test_a_comparison(cluster: Any, tmp_path: Path, images: Any) -> None:
     assert oq.verify(MODEL, tmp_path / "q.onnx", data, ray="auto", **options) == alone
     with pytest.raises(DataError, match="--ray compares samples in rows"):
         oq.verify(MODEL, tmp_path / "q.onnx", lambda: iter([data]), ray="auto")
+
+
+def test_a_comparison_on_two_inputs(cluster: Any, tmp_path: Path) -> None:
+    """A folder of files of rows; one of complete feeds is refused."""
+    inputs = "net (float[n,4] a, float[n,4] b) => (float[n,4] y)"
+    models = small(inputs + " { y = Add(a, b) }"), small(inputs + " { h = Relu(b) y = Add(a, h) }")
+    rows, feeds = tmp_path / "rows", tmp_path / "feeds"
+    rows.mkdir()
+    for number, count in enumerate((50, 70, 31)):
+        a, b = (normal(count, 4, seed=seed) for seed in (number, 9 + number))
+        np.savez(rows / f"{number}.npz", a=a, b=b)
+    alone = oq.verify(*models, rows, latency=False)
+    assert alone.samples == 151 and np.isfinite(alone.literal.outputs[0].sqnr_db)
+    assert oq.verify(*models, rows, latency=False, ray="auto") == alone
+    (feeds / "test_data_set_0").mkdir(parents=True)
+    for number in range(2):
+        tensor = onnx.numpy_helper.from_array(normal(3, 4))
+        (feeds / f"test_data_set_0/input_{number}.pb").write_bytes(tensor.SerializeToString())
+    assert oq.verify(*models, feeds, latency=False).samples == 3
+    with pytest.raises(DataError, match=r"samples in rows .* are complete feeds"):
+        oq.verify(*models, feeds, latency=False, ray="auto")
 
 
 def test_a_dataset_of_blocks(cluster: Any, images: Any) -> None:
