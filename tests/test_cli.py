@@ -404,19 +404,10 @@ def test_a_missing_model_is_what_is_said_not_its_folder(run: Oq) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (
-            ["quantize", "net.onnx", "-o", "o.onnx"],
-            "the file beside -o 'o.onnx.data' holds weights",
-        ),
-        (["quantize", "net.onnx", "-o", "o.onnx.data"], "-o 'o.onnx.data' holds weights of the m"),
-        (
-            ["calibrate", "net.onnx", "--cache", "o.onnx.data"],
-            "--cache 'o.onnx.data' holds weights",
-        ),
-        (
-            ["verify", "net.onnx", MODEL, "--report", "o.onnx.data"],
-            "weights of the float model; gi",
-        ),
+        (["quantize", "net.onnx", "-o", "o.onnx"], "the file beside -o 'o.onnx.data' is the data"),
+        (["quantize", "net.onnx", "-o", "o.onnx.data"], "'o.onnx.data' is the data file of the m"),
+        (["calibrate", "net.onnx", "--cache", "o.onnx.data"], "the data file of the model itself;"),
+        (["verify", "net.onnx", MODEL, "--report", "o.onnx.data"], "data file of the float model "),
     ],
 )
 def test_external_data_of_the_model_is_not_overwritten(

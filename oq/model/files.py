@@ -18,7 +18,7 @@ from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_m
 
 from oq.errors import ModelError, OptionError, one_line
 from oq.model import stored, wire
-from oq.model.data_files import data_files
+from oq.model.data_files import data_of
 from oq.model.stored import Place, holds_stored, is_stored, put_place
 
 PROTOBUF_LIMIT = 2**31 - 2**20
@@ -329,8 +329,7 @@ KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 
 def check_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | None]) -> None:
     """Check that no file is ``written`` (flag -> path) over one that is ``read`` (what it is ->
-    path), over a file in a folder that is read or with the weights of what is called a model, or
-    over another one that is written.
+    path), over a file in a folder that is read, or over another one that is written.
 
     Raises:
         OptionError: one is.
@@ -340,7 +339,7 @@ def check_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | No
         for other, second in outputs[:i]:
             if _is_same(path, second):
                 raise OptionError(f"{other} and {flag} are both {str(path)!r}; give two files")
-        for what, given in read.items():
+        for what, given in (*read.items(), *data_of(read, [path])):
             if given is None or not given.exists():
                 continue
             if _is_same(path, given):
@@ -348,11 +347,6 @@ def check_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | No
             if given.is_dir() and path.exists() and path.resolve().is_relative_to(given.resolve()):
                 raise OptionError(
                     f"{flag} {str(path)!r} is a file of the {what}; give another {flag}"
-                )
-            is_model = what.endswith("model") and given.is_file() and path.exists()
-            if is_model and path.resolve() in data_files(given):
-                raise OptionError(
-                    f"{flag} {str(path)!r} holds weights of the {what}; give another name"
                 )
 
 

@@ -9,7 +9,6 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from oq.model import stored
-from oq.model.bodies import is_optional
 from oq.model.ops import SAME_IN_ANY_DOMAIN, STANDARD
 from oq.model.stored import Spill, is_stored, values_of
 from oq.model.view import NodeView
@@ -19,14 +18,15 @@ Optionals = Mapping[str, onnx.ValueInfoProto]
 
 
 def forget_optionals(graph: Any, model: onnx.ModelProto) -> Optionals:
-    """The optional inputs and outputs of ``model``; leaves out the types of optional tensors in
-    ``graph``, which graphsurgeon reads and cannot write."""
+    """The inputs and outputs of ``model`` that are no tensors (sequences, maps, optional values);
+    leaves out the types of optional tensors in ``graph``, which graphsurgeon reads and cannot
+    write."""
     for inner in (graph, *graph.subgraphs(recursive=True)):
         for tensor in (*inner.tensors().values(), *inner.inputs, *inner.outputs):
             if getattr(tensor, "type", None) == "optional_type":
                 tensor.dtype, tensor.type = None, "tensor_type"
     ends = (*model.graph.input, *model.graph.output)
-    return {value.name: value for value in ends if is_optional(value)}
+    return {v.name: v for v in ends if v.type.WhichOneof("value") not in (None, "tensor_type")}
 
 
 def given_tensor(tensor: Any, given: Mapping[str, Array]) -> Any:

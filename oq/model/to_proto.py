@@ -1,12 +1,13 @@
 """Writes a graph of onnx-graphsurgeon as a protobuf.
 
 Graphsurgeon's exporter makes each node and value by itself and then copies it twice into what holds
-it.  Here they are made in their place, and each type once, in half of the time; attributes, types
-and constants of rare kinds are still made by that exporter.
+it.  Here they are made in their place, and each type once, in half of the time; types, most
+attributes and constants of rare kinds are still made by that exporter.
 """
 
 import functools
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,18 @@ import onnx_graphsurgeon as gs
 from onnx import AttributeProto, helper, numpy_helper
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter, update_import_domains
 
-from oq.model.bodies import graphs_in
 from oq.model.proto_fields import lift_constants
 
 PLAIN = "biuf"
 """Kinds of NumPy types whose bytes are those of a protobuf."""
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
 
 def export(graph: Any) -> onnx.ModelProto:
     """A gs ``graph`` as a model."""
     model: onnx.ModelProto = helper.make_model(onnx.GraphProto(), opset_imports=domains_of(graph))
-    fill(model.graph, graph, {}, {})
+    fill(model.graph, graph)
     return model
 
 
@@ -37,41 +39,43 @@ def domains_of(graph: Any) -> list[onnx.OperatorSetIdProto]:
 def fill(
     proto: onnx.GraphProto,
     graph: Any,
-    optional: Mapping[str, onnx.ValueInfoProto],
-    rules: Mapping[str, str],
+    optional: Mapping[str, onnx.ValueInfoProto] = NOTHING,
+    rules: Mapping[str, str] = NOTHING,
 ) -> None:
     """Write a gs ``graph`` into the empty ``proto``; ``rules``: the origin of nodes by name, for
     their ``metadata_props``.  Axes inside have the names that inputs have, and no others.
 
-    What graphsurgeon cannot write: 4-bit constants, which onnx packs; the ``optional`` inputs and
-    outputs, which are those of the file; and a constant of the outer graph that bodies read, of
-    which each gets a copy: it is put back.
+    What graphsurgeon cannot write: 4-bit constants and strings; the ``optional`` inputs and
+    outputs, which are those of the file; lists of nothing; and a constant of the outer graph that
+    bodies read, of which each gets a copy: it is put back.
     """
-    tensors = graph.tensors()
-    proto.name = graph.name
-    if graph.doc_string:
-        proto.doc_string = graph.doc_string
-    small = {n: t.values for n, t in tensors.items() if _is_4_bit(t)}
-    for name, values in small.items():
-        tensors[name].values = np.zeros(values.shape, np.int8)
-    for node in graph.nodes:
-        _write_node(node, proto.node.add(), rules)
-    for name, values in small.items():
-        tensors[name].values = values
-    for tensor in tensors.values():
-        if isinstance(tensor, gs.Constant):
-            _write_constant(tensor, proto)
-    for ends, written in ((graph.inputs, proto.input), (graph.outputs, proto.output)):
-        for end in ends:
-            value = OnnxExporter.export_value_info_proto(end, do_type_check=False)
-            written.append(optional.get(end.name, value))
-    _write_types(graph, tensors, proto)
+    _write(proto, graph, rules)
+    for value in (*proto.input, *proto.output):
+        if value.name in optional:
+            value.CopyFrom(optional[value.name])
+    known = {a.dim_param for i in proto.input for a in i.type.tensor_type.shape.dim}
+    _write_types(proto, graph, known)
     if any(graph.subgraphs()):
-        _drop_typeless(proto)
         lift_constants(proto, _shared(graph))
 
 
-def _write_node(node: Any, proto: onnx.NodeProto, rules: Mapping[str, str]) -> None:
+def _write(proto: onnx.GraphProto, graph: Any, rules: Mapping[str, str] = NOTHING) -> None:
+    """All but the types of what is inside."""
+    proto.name = graph.name
+    if graph.doc_string:
+        proto.doc_string = graph.doc_string
+    for node in graph.nodes:
+        _write_node(proto.node.add(), node, graph.opset)
+        if node.name in rules:
+            proto.node[-1].metadata_props.add(key="oq.rule", value=rules[node.name])
+    for tensor in graph.tensors().values():
+        if isinstance(tensor, gs.Constant):
+            _write_constant(proto, tensor)
+    for ends, written in ((graph.inputs, proto.input), (graph.outputs, proto.output)):
+        written.extend([OnnxExporter.export_value_info_proto(e, do_type_check=False) for e in ends])
+
+
+def _write_node(proto: onnx.NodeProto, node: Any, opset: int) -> None:
     proto.op_type = node.op
     proto.input.extend([t.name for t in node.inputs])
     proto.output.extend([t.name for t in node.outputs])
@@ -82,17 +86,29 @@ def _write_node(node: Any, proto: onnx.NodeProto, rules: Mapping[str, str]) -> N
     for name, value in node.attrs.items():
         if type(value) is int:  # most are axes
             proto.attribute.add(name=name, i=value, type=AttributeProto.INT)
+        elif isinstance(value, gs.Graph):
+            body = proto.attribute.add(name=name, type=AttributeProto.GRAPH).g
+            _write(body, value)
+            _write_types(body, value, None)
+        elif isinstance(value, list) and not value:
+            proto.attribute.add(name=name, type=_type_of_list(node, name, opset))
         else:
             proto.attribute.extend(OnnxExporter.export_attributes({name: value}))
-    if node.name in rules:
-        proto.metadata_props.add(key="oq.rule", value=rules[node.name])
 
 
-def _write_constant(tensor: Any, proto: onnx.GraphProto) -> None:
+def _type_of_list(node: Any, name: str, opset: int) -> Any:
+    """The type of an attribute that has no values to tell it."""
+    domain, formal = node.domain or "", None
+    if onnx.defs.has(node.op, opset, domain):
+        formal = onnx.defs.get_schema(node.op, opset, domain).attributes.get(name)
+    return AttributeProto.INTS if formal is None else int(formal.type)  # type: ignore[call-overload]
+
+
+def _write_constant(proto: onnx.GraphProto, tensor: Any) -> None:
     values = tensor._values
     if isinstance(values, gs.ir.tensor.SparseValues):
         proto.sparse_initializer.append(OnnxExporter.export_sparse_tensor_proto(tensor))
-    elif _is_4_bit(tensor):
+    elif isinstance(values, np.ndarray) and _is_packed(values.dtype):
         proto.initializer.append(numpy_helper.from_array(values, tensor.name))
     elif _is_plain(tensor):
         made = proto.initializer.add(name=tensor.name, data_type=_number_of(values.dtype))
@@ -109,35 +125,20 @@ def _is_plain(tensor: Any) -> bool:
     return values.dtype.kind in PLAIN and tensor.export_dtype is values.dtype
 
 
-def _is_4_bit(tensor: Any) -> bool:
-    values = getattr(tensor, "_values", None)
-    return isinstance(values, np.ndarray) and _name_of(values.dtype).endswith("int4")
-
-
-def _write_types(graph: Any, tensors: Mapping[str, Any], proto: onnx.GraphProto) -> None:
+def _write_types(proto: onnx.GraphProto, graph: Any, known: set[str] | None) -> None:
+    """The types of what ``graph`` computes; axes have names that are ``known`` (None: any)."""
     ends = {t.name for t in (*graph.inputs, *graph.outputs)}
-    known = {a.dim_param for i in proto.input for a in i.type.tensor_type.shape.dim}
     made: dict[Any, onnx.TypeProto] = {}
-    for name, tensor in tensors.items():
+    for name, tensor in graph.tensors().items():
         if not isinstance(tensor, gs.Variable) or name in ends or tensor.dtype is None:
             continue
         kind = tensor.type, tensor.dtype, None if tensor.shape is None else tuple(tensor.shape)
         if kind not in made:
             made[kind] = OnnxExporter.export_value_info_proto(tensor, do_type_check=False).type
             for axis in made[kind].tensor_type.shape.dim:
-                if axis.dim_param not in known:
+                if known is not None and axis.dim_param not in known:
                     axis.ClearField("dim_param")
         proto.value_info.add(name=name, type=made[kind])
-
-
-def _drop_typeless(graph: onnx.GraphProto) -> None:
-    """A sequence or an optional comes out as a value of no type, which ONNX's checker refuses."""
-    for part in graphs_in(graph):
-        typed = [v for v in part.value_info if v.type.WhichOneof("value") is not None]
-        if len(typed) < len(part.value_info):
-            kept = [onnx.ValueInfoProto.FromString(v.SerializeToString()) for v in typed]
-            part.ClearField("value_info")
-            part.value_info.extend(kept)
 
 
 def _shared(graph: Any) -> set[str]:
@@ -152,8 +153,9 @@ def _shared(graph: Any) -> set[str]:
 
 
 @functools.cache
-def _name_of(dtype: Any) -> str:
-    return str(dtype)
+def _is_packed(dtype: Any) -> bool:
+    """Whether several values are one byte, or a value is a string."""
+    return dtype == np.object_ or str(dtype).endswith("int4")
 
 
 @functools.cache
