@@ -219,7 +219,7 @@ def test_there_are_no_cycles_not_even_lazy_ones() -> None:
         ("openvino", {"oq.engines.openvino"}),
         ("coremltools", {"oq.deployment.coreml.library"}),
         ("tensorrt", {"oq.deployment.trt.build"}),
-        ("onnx_graphsurgeon", {"oq.model.graph", "oq.model.surgeon"}),
+        ("onnx_graphsurgeon", {f"oq.model.{m}" for m in ("graph", "surgeon", "to_proto")}),
         ("matplotlib", {"oq.page.plot"}),
         (
             "typer",

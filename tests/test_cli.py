@@ -401,6 +401,27 @@ def test_a_missing_model_is_what_is_said_not_its_folder(run: Oq) -> None:
     assert (found.code, found.err) == (2, "oq: no model file at 'nowhere/net.onnx'\n")
 
 
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["quantize", "net.onnx", "-o", "o.onnx"], "the file beside -o 'o.onnx.data' is the data"),
+        (["quantize", "net.onnx", "-o", "o.onnx.data"], "'o.onnx.data' is the data file of the m"),
+        (["calibrate", "net.onnx", "--cache", "o.onnx.data"], "the data file of the model itself;"),
+        (["verify", "net.onnx", MODEL, "--report", "o.onnx.data"], "data file of the float model "),
+    ],
+)
+def test_external_data_of_the_model_is_not_overwritten(
+    run: Oq, tmp_path: Path, args: list[str], message: str
+) -> None:
+    model, data = onnx.load(MODEL), tmp_path / "o.onnx.data"
+    onnx.save_model(model, tmp_path / "net.onnx", save_as_external_data=True, location=data.name)
+    before = data.read_bytes()
+    rest = ["-d", CALIB] if args[0] == "verify" else ["-d", CALIB, "-t", "ort"]
+    found = run(*args, *rest)
+    assert found.code == 2 and found.err.count("\n") == 1 and message in found.err
+    assert data.read_bytes() == before
+
+
 def test_the_model_is_not_overwritten(run: Oq, tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(Path(MODEL).read_bytes())
     found = run("quantize", "net.onnx", "-t", "ort", "-d", CALIB, "-o", "./net.onnx")

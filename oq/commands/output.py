@@ -33,6 +33,7 @@ def check_paths(
     written = {
         "-o": path,
         "the config beside -o": path.with_name(f"{path.name}.yaml"),
+        "the file beside -o": path.with_name(f"{path.name}.data"),  # of models of 2 GB and more
         **beside,
         **{f"--{what}": path_of(options.get(what)) for what in WRITTEN},
     }

@@ -8,7 +8,7 @@ engine (:mod:`oq.engines.engine`).
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import ClassVar, Literal
@@ -221,10 +221,7 @@ def compare(
         raise DataError("no output of the model is an array of numbers that could be compared")
     axes = class_axes(float_model)
     counts = _Counts(names, axes, {(f, r): f.start() for f in figures for r in readings})
-    done, rest = 0, iter(batches)
-    sample = next(rest, None)
-    if sample is None:
-        raise DataError("there are no samples to verify on")
+    done, (sample, rest) = 0, _begun(batches)
     pair = Pair(reference, readings, names)
     runs: Iterable[Ran] = chain([pair.run(sample)], map(pair.run, rest))
     if apart is not None and isinstance(quantized, onnx.ModelProto):
@@ -237,9 +234,10 @@ def compare(
             progress(done)
     _check_labels(() if figures else counts.votes.values())
     file = float_model if isinstance(quantized, Artifact) else quantized
-    kernels = runner.count_kernels(file, deployed)
     literal = "literal" if "literal" in readings else "deployed"
-    del reference, deployed, readings, pair, runs  # sessions keep memory, and two more follow
+    del reference, readings, pair, runs  # sessions keep memory, and others follow
+    kernels = runner.count_kernels(file, deployed)
+    del deployed
     return Verification(
         samples=done,
         deployed=counts.result("deployed"),
@@ -253,6 +251,15 @@ def compare(
         simulated=not runner.timed,
         random=random_nodes(float_model),
     )
+
+
+def _begun(batches: Iterable[Batch]) -> tuple[Batch, Iterator[Batch]]:
+    """The first of ``batches``, and the others."""
+    rest = iter(batches)
+    sample = next(rest, None)
+    if sample is None:
+        raise DataError("there are no samples to verify on")
+    return sample, rest
 
 
 def _open(

@@ -18,6 +18,7 @@ from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_m
 
 from oq.errors import ModelError, OptionError, one_line
 from oq.model import stored, wire
+from oq.model.data_files import data_of
 from oq.model.stored import Place, holds_stored, is_stored, put_place
 
 PROTOBUF_LIMIT = 2**31 - 2**20
@@ -184,14 +185,6 @@ def model_bytes(model: onnx.ModelProto) -> int:
     return wire.full_bytes(model)
 
 
-def file_bytes(path: str | Path) -> int:
-    """The size of the model at ``path`` in bytes, including its external data."""
-    path = Path(path)
-    model = onnx.load(path, load_external_data=False)
-    files = {ExternalDataInfo(t).location for t in model.graph.initializer if t.external_data}
-    return path.stat().st_size + sum((path.parent / f).stat().st_size for f in files)
-
-
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder, which is renamed to ``path`` if the block succeeds.
@@ -346,7 +339,7 @@ def check_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | No
         for other, second in outputs[:i]:
             if _is_same(path, second):
                 raise OptionError(f"{other} and {flag} are both {str(path)!r}; give two files")
-        for what, given in read.items():
+        for what, given in (*read.items(), *data_of(read, [path])):
             if given is None or not given.exists():
                 continue
             if _is_same(path, given):

@@ -110,6 +110,8 @@ class Session:
         options.intra_op_num_threads = settings.threads
         if settings.reading == "literal":
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            # nodes as they stand in the file: else all weights are dequantized before any is used
+            options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         elif has_float8(model):
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         if not settings.spin:

@@ -14,7 +14,8 @@ import oq
 from oq.comparison.compare import Verification
 from oq.data.source import Fitted
 from oq.exporting.load import Model
-from oq.model.files import file_bytes, model_bytes
+from oq.model.data_files import file_bytes
+from oq.model.files import model_bytes
 from oq.model.metadata import target_of
 from oq.model.ops import has_weight
 from oq.page.content import Evidence, Layer, Runs, Story

@@ -50,6 +50,18 @@ def test_constants_change_for_nodes_that_were_not_run() -> None:
     assert walk.at("y")[0].tolist() == [[3, 6]]
 
 
+def test_changed_constants_are_forgotten_behind_their_last_reader() -> None:
+    """Then none may read them again: it would be the values from before the change."""
+    text = "net (float[n,2] x) => (float[n,2] y) { a = Mul(x, w) b = Mul(a, w) y = Neg(b) }"
+    walk = Walk(small(text, {"w": floats(2, 2)}), [{"x": floats(1, 2).reshape(1, 2)}])
+    walk.set_constant("w", floats(3, 3))
+    walk.at("a")
+    assert walk.at("b")[0].tolist() == [[9, 18]]
+    walk.at("y")
+    with pytest.raises(KeyError):
+        walk.at("b")
+
+
 def test_subgraphs_read_outer_tensors() -> None:
     text = """net (float[n,2] x, bool c) => (float[n,2] y) {
         a = Relu(x)
