@@ -110,7 +110,7 @@ def _headers(path: Path, read: Callable[[Path], onnx.ModelProto]) -> onnx.ModelP
         model = read(path)
     except (DecodeError, ValueError) as error:
         raise ModelError(f"{str(path)!r} is not an ONNX model, or it is cut off") from error
-    if not model.graph.node or not model.opset_import:
+    if not (model.graph.node or model.graph.output) or not model.opset_import:
         raise ModelError(f"{str(path)!r} holds no ONNX graph (an empty or different protobuf?)")
     _check_external(model, path)
     return model

@@ -10,7 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from oq.model import stored
-from oq.model.bodies import graphs_in, is_optional
+from oq.model.bodies import graphs_in
 from oq.model.ops import SAME_IN_ANY_DOMAIN, STANDARD
 from oq.model.proto_fields import lift_constants, put_constants
 from oq.model.stored import Spill, is_stored, values_of
@@ -22,7 +22,8 @@ Optionals = Mapping[str, onnx.ValueInfoProto]
 
 def export(graph: Any, optional: Optionals = MappingProxyType({})) -> onnx.ModelProto:
     """What graphsurgeon makes of ``graph``; it cannot pack 4-bit constants, so onnx does that, and
-    it cannot write the ``optional`` inputs and outputs, which are those of the file.
+    it cannot write all inputs and outputs that are no tensors (``optional``), which are those of
+    the file.
 
     It writes a constant of the outer graph into every body that reads it; it is put back.
     """
@@ -45,14 +46,15 @@ def export(graph: Any, optional: Optionals = MappingProxyType({})) -> onnx.Model
 
 
 def forget_optionals(graph: Any, model: onnx.ModelProto) -> Optionals:
-    """The optional inputs and outputs of ``model``; leaves out the types of optional tensors in
-    ``graph``, which graphsurgeon reads and cannot write."""
+    """The inputs and outputs of ``model`` that are no tensors (sequences, maps, optional values);
+    leaves out the types of optional tensors in ``graph``, which graphsurgeon reads and cannot
+    write."""
     for inner in (graph, *graph.subgraphs(recursive=True)):
         for tensor in (*inner.tensors().values(), *inner.inputs, *inner.outputs):
             if getattr(tensor, "type", None) == "optional_type":
                 tensor.dtype, tensor.type = None, "tensor_type"
     ends = (*model.graph.input, *model.graph.output)
-    return {value.name: value for value in ends if is_optional(value)}
+    return {v.name: v for v in ends if v.type.WhichOneof("value") not in (None, "tensor_type")}
 
 
 def _drop_typeless(graph: onnx.GraphProto) -> None:

@@ -19,6 +19,7 @@ from oq.model.qoperators import BY_NAME
 from oq.model.stored import put_away
 from oq.prepare.bias_apart import bias_apart
 from oq.prepare.bias_as_matrix import bias_as_matrix
+from oq.prepare.cast_like import cast_like
 from oq.prepare.constant_left import constant_left
 from oq.prepare.div_to_mul import div_to_mul
 from oq.prepare.drop_dilations import drop_dilations
@@ -55,6 +56,7 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     fold_constants,
     drop_noops,
     infer_types,
+    cast_like,
     drop_casts,
     einsum_to_matmul,
     squeeze_weight,
