@@ -12,13 +12,11 @@ import pytest
 
 from tests.cores import WORKER, pin
 
+pin()  # not in a hook: pytest would import tests/conftest.py first, and that NumPy
+
 collect_ignore = ["calibrators", "targets"]
 if find_spec("torch") is None:
     collect_ignore += ["oq/training"]  # what stands behind its door imports torch at the top
-
-
-def pytest_configure() -> None:
-    pin()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -85,8 +85,8 @@ def refined(found: Iterable[Subject]) -> Iterable[str]:
             result = pipeline.quantize(
                 subject.model, name, {"input": calibration.input}, verify=False
             )
-            votes, error = _votes(subject, result.model, evaluation, name)
-            over, _ = _votes(subject, result.model, seen, name)
+            votes, error = count_votes(subject, result.model, evaluation, name)
+            over, _ = count_votes(subject, result.model, seen, name)
             drop = (over.top1_float or 0) - (over.top1 or 0)
             yield (
                 f"| {subject.name} | {name} | {votes.top1_float or 0:.2f} | {votes.top1 or 0:.2f} "
@@ -105,7 +105,7 @@ def views(samples: Samples) -> Samples:
     return Samples(np.concatenate(seen), labels)
 
 
-def _votes(
+def count_votes(
     subject: Subject, model: onnx.ModelProto, samples: Samples, target: str
 ) -> tuple[Classification, OutputError]:
     """Accuracy and error of ``model`` as its ``target`` computes it."""

@@ -11,7 +11,7 @@ prints; commands beside the two main ones are in :mod:`oq.commands`.
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +20,7 @@ import typer
 import oq
 from oq.commands.calibrate import calibrate
 from oq.commands.console import miss, say, say_as, warn
-from oq.commands.deploy import deploy, formats
+from oq.commands.deploy import deploy, formats, say_made, take_deployment
 from oq.commands.finetune import finetune
 from oq.commands.flags import (
     ConfigOpt,
@@ -88,11 +88,11 @@ def quantize(
     """Quantize a float ONNX model for a target."""
     from oq import pipeline
     from oq.reporting.report import missed_budget
-    from oq.reporting.summary import document, summarize
 
-    given = {"target": target, "data": data, **read_flags(QUANTIZE, flags)}
+    given = {"target": target, "data": data, "deploy": None, **read_flags(QUANTIZE, flags)}
     options = with_config(given, config, context)
     path = output_of(model, output, options)
+    device = take_deployment(options, model, path)
     check_paths(model, path, options, {"--save-ranges": save_ranges})
     budget = take_budget(options)
     with show_progress() as watch:
@@ -107,7 +107,7 @@ def quantize(
 
         write_ranges(result.ranges, save_ranges)
     report = result.report
-    say(document(summarize(report), report), str(report).splitlines(), as_json)
+    say_made(report, path, device, as_json)
     if report.search is not None and not report.search.met:
         miss(missed_budget(report.search))
     if report.verification is not None and report.verification.collapse:
@@ -145,7 +145,7 @@ def verify(
             "--max-drop needs a classifier and labelled data (key 'labels', or --labels FILE.csv), "
             "or a --metric"
         )
-    remedy = _remedy(found, float_model, quantized, data, options["preprocess"])
+    remedy = _remedy(found, float_model, quantized, data, options)
     lines = [*verification_lines(found, remedy)]
     if options["per_layer"]:
         lines += ["", *layer_lines(found.layers)]
@@ -156,14 +156,19 @@ def verify(
 
 
 def _remedy(
-    found: "Verification", float_model: Path, quantized: Path, data: str, preprocess: str | None
+    found: "Verification",
+    float_model: Path,
+    quantized: Path,
+    data: str,
+    options: Mapping[str, Any],
 ) -> str:
     """The command to try where the model has collapsed."""
     from oq import pipeline
     from oq.model.metadata import target_of
 
     made_for = target_of(quantized) if found.collapse and not found.read_once else None
-    return pipeline.remedy(float_model, made_for, data, preprocess)
+    read = options["preprocess"], options["rename"]
+    return pipeline.remedy(float_model, made_for, data, *read)
 
 
 for command in (

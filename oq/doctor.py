@@ -17,7 +17,7 @@ CORE = (
 """Required packages, as listed in pyproject.toml."""
 
 PURPOSES: Mapping[str, str] = {
-    "torch": "oq export, torch modules, training",
+    "torch": "oq export, torch modules, training, --to torchscript and pt2",
     "images": "folders of images",
     "report": "plots as PNG, SVG or PDF",
     "openvino": "oq verify --engine openvino, oq deploy --to openvino",

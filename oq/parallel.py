@@ -3,9 +3,12 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from itertools import islice
 from typing import Protocol, TypeVar
+
+_told: list[int] = []
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -45,10 +48,24 @@ class Workers(Protocol):
 
 
 def cores() -> int:
-    """The number of cores this process may use, if the system reports it; else all."""
+    """The number of cores this process may use: as it was told, or as the system reports."""
+    if _told:
+        return _told[-1]
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def keep_to(count: int) -> Iterator[None]:
+    """This process uses ``count`` cores: one of several on a machine has only its share of them."""
+    _told.append(count)
+    _pool.cache_clear()
+    try:
+        yield
+    finally:
+        _told.pop()
+        _pool.cache_clear()
 
 
 def parallel_map(

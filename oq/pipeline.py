@@ -240,8 +240,7 @@ def calibrate(
 
     Goes on where an interrupted run stopped (with ``ray`` it begins again).  ``oq.quantize(...,
     cache=cache)`` without ``data`` then makes a file with any calibrator at once.  With ``ray``,
-    and of shards that are joined (:func:`oq.calibration.cache.merge_caches`), the cache is that of
-    one run, byte for byte.
+    and joined from shards (``oq calibrate --merge``), the cache is that of one run, byte for byte.
 
     Raises:
         OqError: as :func:`quantize`.
@@ -253,7 +252,7 @@ def calibrate(
     check_ray(asked["ray"], asked["provider"])
     samples, seed = asked["samples"], asked["seed"]
     loaded = load(model, shapes=asked["shape"])
-    source = open_samples(loaded, data, asked["preprocess"], samples, seed)
+    source = open_samples(loaded, data, asked["preprocess"], samples, seed, asked["rename"])
     loaded = feed_defaults(loaded, source)
     profile = own_target(target, asked["settings"])
     planned = plan_model(loaded, profile, make_overrides(asked["keep_float"]))
@@ -276,10 +275,9 @@ def verify(
     """Compare two models on ``data``: errors, accuracy, integer kernels, latency.
 
     The default ``engine`` is that of ``target``, by default the one that the file's metadata names,
-    else onnxruntime (:mod:`oq.engines.engine`).
-    ``per_layer`` compares every tensor that both models share (:mod:`oq.comparison.layers`), in
-    further passes over the data; a ``report`` implies it, and where the quantized model has
-    collapsed it is done on the first samples unasked.
+    else onnxruntime (:mod:`oq.engines.engine`).  ``per_layer`` compares every tensor that both
+    models share (:mod:`oq.comparison.layers`), in further passes over the data; a ``report``
+    implies it, and after a collapse it is done on the first samples unasked.
 
     Raises:
         OqError: a model or the data cannot be used, or the models' inputs or outputs differ.
@@ -308,7 +306,9 @@ def verify(
             figures=figures,
             apart=None if workers is None else Apart(workers, source, sizing),
         )
-    found = replace(found, mode=judged.mode, target=judged.target, made_for=judged.made_for)
+    found = replace(
+        found, mode=judged.mode, target=judged.target, made_for=judged.made_for, notes=source.notes
+    )
     if asked["per_layer"] or wanted is not None:
         found = replace(found, layers=_by_layer(exact, rounded, source, sizing, asked))
     elif found.collapse:
@@ -316,9 +316,8 @@ def verify(
         layers = compare_layers(exact, rounded, lambda: kept, limit=sizing.limit)
         found = replace(found, layers=layers)
     if wanted is not None:
-        target = asked["target"]
-        blame = remedy(float_model, target, data, asked["preprocess"])
-        size, allowed = asked["batch_size"], asked["max_drop"]
+        target, size, allowed = asked["target"], asked["batch_size"], asked["max_drop"]
+        blame = remedy(float_model, target, data, asked["preprocess"], asked["rename"])
         given = Compared(float_model, quantized, target, source, size, blame, allowed)
         wanted.write(comparison_story(given, exact, rounded, found, wanted.ranking))
     return found
@@ -338,12 +337,13 @@ def _verify_artifact(
             raise OptionError(f"--{flag} is for an ONNX file; a device file has one reader")
     same_names(exact, {i.name for i in opened.inputs}, {o.name for o in opened.outputs})
     source = open_judged(opened.inputs, data, asked)
-    return compare(
+    found = compare(
         *(exact, opened, source.batches(_size(exact, asked))),
         settings=Settings(provider=asked["provider"]),
         progress=Counter("verify", source.count, asked["watch"]),
         figures=figures,
     )
+    return replace(found, notes=source.notes)
 
 
 def _size(exact: onnx.ModelProto, asked: VerifyOptions) -> Sizing:

@@ -33,6 +33,24 @@ def set_loudness(*, quiet: bool, verbose: bool) -> None:
     LOG.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else plain)
 
 
+def is_quiet() -> bool:
+    """Whether the command line asked for errors alone."""
+    return not LOG.isEnabledFor(logging.WARNING)
+
+
+@contextmanager
+def warnings_alone() -> Iterator[None]:
+    """No lines of stages, unless they are asked for: for a command that says itself what it
+    does."""
+    level = LOG.level
+    if not is_verbose():
+        LOG.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        LOG.setLevel(level)
+
+
 def is_verbose() -> bool:
     """Whether the command line asked for what is done in detail."""
     return LOG.isEnabledFor(logging.DEBUG)

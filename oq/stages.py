@@ -29,7 +29,7 @@ from oq.exporting.load import Model, load
 from oq.model.files import model_bytes
 from oq.model.noise import random_nodes
 from oq.model.proto_fields import gives_numbers, inputs_of, restore_defaults
-from oq.model.session import Settings
+from oq.model.session import Settings, check_provider
 from oq.numerics.calibrator import Methods
 from oq.numerics.values import Array
 from oq.options.config import plain_options
@@ -90,6 +90,7 @@ def choose(target: str, asked: QuantizeOptions) -> Chosen:
     """
     profile, rest = choose_target(target, asked["settings"] or {})
     check_form(asked["format"], profile)
+    check_provider(asked["provider"])
     named = asked["calibrator"]
     overrides = make_overrides(
         asked["keep_float"], asked["calibrator_for"], asked["layers"], asked["mode"], named
@@ -123,7 +124,8 @@ def open_given(model: Model, data: object, asked: QuantizeOptions) -> Given:
     loaded = load(model, asked["example_inputs"], asked["shape"])
     if data is None:
         return Given(loaded, None, None, None)
-    source = open_samples(loaded, data, asked["preprocess"], asked["samples"], asked["seed"])
+    how = asked["preprocess"], asked["samples"], asked["seed"], asked["rename"]
+    source = open_samples(loaded, data, *how)
     used, held = divide(source, asked["seed"], asked["verify"])
     return Given(feed_defaults(loaded, source), source, used, held, loaded)
 
@@ -189,7 +191,7 @@ def keep_apart(
 def replan(planned: Planned, apart: Mapping[str, str]) -> Planned:
     """``planned`` with the nodes of ``apart`` in float."""
     overrides = replace(planned.overrides, apart=apart)
-    return plan_graph(planned.graph, planned.target, overrides, planned.own)
+    return plan_graph(*(planned.graph, planned.target, overrides, planned.own), planned.plan.made)
 
 
 def find_cache(asked: QuantizeOptions) -> Path | Shared | None:
@@ -356,6 +358,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
         *engine_note(chosen.target),
         *speed_advice(summary.found, chosen.target.options or ()),
         *sizing_notes(*summary.sizings),
+        *run.measured.notes,
         *random_note(random_nodes(given.model)),
         *lost_inputs(given.whole or given.model, summary.written.model),
         *(*odd, *run_warnings(planned.plan, summary.found, summary.written.inside)),
@@ -384,6 +387,6 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
         findings=summary.written.findings,
         verification=summary.found,
         seconds=clock.seconds,
-        remedy=remedy(model, summary.target, summary.data, asked["preprocess"]),
+        remedy=remedy(model, summary.target, summary.data, asked["preprocess"], asked["rename"]),
         options=plain_options({**asked, **named, **settled}),
     )

@@ -15,6 +15,10 @@ of its converter:
 * The output of Sigmoid has scale 1/256, that of Tanh 1/128, independent of the data.
 * Weights are int8 in -127..127, per output channel; bias stays float: MIL has no int32 dequantize.
 
+Pad stays float: MIL's ``pad`` takes float16 and float32 alone
+(``ops/defs/iOS15/tensor_operation.py``, also for later opsets), so codes would be dequantized in
+front of it anyway.
+
 A sum with a constant stays float, as in coremltools, so no scale is derived for it. A Mul stays
 float: the Neural Engine was reported to compute it wrongly between differing scales
 (apple/coreai-torch issue 112).
@@ -86,6 +90,7 @@ TARGET = Target(
         "convolution",
         "LayerNormalization": "Core ML keeps normalization in float16",
         "Mul": "the Neural Engine was reported to multiply quantized tensors wrongly",
+        "Pad": "Core ML pads floats alone: the pad of its programs takes no int8 values",
         "Resize": "Core ML has no quantized resize",
         "LRN": "Core ML keeps normalization in float16",
         **dict.fromkeys(

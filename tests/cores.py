@@ -6,6 +6,7 @@ Tests about several cores ask for the fixture ``all_cores``.
 """
 
 import os
+import sys
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from typing import Any
@@ -17,9 +18,13 @@ ALL = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int](
 def pin() -> None:
     """Give this worker its core; where there are no workers, nothing changes.
 
-    Comes before NumPy is imported: its BLAS counts the cores only then.
+    Raises:
+        RuntimeError: NumPy is there already: its BLAS has counted all cores, and its threads would
+            spin on one (three times the time of refinement).
     """
     if WORKER and ALL:
+        if "numpy" in sys.modules:
+            raise RuntimeError("NumPy was imported before this worker had its core")
         os.sched_setaffinity(0, {sorted(ALL)[int(WORKER.removeprefix("gw")) % len(ALL)]})
         _limit_onnxruntime()
 

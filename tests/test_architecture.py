@@ -311,8 +311,8 @@ def test_the_packages_are_importable_by_one_name_only() -> None:
 
 
 ACROSS = {
-    "architecture", "calibrators", "cli_damage", "deployment.models", "derived", "docs",
-    "dpu.rewritten", "end_to_end",
+    "architecture", "calibrators", "cli_damage", "deployment.every_model",
+    "deployment.models", "derived", "docs", "dpu.rewritten", "end_to_end",
     "examples", "float16_models", "fusions", "fuzz", "inputs", "interrupted", "large_models",
     "light_models", "memory", "models", "notebook", "odd_models", "onnx_suite", "packaging", "page",
     "page_browser", "page_charts", "page_cli",

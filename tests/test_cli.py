@@ -92,6 +92,24 @@ def test_a_run_is_repeated_from_another_folder(
     assert (tmp_path / "out/a.onnx").read_bytes() == Path("b.onnx").read_bytes()
 
 
+def test_arrays_of_other_names_are_mapped(run: Oq, tmp_path: Path) -> None:
+    with np.load(EVAL) as given:
+        np.savez("xy.npz", x=given["input"][:48], y=given["labels"][:48])
+    flags = ["-d", "xy.npz", "--rename", "input=x", "--rename", "labels=y"]
+    short = ["-o", "o.onnx", "--refine", "none"]
+    done = run("quantize", MODEL, "-t", "ort", *flags, *short)
+    assert done.code == 0 and "100.00" in done.out
+    assert "rename:\n  input: x\n  labels: y\n" in Path("o.onnx.yaml").read_text()
+    found = run("verify", MODEL, "o.onnx", *flags, "--max-drop", "50", "--no-latency")
+    assert found.code == 0 and "PASS top-1" in found.out
+    lone = run("verify", MODEL, "o.onnx", "-d", "xy.npz", "--rename", "labels=y", "--no-latency")
+    assert "the only array of the data, 'x', is taken for the only input, 'input'" in lone.out
+    wrong = run("quantize", MODEL, "-t", "ort", "-d", "xy.npz", *short)
+    assert wrong.code == 2 and "which is which: --rename input=x --rename labels=y" in wrong.err
+    made = run("calibrate", MODEL, *flags, "--cache", "c", "--samples", "8")
+    assert made.code == 0
+
+
 def test_the_files_that_were_written_are_named(run: Oq) -> None:
     done = run("quantize", MODEL, "-t", "ort", "-d", CALIB, "-o", "o.onnx", "--samples", "16",
                "--refine", "none", "--no-verify", "--report", "r.html")  # fmt: skip

@@ -35,7 +35,7 @@ import oq
 from oq import cli
 from oq.data.preprocess import read_preprocess
 from oq.errors import EXTRAS
-from oq.options.config import KEYS, read_config
+from oq.options.config import DEPLOY_KEYS, KEYS, read_config
 from oq.pipeline import make_plan
 from oq.planning import registry
 from oq.refine.order import STEPS
@@ -252,6 +252,9 @@ def test_what_is_listed_is_what_there_is() -> None:
         assert f"`{step}`" in read("refinement.md"), step
     for key in KEYS:
         assert f"`{key.name}`" in read("commands/config.md"), key.name
+    inside = read("commands/config.md").partition("key of `deploy`")[2]
+    for key in DEPLOY_KEYS:
+        assert f"`{key.name}`" in inside, key.name
     for extra in EXTRAS:
         assert f"`{extra}`" in read("commands/doctor.md"), extra
 

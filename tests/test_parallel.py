@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from oq.parallel import parallel_map
+from oq.parallel import cores, keep_to, parallel_map
 from tests.cores import ALL
 
 
@@ -25,3 +25,13 @@ def test_an_error_reaches_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
         parallel_map(lambda i: 1 // i, [1, 0])
     assert parallel_map(lambda i: i, [1]) == [1]  # and the threads live on
+
+
+@pytest.mark.usefixtures("all_cores")
+def test_a_process_keeps_to_its_share() -> None:
+    """Threads of one worker must not take the cores of those beside it."""
+    before = cores()
+    with keep_to(1):
+        assert cores() == 1
+        assert len(set(parallel_map(lambda _: threading.get_ident(), range(64)))) == 1
+    assert cores() == before

@@ -5,14 +5,16 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onnx
 import pytest
 
 import oq
-from oq import progress
+from oq import demo, progress
 from oq.progress import LOG, Clock, Counter, set_loudness
+from tests.command import commands
 from tests.damaged import X, damaged
 
 ROOT = Path(oq.__file__).parents[1]
@@ -93,6 +95,40 @@ def test_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     lines = err["-v"].splitlines()
     assert all(line.startswith("oq: ") for line in lines)
     assert "oq: load ..." in lines and any(re.match(r"oq: verify \d", line) for line in lines)
+
+
+@pytest.mark.parametrize(("flags", "lines"), [((), 2), (("-q",), 0)])
+def test_the_demo_says_one_line_per_model(
+    flags: tuple[str, ...],
+    lines: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run_demo(folder: Path, watch: Callable[[str], None]) -> Iterator[demo.DemoRow]:
+        for what in ("a for ort", "b for ort"):
+            watch(what)
+            LOG.info("refine bias: kept")
+        yield from ()
+
+    monkeypatch.setattr(demo, "run_demo", run_demo)
+    monkeypatch.setattr(LOG, "level", LOG.level)
+    found = commands(monkeypatch, capsys)("demo", "-o", tmp_path, *flags)
+    assert found.code == 0 and len(found.err.splitlines()) == lines
+
+
+@pytest.mark.parametrize(("verbose", "heard"), [(False, []), (True, ["a stage", "a step"])])
+def test_lines_of_stages_can_be_left_to_who_asks(
+    verbose: bool, heard: list[str], caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(LOG, "level", LOG.level)
+    set_loudness(quiet=False, verbose=verbose)
+    before = LOG.level
+    with progress.warnings_alone():
+        LOG.info("a stage")
+        LOG.debug("a step")
+    assert caplog.messages == heard and LOG.level == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")

@@ -22,4 +22,5 @@ FORMAT = Format(
     "ort",
     write,
     any_target=True,
+    check=lambda options: need_torch("--to torchscript"),
 )

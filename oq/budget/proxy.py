@@ -84,6 +84,7 @@ def make_ranker(
     samples: int | None = None,
     batch_size: int | None = None,
     preprocess: str | Path | None = None,
+    rename: Mapping[str, str] | None = None,
     ranges: str | Path | None = None,
     max_memory: int | None = None,
     provider: str = "cpu",
@@ -96,7 +97,7 @@ def make_ranker(
     methods = make_methods(
         profile.calibrator if calibrator is None else calibrator, rest, overrides
     )
-    source = open_samples(loaded, data, preprocess, samples, seed)
+    source = open_samples(loaded, data, preprocess, samples, seed, rename)
     used, held = divide(source, seed, True)
     planned = plan_model(feed_defaults(loaded, source), profile, overrides)
     used = in_float32(used, planned.own.inputs)

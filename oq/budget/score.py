@@ -108,16 +108,14 @@ def make_score(
         DataError: the data cannot be used.
     """
     figure = None if judged.metric is None else paired(open_metric(judged.metric))
-    source, preprocess = None, options.get("preprocess")
+    source, read = None, {name: options.get(name) for name in ("preprocess", "rename")}
     if judged.data is not None:
-        source = open_source(
-            judged.data, feedable(exact), preprocess=preprocess, labels=judged.labels
-        )
+        source = open_source(judged.data, feedable(exact), labels=judged.labels, **read)
         if figure is None and not has_labels(source):
             raise OptionError(
                 f"--eval-data {source.name} has no labels, which --max-drop needs: key 'labels' in "
-                "an .npz, or --labels FILE.csv with a folder of images; without --eval-data, "
-                "agreement on held-back calibration samples is used"
+                "an .npz (--rename labels=NAME for another), or --labels FILE.csv with a folder of "
+                "images; without --eval-data, agreement on held-back calibration samples is used"
             )
     elif judged.labels is not None:
         raise OptionError("--labels are those of --eval-data, which is missing")
@@ -141,7 +139,8 @@ class Judged:
 def _held_back(exact: onnx.ModelProto, data: object, options: Mapping[str, Any]) -> Fitted:
     """The samples that a run holds back for verification."""
     seed, preprocess = options.get("seed", 0), options.get("preprocess")
-    whole = open_samples(exact, data, preprocess, options.get("samples"), seed)
+    how = preprocess, options.get("samples"), seed, options.get("rename")
+    whole = open_samples(exact, data, *how)
     _, held = divide(whole, seed, True)
     if held is None:
         raise OptionError(f"--metric needs --eval-data: {whole.name} has no samples to hold back")

@@ -132,13 +132,13 @@ def _key(
     options: Mapping[str, Any],
 ) -> str:
     """What the measurements depend on, as SHA-256; neither the budget nor the time."""
-    preprocess = options.get("preprocess")
-    samples = open_samples(loaded, data, preprocess, None, 0)
+    read = {name: options.get(name) for name in ("preprocess", "rename")}
+    samples = open_samples(loaded, data, samples=None, seed=0, **read)
     found = [make_key(loaded, "").model, target, fingerprint(samples), plain_options(options)]
     labels = judged.labels
     if judged.data is not None:
         inputs = feedable(loaded)
-        source = open_source(judged.data, inputs, preprocess=preprocess, labels=labels)
+        source = open_source(judged.data, inputs, labels=labels, **read)
         found.append(fingerprint(source))
     if labels is not None:
         found.append(hashlib.sha256(Path(labels).read_bytes()).hexdigest())

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import onnx
 
+from oq.calibration.on_device import DeviceRunner, Tell
 from oq.data.dealing import Numbered, number
 from oq.data.sizing import Sizing
 from oq.errors import DataError
@@ -84,12 +85,12 @@ def collect_numbered(
     progress: Progress | None = None,
     save: Save | None = None,
     sizing: Sizing | None = None,
+    tell: Tell | None = None,
 ) -> dict[str, Statistics]:
     """:func:`collect` of any batches of some data, each with the number of its first sample in all
-    of it; of none, the statistics of no values."""
+    of it; of none, the statistics of no values.  ``tell`` is called with remarks for the report."""
     feed = _Feed(batches, progress, sizing)
-    workers = (settings.threads or cores()) if settings.provider == "cpu" else 1
-    runner = _Runner(model, tuple(needs), replace(settings, threads=1) if workers > 1 else settings)
+    workers, runner = _load(model, needs, settings, tell)
     merged = dict.fromkeys(needs, EMPTY)
     while not feed.exhausted:
         feed.run_for(SAVE_SECONDS if save is not None else float("inf"))
@@ -98,6 +99,17 @@ def collect_numbered(
         if save is not None and feed.done and not feed.exhausted:
             save(feed.done, merged)
     return merged
+
+
+def _load(
+    model: onnx.ModelProto, needs: Needs, settings: Settings, tell: Tell | None
+) -> "tuple[int, _Runner | DeviceRunner]":
+    """How many batches run side by side, and what runs one: a device has one at a time."""
+    if settings.provider != "cpu":
+        return 1, DeviceRunner(model, needs, settings, tell or (lambda _: None))
+    workers = settings.threads or cores()
+    one = replace(settings, threads=1) if workers > 1 else settings
+    return workers, _Runner(model, tuple(needs), one)
 
 
 def _spread(
@@ -114,13 +126,12 @@ def _spread(
             raise
 
 
-def _work(runner: "_Runner", needs: Needs, feed: "_Feed") -> dict[str, Accumulator]:
+def _work(runner: "_Runner | DeviceRunner", needs: Needs, feed: "_Feed") -> dict[str, Accumulator]:
     """One worker: takes batches until there are no more."""
     found = {tensor: Accumulator(need) for tensor, need in needs.items()}
     try:
         for first, batch in feed.take():
-            for tensor, values in runner.run(batch):
-                found[tensor].add(values, first)
+            runner.fold(found, first, batch)
             feed.finish(batch)
     except BaseException:
         feed.stop()
@@ -145,7 +156,12 @@ class _Runner:
             session = Session(expose(self.model, self.computed), self.settings)
             object.__setattr__(self, "session", session)
 
-    def run(self, batch: Batch) -> Iterator[tuple[str, Array]]:
+    def fold(self, found: Mapping[str, Accumulator], first: int, batch: Batch) -> None:
+        """Add the values of ``batch``, which starts at sample ``first``, to those ``found``."""
+        for tensor, values in self._run(batch):
+            found[tensor].add(values, first)
+
+    def _run(self, batch: Batch) -> Iterator[tuple[str, Array]]:
         """Every tensor with its values for ``batch``."""
         yield from ((t, batch.feeds[t]) for t in self.tensors if t in batch.feeds)
         if self.session is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import onnx
 
 from oq.calibration.collect import Needs, Progress
+from oq.calibration.on_device import BATCH as DEVICE_BATCH
 from oq.data.dealing import Shard
 from oq.data.sizing import ALONE, LARGE, Sizing
 from oq.model.footprint import MAX_MEMORY, Footprint
@@ -26,7 +27,8 @@ class Job:
     ``max_memory`` is in MB; None is the default, which is exceeded where the data cannot be read
     again, or a single tensor takes more.
 
-    ``batch_size`` None chooses one whose activations fit in the processor's cache.  ``sizing`` is
+    ``batch_size`` None chooses one whose activations fit in the processor's cache, or in the limit
+    where a device runs them.  ``sizing`` is
     that of an earlier run, since some calibrators depend on the batches.
 
     ``drawn`` describes which samples of the data were drawn, for the key of the cache; ``target``
@@ -58,15 +60,17 @@ def size_batches(job: Job) -> Sizing:
     footprint = Footprint(job.model, job.view.tensors)
     in_order = any(Need.BATCHES in need for need in job.needs.values())
     alone = LARGE if in_order else ALONE
-    return Sizing(footprint, limit, job.batch_size, frozenset(job.needs), alone=alone)
+    wanted = job.batch_size or (None if job.settings.provider == "cpu" else DEVICE_BATCH)
+    return Sizing(footprint, limit, wanted, frozenset(job.needs), alone=alone)
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Statistics per tensor, and the number of samples."""
+    """Statistics per tensor, the number of samples, and remarks for the report."""
 
     statistics: Mapping[str, Statistics]
     samples: int
+    notes: tuple[str, ...] = ()
 
 
 def job_of_everything(

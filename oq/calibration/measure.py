@@ -39,6 +39,7 @@ class Shared:
     needs: dict[str, frozenset[Need]] = field(default_factory=dict)
     sizing: Sizing | None = None
     samples: int = 0
+    notes: tuple[str, ...] = ()
 
     def measure(self, job: Job, source: Fitted | None) -> Measured:
         """:func:`measure`, for the statistics that are missing."""
@@ -52,8 +53,8 @@ class Shared:
             found = measure(some, source, self.path if first else None)
             self.statistics |= found.statistics
             self.needs |= lacking
-            self.samples = found.samples
-        return Measured({t: self.statistics[t] for t in job.needs}, self.samples)
+            self.samples, self.notes = found.samples, self.notes or found.notes
+        return Measured({t: self.statistics[t] for t in job.needs}, self.samples, self.notes)
 
 
 def missing(
@@ -134,7 +135,7 @@ def _go_on(job: Job, source: Fitted, begun: Cache, path: Path) -> Measured:
     piece = _piece(job, source).after(begun.samples)
     job = replace(job, progress=Count(job.progress, begun.samples))
     found = _from_samples(job, source, piece, save)
-    return keep(found.samples, found.statistics, complete=True)
+    return replace(keep(found.samples, found.statistics, complete=True), notes=found.notes)
 
 
 def _piece(job: Job, source: Fitted) -> Piece:

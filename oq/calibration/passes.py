@@ -26,15 +26,16 @@ def measure_here(job: Job, source: Fitted, piece: Piece, save: Save | None = Non
         OptionError: one tensor of a single sample passes ``max_memory``.
     """
     statistics: dict[str, Statistics] = dict.fromkeys(job.needs, EMPTY)
-    count = Count(job.progress)
+    count, said = Count(job.progress), list[str]()
     for group, batches in _passes(job, source, piece):
         whole = len(group) == len(job.needs)
         needs = {t: job.needs[t] for t in group}
         statistics |= collect_numbered(
             *(job.model, needs, batches, job.settings, count, save if whole else None),
             size_batches(job),
+            said.append,
         )
-    return Measured(statistics, count.done)
+    return Measured(statistics, count.done, tuple(dict.fromkeys(said)))
 
 
 Pass = tuple[tuple[str, ...], Iterator[Numbered]]

@@ -42,7 +42,7 @@ def calibrate(
     check_writable(cache)
     given = {} if merge else {"model": files[0], "data": None if data is None else Path(data)}
     check_apart({"--cache": cache}, given)
-    lacking = ""
+    lacking, notes = "", tuple[str, ...]()
     if merge:
         whole = merge_caches(files)
         save_cache(whole, cache)
@@ -54,10 +54,13 @@ def calibrate(
         options = read_flags(OPTIONS, flags)
         with show_progress() as watch:
             found = pipeline.calibrate(files[0], target, data, cache, **options, watch=watch)
-        samples, tensors = found.samples, len(found.statistics)
+        samples, tensors, notes = found.samples, len(found.statistics), found.notes
     lines = [f"{cache}: statistics of {tensors} tensors over {samples:,} samples"]
     said = {"cache": str(cache), "tensors": tensors, "samples": samples}
     if lacking:
         lines.append(f"not all of them: shard {lacking} is still to be joined")
         said["lacking"] = lacking
+    if notes:
+        lines += [f"note: {note}" for note in notes]
+        said["notes"] = list(notes)
     say(said, lines, as_json)

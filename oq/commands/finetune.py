@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from oq.commands.console import miss, say
+from oq.commands.console import miss
+from oq.commands.deploy import say_made, take_deployment
 from oq.commands.flags import (
     ConfigOpt,
     JsonOpt,
@@ -47,18 +48,18 @@ def finetune(
     A run that was killed goes on from OUT.state.safetensors when it is started again.
     """
     from oq import pipeline
-    from oq.reporting.summary import document, summarize
     from oq.training.finetune import finetune as run
 
-    given = {"target": target, "data": data, **read_flags(FINETUNE, flags)}
+    given = {"target": target, "data": data, "deploy": None, **read_flags(FINETUNE, flags)}
     options = with_config(given, config, context)
     path = output_of(model, output, options)
+    device = take_deployment(options, model, path)
     state = path.with_name(f"{path.name}.state.safetensors")
     check_paths(model, path, options, {"the state beside -o": state})
     with show_progress() as watch:
         result = pipeline.finish(run(model, **options, state=state, watch=watch), path, "finetune")
     state.unlink(missing_ok=True)
     report = result.report
-    say(document(summarize(report), report), str(report).splitlines(), as_json)
+    say_made(report, path, device, as_json)
     if report.verification is not None and report.verification.collapse:
         miss(f"the quantized model has collapsed: {report.verification.collapse[0]}")

@@ -91,6 +91,7 @@ SamplesOpt = Annotated[int | None, flag(rows.SAMPLES)]
 BatchOpt = Annotated[int, flag(rows.VERIFY_BATCH)]
 AutoBatchOpt = Annotated[int | None, flag(rows.BATCH_SIZE)]
 PreprocessOpt = Annotated[str | None, flag(rows.PREPROCESS)]
+RenameOpt = Annotated[list[str] | None, flag(rows.RENAME)]
 ProviderOpt = Annotated[str, flag(rows.PROVIDER)]
 KeepOpt = Annotated[list[str] | None, flag(rows.KEEP_FLOAT)]
 LayerOpt = Annotated[list[str] | None, flag(rows.LAYER)]
@@ -184,16 +185,25 @@ def with_config(flags: dict[str, Any], path: Path | None, context: typer.Context
     from oq.planning import registry
 
     written = {} if path is None else read_config(path)
+    merge_config(flags, written, context)
+    if flags["target"] is None:
+        there = ", ".join(registry.names("targets"))
+        raise OptionError(f"--target is missing; there is: {there}")
+    return flags
+
+
+def merge_config(flags: dict[str, Any], written: Mapping[str, Any], context: typer.Context) -> None:
+    """Put what the config file says into ``flags`` where the command line says nothing.
+
+    Raises:
+        OptionError: a key that the command has not.
+    """
     for name, value in written.items():
         if name not in flags:
             raise OptionError(f"config key {name!r} is not for oq {context.info_name}")
         source = context.get_parameter_source(name)
         if source is None or source.name != "COMMANDLINE":
             flags[name] = value
-    if flags["target"] is None:
-        there = ", ".join(registry.names("targets"))
-        raise OptionError(f"--target is missing; there is: {there}")
-    return flags
 
 
 FORMATS = ("text", "json", "github", "junit")

@@ -7,8 +7,8 @@ from typer.core import TyperCommand
 
 GROUPS: Mapping[str, Sequence[str]] = {
     "Input": (
-        *("target", "data", "preprocess", "shape", "samples", "seed", "batch_size", "labels"),
-        "config",
+        *("target", "data", "rename", "preprocess", "shape", "samples", "seed", "batch_size"),
+        *("labels", "config"),
     ),
     "Ranges": (
         *("calibrator", "calibrator_for", "weights", "ranges", "save_ranges", "cache", "settings"),

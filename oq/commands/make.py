@@ -7,6 +7,7 @@ import typer
 
 from oq.commands.console import say, warn
 from oq.commands.flags import JsonOpt
+from oq.progress import is_quiet, warnings_alone
 
 
 def export(
@@ -43,7 +44,8 @@ def demo(
         written = [str(path) for path in copy_files(folder)]
         say({"files": written}, written, as_json)
         return
-    rows = list(run_demo(folder, lambda what: warn(what) if not as_json else None))
+    with warnings_alone():
+        rows = list(run_demo(folder, lambda what: None if as_json or is_quiet() else warn(what)))
     say(rows, demo_lines(rows), as_json)
 
 

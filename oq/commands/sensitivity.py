@@ -16,6 +16,7 @@ from oq.commands.flags import (
     ModelArg,
     PreprocessOpt,
     RayOpt,
+    RenameOpt,
     SeedOpt,
     SetOpt,
     ShapeOpt,
@@ -23,7 +24,7 @@ from oq.commands.flags import (
     WeightsOpt,
 )
 from oq.errors import OptionError
-from oq.options.kinds import parse_settings, parse_shapes
+from oq.options.kinds import parse_names, parse_settings, parse_shapes
 from oq.progress import show_progress
 
 JobsOpt = Annotated[int, typer.Option("--jobs", "-j", min=0, help="processes; 0: one per core")]
@@ -41,6 +42,7 @@ def sensitivity(
     ] = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="draw this many")] = 64,
     batch_size: BatchOpt = 8,
+    rename: RenameOpt = None,
     preprocess: PreprocessOpt = None,
     shape: ShapeOpt = None,
     calibrator: CalibratorOpt = None,
@@ -53,17 +55,10 @@ def sensitivity(
     as_json: JsonOpt = False,
 ) -> None:
     """Rank the layers by the error that quantizing each one causes."""
-    from oq.model.files import check_apart
     from oq.ranking import rank
     from oq.ranking.table import ranking_lines, write_table
 
-    _check(output, (".csv", ".json"))
-    _check(plot, (".png", ".svg", ".pdf"))
-    check_apart({"-o": output, "--plot": plot}, {"model": model, "data": Path(data)})
-    if plot is not None:
-        from oq.page.plot import draw_ranking, require_matplotlib, save_figure
-
-        require_matplotlib()
+    _check_outputs(output, plot, {"model": model, "data": Path(data)})
     with show_progress() as watch:
         found = rank.sensitivity(
             model,
@@ -75,6 +70,7 @@ def sensitivity(
             samples=samples,
             batch_size=batch_size,
             preprocess=preprocess,
+            rename=parse_names(rename),
             shape=parse_shapes(shape),
             keep_float=tuple(keep_float or ()),
             jobs=jobs,
@@ -85,9 +81,11 @@ def sensitivity(
     if output is not None:
         write_table(found, output)
     if plot is not None:
+        from oq.page.plot import draw_ranking, save_figure
+
         save_figure(draw_ranking(found), plot)
     once = {"--preprocess": preprocess, "--calibrator": calibrator, "--weights": weights}
-    several = {"--set": settings, "--shape": shape, "--keep-float": keep_float}
+    several = {"--rename": rename, "--set": settings, "--shape": shape, "--keep-float": keep_float}
     say(found, ranking_lines(found, _written(once, several)), as_json)
 
 
@@ -97,6 +95,19 @@ def _written(
     """The flags that were given, as on a command line."""
     flags = [word for pair in once.items() if pair[1] is not None for word in pair if word]
     return flags + [w for name, values in several.items() for v in values or () for w in (name, v)]
+
+
+def _check_outputs(output: Path | None, plot: Path | None, read: Mapping[str, Path]) -> None:
+    """That both can be written, and nothing that is ``read`` is written over."""
+    from oq.model.files import check_apart
+
+    _check(output, (".csv", ".json"))
+    _check(plot, (".png", ".svg", ".pdf"))
+    check_apart({"-o": output, "--plot": plot}, read)
+    if plot is not None:
+        from oq.page.plot import require_matplotlib
+
+        require_matplotlib()
 
 
 def _check(path: Path | None, endings: tuple[str, ...]) -> None:

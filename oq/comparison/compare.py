@@ -101,7 +101,8 @@ class Verification(Told):
     quantization steps, if the engine counts them.  ``simulated``: the engine simulates a device.
     ``random``: the nodes that draw at random, the same in both models (:mod:`oq.model.noise`).
     ``mode``: the one that the target means, from which single figures are taken; ``target``: as
-    which the file was judged, "" for none; ``made_for``: the target in its metadata."""
+    which the file was judged, "" for none; ``made_for``: the target in its metadata.  ``notes``:
+    what the user should know of how the data were read."""
 
     WORDS: ClassVar[str] = "oq.reporting.verification:verification_lines"
 
@@ -120,6 +121,7 @@ class Verification(Told):
     mode: Mode = "deployed"
     target: str = ""
     made_for: str = ""
+    notes: tuple[str, ...] = ()
 
     def short(self) -> str:
         """Samples, and the output that differs most in the mode that counts."""

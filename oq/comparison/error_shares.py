@@ -19,7 +19,8 @@ import onnx
 
 from oq.comparison.deviation import error_power, power, sqnr_db
 from oq.comparison.shared_tensors import LITERAL, Shared, run_both
-from oq.model.session import Session, cut
+from oq.model.cut import cut
+from oq.model.session import Session
 from oq.model.view import GraphView
 from oq.numerics.values import Array, Batch
 

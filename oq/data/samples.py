@@ -37,6 +37,7 @@ def open_samples(
     preprocess: str | Path | None,
     samples: int | None,
     seed: int,
+    rename: Mapping[str, str] | None = None,
 ) -> Fitted:
     inputs = inputs_of(model)
     if not inputs:
@@ -49,8 +50,10 @@ def open_samples(
                     "Python; export the model with float32 inputs and outputs, bfloat16 inside"
                 )
     if isinstance(data, str) and data == RANDOM:
+        if rename:
+            raise OptionError("--rename is for arrays that have names; random numbers have none")
         return random_source(inputs, samples or RANDOM_SAMPLES, seed)
-    source = open_source(data, feedable(model), preprocess=preprocess)
+    source = open_source(data, feedable(model), preprocess=preprocess, rename=rename)
     fed = _defaults(model, source)  # inputs like the others from here on
     source = replace(
         source,
@@ -90,12 +93,13 @@ def divide(source: Fitted, seed: int, verify: bool) -> tuple[Fitted, Fitted | No
 def open_judged(inputs: Sequence[TensorInfo], data: object, asked: Mapping[str, Any]) -> Fitted:
     """The samples to compare on, with labels where these are needed; ``asked`` are the keywords of
     ``oq.verify``."""
-    source = open_source(data, inputs, preprocess=asked["preprocess"], labels=asked["labels"])
+    read = {name: asked[name] for name in ("preprocess", "labels", "rename")}
+    source = open_source(data, inputs, **read)
     if asked["samples"] is not None:
         source = subset(source, asked["samples"], asked["seed"])
     if asked["max_drop"] is not None and not asked["metrics"] and not has_labels(source):
         raise OptionError(
-            f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz, or "
-            "--labels FILE.csv with a folder of images"
+            f"{source.name} has no labels, which --max-drop needs: key 'labels' in an .npz "
+            "(--rename labels=NAME for another), or --labels FILE.csv with a folder of images"
         )
     return source

@@ -7,6 +7,7 @@
 Everything streams: no source is ever loaded as a whole, and memory depends only on the batch.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ from oq.data.sources.items import (
     to_array,
 )
 from oq.data.sources.layout import fixed_batch, required
+from oq.data.sources.names import read_names
 from oq.data.sources.npz import open_npz, open_npz_folder
 from oq.data.sources.streams import Chosen, Items, Rows
 from oq.data.sources.testsets import find_sets, stream_sets
@@ -72,6 +74,8 @@ Data: TypeAlias = (
 )
 """What :func:`open_source` takes."""
 
+_log = logging.getLogger(__name__)
+
 ACCEPTED = (
     "an .npz, an .npy, a folder of images, of .npz or of test_data_set_*,"
     " or package.module:callable"
@@ -84,6 +88,7 @@ def open_source(
     *,
     preprocess: Preprocess | str | Path | None = None,
     labels: str | Path | None = None,
+    rename: Mapping[str, str] | None = None,
 ) -> Fitted:
     """The samples in ``data`` for a model with ``inputs``.
 
@@ -102,42 +107,62 @@ def open_source(
 
     Where arrays hold samples, :mod:`oq.data.sources.layout` says.
 
-    ``preprocess`` also applies to uint8 images in arrays.  What can be read again at no cost is
-    checked against the model here, with its first batch; everything else while it is read.
+    ``preprocess`` also applies to uint8 images in arrays.  ``rename``: input, or ``labels`` -> the
+    array that is for it, where the names differ (:mod:`oq.data.sources.names`).  What can be read
+    again at no cost is checked against the model here, with its first batch; everything else while
+    it is read.
 
     Raises:
         DataError: the data cannot be read or does not fit the model.
-        OptionError: ``preprocess`` or ``labels`` make no sense here.
+        OptionError: ``preprocess``, ``labels`` or ``rename`` make no sense here.
         MissingExtra: images without Pillow.
     """
     options = None if preprocess is None else read_preprocess(preprocess)
-    folder = Path(data) if isinstance(data, (str, os.PathLike)) else None
-    if labels is not None and (folder is None or not folder.is_dir()):
-        raise OptionError(
-            "labels: a CSV of labels goes with a folder of images; arrays have theirs under the"
-            " key 'labels'"
-        )
-    stream: Rows | Items | Chosen
-    if folder is not None and folder.is_dir():
-        stream, options = _open_folder(
-            folder, inputs, options, None if labels is None else Path(labels)
-        )
-    elif isinstance(data, Fitted):
-        stream, options = data.stream, data.preprocess if options is None else options
-    elif isinstance(data, (str, os.PathLike)):
-        stream = _open_file(os.fspath(data), inputs)
-    else:
-        stream = _open_object(data, inputs)
-    if len(required(inputs)) < len(inputs):
+    names = read_names(rename, inputs)
+    if isinstance(data, Fitted) and not rename:
+        names = data.names
+    stream, options = _open_stream(data, names.called(inputs), options, labels)
+    optional, several = len(required(inputs)) < len(inputs), len(required(inputs)) > 1
+    if optional or not (several or isinstance(data, Fitted)):
         stream, fed = _fed(stream)
-        inputs = [info for info in inputs if not info.optional or info.name in fed]
-    source = Fitted(stream, tuple(inputs), options)
+        if not isinstance(data, Fitted):
+            names = names.with_lone(fed, inputs)
+        pairs = zip(inputs, names.called(inputs), strict=True)
+        inputs = [info for info, own in pairs if not info.optional or own.name in fed]
+    if names.note:
+        _log.info("%s: %s", stream.name, names.note)
+    source = Fitted(stream, tuple(inputs), options, names)
     if stream.count is not None:
         _check_first(source)
     return source
 
 
-def _fed(stream: Rows | Items | Chosen) -> tuple[Rows | Items | Chosen, frozenset[str]]:
+Stream: TypeAlias = Rows | Items | Chosen
+
+
+def _open_stream(
+    data: object,
+    inputs: Sequence[TensorInfo],
+    options: Preprocess | None,
+    labels: str | Path | None,
+) -> tuple[Stream, Preprocess | None]:
+    """The stream of ``data``, and the preprocessing still to be applied."""
+    folder = Path(data) if isinstance(data, (str, os.PathLike)) else None
+    if labels is not None and (folder is None or not folder.is_dir()):
+        raise OptionError(
+            "labels: a CSV of labels goes with a folder of images; arrays have theirs under the"
+            " key 'labels' (--rename labels=NAME for another)"
+        )
+    if folder is not None and folder.is_dir():
+        return _open_folder(folder, inputs, options, None if labels is None else Path(labels))
+    if isinstance(data, Fitted):
+        return data.stream, data.preprocess if options is None else options
+    if isinstance(data, (str, os.PathLike)):
+        return _open_file(os.fspath(data), inputs), options
+    return _open_object(data, inputs), options
+
+
+def _fed(stream: Stream) -> tuple[Stream, frozenset[str]]:
     """The names in the first feed, and the stream that still has that feed."""
     if isinstance(stream, Items) and not stream.again:
         items = stream.open()

@@ -68,9 +68,11 @@ class Format:
     """A format: who takes it (``summary``), the ``suffix`` of its file, or of its folder (``mark``:
     a file that every such folder holds), the suffixes of other files ``beside`` it, the ``target``
     whose rules a Q/DQ file must obey, of whatever tool (with ``any_target`` it need not, and this
-    is only the target to name to who has a float model), and the keywords of :func:`oq.deploy`
-    that are its own.  ``ending``: what ``-o`` must end in, if not in the ``suffix``.
-    ``takes_float``: whether these options ask for a float model instead.
+    is only the target to name to who has a float model), ``others`` whose files obey them too, and
+    the keywords of :func:`oq.deploy` that are its own.  ``ending``: what ``-o`` must end in, if not
+    in the ``suffix``.  ``takes_float``: whether these options ask for a float model instead.
+    ``check`` raises what its own options, or a package that is not installed, will lead to with any
+    model.
 
     ``write`` writes to a path that is free and compares what lies there with the Q/DQ file.  It
     raises `ModelError` for what it cannot express, by the node's name, before it writes, and
@@ -84,9 +86,11 @@ class Format:
     mark: str = ""
     beside: tuple[str, ...] = ()
     any_target: bool = False
+    others: tuple[str, ...] = ()
     ending: str = ""
     options: tuple[str, ...] = ()
     takes_float: Callable[[Mapping[str, Any]], bool] = lambda options: False
+    check: Callable[[Mapping[str, Any]], object] = lambda options: None
 
 
 def find_format(name: str) -> Format:

@@ -23,7 +23,7 @@ from oq.artifacts.onnx_file import model_contents
 from oq.artifacts.openvino_xml import CONSTANT, File
 from oq.comparison.deviation import Sums
 from oq.deployment.formats import Format, Given, Made, Proof
-from oq.engines.engine import Kernels
+from oq.engines.engine import Kernels, is_installed
 from oq.engines.openvino import count_kernels, write_ir
 from oq.engines.openvino_ir import OpenvinoFile, open_file
 from oq.errors import MissingExtra
@@ -69,6 +69,16 @@ def write(given: Given, path: Path) -> Made:
         tuple(_notes(kernels)),
         'openvino.Core().compile_model("{output}", "CPU")',
     )
+
+
+def check(options: Mapping[str, object]) -> None:
+    """Insist on openvino.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    if not is_installed("openvino"):
+        raise MissingExtra("openvino", "--to openvino")
 
 
 def _facts(kernels: Kernels, contents: Contents) -> Iterator[tuple[str, str]]:
@@ -217,8 +227,9 @@ FORMAT = Format(
     "openvino",
     "OpenVINO's IR (.xml and .bin), for Intel processors and GPUs; Q/DQ files of any target",
     ".xml",
-    "ort",
+    "openvino",
     write,
     beside=(".bin",),
     any_target=True,
+    check=check,
 )

@@ -30,7 +30,7 @@ from oq.options.keywords import DeployOptions, complete, documented, options_of
 from oq.planning import registry
 from oq.wording import LABEL, Told, item, row, shell_row
 
-SHARED = frozenset({"data", "preprocess", "samples", "seed", "shape", "watch"})
+SHARED = frozenset({"data", "preprocess", "rename", "samples", "seed", "shape", "watch"})
 """Keywords of :func:`deploy` that every format takes."""
 
 
@@ -69,13 +69,13 @@ def deploy(
     """
     asked, form = complete(DeployOptions, options), find_format(to)
     own = _own_options(form, asked)
+    form.check(own)
     source = Path(model) if isinstance(model, str | Path) else None
     place, name = _place(source, output, form)
     loaded = with_shapes(load(model), asked["shape"])
     _check_rules(loaded, form, own, name)
-    samples = open_samples(
-        loaded, asked["data"], asked["preprocess"], asked["samples"], asked["seed"]
-    )
+    how = asked["preprocess"], asked["samples"], asked["seed"], asked["rename"]
+    samples = open_samples(loaded, asked["data"], *how)
     given = Given(loaded, name, samples, own, asked["watch"], source)
     files = _files(place, form)
     with _replacing(files, form) as beside:
@@ -86,6 +86,32 @@ def deploy(
         *(f"{name}.onnx", form.name, str(place), model_bytes(loaded), size),
         *(made.facts, made.proofs, made.notes, made.next_step.format(output=place), made.commands),
     )
+
+
+def check_deployable(
+    target: str,
+    source: Path,
+    to: str,
+    output: str | Path | None = None,
+    **options: Unpack[DeployOptions],
+) -> Path:
+    """Where :func:`deploy` will write a file for ``target`` that is not made yet, at ``source``.
+
+    Raises:
+        OqError: the format, an option or the output cannot be used, or takes no such file.
+    """
+    form = find_format(to)
+    own = _own_options(form, complete(DeployOptions, options))
+    if form.takes_float(own):
+        raise OptionError(
+            f"--weights-only is of a float model: oq deploy FLOAT.onnx --to {to} takes that"
+        )
+    if target not in (form.target, *form.others) and not form.any_target:
+        raise OptionError(
+            f"--to {to} takes files of target {form.target}; this run makes one for {target}"
+        )
+    form.check(own)
+    return _place(source, output, form)[0]
 
 
 def _own_options(form: Format, asked: DeployOptions) -> dict[str, Any]:

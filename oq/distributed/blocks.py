@@ -21,13 +21,13 @@ def is_dataset(data: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class BlockTable:
-    """The rows of the blocks behind ``references``, which end at ``ends``; ``names`` are the
-    inputs that columns are for."""
+    """The rows of the blocks behind ``references``, which end at ``ends``; ``labelled``: whether
+    the column ``labels`` holds labels."""
 
     name: str
     references: tuple[Any, ...]
     ends: tuple[int, ...]
-    names: Mapping[str, str]
+    labelled: bool
 
     @property
     def count(self) -> int:
@@ -44,8 +44,8 @@ class BlockTable:
                 yield self._batch(block, wanted[at : at + size])
 
     def _batch(self, block: Mapping[str, Array], rows: Sequence[int]) -> Batch:
-        arrays = {self.names.get(c, c): self._stack(a, rows, c) for c, a in block.items()}
-        labels = None if LABELS in self.names.values() else arrays.pop(LABELS, None)
+        arrays = {column: self._stack(a, rows, column) for column, a in block.items()}
+        labels = arrays.pop(LABELS, None) if self.labelled else None
         return Batch(arrays, labels)
 
     def _stack(self, column: Array, rows: Sequence[int], name: str) -> Array:
@@ -84,7 +84,7 @@ def _load(reference: Any) -> Mapping[str, Array]:
 
 def open_dataset(data: Any, inputs: Sequence[str]) -> BlockTable:
     """The rows of ``data`` in their order, computed once and kept by the cluster; columns are
-    called as the ``inputs`` are, and ``labels``.  A single column is for a single input.
+    called as the ``inputs`` are, and ``labels``.
 
     Raises:
         DataError: there are no rows.
@@ -97,11 +97,9 @@ def open_dataset(data: Any, inputs: Sequence[str]) -> BlockTable:
     blocks = [(r, n) for r, n in zip(references, counts, strict=True) if n]
     if not blocks:
         raise DataError("ray.data.Dataset: has no rows")
-    columns = [c for c in _load(blocks[0][0]) if c != LABELS or c in inputs]
-    named = dict(zip(columns, inputs, strict=True)) if len(columns) == len(inputs) == 1 else {}
-    names = {c: named.get(c, c) for c in columns}
     ends = tuple(accumulate(n for _, n in blocks))
-    return BlockTable("ray.data.Dataset", tuple(r for r, _ in blocks), ends, names)
+    references = tuple(r for r, _ in blocks)
+    return BlockTable("ray.data.Dataset", references, ends, LABELS not in inputs)
 
 
 def _count(block: Mapping[str, Array]) -> int:

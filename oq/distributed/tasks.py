@@ -12,9 +12,13 @@ from typing import Any
 
 from oq import errors
 from oq.errors import OptionError, OqError
+from oq.parallel import keep_to
 
 SAME = ("oq", "numpy", "onnx", "onnxruntime")
 """Packages that must be of one version everywhere: others compute other bytes."""
+
+CORES = 1
+"""Of each task: what it asks Ray for."""
 
 TELL_SECONDS = 0.2
 """At least so long apart a task tells how far it is."""
@@ -90,7 +94,8 @@ def run_item(
 
     try:
         enter(place)
-        found = ray.get(work[0])(item, tell)
+        with keep_to(CORES):
+            found = ray.get(work[0])(item, tell)
     except OqError as error:
         return Outcome(0, type(error).__name__, str(error)), None
     return Outcome(int(told[0])), found

@@ -308,6 +308,10 @@ def check_folder(path: Path, mark: str) -> None:
     if (path / mark).is_file() and not path.is_symlink():
         check_writable(path.with_name(f".{path.name}"))
         return
+    if path.is_dir() and not path.is_symlink():
+        raise OptionError(
+            f"cannot write {str(path)!r}: it is a folder without {mark}; give another name"
+        )
     check_writable(path)
 
 

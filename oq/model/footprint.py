@@ -14,8 +14,9 @@ import onnx
 
 from oq.errors import OqError
 from oq.model.bodies import reads_of
+from oq.model.cut import cut
 from oq.model.proto_fields import inputs_of, read_type
-from oq.model.session import Session, Settings, cut
+from oq.model.session import Session, Settings
 from oq.numerics.values import STRING, Batch, TensorInfo
 
 MAX_MEMORY = 1000

@@ -10,7 +10,7 @@ A Q/DQ graph can be evaluated in two modes:
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ import onnx
 import onnxruntime as ort
 
 from oq.errors import DataError, ModelError, OptionError, runtime_message
-from oq.model.bodies import declare, nodes_in, reads_of
+from oq.model.bodies import nodes_in
 from oq.model.files import loadable
 from oq.model.noise import freeze_noise
 from oq.model.optimizer_faults import (
@@ -33,21 +33,12 @@ from oq.model.optimizer_faults import (
     has_float8,
     has_float16_scales,
 )
+from oq.model.providers import check_started, choose_providers
 from oq.model.stored import holds_stored, is_stored, place_of, put_place, values_of, with_values
 from oq.numerics.values import Array, Shape, TensorInfo
 from oq.parallel import parallel_map
 
 Reading = Literal["deployed", "literal"]
-
-PROVIDERS: Mapping[str, str] = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "dml": "DmlExecutionProvider",
-    "rocm": "ROCMExecutionProvider",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +102,7 @@ class Session:
         settings: Settings | None = None,
         *,
         dump: Path | None = None,
+        trace: Path | None = None,
     ) -> None:
         settings = Settings() if settings is None else settings
         options = ort.SessionOptions()
@@ -125,20 +117,23 @@ class Session:
         options.enable_mem_pattern = settings.reserve
         if dump is not None:
             options.optimized_model_filepath = str(dump)
+        if trace is not None:
+            options.enable_profiling, options.profile_file_prefix = True, str(trace)
         without = [BIASES] if has_float16_scales(model) else []
         for library in _custom_ops:
             with _as_model_error():
                 options.register_custom_ops_library(library)
-        providers = _providers(settings.provider)
+        wanted = choose_providers(settings.provider, providers())
         if settings.frozen and dump is None and isinstance(model, onnx.ModelProto):
             model = freeze_noise(model)
         with _placed(model, options) as (source, self._mapped):
             try:
-                self._session = _load(source, options, providers, without)
+                self._session = _load(source, options, wanted, without)
             except ModelError as error:
                 if not _mend(options, str(error)):
                     raise
-                self._session = _load(source, options, providers, without)
+                self._session = _load(source, options, wanted, without)
+        check_started(settings.provider, self._session.get_providers())
         kinds = {i.name: i.dtype for i in self.inputs}
         self._narrow = {n: d for n, d in kinds.items() if d in {"float16", "float64"}}
 
@@ -165,21 +160,31 @@ class Session:
         """
         if outputs is not None and not outputs:  # onnxruntime refuses to run for nothing
             return []
-        try:
+        with _as_data_error(feeds):
             values: list[Array] = self._session.run(outputs, self._fitting(feeds))
-        except Exception as error:
-            if type(error).__module__.startswith("onnxruntime"):
-                shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feeds.items())
-                raise DataError(
-                    f"the model fails on a batch of {shapes}: {runtime_message(error)}"
-                ) from error
-            if any(said in str(error) for said in NO_ARRAY):
-                raise DataError(
-                    "onnxruntime has no arrays of bfloat16, float8 or 4-bit types, which the model "
-                    "reads or writes; give it inputs and outputs of float32 or float16"
-                ) from error
-            raise
         return values
+
+    def run_on(
+        self, device: str, feeds: Mapping[str, Array], outputs: Sequence[str]
+    ) -> dict[str, Any]:
+        """The ``outputs`` for one batch as values that stay on ``device``: ``shape()``, and
+        ``numpy()``, which copies them to the host.
+
+        Raises:
+            DataError: the model fails on this batch.
+        """
+        with _as_data_error(feeds):
+            binding = self._session.io_binding()
+            for name, values in self._fitting(feeds).items():
+                binding.bind_cpu_input(name, np.ascontiguousarray(values).reshape(values.shape))
+            for name in outputs:
+                binding.bind_output(name, device)
+            self._session.run_with_iobinding(binding)
+            return dict(zip(outputs, binding.get_outputs(), strict=True))
+
+    def end_trace(self) -> Path:
+        """Stop profiling; the file that tells what has run."""
+        return Path(self._session.end_profiling())
 
     def _fitting(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """``feeds``, with float32 values in the type that the model reads: samples are float32 for
@@ -232,46 +237,6 @@ def expose(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
     return exposed
 
 
-def cut(
-    model: onnx.ModelProto,
-    given: Mapping[str, Any],
-    replace: Callable[[str, str], str],
-    outputs: Sequence[str],
-) -> onnx.ModelProto:
-    """The part of ``model`` that computes ``outputs`` from ``given`` new inputs (name -> dtype or
-    an array like it).
-
-    ``replace(tensor, reader)`` names the tensor that the node with first output ``reader`` reads in
-    place of ``tensor``.  Nodes and inputs that no output needs are left out; subgraphs are not
-    changed.
-    """
-    kept = onnx.ModelProto()
-    kept.CopyFrom(model)
-    graph = kept.graph
-    for node in graph.node:
-        for slot, name in enumerate(node.input):
-            node.input[slot] = replace(name, node.output[0])
-    needed, nodes = set(outputs), []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            nodes.append(node)
-            needed.update(reads_of(node))
-    inputs = [i for i in graph.input if i.name in needed]
-    inputs += [declare(name, given[name]) for name in sorted(needed & set(given))]
-    constants = [t for t in graph.initializer if t.name in needed]
-    wanted = expose(kept, outputs).graph.output
-    for member, values in (
-        ("node", nodes[::-1]),
-        ("input", inputs),
-        ("initializer", constants),
-        ("output", list(wanted)),
-    ):
-        held = [type(v).FromString(v.SerializeToString()) for v in values]
-        graph.ClearField(member)
-        getattr(graph, member).extend(held)
-    return kept
-
-
 def infer(model: onnx.ModelProto, tensors: Sequence[str]) -> dict[str, TensorInfo]:
     """Types of intermediate ``tensors`` as inferred by onnxruntime, if ONNX cannot."""
     session = Session(expose(model, tensors), Settings(reading="literal"))
@@ -306,6 +271,15 @@ def version() -> str:
 def providers() -> tuple[str, ...]:
     """The execution providers of this onnxruntime, in its order."""
     return tuple(ort.get_available_providers())
+
+
+def check_provider(name: str) -> None:
+    """Check that the provider called ``name`` is built in, before the work.
+
+    Raises:
+        OptionError: it is not.
+    """
+    choose_providers(name, providers())
 
 
 @contextmanager
@@ -378,14 +352,26 @@ def _as_model_error() -> Iterator[None]:
         raise
 
 
-def _providers(name: str) -> list[str]:
-    available = ort.get_available_providers()
-    wanted = PROVIDERS.get(name, name)
-    if wanted not in available:
-        short = {v: k for k, v in PROVIDERS.items()}
-        choices = ", ".join(short.get(p, p) for p in available)
-        raise OptionError(f"provider {name!r} is not in this onnxruntime; it has: {choices}")
-    return [wanted] if wanted == PROVIDERS["cpu"] else [wanted, PROVIDERS["cpu"]]
+BOUND_RUN = "Error in execution: "
+"""What a failed run with bound outputs says first; its exception is no type of onnxruntime's."""
+
+
+@contextmanager
+def _as_data_error(feeds: Mapping[str, Array]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.startswith("onnxruntime") or BOUND_RUN in str(error):
+            shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feeds.items())
+            raise DataError(
+                f"the model fails on a batch of {shapes}: {runtime_message(error)}"
+            ) from error
+        if any(said in str(error) for said in NO_ARRAY):
+            raise DataError(
+                "onnxruntime has no arrays of bfloat16, float8 or 4-bit types, which the model "
+                "reads or writes; give it inputs and outputs of float32 or float16"
+            ) from error
+        raise
 
 
 def _info(value: Any) -> TensorInfo:

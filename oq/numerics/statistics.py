@@ -120,15 +120,18 @@ class Accumulator:
             if values.size == 0:
                 return
             lo, hi = _extremes(values)
-        lo, hi = lo + 0.0, hi + 0.0  # -0 becomes 0: which of the two is the lesser is chance
-        self.count += values.size
-        self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
-        if not self.needs:
-            return
-        if Need.BATCHES in self.needs:
-            self.batches.extend((first, lo, hi))  # three doubles: a tuple takes six times as much
+        self.add_ends(values.size, lo, hi, first)
         if Need.HISTOGRAM in self.needs:
             self._take(high_halves(values))
+
+    def add_ends(self, count: int, lo: float, hi: float, first: int = 0) -> None:
+        """Add ``count`` usable values with the extremes ``lo`` and ``hi``, all but their
+        histogram."""
+        lo, hi = lo + 0.0, hi + 0.0  # -0 becomes 0: which of the two is the lesser is chance
+        self.count += count
+        self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
+        if Need.BATCHES in self.needs:
+            self.batches.extend((first, lo, hi))  # three doubles: a tuple takes six times as much
 
     def _take(self, halves: Array) -> None:
         """Small arrays wait in a buffer: there are more buckets than such arrays have values."""

@@ -1,14 +1,14 @@
 """A run written down: the YAML file of ``--config``, and the one a run leaves beside its output.
 
 Every key is the keyword of :func:`oq.quantize`, :func:`oq.search` or :func:`oq.finetune` of the
-same meaning, so a file, a command line and a call in Python say the same thing in the same words.
-:data:`KEYS` is the whole schema.  A search leaves the config of the file it ends with, which a
-plain run makes again.
+same meaning, so a file, a command line and a call in Python say the same thing in the same words;
+``deploy`` holds those of :func:`oq.deploy`.  :data:`KEYS` is the whole schema.  A search leaves the
+config of the file it ends with, which a plain run makes again.
 """
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from typing import Any
 import yaml
 
 from oq.errors import OptionError
-from oq.options.keywords import FinetuneOptions, SearchOptions, options_of
-from oq.options.kinds import Written
-from oq.options.rows import DATA, MAX_DROP, TARGET
+from oq.options.deploy_rows import PLACE, TO
+from oq.options.keywords import DeployOptions, FinetuneOptions, SearchOptions, options_of
+from oq.options.kinds import Written, read_mapping
+from oq.options.rows import DATA, MAX_DROP, TARGET, Option
 from oq.plain_yaml import read_yaml
 from oq.planning.overrides import Layer
 
@@ -34,16 +35,41 @@ class Key:
     example: str
 
 
-def _keys() -> Iterator[Key]:
+def _keys(known: Mapping[str, Option]) -> Iterator[Key]:
     """Every option with an example, in the order of the table."""
-    known = {"target": TARGET, "data": DATA, **options_of(SearchOptions), "max_drop": MAX_DROP}
-    known |= options_of(FinetuneOptions)
     for name, option in known.items():
         if option.kind is not None and option.example:
             yield Key(name, option.takes, option.kind.read, option.meaning, option.example)
 
 
-KEYS: tuple[Key, ...] = tuple(_keys())
+DEPLOY = "deploy"
+"""The key that holds those of :data:`DEPLOY_KEYS`."""
+
+DEPLOY_KEYS = tuple(_keys({"to": TO, "output": PLACE, **options_of(DeployOptions)}))
+"""What ``oq deploy`` takes, and what the commands that write a quantized file then hand to it."""
+
+
+def _read_deploy(name: str, value: Any) -> dict[str, Any]:
+    """The keywords of :func:`oq.deploy` with its format ``to``."""
+    known = {key.name: key for key in DEPLOY_KEYS}
+    found: dict[str, Any] = {}
+    for inner, given in read_mapping(name, value).items():
+        if inner not in known:
+            raise _unknown(f"{name}.{inner}", known)
+        if given is not None:
+            found[inner] = known[inner].read(f"{name}.{inner}", given)
+    if "to" not in found:
+        raise OptionError(f"config key {name!r} names no format: key 'to', see oq formats")
+    return found
+
+
+KEYS: tuple[Key, ...] = (
+    *_keys(
+        {"target": TARGET, "data": DATA, **options_of(SearchOptions), "max_drop": MAX_DROP}
+        | options_of(FinetuneOptions)
+    ),
+    Key(DEPLOY, "a mapping", _read_deploy, "then write the file in the format of a device", ""),
+)
 """Every key of the file."""
 
 MAY_BE_HELD = ("data", "eval_data")
@@ -71,16 +97,23 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise OptionError(f"--config {str(path)!r}: expected a mapping of keys to values")
     known = {name: _read(name, value) for name, value in found.items() if value is not None}
-    return {name: _beside(name, value, Path(path).parent) for name, value in known.items()}
+    return _with_paths(known, lambda value: _beside(value, Path(path).parent))
 
 
-PATHS = ("data", "preprocess", "labels", "eval_data", "ranges", "ranking", "cache")
+PATHS = ("data", "preprocess", "labels", "eval_data", "ranges", "ranking", "cache", "output")
 """Keys that may hold a path, relative to the file's folder, or else to the current one."""
 
 
-def _beside(name: str, value: Any, folder: Path) -> Any:
+def _with_paths(options: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """``options`` with the keys of :data:`PATHS` changed, those of ``deploy`` as well."""
+    inner = {DEPLOY: _with_paths(options[DEPLOY], change)} if DEPLOY in options else {}
+    return {**options, **{name: change(options[name]) for name in PATHS if name in options},
+            **inner}  # fmt: skip
+
+
+def _beside(value: Any, folder: Path) -> Any:
     """A path that lies beside the config file, as seen from here."""
-    if name not in PATHS or not isinstance(value, str | Path) or Path(value).is_absolute():
+    if not isinstance(value, str | Path) or Path(value).is_absolute():
         return value
     found = Path(os.path.relpath(folder / value)) if (folder / value).exists() else None
     return value if found is None else type(value)(found)
@@ -89,8 +122,12 @@ def _beside(name: str, value: Any, folder: Path) -> Any:
 def _read(name: object, value: Any) -> Any:
     key = _BY_NAME.get(str(name))
     if key is None:
-        raise OptionError(f"config key {name!r} is unknown; there is: {', '.join(_BY_NAME)}")
+        raise _unknown(name, _BY_NAME)
     return key.read(key.name, value)
+
+
+def _unknown(name: object, known: Iterable[str]) -> OptionError:
+    return OptionError(f"config key {name!r} is unknown; there is: {', '.join(known)}")
 
 
 def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,7 +148,7 @@ def write_config(
     comments = "".join(f"# {line}\n" for line in about)
     plain = plain_options(options)
     if folder is not None:
-        plain |= {k: _seen_from(folder, plain[k]) for k in PATHS if k in plain}
+        plain = _with_paths(plain, lambda value: _seen_from(folder, value))
     return comments + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -144,5 +181,13 @@ def _plain(value: Any) -> Any:
 def template() -> str:
     """A file with every key, commented out, and what it means."""
     head = "# oq quantize MODEL.onnx --config THIS.yaml; flags on the command line win over it.\n"
-    entries = (f"\n# {k.name} ({k.takes}): {k.meaning}\n# {k.name}: {k.example}\n" for k in KEYS)
-    return head + "".join(entries)
+    plain = (f"\n# {k.name} ({k.takes}): {k.meaning}\n# {k.name}: {k.example}\n"
+             for k in KEYS if k.name != DEPLOY)  # fmt: skip
+    last = _BY_NAME[DEPLOY]
+    about = (
+        f"\n# {DEPLOY} ({last.takes}): {last.meaning}, or with oq deploy FILE --config THIS.yaml\n"
+    )
+    inner = (
+        f"#   # {k.name} ({k.takes}): {k.meaning}\n#   {k.name}: {k.example}\n" for k in DEPLOY_KEYS
+    )
+    return "".join((head, *plain, about, f"# {DEPLOY}:\n", *inner))

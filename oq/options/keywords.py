@@ -5,22 +5,34 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, cast
 
+from oq.options.deploy_rows import (
+    CLASSES,
+    FIXED,
+    IMAGE_INPUT,
+    IOS,
+    MAX_SHAPE,
+    MIN_SHAPE,
+    OPERATORS,
+    OPT_SHAPE,
+    PIXELS,
+    PLATFORM,
+    PRECISION,
+    PROOF_DATA,
+    PROOF_SAMPLES,
+    WEIGHTS_ONLY,
+)
 from oq.options.rows import (
     AUGMENT,
     BATCH_SIZE,
     CACHE,
     CALIBRATOR,
     CALIBRATOR_FOR,
-    CLASSES,
     ENGINE,
     EPOCHS,
     EVAL_DATA,
     EXAMPLE_INPUTS,
-    FIXED,
     FORM,
     HOW_FAR,
-    IMAGE_INPUT,
-    IOS,
     KEEP_FLOAT,
     LABELS,
     LATENCY,
@@ -28,26 +40,18 @@ from oq.options.rows import (
     LIMIT,
     LOSS,
     MAX_MEMORY,
-    MAX_SHAPE,
     METRIC,
     METRICS,
-    MIN_SHAPE,
     MINUTES,
-    OPERATORS,
-    OPT_SHAPE,
     PER_LAYER,
-    PIXELS,
-    PLATFORM,
-    PRECISION,
     PREPROCESS,
-    PROOF_DATA,
-    PROOF_SAMPLES,
     PROVIDER,
     RANGES,
     RANKING,
     RATE,
     RAY,
     REFINE,
+    RENAME,
     REPORT,
     RUN_AS,
     SAMPLES,
@@ -62,7 +66,6 @@ from oq.options.rows import (
     VERIFY_BATCH,
     WATCH,
     WEIGHTS,
-    WEIGHTS_ONLY,
     Option,
 )
 from oq.parallel import Workers
@@ -81,6 +84,7 @@ class QuantizeOptions(TypedDict, total=False):
 
     example_inputs: Annotated[object, EXAMPLE_INPUTS]
     shape: Annotated[Mapping[str, Sequence[int | None]] | None, SHAPE]
+    rename: Annotated[Mapping[str, str] | None, RENAME]
     preprocess: Annotated[str | Path | None, PREPROCESS]
     samples: Annotated[int | None, SAMPLES]
     seed: Annotated[int, SEED]
@@ -132,6 +136,7 @@ class VerifyOptions(TypedDict, total=False):
 
     samples: Annotated[int | None, SAMPLES]
     batch_size: Annotated[int, VERIFY_BATCH]
+    rename: Annotated[Mapping[str, str] | None, RENAME]
     preprocess: Annotated[str | Path | None, PREPROCESS]
     labels: Annotated[str | Path | None, LABELS]
     metrics: Annotated[Sequence[str], METRICS]
@@ -154,6 +159,7 @@ class CalibrateOptions(TypedDict, total=False):
 
     samples: Annotated[int | None, SAMPLES]
     batch_size: Annotated[int | None, BATCH_SIZE]
+    rename: Annotated[Mapping[str, str] | None, RENAME]
     preprocess: Annotated[str | Path | None, PREPROCESS]
     shape: Annotated[Mapping[str, Sequence[int | None]] | None, SHAPE]
     keep_float: Annotated[Sequence[str], KEEP_FLOAT]
@@ -183,6 +189,7 @@ class DeployOptions(TypedDict, total=False):
     precision: Annotated[str, PRECISION]
     weights_only: Annotated[str | None, WEIGHTS_ONLY]
     image_input: Annotated[bool, IMAGE_INPUT]
+    rename: Annotated[Mapping[str, str] | None, RENAME]
     preprocess: Annotated[str | Path | None, PIXELS]
     labels: Annotated[str | Path | None, CLASSES]
 

@@ -66,14 +66,15 @@ def _names(name: str, value: Any) -> Any:
     return value if isinstance(value, str) else _texts(name, value)
 
 
-def _mapping(name: str, value: Any) -> dict[str, Any]:
+def read_mapping(name: str, value: Any) -> dict[str, Any]:
+    """A mapping from texts, of whatever values."""
     if not isinstance(value, dict) or not all(isinstance(k, str) for k in value):
         raise _wrong(name, value, "a mapping")
     return dict(value)
 
 
 def _pairs(name: str, value: Any) -> tuple[tuple[str, str], ...]:
-    found = _mapping(name, value)
+    found = read_mapping(name, value)
     if not all(isinstance(v, str) for v in found.values()):
         raise _wrong(name, value, "a mapping from globs to calibrators")
     return tuple(found.items())
@@ -94,7 +95,7 @@ def _layers(name: str, value: Any) -> "tuple[Layer, ...]":
         raise _wrong(name, value, "a list of layers")
     layers = []
     for i, entry in enumerate(value):
-        keys = _mapping(f"{name}[{i}]", entry)
+        keys = read_mapping(f"{name}[{i}]", entry)
         if not isinstance(keys.get("match"), str):
             raise OptionError(
                 f"config key {name}[{i}]: expected 'match', a glob over layers or ops"
@@ -150,7 +151,7 @@ def parse_mode(name: str) -> str:
 
 def _shapes(name: str, value: Any) -> dict[str, tuple[int | None, ...]]:
     found = {}
-    for key, shape in _mapping(name, value).items():
+    for key, shape in read_mapping(name, value).items():
         sizes = shape if isinstance(shape, list) else str(shape).split("x")
         if not all(isinstance(s, int | None) and not isinstance(s, bool) for s in sizes):
             sizes = [_read_size(str(s)) for s in sizes]
@@ -179,6 +180,24 @@ def parse_shapes(pairs: Sequence[str] | None) -> dict[str, tuple[int | None, ...
     return found
 
 
+def parse_names(pairs: Sequence[str] | None) -> dict[str, str]:
+    """``INPUT=ARRAY`` of ``--rename``, one per input."""
+    found: dict[str, str] = {}
+    for pair in pairs or ():
+        wanted, equals, array = pair.partition("=")
+        if not equals or not wanted or not array or wanted in found:
+            raise OptionError(f"--rename {pair!r}: expected INPUT=ARRAY, once per input")
+        found[wanted] = array
+    return found
+
+
+def _by_name(name: str, value: Any) -> dict[str, str]:
+    found = read_mapping(name, value)
+    if not all(isinstance(array, str) for array in found.values()):
+        raise _wrong(name, value, "a mapping from inputs to arrays")
+    return found
+
+
 def _several(values: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(values or ())
 
@@ -194,8 +213,9 @@ SWITCH = Kind(bool, _switch)
 CHOICE = Kind(bool | None, _switch)
 NAMES = Kind(str | None, _names)
 TEXTS = Kind(list[str] | None, _texts, _several)
-KEY_VALUES = Kind(list[str] | None, _mapping, parse_settings)
+KEY_VALUES = Kind(list[str] | None, read_mapping, parse_settings)
 CHOICES = Kind(list[str] | None, _pairs, parse_choices)
 SHAPES = Kind(list[str] | None, _shapes, parse_shapes)
+RENAMES = Kind(list[str] | None, _by_name, parse_names)
 LAYERS = Kind(list[str] | None, _layers, parse_layers)
 MODE = Kind(str, _mode, parse_mode)

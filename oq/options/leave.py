@@ -1,11 +1,12 @@
 """The config that a run leaves beside its output."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import oq
-from oq.model.files import replacing
+from oq.model.files import replacing, write_text
 from oq.options.config import write_config
 from oq.reporting.report import Report
 from oq.wording import counted
@@ -24,3 +25,11 @@ def leaving_config(report: Report, output: Path, command: str = "quantize") -> I
     with replacing(path) as config:
         config.write_text(write_config(options, about, path.parent), encoding="utf-8")
         yield
+
+
+def add_to_config(output: Path, more: Mapping[str, Any]) -> None:
+    """Put what was done with ``output`` afterwards, keys with their values, into the config beside
+    it."""
+    path = output.with_name(f"{output.name}.yaml")
+    before = path.read_text(encoding="utf-8")
+    write_text(path, before + write_config(more, folder=path.parent))

@@ -15,6 +15,7 @@ from oq.options.kinds import (
     NAMES,
     PATH,
     PLAIN,
+    RENAMES,
     SHAPES,
     SWITCH,
     TEXT,
@@ -58,6 +59,14 @@ DATA = Option(
     flags=("--data", "-d"),
     takes="a path",
     example="calib.npz",
+)
+RENAME = Option(
+    "which array of --data is for an input that has another name, or holds the labels"
+    " (labels=ARRAY); a single array is for a single input unasked; repeatable",
+    RENAMES,
+    metavar="INPUT=ARRAY",
+    takes="a mapping",
+    example="{input: x, labels: y}",
 )
 MAX_DROP = Option(
     "points of top-1 that may be lost: layers stay in float until it is met; else exit 1",
@@ -281,55 +290,6 @@ LATENCY = Option(
     flags=("--latency/--no-latency",),
 )
 LIMIT = Option("points of top-1 that may be lost; else exit 1", AMOUNT, metavar="POINTS")
-
-PROOF_DATA = Option(
-    "samples that the written file is compared on: as for oq quantize, or random",
-    TEXT,
-    "random",
-    ("--data", "-d"),
-)
-PROFILE = "trt: {} shape of an input that has free axes; ? takes a default; repeatable"
-MIN_SHAPE, OPT_SHAPE, MAX_SHAPE = (
-    Option(PROFILE.format(which), SHAPES, metavar="NAME=1x3x224x224")
-    for which in ("smallest", "usual", "largest")
-)
-PROOF_SAMPLES = Option("compare on this many samples, drawn by --seed", COUNT, 4, least=1)
-
-IOS = Option("the oldest system that runs it: 17 or 18 (macOS 14 or 15)", WHOLE, 18)
-PRECISION = Option("what the program computes in: float16 or float32", PLAIN, "float16")
-IMAGE_INPUT = Option(
-    "the input is an image, whose pixels become values as --preprocess says",
-    SWITCH,
-    False,
-    ("--image-input",),
-)
-WEIGHTS_ONLY = Option(
-    "of a float model: int8, int4 in blocks, or palette2 to palette8", TEXT, metavar="KIND"
-)
-PIXELS = Option("of images in --data, and of --image-input: a preset or FILE.yaml", TEXT)
-CLASSES = Option(
-    "a text file with one class label a line: the program is a classifier",
-    PATH,
-    None,
-    ("--labels",),
-    metavar="FILE",
-)
-FIXED = Option(
-    "of an input whose axes the model leaves free, ? where one stays so; repeatable",
-    SHAPES,
-    metavar="NAME=1x3x224x224",
-)
-OPERATORS = Option(
-    "integer operators of the file: microsoft (onnxruntime's too) or onnx (ONNX's own alone);"
-    " --to qoperator",
-    TEXT,
-    "microsoft",
-)
-PLATFORM = Option(
-    "where it runs: x86 (int8 activations become uint8) or arm (they stay); --to qoperator",
-    TEXT,
-    "x86",
-)
 
 EPOCHS = Option(
     "passes over the data; default: as many as make 10,000 samples",

@@ -114,9 +114,9 @@ class Evidence:
 @dataclass(frozen=True, slots=True)
 class Story:
     """Everything on one page.  ``facts``: label -> text; ``seconds``: stage -> wall time;
+    ``weighted``: (quantized, all) layers with weights of the model, beside ``made`` by oq;
     ``left``: (op, reason, nodes) of float layers; ``next_steps``: what to do next; ``machine``: the
-    day, the machine, the versions; ``schema`` and
-    ``summary``: :mod:`oq.reporting.summary`."""
+    day, the machine, the versions; ``schema`` and ``summary``: :mod:`oq.reporting.summary`."""
 
     schema: int
     summary: Mapping[str, Any]
@@ -127,6 +127,7 @@ class Story:
     output: str
     facts: Mapping[str, str]
     weighted: tuple[int, int]
+    made: int
     bytes_before: int
     bytes_after: int
     left: tuple[tuple[str, str, tuple[str, ...]], ...]

@@ -20,7 +20,8 @@ from oq.model.ops import has_weight
 from oq.page.content import Evidence, Layer, Runs, Story
 from oq.page.evidence import evidence_of_file
 from oq.parallel import cores
-from oq.planning.explain import weighted_layers
+from oq.planning.explain import own_layers
+from oq.planning.own_layers import made_layers
 from oq.planning.registry import target as find_target
 from oq.ranking.rank import Ranking
 from oq.reporting.report import Report
@@ -55,7 +56,8 @@ def run_story(report: Report, evidence: Evidence, ranking: Ranking | None) -> St
         model=shown_path(report.model),
         output=shown_path(report.output or ""),
         facts=facts,
-        weighted=weighted_layers(report.plan),
+        weighted=own_layers(report.plan),
+        made=len(report.plan.made),
         bytes_before=report.bytes_before,
         bytes_after=report.bytes_after,
         left=_left((s.op, s.reason, s.node) for s in report.plan.skips),
@@ -105,6 +107,7 @@ def comparison_story(
     ]
     judged = f"{target.name}: {target.summary}"
     floats = [layer for layer in evidence.layers if layer.runs == "float"]
+    own, made = _weighted(evidence.layers, exact)
     return Story(
         schema=SCHEMA,
         summary=to_json(figures_of(found, judge_drop(found, given.limit))),
@@ -117,7 +120,8 @@ def comparison_story(
             "judged for": judged,
             "compared on": f"{found.samples:,} samples of {shown_path(given.source.name)}",
         },
-        weighted=_weighted(evidence.layers),
+        weighted=own,
+        made=made,
         bytes_before=sizes[0],
         bytes_after=sizes[1],
         left=_left((layer.ops[0], layer.reason, layer.name) for layer in floats),
@@ -189,10 +193,14 @@ def _left(skips: Iterable[tuple[str, str, str]]) -> Left:
     )
 
 
-def _weighted(layers: Iterable[Layer]) -> tuple[int, int]:
-    """(in integers, all) nodes with weights."""
-    runs = [layer.runs for layer in layers for op in layer.ops if has_weight(op)]
-    return sum(r != "float" for r in runs), len(runs)
+def _weighted(layers: Iterable[Layer], exact: onnx.ModelProto) -> tuple[tuple[int, int], int]:
+    """(in integers, all) nodes with weights of the float model ``exact``, and how many others."""
+    nodes = [(name, op, layer.runs) for layer in layers
+             for name, op in zip(layer.nodes, layer.ops, strict=True)]  # fmt: skip
+    given = {node.name: node.op_type for node in exact.graph.node}
+    made = made_layers(((name, op) for name, op, _ in nodes), given)
+    runs = [r for name, op, r in nodes if has_weight(op) and name not in made]
+    return (sum(r != "float" for r in runs), len(runs)), len(made)
 
 
 RUNS: tuple[Runs, ...] = ("int8", "moved", "float")

@@ -26,8 +26,10 @@ def draw_tiles(story: Story) -> str:
     share = 100 * story.bytes_after / story.bytes_before if story.bytes_before else 0.0
     sizes = f"{_bytes(story.bytes_before)} \u2192 {_bytes(story.bytes_after)}"
     done, total = story.weighted
-    found = [tile("size", f"{share:.0f} %", f"of float: {sizes}")]
-    found.append(tile("layers with weights", f"{done} of {total}", "in integers"))
+    grown = "; few weights to shrink, and Q/DQ nodes take space" if share > 100 else ""
+    found = [tile("size", f"{share:.0f} %", f"of float: {sizes}{grown}")]
+    more = f", +{story.made} made by oq" if story.made else ""
+    found.append(tile("layers with weights", f"{done} of {total}", f"in integers{more}"))
     if story.verification is not None:
         found += [*_nearness(story.verification), *_speed(story.verification)]
     return f'<div class="tiles">{"".join(found)}</div>{_runtime(story)}'

@@ -15,9 +15,8 @@ from oq.wording import WIDTH, counted, generalize, item
 
 def plan_lines(plan: Plan, *, sites: bool = True) -> Iterable[str]:
     """Kernels, quantized tensors (``sites``; or how many there are) and float nodes."""
-    done, total = weighted_layers(plan)
     yield (
-        f"target {plan.target}: {done} of {total} weighted layers quantized, "
+        f"target {plan.target}: {layer_words(plan)} quantized, "
         f"{counted(len(plan.sites), 'site')}, {counted(len(plan.skips), 'node')} left in float"
     )
     yield ""
@@ -171,6 +170,20 @@ def weighted_layers(plan: Plan) -> tuple[int, int]:
     inside = sum(has_weight(op) for group in plan.groups for op in group.ops)
     outside = sum(has_weight(skip.op) for skip in plan.skips)
     return inside, inside + outside
+
+
+def own_layers(plan: Plan) -> tuple[int, int]:
+    """(quantized, all) of :func:`weighted_layers` that are the user's: not made by oq."""
+    done, total = weighted_layers(plan)
+    left = {skip.node for skip in plan.skips}
+    return done - sum(name not in left for name in plan.made), total - len(plan.made)
+
+
+def layer_words(plan: Plan) -> str:
+    """``20 of 20 weighted layers``, and how many oq has made beside them."""
+    done, total = own_layers(plan)
+    more = f" (+{len(plan.made)} made by oq)" if plan.made else ""
+    return f"{done} of {total} weighted layers{more}"
 
 
 MANY = 4

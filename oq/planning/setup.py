@@ -2,7 +2,7 @@
 plan."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -18,6 +18,7 @@ from oq.numerics.statistics import Need
 from oq.planning import registry
 from oq.planning.outputs import never_clip_logits
 from oq.planning.overrides import Overrides, apply_layers, least_opset
+from oq.planning.own_layers import made_layers
 from oq.planning.plan import plan as make_plan
 from oq.planning.spec import Own, Plan, measured_at
 from oq.planning.target import Target, with_options
@@ -112,16 +113,23 @@ def plan_model(model: onnx.ModelProto, profile: Target, overrides: Overrides) ->
         profile = profile.for_float16(profile)
     least = least_opset(profile, overrides.all_layers)
     prepared = prepare(model, least, profile.passes)
-    return plan_graph(prepared.graph, profile, overrides, prepared.own)
+    nodes = ((node.name, node.op) for node in prepared.graph.view().nodes)
+    made = made_layers(nodes, {node.name: node.op_type for node in model.graph.node})
+    return plan_graph(prepared.graph, profile, overrides, prepared.own, made)
 
 
 def plan_graph(
-    graph: Graph, profile: Target, overrides: Overrides, own: OwnTypes = FLOAT32
+    graph: Graph,
+    profile: Target,
+    overrides: Overrides,
+    own: OwnTypes = FLOAT32,
+    made: tuple[str, ...] = (),
 ) -> Planned:
     """A prepared ``graph`` with its plan for the target ``profile``; ``own``: the types that the
-    model had before it was prepared."""
+    model had before it was prepared; ``made``: see :class:`Plan`."""
     view = graph.view()
     plan = apply_layers(decide(view, profile, overrides), view, profile, overrides.all_layers)
+    plan = replace(plan, made=made)
     return Planned(profile, graph, graph.to_model(), view, plan, overrides, own)
 
 

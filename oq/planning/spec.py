@@ -144,6 +144,8 @@ class Plan(Told):
     groups: tuple[Group, ...]
     skips: tuple[Skip, ...]
     refusals: tuple[Refusal, ...] = ()
+    made: tuple[str, ...] = ()
+    """Nodes with weights that are not the model's own: oq made them of other nodes."""
 
     def short(self) -> str:
         """Sites, and nodes in float."""

@@ -133,6 +133,7 @@ def sensitivity(
     samples: int | None = SAMPLES,
     batch_size: int = BATCH,
     preprocess: str | Path | None = None,
+    rename: Mapping[str, str] | None = None,
     shape: Shapes | None = None,
     keep_float: Sequence[str] = (),
     layers: Sequence[Layer] = (),
@@ -157,7 +158,7 @@ def sensitivity(
     overrides = make_overrides(keep_float, calibrator_for, layers, mode, calibrator)
     methods = make_methods(calibrator or profile.calibrator, rest, overrides)
     loaded = load(model, shapes=shape)
-    source = _open(loaded, data, preprocess, samples, seed)
+    source = _open(loaded, data, preprocess, samples, seed, rename)
     planned = plan_model(feed_defaults(loaded, source), profile, overrides)
     source = in_float32(source, planned.own.inputs)
     kernels = find_candidates(planned.plan, planned.view)
@@ -188,12 +189,13 @@ def _open(
     preprocess: str | Path | None,
     samples: int | None,
     seed: int,
+    rename: Mapping[str, str] | None,
 ) -> Fitted:
     """All of the data, or ``samples`` of it where there are more."""
-    source = open_samples(model, data, preprocess, None, seed)
+    source = open_samples(model, data, preprocess, None, seed, rename)
     if samples is None or (source.count is not None and source.count <= samples):
         return source
-    return open_samples(model, data, preprocess, samples, seed)
+    return open_samples(model, data, preprocess, samples, seed, rename)
 
 
 def find_candidates(plan: Plan, view: GraphView) -> tuple[Candidate, ...]:

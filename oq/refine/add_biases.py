@@ -73,7 +73,9 @@ def _given(
         if behind is not None:
             adds.add(behind)
     try:
-        made = plan_graph(graph, planned.target, planned.overrides, planned.own)
+        made = plan_graph(
+            *(graph, planned.target, planned.overrides, planned.own), planned.plan.made
+        )
     except OptionError:  # the user speaks of layers that would not be there any more
         return None
     inside = {n for g in made.plan.groups for n in g.nodes[1:]}

@@ -24,14 +24,19 @@ from oq.wording import counted, db
 
 
 def remedy(
-    model: Model, target: str | None, data: object, preprocess: str | Path | None = None
+    model: Model,
+    target: str | None,
+    data: object,
+    preprocess: str | Path | None = None,
+    rename: Mapping[str, str] | None = None,
 ) -> str:
     """The ``oq sensitivity`` command that finds the layers that cost accuracy."""
     target = "TARGET" if target is None else target
     given = str(model) if isinstance(model, str | Path) else "MODEL.onnx"
     samples = str(data) if isinstance(data, str | Path) else "DATA"
     fit = f" --preprocess {preprocess}" if isinstance(preprocess, str | Path) else ""
-    return f"oq sensitivity {given} --target {target} --data {samples}{fit}"
+    names = "".join(f" --rename {wanted}={array}" for wanted, array in (rename or {}).items())
+    return f"oq sensitivity {given} --target {target} --data {samples}{names}{fit}"
 
 
 def describe_data(source: Fitted | None, cache: object, ranges: object) -> str:
@@ -88,7 +93,7 @@ def engine_note(target: Target) -> tuple[str, ...]:
 
 def source_note(source: Fitted | None) -> tuple[str, ...]:
     """What the user should know of how the data was read."""
-    return (source.note,) if source is not None and source.note else ()
+    return () if source is None else source.notes
 
 
 def foreign_warning(view: GraphView, target: Target) -> tuple[str, ...]:

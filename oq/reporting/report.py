@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from oq.checks.describe import conformance, finding_lines
 from oq.comparison.compare import Verification
 from oq.planning.check import Finding
-from oq.planning.explain import skip_lines, weighted_layers
+from oq.planning.explain import layer_words, own_layers, skip_lines
 from oq.planning.spec import Own, Plan
 from oq.refine.outcome import Outcome
 from oq.reporting.provenance import final_ranges
@@ -60,7 +60,7 @@ class Report(Told):
 
     def short(self) -> str:
         """Target, layers, size, and the figures of the verification."""
-        done, total = weighted_layers(self.plan)
+        done, total = own_layers(self.plan)
         share = 100 * self.bytes_after / self.bytes_before if self.bytes_before else 0
         words = [f"{done} of {total} layers quantized", f"{share:.0f} % of the size"]
         if self.verification is not None:
@@ -74,13 +74,9 @@ def report_lines(report: Report) -> Iterable[str]:
     yield ""
     yield from row("target", f"{report.target}: {report.summary}")
     yield from row("calibrated", _calibration(report))
-    done, total = weighted_layers(report.plan)
     left = counted(len(report.plan.skips), "node")
-    yield from row("quantized", f"{done} of {total} weighted layers; {left} left in float")
-    share = 100 * report.bytes_after / report.bytes_before if report.bytes_before else 0
-    yield from row(
-        "size", f"{report.bytes_before:,} -> {report.bytes_after:,} bytes ({share:.0f} %)"
-    )
+    yield from row("quantized", f"{layer_words(report.plan)}; {left} left in float")
+    yield from row("size", _size(report))
     for i, outcome in enumerate(report.refinement):
         yield from row("refined" if i == 0 else "", str(outcome))
     yield from row("legal", conformance(report.findings))
@@ -103,6 +99,17 @@ def report_lines(report: Report) -> Iterable[str]:
         yield from row("wrote", ", ".join(report.written))
     if report.next_step:
         yield from row("next", report.next_step)
+
+
+def _size(report: Report) -> str:
+    """The sizes of both files, and why the second may be larger."""
+    before, after = report.bytes_before, report.bytes_after
+    text = f"{before:,} -> {after:,} bytes ({100 * after / before if before else 0:.0f} %)"
+    return f"{text}: {LARGER}" if after > before else text
+
+
+LARGER = "larger, since the model has few weights to shrink and Q/DQ nodes take space"
+"""Said of a file that has grown."""
 
 
 def _calibration(report: Report) -> str:

@@ -46,9 +46,9 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What ``oq quantize`` made.  ``layers`` of ``weighted_layers`` are quantized; ``refined``: the
-    steps that were kept; ``calibrator``: of the ranges as they are in the file; ``next``: what to
-    do now."""
+    """What ``oq quantize`` made.  ``layers`` of ``weighted_layers`` are quantized, of the latter
+    ``made_layers`` are oq's own; ``refined``: the steps that were kept; ``calibrator``: of the
+    ranges as they are in the file; ``next``: what to do now."""
 
     model: str
     file: str | None
@@ -57,6 +57,7 @@ class Made:
     refined: tuple[str, ...]
     layers: int
     weighted_layers: int
+    made_layers: int
     float_nodes: int
     bytes_before: int
     bytes_after: int
@@ -115,7 +116,14 @@ def summarize(report: Report) -> Mapping[str, Any]:
         report.target,
         report.ranges,
         tuple(o.step for o in report.refinement if o.kept),
-        *(done, total, len(report.plan.skips), report.bytes_before, report.bytes_after),
+        *(
+            done,
+            total,
+            len(report.plan.made),
+            len(report.plan.skips),
+            report.bytes_before,
+            report.bytes_after,
+        ),
         tuple(s for s in steps if s),
     )
     verdict = verdict_of(report)
@@ -137,4 +145,5 @@ def verdict_of(report: Report) -> Verdict | None:
 def document(summary: Mapping[str, Any], details: Any) -> dict[str, Any]:
     """A JSON document: ``schema`` and ``summary`` first, then ``details``, whose keys may change
     with any version."""
-    return {"schema": SCHEMA, "summary": to_json(summary), **to_json(details)}
+    told = {"schema": SCHEMA, "summary": to_json(summary)}
+    return told | {k: v for k, v in to_json(details).items() if k not in told}

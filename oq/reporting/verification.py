@@ -26,7 +26,7 @@ def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
     """
     yield from _collapse_lines(found, remedy)
     yield f"verified on {found.samples:,} samples against the float model"
-    for text in random_note(found.random):
+    for text in (*found.notes, *random_note(found.random)):
         yield from item(text)
     columns = f"{'SQNR dB':>7} {'max err':>9} {'mean err':>9} {'cosine':>8}"
     yield f"  {'output':<22} {'mode':<9} {columns}"

@@ -97,7 +97,10 @@ def _open_samples(started: Started, asked: FinetuneOptions) -> Fitted:
     labels = asked["labels"]
     if labels is not None:
         opened = open_source(
-            started.data, source.inputs, preprocess=asked["preprocess"], labels=Path(labels)
+            *(started.data, source.inputs),
+            preprocess=asked["preprocess"],
+            labels=Path(labels),
+            rename=asked["rename"],
         )
         if asked["samples"] is not None:
             opened = subset(opened, asked["samples"], asked["seed"])

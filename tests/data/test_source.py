@@ -49,7 +49,12 @@ def test_fixed_batch(inputs: list[TensorInfo], expected: int | None) -> None:
 
 PIXELS = np.zeros((2, 6, 5, 3), np.float32)
 MISFITS: list[tuple[Any, list[TensorInfo], str]] = [
-    ({"z": rows(3)}, [X], r"dict: has 'z' where the model's inputs are 'x'; expected exactly"),
+    (
+        {"z": rows(3), "w": rows(3)},
+        [X],
+        r"dict: has 'z', 'w' where the model's inputs are 'x'; expected exactly these names, or say"
+        r" which is which: --rename x=z --rename labels=w$",
+    ),
     (
         {"x": rows(3)},
         [X, info((), name="y")],

@@ -88,7 +88,7 @@ def test_a_package_replaces_a_package_and_nothing_else(files: tuple[Path, Path])
         assert left(place) == {"mark"}
     (place / "mark").unlink()
     (place / "thesis.txt").write_text("mine")
-    with pytest.raises(oq.OptionError, match="it is a folder"):
+    with pytest.raises(oq.OptionError, match="it is a folder without mark; give another name"):
         oq.deploy(files[1], "package", place)
     assert left(place) == {"thesis.txt"}
 

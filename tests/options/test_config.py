@@ -10,7 +10,7 @@ import yaml
 
 import oq
 from oq.errors import OptionError
-from oq.options.config import KEYS, read_config, template, write_config
+from oq.options.config import DEPLOY_KEYS, KEYS, read_config, template, write_config
 from oq.planning.overrides import Layer
 
 
@@ -28,12 +28,18 @@ def test_every_key_is_a_keyword_of_quantize() -> None:
     keywords = {p.name for found in asked for p in found if p.kind is not p.VAR_KEYWORD}
     keywords -= {"model", "output", "example_inputs", "watch", "state"}
     keywords -= {"ray"}  # where it runs changes nothing in the file
-    assert {k.name for k in KEYS} == keywords
+    assert {k.name for k in KEYS} == keywords | {"deploy"}
+
+
+def test_deploy_holds_every_keyword_of_deploy() -> None:
+    keywords = set(inspect.signature(oq.deploy).parameters) - {"model", "watch", "options"}
+    assert {k.name for k in DEPLOY_KEYS} == keywords
 
 
 FULL: dict[str, Any] = {
     "target": "trt",
     "data": "calib.npz",
+    "rename": {"input": "x", "labels": "y"},
     "preprocess": "imagenet",
     "shape": {"input": (1, 3, None, 8)},
     "samples": 12,
@@ -67,6 +73,25 @@ FULL: dict[str, Any] = {
     "loss": "kl",
     "augment": "flip",
     "scales": "learned",
+    "deploy": {
+        "to": "coreml",
+        "output": Path("m.mlpackage"),
+        "data": "eval.npz",
+        "samples": 2,
+        "min_shape": {"x": (1, None)},
+        "opt_shape": {"x": (2, 3)},
+        "max_shape": {"x": (4, 3)},
+        "seed": 1,
+        "shape": {"x": (1, 3)},
+        "operators": "onnx",
+        "platform": "arm",
+        "ios": 17,
+        "precision": "float32",
+        "weights_only": "int8",
+        "image_input": True,
+        "preprocess": "imagenet",
+        "labels": Path("classes.txt"),
+    },
 }
 
 
@@ -76,6 +101,20 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert text.startswith("# made by a test\n")
     assert read(tmp_path, text) == FULL
     assert write_config(read(tmp_path, text), ["made by a test"]) == text
+
+
+def test_all_keys_are_in_that_test() -> None:
+    assert set(FULL["deploy"]) == {k.name for k in DEPLOY_KEYS}
+
+
+def test_paths_of_deploy_are_seen_from_the_file_s_folder(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("a")
+    text = "deploy: {to: coreml, labels: classes.txt, preprocess: imagenet}"
+    found = read(tmp_path, text)["deploy"]
+    assert found["labels"].resolve() == tmp_path / "classes.txt"
+    assert found["preprocess"] == "imagenet"
+    written = write_config({"deploy": found}, folder=tmp_path)
+    assert "labels: classes.txt" in written
 
 
 def test_what_is_not_set_is_not_written(tmp_path: Path) -> None:
@@ -93,12 +132,13 @@ def test_data_in_memory_is_not_written(data: object) -> None:
 
 def test_the_template_says_nothing_until_a_line_is_uncommented(tmp_path: Path) -> None:
     assert read(tmp_path, template()) == {}
+    wanted = ("# deploy:", "#   ", *(f"# {k.name}: " for k in KEYS))
     spoken = "\n".join(
-        line.removeprefix("# ")
-        for line in template().splitlines()
-        if line.startswith(tuple(f"# {k.name}: " for k in KEYS))
+        line.removeprefix("# ") for line in template().splitlines() if line.startswith(wanted)
     )
-    assert set(read(tmp_path, spoken)) == {k.name for k in KEYS}
+    found = read(tmp_path, spoken)
+    assert set(found) == {k.name for k in KEYS}
+    assert set(found["deploy"]) == {k.name for k in DEPLOY_KEYS}
     assert set(yaml.safe_load(spoken)) == {k.name for k in KEYS}
 
 
@@ -114,6 +154,11 @@ def test_the_template_says_nothing_until_a_line_is_uncommented(tmp_path: Path) -
         ("layers: [{dtype: int8}]", r"config key layers\[0\]: expected 'match'"),
         ("layers: [{match: a, bits: 8}]", "layer 'a': no key 'bits'; expected dtype, symmetric"),
         ("calibrator_for: {a: 3}", "expected a mapping from globs to calibrators"),
+        ("rename: {x: 3}", "config key 'rename' is .*expected a mapping from inputs to arrays"),
+        ("deploy: coreml", "config key 'deploy' is 'coreml'; expected a mapping"),
+        ("deploy: {ios: 17}", "config key 'deploy' names no format: key 'to'"),
+        ("deploy: {to: trt, os: 17}", r"config key 'deploy\.os' is unknown; there is: to, output"),
+        ("deploy: {to: trt, ios: x}", r"config key 'deploy\.ios' is 'x'; expected a whole number"),
         ("- trt", "expected a mapping of keys to values"),
         ("a: [", "is no YAML file"),
     ],

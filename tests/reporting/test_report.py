@@ -16,9 +16,10 @@ from oq.comparison.deviation import Classification, OutputError
 from oq.engines.engine import Kernels
 from oq.numerics.values import INT8, INT32
 from oq.planning.check import Finding
-from oq.planning.explain import skip_lines, weighted_layers
+from oq.planning.explain import own_layers, skip_lines, weighted_layers
 from oq.planning.spec import Fixed, Group, Own, Plan, Product, Share, Site, Skip
 from oq.reporting.report import Report
+from oq.reporting.summary import summarize
 from oq.reporting.verification import verification_lines
 from oq.wording import to_json
 from tests.graphs import Net
@@ -142,6 +143,19 @@ def test_long_names_are_kept_whole_where_they_matter() -> None:
     named = replace(FOUND.literal.outputs[0], name="x" * 30)
     lines = list(verification_lines(replace(FOUND, literal=ReadingResult((named,), ()))))
     assert any("..." + "x" * 19 + " " in line and len(line) <= 96 for line in lines)
+
+
+def test_layers_that_oq_made_are_counted_apart() -> None:
+    made = replace(REPORT, plan=replace(PLAN, made=("c",)))
+    assert "quantized   0 of 1 weighted layers (+1 made by oq); 6 nodes" in str(made)
+    assert own_layers(replace(PLAN, made=("t",))) == (1, 1)  # one that stays in float
+    assert summarize(made)["made_layers"] == 1 and summarize(made)["weighted_layers"] == 2
+
+
+def test_a_file_that_grows_says_why() -> None:
+    grown = " ".join(str(replace(REPORT, bytes_before=1000, bytes_after=5090)).split())
+    assert "1,000 -> 5,090 bytes (509 %): larger, since the model has few weights" in grown
+    assert "larger" not in str(REPORT)
 
 
 def test_weighted_layers_are_counted_in_kernels_and_outside() -> None:

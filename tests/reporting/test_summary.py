@@ -69,6 +69,7 @@ def test_a_check_is_counted(made: Result) -> None:
 def test_the_summary_comes_first(report: Report) -> None:
     keys = list(document(summarize(report), report))
     assert keys[:2] == ["schema", "summary"]
+    assert document(summarize(report), report)["summary"] == summarize(report)  # not the report's
 
 
 def test_every_key_is_documented() -> None:

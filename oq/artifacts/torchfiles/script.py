@@ -107,6 +107,8 @@ class ScriptFile:
 def _argument(value: Any, named: Mapping[str, str]) -> Any:
     """A number, or the name of a value: of a constant, that of its tensor."""
     held = value.toIValue()
+    if isinstance(held, Tensor) and held.numel() == 1:
+        return held.item()
     name = value.debugName()
     return held if isinstance(held, int | float | bool) else Name(named.get(name, name))
 

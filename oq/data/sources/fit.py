@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oq.data.preprocess import list_presets
-from oq.data.sources.layout import is_size, required
+from oq.data.sources.layout import LABELS, is_size, required
 from oq.errors import DataError
 from oq.numerics.values import FLOAT_DTYPES, STRING, Array, Batch, Shape, TensorInfo
 
@@ -72,7 +72,19 @@ def _check_names(feeds: Mapping[str, Array], inputs: Sequence[TensorInfo], name:
         raise DataError(
             f"{name}: has {found} where the model's inputs are"
             f" {', '.join(map(repr, wanted))}; expected exactly these names"
+            f"{_renaming(feeds, inputs)}"
         )
+
+
+def _renaming(feeds: Mapping[str, Array], inputs: Sequence[TensorInfo]) -> str:
+    """How to say which array is for which input, where there are some of both."""
+    free = [info.name for info in required(inputs) if info.name not in feeds]
+    others = [name for name in feeds if name not in {info.name for info in inputs}]
+    if not free or len(others) < len(free):
+        return ""
+    flags = " ".join(f"--rename {i}={a}" for i, a in zip(free, others, strict=False))
+    labels = f" --rename {LABELS}={others[-1]}" if len(others) == len(free) + 1 else ""
+    return f", or say which is which: {flags}{labels}"
 
 
 def _fit_array(array: Array, info: TensorInfo, place: Place, free: bool) -> Array:

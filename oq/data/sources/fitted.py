@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from oq.data.preprocess import Preprocess
 from oq.data.sources.batches import regroup
 from oq.data.sources.fit import Place, fit_batch
 from oq.data.sources.layout import fixed_batch, is_size, unfold
+from oq.data.sources.names import Names
 from oq.data.sources.pixels import transform_batch
 from oq.data.sources.streams import Chosen, Items, Rows
 from oq.errors import DataError, OptionError
@@ -46,12 +47,14 @@ class Source(Protocol):
 class Fitted:
     """The samples of ``stream``, every batch checked against the model's inputs.
 
-    ``preprocess`` is applied to feeds of uint8 images.
+    ``preprocess`` is applied to feeds of uint8 images.  ``names``: what the data call the inputs;
+    every feed passes through it here, whatever kind of data it comes from.
     """
 
     stream: Rows | Items | Chosen
     inputs: tuple[TensorInfo, ...]
     preprocess: Preprocess | None = None
+    names: Names = field(default_factory=Names)
 
     @property
     def name(self) -> str:
@@ -64,9 +67,9 @@ class Fitted:
         return self.stream.count
 
     @property
-    def note(self) -> str:
-        """What the user should know of how the data is read, or ""."""
-        return self.stream.note
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how the data is read."""
+        return tuple(note for note in (self.names.note, self.stream.note) if note)
 
     @property
     def fixed(self) -> int | None:
@@ -168,7 +171,8 @@ class Fitted:
             )
 
     def _fit(self, size: int, start: int, stop: int | None) -> Iterator[Batch]:
-        for first, batch in self.stream.read(size, start, stop):
+        for first, given in self.stream.read(size, start, stop):
+            batch = self.names.apply(given, self.inputs, self.name)
             planned = batch if self.preprocess is None else self._transform(batch, self.preprocess)
             at = first
             for feed in unfold(planned, self.inputs, self.fixed):
@@ -204,9 +208,10 @@ def fingerprint(source: Fitted) -> str:
     digest = source.stream.digest()
     if digest is None:
         return "unknown"
-    if source.preprocess is None:
-        return digest
-    return hashlib.sha256(f"{digest} {source.preprocess!r}".encode()).hexdigest()
+    for read in (source.preprocess, sorted(source.names.arrays.items())):
+        if read:
+            digest = hashlib.sha256(f"{digest} {read!r}".encode()).hexdigest()
+    return digest
 
 
 def has_labels(source: Fitted) -> bool:

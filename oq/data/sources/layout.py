@@ -63,11 +63,28 @@ def required(inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
     return tuple(info for info in inputs if not info.optional)
 
 
+def lone_array(names: Iterable[str], inputs: Sequence[TensorInfo]) -> str | None:
+    """The only one of ``names`` beside the labels, where the model takes one input and none has its
+    name.
+
+    >>> lone_array(["x", "labels"], [TensorInfo("input", "float32", ("n", 3))])
+    'x'
+    """
+    arrays = [name for name in names if name != LABELS]
+    known = {info.name for info in inputs}
+    if len(arrays) != 1 or len(required(inputs)) != 1 or known & {*arrays, LABELS}:
+        return None
+    return arrays[0]
+
+
 def find_layout(shapes: Mapping[str, Sizes], inputs: Sequence[TensorInfo]) -> Layout:
     """The layout of arrays of these ``shapes``; names without an input count along their first
     axis."""
     fed = [info for info in inputs if not info.optional or info.name in shapes]
     declared = {info.name: info.shape for info in fed}
+    lone = lone_array(shapes, inputs)
+    if lone is not None:
+        declared[lone] = required(inputs)[0].shape
     common = has_samples_axis(fed)
     kinds = {key: _kind(shape, declared.get(key), common) for key, shape in shapes.items()}
     counts = {key: shape[0] if shape else 0 for key, shape in shapes.items()}

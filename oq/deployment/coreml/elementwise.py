@@ -99,6 +99,21 @@ def swish(net: Net, node: NodeView) -> None:
     net.put(output, "mul", x=x, y=net.step(output, "sigmoid", x=inner))
 
 
+def mish(net: Net, node: NodeView) -> None:
+    """Mish: x tanh(log(1 + exp(x)))."""
+    x, output = net.var(node.inputs[0]), node.outputs[0]
+    gate = net.step(output, "tanh", x=net.step(output, "softplus", x=x))
+    net.put(output, "mul", x=x, y=gate)
+
+
+def modulo(net: Net, node: NodeView) -> None:
+    """Mod with the sign of the divisor, as MIL's."""
+    if node.attributes.get("fmod", 0):
+        raise refusal(node, "fmod: the remainder with the sign of the dividend")
+    x, y = (net.var(t) for t in node.inputs)
+    net.put(node.outputs[0], "mod", x=x, y=y)
+
+
 def selu(net: Net, node: NodeView) -> None:
     """Selu: gamma (x if x > 0, else alpha (exp(x) - 1))."""
     slope = np.float32(node.attributes.get("alpha", 1.67326319217681884765625))

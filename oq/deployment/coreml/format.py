@@ -89,6 +89,14 @@ def read_options(options: Mapping[str, Any]) -> Asked:
     return Asked(ios, precision == "float16", kind, None, ())
 
 
+def check(options: Mapping[str, Any]) -> None:
+    """Refuse ``options`` that no model can have, and insist on coremltools."""
+    read_options(options)
+    if options["image_input"]:
+        image_input(True, options["preprocess"], 1)
+    load_library()
+
+
 def read_source(model: onnx.ModelProto, asked: Asked) -> Source:
     """``model`` as it is written: a Q/DQ file as it is, a float one prepared and compressed."""
     if asked.kind is None:
@@ -112,8 +120,10 @@ def read_labels(path: str | Path | None, view: GraphView) -> tuple[str, ...]:
         return ()
     try:
         found = tuple(Path(path).read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"--labels {str(path)!r}: cannot be read as text") from error
+    except OSError as error:
+        raise OptionError(f"--labels {str(path)!r}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"--labels {str(path)!r}: it is no text in UTF-8") from error
     if len(view.outputs) != 1:
         raise OptionError(f"--labels: the model has {len(view.outputs)} outputs, not one")
     shape = view.shape(view.outputs[0]) or ()
@@ -166,11 +176,12 @@ def write_program(
 
 
 def find_names(wished: Mapping[str, str], spec: Any) -> dict[str, str]:
-    """ONNX tensor -> its name in ``spec``, where float16 programs put an ending to names."""
+    """ONNX tensor -> its name in ``spec``, where float16 programs put an ending to names: an output
+    of the program is the cast behind it."""
     there = program_names(spec)
     found = {}
     for tensor, name in wished.items():
-        called = next((n for n in (name, f"{name}_cast_fp16") if n in there), None)
+        called = next((n for n in (f"{name}_cast_fp16", name) if n in there), None)
         if called is not None:
             found[tensor] = called
     return found
@@ -195,4 +206,5 @@ FORMAT = Format(
     mark=MARK,
     options=OPTIONS,
     takes_float=lambda options: options["weights_only"] is not None,
+    check=check,
 )

@@ -9,14 +9,15 @@ from oq.model.view import NodeView
 
 
 def cut(net: Net, node: NodeView) -> None:
-    """Slice, with constant starts, ends and steps."""
+    """Slice, with constant axes and steps."""
     rank = len(net.shape(node.inputs[0]))
-    starts, ends = (
-        [int(v) for v in net.required(node, slot, "where it starts and ends").reshape(-1)]
-        for slot in (1, 2)
-    )
-    axes = axes_of(net, node, 3) or list(range(len(starts)))
-    steps = axes_of(net, node, 4, "steps") or [1] * len(starts)
+    front, back = (net.known(node.inputs[slot]) for slot in (1, 2))
+    axes = axes_of(net, node, 3) or list(range(_count(net, node)))
+    steps = axes_of(net, node, 4, "steps") or [1] * len(axes)
+    if front is None or back is None:
+        _cut_computed(net, node, [a % rank for a in axes], steps)
+        return
+    starts, ends = ([int(v) for v in values.reshape(-1)] for values in (front, back))
     begin, end, stride = [0] * rank, [0] * rank, [1] * rank
     from_first, to_last = [True] * rank, [True] * rank
     sizes = net.shape(node.inputs[0])
@@ -43,6 +44,60 @@ def cut(net: Net, node: NodeView) -> None:
         begin_mask=from_first,
         end_mask=to_last,
     )
+
+
+def _count(net: Net, node: NodeView) -> int:
+    """How many axes a Slice cuts."""
+    sizes = [net.shape(node.inputs[slot]) for slot in (1, 2)]
+    found = next((s[0] for s in sizes if is_size(s[0])), None)
+    if found is None:
+        raise refusal(node, "it cuts a number of axes that depends on the inputs")
+    return int(found)
+
+
+def _cut_computed(net: Net, node: NodeView, axes: list[int], steps: list[int]) -> None:
+    """A Slice whose places are computed: counted from the front and inside the axis, as ONNX clamps
+    them."""
+    if min(steps) < 0:
+        raise refusal(node, "it goes backwards from places that are computed")
+    output, x = node.outputs[0], net.var(node.inputs[0])
+    rank = len(net.shape(node.inputs[0]))
+    sizes = net.step(output, "gather", x=net.step(output, "shape", x=x),
+                     indices=np.array(axes, np.int32), axis=0, validate_indices=False)  # fmt: skip
+    zero = np.int32(0)
+    limits = []
+    for slot in (1, 2):
+        at = net.var(node.inputs[slot])
+        known = isinstance(at, np.ndarray)
+        at = np.reshape(at, -1) if known else net.step(output, "reshape", x=at, shape=[-1])
+        behind = net.step(output, "less", x=at, y=zero)
+        moved = net.step(output, "add", x=_bounded(net, output, at), y=sizes)
+        at = net.step(output, "select", cond=behind, a=moved, b=at)
+        at = net.step(output, "minimum", x=net.step(output, "maximum", x=at, y=zero), y=sizes)
+        limits.append(_by_axis(net, output, at, axes, rank))
+    others = [axis not in axes for axis in range(rank)]
+    stride = [steps[axes.index(axis)] if axis in axes else 1 for axis in range(rank)]
+    net.put(output, "slice_by_index", x=x, begin=limits[0], end=limits[1], stride=stride,
+            begin_mask=others, end_mask=others)  # fmt: skip
+
+
+def _bounded(net: Net, output: str, at: Any) -> Any:
+    """Places to which a size can be added without overflow: what is not below 0 is not used."""
+    return net.step(output, "minimum", x=at, y=np.int32(0))
+
+
+def _by_axis(net: Net, output: str, at: Any, axes: list[int], rank: int) -> Any:
+    """The numbers ``at`` of ``axes`` at the places of all axes, 0 elsewhere."""
+    if axes == list(range(rank)):
+        return at
+    parts = [
+        net.step(output, "slice_by_index", x=at, begin=[axes.index(axis)],
+                 end=[axes.index(axis) + 1])
+        if axis in axes
+        else np.zeros(1, np.int32)
+        for axis in range(rank)
+    ]  # fmt: skip
+    return net.step(output, "concat", values=parts, axis=0)
 
 
 def split(net: Net, node: NodeView) -> None:
@@ -119,6 +174,34 @@ def scatter_nd(net: Net, node: NodeView) -> None:
         mode="update",
         validate_indices=False,
     )
+
+
+REDUCTIONS = {"none": "update", "add": "add", "mul": "mul", "max": "max", "min": "min"}
+"""ONNX's reductions -> MIL's modes."""
+
+
+def scatter_elements(net: Net, node: NodeView) -> None:
+    """ScatterElements along one axis."""
+    sizes, given = net.shape(node.inputs[0]), net.shape(node.inputs[1])
+    axis = int(node.attributes.get("axis", 0)) % len(sizes)
+    if any(a != b for at, (a, b) in enumerate(zip(sizes, given, strict=True)) if at != axis):
+        raise refusal(node, "it writes to a part of the axes that it does not scatter along")
+    net.put(
+        node.outputs[0],
+        "scatter_along_axis",
+        data=net.var(node.inputs[0]),
+        indices=_places(net, node, axis),
+        updates=net.var(node.inputs[2]),
+        axis=axis,
+        mode=REDUCTIONS[str(node.attributes.get("reduction", "none"))],
+        validate_indices=False,
+    )
+
+
+def non_zero(net: Net, node: NodeView) -> None:
+    """NonZero: the places of what is not 0, a row per axis."""
+    where = net.step(node.outputs[0], "non_zero", x=net.var(node.inputs[0]))
+    net.put(node.outputs[0], "transpose", x=where, perm=[1, 0])
 
 
 PADDING = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}

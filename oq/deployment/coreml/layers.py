@@ -99,6 +99,8 @@ def conv_transpose(net: Net, node: NodeView) -> None:
 def _bias(net: Net, node: NodeView) -> dict[str, Any]:
     if not node.input(2):
         return {}
+    if net.codes(node.input(2)) is not None:
+        raise refusal(node, "its bias has codes of 8 bits, which are for weights in a program")
     return {"bias": net.required(node, 2, "its bias")}
 
 

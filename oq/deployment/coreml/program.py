@@ -146,7 +146,7 @@ def _walk(net: Net, node: NodeView) -> None:
         return
     try:
         ROWS[node.op](net, node)
-    except (ValueError, NotImplementedError, TypeError) as error:
+    except (ValueError, NotImplementedError, TypeError, AssertionError) as error:
         said = " ".join(str(error).split())
         raise ModelError(
             f"--to coreml cannot express node {node.name!r} ({node.op}): coreml"

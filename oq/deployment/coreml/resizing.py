@@ -1,10 +1,11 @@
-"""Resize and Upsample: nearest neighbours and linear interpolation over height and width."""
+"""Resize and Upsample over height and width."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from oq.deployment.coreml.cubic import cubic
 from oq.deployment.coreml.net import Net, is_size, refusal
 from oq.model.view import NodeView
 from oq.numerics.values import Array
@@ -25,7 +26,8 @@ def resize(net: Net, node: NodeView) -> None:
     """Resize of the last two axes of four."""
     given = node.attributes
     mode = str(given.get("mode", "nearest"))
-    if mode not in MODES or given.get("antialias", 0) or given.get("exclude_outside", 0):
+    outside = given.get("exclude_outside", 0) and mode != "cubic"
+    if mode not in MODES or given.get("antialias", 0) or outside:
         raise refusal(node, f"mode {mode!r}, or antialias")
     shape = net.shape(node.inputs[0])
     scales, sizes = _scales(net, node, shape)
@@ -155,5 +157,5 @@ def _linear(net: Net, node: NodeView, scales: Sequence[float], sizes: Sequence[i
 
 
 HALF_PIXEL = frozenset({"half_pixel", "pytorch_half_pixel"})
-MODES = {"nearest": _nearest, "linear": _linear}
+MODES = {"nearest": _nearest, "linear": _linear, "cubic": cubic}
 """ONNX's modes that programs have."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from oq.deployment.coreml import (
+    boxes,
     elementwise,
     indexing,
     layers,
@@ -72,8 +73,12 @@ ROWS: Mapping[str, Row] = {
     "MaxPool": pools.max_pool,
     "Mean": fold("add", mean=True),
     "Min": fold("minimum"),
+    "Mish": elementwise.mish,
+    "Mod": elementwise.modulo,
     "Mul": pair("mul"),
     "Neg": elementwise.negative,
+    "NonMaxSuppression": boxes.suppress,
+    "NonZero": indexing.non_zero,
     "Not": unary("logical_not"),
     "OneHot": indexing.one_hot,
     "Or": pair("logical_or"),
@@ -98,6 +103,7 @@ ROWS: Mapping[str, Row] = {
     "Reshape": shapes.reshape,
     "Resize": resizing.resize,
     "Round": unary("round"),
+    "ScatterElements": indexing.scatter_elements,
     "ScatterND": indexing.scatter_nd,
     "Selu": elementwise.selu,
     "Shape": shapes.shape,

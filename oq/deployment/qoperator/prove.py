@@ -14,9 +14,10 @@ from onnx import numpy_helper
 
 from oq.deployment.formats import Proof
 from oq.deployment.qoperator.operands import BYTES
+from oq.model.cut import cut
 from oq.model.graph import Graph
 from oq.model.qdq import Q, codes_dtype
-from oq.model.session import Session, Settings, cut, expose
+from oq.model.session import Session, Settings, expose
 from oq.model.unsigned import shifted
 from oq.model.view import GraphView
 from oq.numerics.values import Array, Batch

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -45,17 +46,25 @@ def convert_checked(model: onnx.ModelProto, operators: str, platform: str) -> Co
         ModelError: there is nothing to convert.
         OptionError: ``operators`` or ``platform`` is not known.
     """
-    for name, value, known in (
-        ("operators", operators, OPERATORS),
-        ("platform", platform, PLATFORMS),
-    ):
-        if value not in known:
-            raise OptionError(f"--{name} {value!r} is unknown; there is: {', '.join(known)}")
+    check({"operators": operators, "platform": platform})
     converted = convert(model, operators, platform)
     if not converted.kernels:
         done = any(qoperator(n.op_type, n.domain) for n in model.graph.node)
         raise ModelError(ALREADY if done else NO_KERNELS)
     return converted
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Refuse values of options that are not known.
+
+    Raises:
+        OptionError: one is not.
+    """
+    for name, known in (("operators", OPERATORS), ("platform", PLATFORMS)):
+        if options[name] not in known:
+            raise OptionError(
+                f"--{name} {options[name]!r} is unknown; there is: {', '.join(known)}"
+            )
 
 
 def facts_of(converted: Converted) -> Mapping[str, str]:
@@ -83,5 +92,7 @@ FORMAT = Format(
     target="ort",
     write=write,
     ending=".onnx",
+    others=("coreml", "openvino", "trt"),
     options=("operators", "platform"),
+    check=check,
 )

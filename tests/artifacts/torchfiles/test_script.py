@@ -31,6 +31,15 @@ def test_outputs_grids_and_layers() -> None:
     assert found.integer_layers() == (0, 9) and held.facts["oq.target"] == "dpu"
 
 
+def test_zero_points_are_told() -> None:
+    """Of ``ort``'s activations, which have some."""
+    told = oq.inspect(deployed("residual", "ort", "torchscript")[0])
+    mine = oq.inspect(quantized("residual", "ort").model)
+    points, found = ([u.zero_point or (0, 0) for u in c.activations] for c in (mine, told))
+    assert any(any(p) for p in points)
+    assert sorted(found) == sorted(points)
+
+
 def test_a_batch_of_another_shape_is_the_user_s() -> None:
     found = open_file(deployed("residual", "dpu", "torchscript")[0])
     with pytest.raises(DataError, match="fails on this batch"):

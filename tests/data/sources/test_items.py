@@ -129,12 +129,12 @@ def test_readers() -> None:
     source = open_source(Rewinding(), [X])
     for _ in range(2):
         assert np.array_equal(concat(list(source.batches(1))), XS)
-    assert source.note == ""
+    assert source.notes == ()
     source = open_source(Reader(), [X])
     next(source.batches(1))
     for _ in range(2):
         assert np.array_equal(concat(list(source.batches(1))), XS)
-    assert "Reader has no rewind(): its feeds were kept" in source.note
+    assert "Reader has no rewind(): its feeds were kept" in " ".join(source.notes)
 
 
 def test_generators_are_read_once() -> None:

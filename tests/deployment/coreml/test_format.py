@@ -48,6 +48,24 @@ def test_every_pair_is_in_the_package_by_its_name(residual: Path, tmp_path: Path
     assert [i.name for i in package.inputs] == ["input"]
 
 
+def test_an_output_may_end_in_a_pair(tmp_path: Path) -> None:
+    """As other tools write it; in float16 the output is a cast behind the pair."""
+    net = Net()
+    net.conv(net.input("x", (1, 4, 8, 8)), "y")
+    made(net.model("y"), tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    model.graph.node[-1].output[0] = "y_real"
+    grid = [onnx.numpy_helper.from_array(np.array(1 / 32, np.float32), "s"),
+            onnx.numpy_helper.from_array(np.array(0, np.int8), "z")]  # fmt: skip
+    model.graph.initializer.extend(grid)
+    for op, source, output in (("Quantize", "y_real", "y_q"), ("Dequantize", "y_q", "y")):
+        node = onnx.helper.make_node(f"{op}Linear", [source, "s", "z"], [output], f"y_{op}")
+        model.graph.node.append(node)
+    found = oq.deploy(model, "coreml", tmp_path / "m.mlpackage", samples=1)
+    assert all(p.passed for p in found.proofs)
+    assert "4 Q and DQ" in found.proofs[0].figures
+
+
 def test_same_file_same_bytes(residual: Path, tmp_path: Path) -> None:
     folders = [tmp_path / f"{i}.mlpackage" for i in range(2)]
     for folder in folders:

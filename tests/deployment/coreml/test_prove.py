@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +17,9 @@ from oq.deployment.coreml.format import write_program
 from oq.deployment.coreml.library import load_library
 from oq.deployment.coreml.prove import Differences, Gate, prove
 from oq.model.graph import Graph
+from oq.numerics.values import Array
 from tests.graphs import Net
+from tests.mil import WEIGHTS, block_of, edit_model, operation_of
 
 pytest.importorskip("coremltools")
 
@@ -80,6 +83,63 @@ def test_what_is_broken_is_seen(name: str, tmp_path: Path) -> None:
     whole = model()
     found = proofs(changed(whole, part, change), whole, tmp_path)
     assert found[0] is expected[0] and (found[1] is expected[1] or name == "one code of a weight")
+
+
+def scale_of(message: Any, kind: str) -> Any:
+    """The numbers of the scale of the first operation of ``kind``."""
+    name = operation_of(message, kind).inputs["scale"].arguments[0].name
+    made = next(o for o in block_of(message).operations if o.outputs[0].name == name)
+    return made.attributes["val"].immediateValue.tensor.floats.values
+
+
+def one_scale(package: Path, codes: Array) -> None:
+    def edit(message: Any) -> None:
+        scale_of(message, "quantize")[0] *= 1.0625
+
+    edit_model(package, edit)
+
+
+def one_code(package: Path, codes: Array) -> None:
+    other = codes.copy()
+    nudge(other)
+    store(package, codes, other)
+
+
+def one_layout(package: Path, codes: Array) -> None:
+    """Rows and columns of the kernels exchanged."""
+    store(package, codes, codes.swapaxes(2, 3))
+
+
+def store(package: Path, codes: Array, other: Array) -> None:
+    """``other`` where ``codes`` lie."""
+    file = package / WEIGHTS
+    whole = file.read_bytes()
+    assert whole.count(codes.tobytes()) == 1
+    file.write_bytes(whole.replace(codes.tobytes(), other.tobytes()))
+
+
+SPOILED: Mapping[Callable[[Path, Array], None], tuple[bool, str]] = {
+    one_scale: (False, "'x_QuantizeLinear'"),
+    one_code: (True, "w_a"),
+    one_layout: (False, "w_a"),
+}
+"""What is done to the files of a package -> whether its results pass, and what is named."""
+
+
+@pytest.mark.parametrize("spoil", SPOILED, ids=lambda f: f.__name__)
+def test_a_package_that_is_changed_on_disk_is_caught(
+    spoil: Callable[[Path, Array], None], tmp_path: Path
+) -> None:
+    whole, path = model(), tmp_path / "m.mlpackage"
+    source = Source(whole, Graph(whole).view(), {})
+    _, names = write_program(load_library(), source, FULL, "m", path)
+    codes = next(t for t in whole.graph.initializer if t.name.endswith("w_a_quantized"))
+    spoil(path, numpy_helper.to_array(codes))
+    batches = list(open_samples(whole, "random", None, 2, 0).batches(1))
+    stored, layers = prove(path, source, names, batches, FULL)
+    passes, named = SPOILED[spoil]
+    assert not stored.passed and named in stored.figures
+    assert passes or not layers.passed
 
 
 def test_a_gate_counts_steps_and_shares() -> None:

@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 
 from oq.artifacts.mlpackage.package import open_file
 from oq.deployment.coreml.asked import Asked, Source
+from oq.deployment.coreml.cubic import COORDINATES
 from oq.deployment.coreml.format import write_program
 from oq.deployment.coreml.library import load_library
 from oq.deployment.coreml.rows import ROWS
@@ -65,6 +66,8 @@ UNARY = ("Abs", "Ceil", "Cos", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "Har
     "Tanh", "Identity", "Reciprocal", "Shape", "Size")  # fmt: skip
 BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Mean", "Sum", "PRelu")
 REDUCED = ("L1", "L2", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
+BOXES = np.sort(RANDOM.uniform(0, 4, (2, 12, 4)).astype(np.float32), -1)[..., [2, 0, 1, 3]]
+SCORES = RANDOM.uniform(0, 1, (2, 3, 12)).astype(np.float32)
 PARTS = (np.array(0.0, np.float32), np.array(6.0, np.float32))
 EDGE = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
@@ -123,6 +126,9 @@ CASES = (
     case("LayerNormalization", draw(8), draw(8), fed=ROWS_OF),
     case("LayerNormalization", draw(6, 8), axis=-2),
     case("RMSNormalization", draw(8), fed=ROWS_OF, opset=23),
+    *(case("LSTM", draw(sides, 12, 8), draw(sides, 12, 3), draw(sides, 24), fed=ROWS_OF,
+           hidden_size=3, direction=direction, outputs=3)
+      for sides, direction in ((1, "forward"), (2, "bidirectional"), (1, "reverse"))),
     case("LRN", size=3, alpha=0.1, beta=0.6, bias=1.5),
     case("LpNormalization", axis=1, p=2),
     case("Reshape", ints(0, -1)),
@@ -140,12 +146,25 @@ CASES = (
     case("SpaceToDepth", blocksize=2),
     case("Slice", ints(1, -3), ints(4, 1000), ints(1, 3)),
     case("Slice", ints(-1), ints(-1000), ints(2), ints(-2)),
+    case("Slice", ints(3), fed=(IMAGE, ints(1), ints(-2))),
+    case("Slice", ints(3, 1), ints(2, 1), fed=(IMAGE, ints(-100, 1), ints(100, 3))),
+    case("Slice", ints(-1), fed=(IMAGE, ints(5), ints(2**31 - 1))),
     case("Split", ints(1, 3), axis=1, outputs=2),
     case("Split", axis=3, num_outputs=3, outputs=3),
     case("Gather", ints(2, -1), axis=1),
     case("Gather", np.array(1), axis=2),
     case("GatherElements", RANDOM.integers(0, 4, (2, 4, 6, 8)), axis=1),
     case("GatherND", ints(0, 1).reshape(1, 2)),
+    case("ScatterElements", RANDOM.permuted(np.tile(np.arange(8), (5, 1)), axis=1)[None, :, :3],
+         draw(1, 5, 3), fed=ROWS_OF[:1], axis=-1),
+    case("ScatterElements", RANDOM.integers(-5, 5, (2, 9, 8)), draw(2, 9, 8), fed=ROWS_OF, axis=1,
+         reduction="add"),
+    case("NonZero", fed=np.maximum(IMAGE, 0)),
+    case("Mod", ints(3), fed=RANDOM.integers(-9, 9, (2, 5))),
+    case("Mish"),
+    *(case("NonMaxSuppression", ints(most), np.float32(0.4), np.float32(0.2), fed=fed)
+      for most, fed in ((4, (BOXES, SCORES)), (100, (BOXES[:1], SCORES[:1, :1])))),
+    case("NonMaxSuppression", ints(5), fed=(np.abs(BOXES), SCORES), center_point_box=1),
     case("ScatterND", ints(0, 1).reshape(1, 2), draw(1, 6, 8)),
     case("Pad", ints(0, 0, 1, 2, 0, 0, 3, 0), np.array(0.5, np.float32)),
     case("Pad", ints(0, 0, 1, 2, 0, 0, 3, 1), mode="reflect"),
@@ -156,6 +175,10 @@ CASES = (
     case("Resize", "", np.array([1, 1, 3, 2], np.float32), mode="nearest"),
     case("Resize", "", "", ints(2, 4, 9, 5), mode="nearest"),
     case("Resize", "", "", ints(2, 4, 9, 5), mode="linear"),
+    case("Resize", "", "", ints(2, 4, 9, 5), mode="cubic"),
+    *(case("Resize", "", np.array([1, 1, 2.5, 1], np.float32), mode="cubic", cubic_coeff_a=-0.5,
+           coordinate_transformation_mode=mode, exclude_outside=at % 2)
+      for at, mode in enumerate(COORDINATES)),
     case("Resize", "", np.array([1, 1, 2, 2], np.float32), mode="linear",
          coordinate_transformation_mode="align_corners"),
     case("Resize", "", np.array([1, 1, 0.5, 2], np.float32), mode="linear",
@@ -242,9 +265,13 @@ def test_a_free_batch_stays_free(tmp_path: Path) -> None:
 REFUSED = (
     case("MaxPool", kernel_shape=[2, 2], dilations=[2, 1]),
     case("Pad", ints(0, 0, -1, 0, 0, 0, 0, 0)),
-    case("Resize", "", np.array([1, 1, 2, 2], np.float32), mode="cubic"),
+    case("Resize", "", np.array([1, 1, 2, 2], np.float32), mode="cubic", antialias=1),
+    case("Slice", ints(3), ints(-1), fed=(IMAGE, ints(4), ints(0))),
+    case("Mod", np.float32(3), fmod=1),
+    case("ScatterElements", ints(0).reshape(1, 1, 1, 1), draw(1, 1, 1, 1)),
     case("ConvTranspose", draw(4, 3, 3, 3), strides=[2, 2], output_padding=[1, 1]),
-    case("NonMaxSuppression", fed=(draw(1, 4, 4), draw(1, 2, 4))),
+    case("NonMaxSuppression", fed=(BOXES, SCORES)),  # gives no box
+    case("GridSample", fed=(IMAGE, draw(2, 3, 3, 2))),
     case("ArgMax", axis=1, select_last_index=1),
 )
 

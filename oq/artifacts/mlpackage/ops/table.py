@@ -8,6 +8,7 @@ from typing import Any
 
 from oq.artifacts.mlpackage.ops import (
     activation,
+    boxes,
     convolution,
     elementwise,
     indexing,
@@ -32,6 +33,7 @@ TUPLES = frozenset({"values"})
 FAMILIES: Mapping[ModuleType, str] = {
     activation: "relu relu6 leaky_relu clamped_relu thresholded_relu prelu elu sigmoid "
     "sigmoid_hard silu tanh scaled_tanh linear_activation softplus softsign softmax gelu",
+    boxes: "non_maximum_suppression",
     convolution: "conv conv_transpose",
     elementwise: "add sub mul real_div floor_div mod maximum minimum equal not_equal less "
     "less_equal greater greater_equal logical_and logical_or logical_xor logical_not select ceil "
