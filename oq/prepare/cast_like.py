@@ -1,7 +1,7 @@
 """``CastLike(x, y)`` -> ``Cast(x, to)``, where the type of y is known.
 
-Exporters write constants as CastLike of an input (torch's ``x * 0.5`` in the dynamo exporter), which
-no values of that input decide.  A Cast of a constant is a constant.
+Exporters write constants as CastLike of an input (torch's ``x * 0.5`` in the dynamo exporter),
+whose values decide nothing.  A Cast of a constant is a constant.
 """
 
 import numpy as np

@@ -43,3 +43,9 @@ def test_places_outside_are_refused() -> None:
         with_dense_constants(model([0, 4, 12]))
     plain = small("net (float[n] x) => (float[n] y) { y = Relu(x) }")
     assert with_dense_constants(plain) is plain
+
+
+def test_a_model_in_memory_is_written_out_too() -> None:
+    made = model([0, 4, 11])
+    result = oq.quantize(made, "ort", {"x": normal(8, 4)}, refine="none")
+    assert len(result.report.plan.groups) == 2

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import oq
 from oq.model.graph import Graph
 from oq.prepare.cast_like import cast_like
 from oq.prepare.infer_types import infer_types
@@ -27,3 +28,11 @@ def test_a_castlike_of_another_domain_is_none() -> None:
     text = """net (float[n,3] x) => (float[n,3] y) { y = com.example.CastLike(x, x) }"""
     graph = Graph(small(text))
     assert not cast_like(graph).changed
+
+
+def test_a_weight_behind_castlike_is_quantized() -> None:
+    model = small(
+        "net (float[n,3] x) => (float[n,2] y) { w = CastLike(double_w, x) y = MatMul(x, w) }",
+        {"double_w": normal(3, 2).astype(np.float64)},
+    )
+    assert oq.make_plan(model, "ort").groups
