@@ -40,8 +40,8 @@ def with_dense_constants(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _sparse_values(graph: onnx.GraphProto) -> list[onnx.AttributeProto]:
-    nodes = (n for n in graph.node if n.op_type == "Constant")
-    return [a for n in nodes for a in n.attribute if a.name == "sparse_value"]
+    attributes = (a for n in graph.node for a in n.attribute if a.name == "sparse_value")
+    return [a for a in attributes if a.type == onnx.AttributeProto.SPARSE_TENSOR]
 
 
 def _dense(sparse: onnx.SparseTensorProto) -> onnx.TensorProto:
