@@ -23,6 +23,7 @@ from oq.engines.engine import Engine, Kernels
 from oq.errors import DataError, MissingExtra, ModelError, OptionError, one_line
 from oq.model.bodies import nodes_in
 from oq.model.files import loadable
+from oq.model.functions import without_functions
 from oq.model.noise import freeze_noise
 from oq.model.session import Settings
 from oq.numerics.values import Array
@@ -208,6 +209,8 @@ def _refuse_strings(inputs: Iterable[onnx.ValueInfoProto]) -> None:
 
 
 def _read(model: onnx.ModelProto | Path) -> Any:
+    if isinstance(model, onnx.ModelProto):
+        model = without_functions(model)  # OpenVINO reads none
     with loadable(model) as source:
         read = (source, b"") if isinstance(source, bytes) else (source,)
         return _import().Core().read_model(*read)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper
 
 
@@ -59,16 +60,24 @@ def is_optional(value: onnx.ValueInfoProto) -> bool:
 
 def declare(name: str, like: Any) -> onnx.ValueInfoProto:
     """A graph input of NumPy type ``like`` and any shape; ``[dtype]`` is a sequence of such.  Like
-    an array it has as many axes as that: onnxruntime runs no Scan whose inputs are of any rank."""
+    an array it has as many axes as that: onnxruntime runs no Scan whose inputs are of any rank.
+    Like a vector of integers it is as long: onnxruntime loads no Resize to sizes of any number."""
     if isinstance(like, list):
         element = helper.np_dtype_to_tensor_dtype(np.dtype(like[0]))
         return helper.make_tensor_sequence_value_info(name, element, None)
     dtype, shape = like, None
     if isinstance(like, np.ndarray):
-        dtype, shape = like.dtype, [None] * like.ndim
+        dtype, shape = like.dtype, sizes(like)
     return helper.make_tensor_value_info(
         name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape
     )
+
+
+def sizes(values: NDArray[Any]) -> list[int | None]:
+    """Of the axes of an input like ``values``: see :func:`declare`."""
+    if values.ndim == 1 and values.dtype.kind in "iu":
+        return [len(values)]
+    return [None] * values.ndim
 
 
 def make_piece(

@@ -31,6 +31,9 @@ TYPES = frozenset(TensorProto.DataType.values())
 
 Problems = Iterator[str]
 
+Called = tuple[str, str, str]
+"""Domain, name and overload of a function."""
+
 
 def check_structure(model: onnx.ModelProto) -> None:
     """Refuse a ``model`` that is no graph of operators.
@@ -59,13 +62,13 @@ def opsets(model: onnx.ModelProto) -> Problems:
 
 def functions(model: onnx.ModelProto) -> Problems:
     """No function calls itself, and all of them expand to a graph of a finite size."""
-    open_ = {(f.domain, f.name): f for f in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
+    open_ = {(f.domain, f.name, f.overload): f for f in model.functions}
+    sizes: dict[Called, int] = {}
     while ready := [key for key, f in open_.items() if not _calls(f.node) & open_.keys()]:
         for key in ready:
             sizes[key] = _expanded(open_.pop(key).node, sizes)
     if open_:
-        yield f"function {min(name for _, name in open_)!r} calls itself"
+        yield f"function {min(name for _, name, _ in open_)!r} calls itself"
     total = _expanded(model.graph.node, sizes)
     if total > MOST_NODES:
         yield f"its functions expand to {total:,} nodes; at most {MOST_NODES:,} are read"
@@ -194,12 +197,12 @@ CHECKS: tuple[Callable[[onnx.ModelProto], Problems], ...] = (
 )
 
 
-def _calls(nodes: Iterable[onnx.NodeProto]) -> set[tuple[str, str]]:
-    return {(n.domain, n.op_type) for n in nodes}
+def _calls(nodes: Iterable[onnx.NodeProto]) -> set[Called]:
+    return {(n.domain, n.op_type, n.overload) for n in nodes}
 
 
-def _expanded(nodes: Iterable[onnx.NodeProto], sizes: Mapping[tuple[str, str], int]) -> int:
-    return sum(sizes.get((n.domain, n.op_type), 1) for n in nodes)
+def _expanded(nodes: Iterable[onnx.NodeProto], sizes: Mapping[Called, int]) -> int:
+    return sum(sizes.get((n.domain, n.op_type, n.overload), 1) for n in nodes)
 
 
 def _is_type(number: int) -> bool:

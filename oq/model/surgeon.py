@@ -21,22 +21,23 @@ Optionals = Mapping[str, onnx.ValueInfoProto]
 
 
 def export(graph: Any, optional: Optionals = MappingProxyType({})) -> onnx.ModelProto:
-    """What graphsurgeon makes of ``graph``; it cannot pack 4-bit constants, so onnx does that, and
-    it cannot write all inputs and outputs that are no tensors (``optional``), which are those of
-    the file.
+    """What graphsurgeon makes of ``graph``; it can write neither 4-bit constants nor strings, so
+    onnx does that, nor all inputs and outputs that are no tensors (``optional``), which are those
+    of the file.
 
     It writes a constant of the outer graph into every body that reads it; it is put back.
     """
     tensors = graph.tensors().values()
     here = [t for t in tensors if isinstance(t, gs.Constant) and not _is_stored(t)]
-    small = [t for t in here if str(t.dtype).endswith("int4")]
-    packed = {t.name: t.values for t in small}
-    for tensor in small:
-        tensor.values = np.zeros(tensor.values.shape, np.int8)
+    odd = [t for t in here if t.dtype == np.object_ or str(t.dtype).endswith("int4")]
+    held = {t.name: t.values for t in odd}
+    types = [t._export_dtype for t in odd]
+    for tensor in odd:
+        tensor.values, tensor._export_dtype = np.zeros(tensor.values.shape, np.int8), None
     model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
-    for tensor in small:
-        tensor.values = packed[tensor.name]
-    put_constants(model, packed)
+    for tensor, kind in zip(odd, types, strict=True):
+        tensor.values, tensor._export_dtype = held[tensor.name], kind
+    put_constants(model, held)
     _drop_typeless(model.graph)
     lift_constants(model.graph, _shared(graph))
     for value in (*model.graph.input, *model.graph.output):

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import onnx
-from onnx import inliner
 
 from oq.errors import ModelError
+from oq.model.bodies import nodes_in
+from oq.model.functions import without_functions
 from oq.model.graph import Graph
 from oq.model.qoperators import BY_NAME
 from oq.model.stored import put_away
@@ -118,9 +119,8 @@ def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] =
     Raises:
         ModelError: the model is quantized already, or its opset can be neither raised nor lowered.
     """
+    model = without_functions(model)
     refuse_quantized(model)
-    if model.functions:
-        model = inliner.inline_local_functions(model)
     model, own = widen_floats(model)
     model = put_away(model)
     model, unfused = unfuse(raise_opset(model, max(min_opset, least_opset(model))))
@@ -137,7 +137,7 @@ def refuse_quantized(model: onnx.ModelProto) -> None:
     Raises:
         ModelError: the graph holds Q/DQ or integer kernels already.
     """
-    found = next((n for n in model.graph.node if n.op_type in QUANTIZED), None)
+    found = next((n for n in nodes_in(model.graph) if n.op_type in QUANTIZED), None)
     if found is not None:
         raise ModelError(
             f"the model is quantized already: node {found.name!r} is a {found.op_type}; "

@@ -62,3 +62,12 @@ def test_nodes_alone_compute_from_what_they_are_given() -> None:
     assert piece.ir_version == 8 and piece.opset_import == whole.opset_import
     found = run(piece, {"x": np.array([1.0, 4.0], np.float32)})
     assert found["s"].tolist() == [-2.0, 1.0] and found["y"].tolist() == [2.0, 1.0]
+
+
+def test_a_resize_to_computed_sizes_runs_alone() -> None:
+    nodes = [helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], mode="linear")]
+    opsets = [helper.make_opsetid("", 18)]
+    whole = helper.make_model(helper.make_graph(nodes, "g", [], []), opset_imports=opsets)
+    whole.ir_version = 8
+    given = {"x": np.ones((1, 2, 4, 4), np.float32), "sizes": np.array([1, 2, 8, 8])}
+    assert run(make_piece(whole, nodes, given, ["y"]), given)["y"].shape == (1, 2, 8, 8)

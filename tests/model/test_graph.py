@@ -368,3 +368,15 @@ def test_constants_of_the_outer_graph_are_written_once() -> None:
     for chosen in (True, False):
         feeds = {"x": normal(2, 4, seed=1), "c": np.asarray(chosen)}
         np.testing.assert_array_equal(reference(made, feeds)["y"], reference(model, feeds)["y"])
+
+
+def test_strings_that_were_looked_at_are_written() -> None:
+    model = small("net (int64[n] i) => (string[n] y) { y = Gather(names, i) }")
+    names = np.array(["cat", "Käse", ""], object)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(names, "names"))
+    graph = Graph(model)
+    assert list(graph.view().constants["names"]) == list(names)
+    for _ in range(2):
+        assert onnx.numpy_helper.to_array(graph.to_model().graph.initializer[0]).tolist() == list(
+            names
+        )
