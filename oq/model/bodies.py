@@ -8,6 +8,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from oq.numerics.values import TensorInfo
+
 
 def bodies_of(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
     """(attribute, graph) for every subgraph of ``node``."""
@@ -61,12 +63,16 @@ def is_optional(value: onnx.ValueInfoProto) -> bool:
 def declare(name: str, like: Any) -> onnx.ValueInfoProto:
     """A graph input of NumPy type ``like`` and any shape; ``[dtype]`` is a sequence of such.  Like
     an array it has as many axes as that: onnxruntime runs no Scan whose inputs are of any rank.
-    Like a vector of integers it is as long: onnxruntime loads no Resize to sizes of any number."""
+    Like a vector of integers it is as long: onnxruntime loads no Resize to sizes of any number.
+    A :class:`TensorInfo` says all itself."""
     if isinstance(like, list):
         element = helper.np_dtype_to_tensor_dtype(np.dtype(like[0]))
         return helper.make_tensor_sequence_value_info(name, element, None)
-    dtype, shape = like, None
-    if isinstance(like, np.ndarray):
+    dtype: Any = like
+    shape: Sequence[int | str | None] | None = None
+    if isinstance(like, TensorInfo):
+        dtype, shape = like.dtype, like.shape
+    elif isinstance(like, np.ndarray):
         dtype, shape = like.dtype, sizes(like)
     return helper.make_tensor_value_info(
         name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape

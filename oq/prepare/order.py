@@ -39,6 +39,7 @@ from oq.prepare.lower_opset import lower_opset
 from oq.prepare.mean_to_pool import mean_to_pool
 from oq.prepare.norm_to_conv import inner_norm_to_conv, norm_to_conv
 from oq.prepare.outcome import Outcome
+from oq.prepare.outputs_apart import outputs_apart
 from oq.prepare.plain_gemm import plain_gemm
 from oq.prepare.raise_opset import raise_opset
 from oq.prepare.round_slopes import round_edge_slope, round_slopes
@@ -55,6 +56,7 @@ from oq.prepare.write_attributes import write_attributes
 
 PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     fold_constants,
+    outputs_apart,
     drop_noops,
     infer_types,
     cast_like,
