@@ -171,7 +171,7 @@ def weight_axis(op: str, attributes: Mapping[str, Any], rank: int) -> int | None
     flag = TRANSPOSED_WEIGHT.get(op)
     if flag is not None and attributes.get(flag[0]):
         return flag[1]
-    return row.weight_axis % rank
+    return row.weight_axis % rank if rank else None
 
 
 OUTPUT_AXIS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1, "MatMul": -1}

@@ -157,7 +157,7 @@ def _left_out(
 
 
 def producers(model: onnx.ModelProto) -> Problems:
-    """A tensor is written once, and not by a node that needs it."""
+    """A tensor is written once, an output too, and not by a node that needs it."""
     graph = model.graph
     counts = Counter(t for n in graph.node for t in n.output if t)
     given = {t.name for t in graph.initializer} | {i.name for i in graph.input}
@@ -165,6 +165,10 @@ def producers(model: onnx.ModelProto) -> Problems:
     if twice is not None:
         what = "several nodes" if counts[twice] > 1 else "a node, and is an input or a constant"
         yield f"tensor {twice!r} is computed by {what}"
+        return
+    lacking = next((o.name for o in graph.output if o.name not in counts.keys() | given), None)
+    if lacking is not None:
+        yield f"output {lacking!r} is computed by no node"
         return
     maker = {t: i for i, n in enumerate(graph.node) for t in n.output if t}
     waits = [{maker[t] for t in reads_of(n) if t in maker} for n in graph.node]

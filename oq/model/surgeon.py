@@ -2,15 +2,17 @@
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.util.misc import convert_from_onnx_attr_type
 
 from oq.model import stored
-from oq.model.bodies import graphs_in
+from oq.model.bodies import graphs_in, nodes_in
 from oq.model.ops import SAME_IN_ANY_DOMAIN, STANDARD
 from oq.model.proto_fields import lift_constants, put_constants
 from oq.model.stored import Spill, is_stored, values_of
@@ -34,7 +36,12 @@ def export(graph: Any, optional: Optionals = MappingProxyType({})) -> onnx.Model
     types = [t._export_dtype for t in odd]
     for tensor in odd:
         tensor.values, tensor._export_dtype = np.zeros(tensor.values.shape, np.int8), None
-    model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
+    with _empty_lists(graph):
+        model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
+    for node in nodes_in(model.graph):
+        for attribute in node.attribute:
+            if not attribute.ref_attr_name:
+                attribute.ClearField("ref_attr_name")
     for tensor, kind in zip(odd, types, strict=True):
         tensor.values, tensor._export_dtype = held[tensor.name], kind
     put_constants(model, held)
@@ -44,6 +51,26 @@ def export(graph: Any, optional: Optionals = MappingProxyType({})) -> onnx.Model
         if value.name in optional:
             value.CopyFrom(optional[value.name])
     return model
+
+
+@contextmanager
+def _empty_lists(graph: Any) -> Iterator[None]:
+    """Attributes that are lists of no values, as references to nothing, which have a type: of an
+    empty list the graph library cannot tell it."""
+    parts = (graph, *graph.subgraphs(recursive=True))
+    every = ((n, key, value) for g in parts for n in g.nodes for key, value in n.attrs.items())
+    held = [(n, key) for n, key, value in every if isinstance(value, list) and not value]
+    for node, key in held:
+        domain, kind = node.domain or "", onnx.AttributeProto.INTS
+        if onnx.defs.has(node.op, graph.opset, domain):
+            formal = onnx.defs.get_schema(node.op, graph.opset, domain).attributes.get(key)
+            kind = kind if formal is None else formal.type.value
+        node.attrs[key] = gs.Node.AttributeRef("", convert_from_onnx_attr_type(kind))
+    try:
+        yield
+    finally:
+        for node, key in held:
+            node.attrs[key] = []
 
 
 def forget_optionals(graph: Any, model: onnx.ModelProto) -> Optionals:

@@ -74,6 +74,17 @@ def constant_is_empty(view: GraphView, match: Match) -> str | None:
     return None
 
 
+def computes_a_constant(view: GraphView, match: Match) -> str | None:
+    """No value reaches it that was measured: folding left it, being too large or broken."""
+    if all(view.is_constant(t) for t in match.anchor.inputs if t):
+        return f"{match.anchor.name!r} reads constants alone"
+    return None
+
+
+ALWAYS = (constant_is_empty, constant_is_not_finite, computes_a_constant)
+"""Of every rule of every target."""
+
+
 def data_is_vector(view: GraphView, match: Match) -> str | None:
     """OpenVINO 2026.4 gives the quantized product of a vector and a matrix an axis of 1 in front,
     and does not load what reads it."""

@@ -388,3 +388,14 @@ def test_a_weight_of_no_values_stays_as_it_is(target: str) -> None:
     reasons = {s.node: s.reason for s in made.report.plan.skips}
     assert reasons["cut"] == "constant 'none' holds no values"
     assert "m" not in reasons
+
+
+@pytest.mark.parametrize("target", registry.names("targets"))
+def test_a_layer_of_constants_that_cannot_be_folded_stays(target: str) -> None:
+    model = small(
+        "net (float[n,4] x) => (float[4,8] y, float[n,4] z) { [g] y = Gemm(k, w) z = Relu(x) }",
+        {"k": normal(4, 3), "w": normal(4, 8)},
+    )
+    profile = registry.target(target)
+    found = plan(prepare(model, profile.min_opset).graph.view(), profile)
+    assert {s.node: s.reason for s in found.skips}["g"] == "'g' reads constants alone"
