@@ -148,7 +148,8 @@ def _quantize(value: Value, grid: Codes, arithmetic: Arithmetic) -> Array:
         reals = np.asarray(value, np.float64)
         value = FixedPoint(reals, 0, 1.0)
     codes = rounded(value, grid.position, low, high, arithmetic)
-    return (codes + grid.zero if grid.zero else codes).astype(grid.dtype)
+    with np.errstate(invalid="ignore"):  # NaN has no code, and the comparison tells of it
+        return (codes + grid.zero if grid.zero else codes).astype(grid.dtype)
 
 
 def _dequantize(value: Value, grid: Codes, _arithmetic: Arithmetic) -> FixedPoint:

@@ -61,11 +61,11 @@ def _empty_lists(graph: Any) -> Iterator[None]:
     every = ((n, key, value) for g in parts for n in g.nodes for key, value in n.attrs.items())
     held = [(n, key) for n, key, value in every if isinstance(value, list) and not value]
     for node, key in held:
-        domain, kind = node.domain or "", onnx.AttributeProto.INTS
+        domain, formal = node.domain or "", None
         if onnx.defs.has(node.op, graph.opset, domain):
             formal = onnx.defs.get_schema(node.op, graph.opset, domain).attributes.get(key)
-            kind = kind if formal is None else formal.type.value
-        node.attrs[key] = gs.Node.AttributeRef("", convert_from_onnx_attr_type(kind))
+        kind: Any = onnx.AttributeProto.INTS if formal is None else formal.type
+        node.attrs[key] = gs.Node.AttributeRef("", convert_from_onnx_attr_type(int(kind)))
     try:
         yield
     finally:
