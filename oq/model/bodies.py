@@ -8,6 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from oq.model.ops import CONDITION
 from oq.numerics.values import TensorInfo
 
 
@@ -50,6 +51,27 @@ def captured_by(body: onnx.GraphProto) -> list[str]:
         for _, inner in bodies_of(node):
             reads += captured_by(inner)
     return [name for name in dict.fromkeys(reads) if name and name not in defined]
+
+
+def decides_by_values(graph: onnx.GraphProto) -> bool:
+    """Whether an If or Loop of ``graph`` looks at values of an input that has axes (a network that
+    stops early): of several samples at a time, one decides for all."""
+    kinds = {v.name: v.type.tensor_type for v in graph.input}
+    scalars = {
+        name for name, kind in kinds.items() if kind.HasField("shape") and not kind.shape.dim
+    }
+    axes = kinds.keys() - scalars - {t.name for t in graph.initializer}
+    for node in graph.node:
+        slot = CONDITION.get(node.op_type)
+        if slot is not None and slot < len(node.input) and node.input[slot] in axes:
+            return True
+        if node.op_type not in SIZES and not axes.isdisjoint(reads_of(node)):
+            axes.update(t for t in node.output if t)
+    return False
+
+
+SIZES = frozenset({"Shape", "Size"})
+"""Ops that look at no values."""
 
 
 def is_optional(value: onnx.ValueInfoProto) -> bool:

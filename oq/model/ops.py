@@ -126,6 +126,9 @@ SCATTERING = frozenset({"ScatterElements", "ScatterND"})
 BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 """Ops with subgraphs, which are not quantized."""
 
+CONDITION: Mapping[str, int] = {"If": 0, "Loop": 1}
+"""Op -> the input that decides what its bodies do."""
+
 TRANSPOSED_WEIGHT: Mapping[str, tuple[str, int]] = {"Gemm": ("transB", 0)}
 """op -> (attribute, output-channel axis if it is set): Gemm stores (out, in) with transB=1."""
 

@@ -125,7 +125,8 @@ def _alike(values: Values) -> TensorInfo:
     """The type of all ``values`` and the sizes that they share: what onnxruntime infers of some
     operators depends on these (Attention of three axes, Resize to computed sizes)."""
     first = values[0]
+    dtype = "object" if first.dtype.kind in "SU" else first.dtype.name
     if any(v.ndim != first.ndim for v in values):
-        return TensorInfo("", first.dtype.name, None)
+        return TensorInfo("", dtype, None)
     sizes = zip(*(v.shape for v in values), strict=True)
-    return TensorInfo("", first.dtype.name, tuple(s[0] if len({*s}) == 1 else None for s in sizes))
+    return TensorInfo("", dtype, tuple(s[0] if len({*s}) == 1 else None for s in sizes))
