@@ -18,6 +18,7 @@ from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_m
 
 from oq.errors import ModelError, OptionError, one_line
 from oq.model import stored, wire
+from oq.model.data_files import data_of
 from oq.model.stored import Place, holds_stored, is_stored, put_place
 
 PROTOBUF_LIMIT = 2**31 - 2**20
@@ -352,7 +353,7 @@ def check_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | No
         for other, second in outputs[:i]:
             if _is_same(path, second):
                 raise OptionError(f"{other} and {flag} are both {str(path)!r}; give two files")
-        for what, given in read.items():
+        for what, given in (*read.items(), *data_of(read, [path])):
             if given is None or not given.exists():
                 continue
             if _is_same(path, given):
