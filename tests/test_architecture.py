@@ -332,8 +332,8 @@ ACROSS = {
     "architecture", "calibrators", "cli_damage", "deployment.every_model",
     "deployment.models", "derived", "docs", "dpu.rewritten", "end_to_end",
     "examples", "float16_models", "fusions", "fuzz", "inputs", "interrupted", "large_models",
-    "light_models", "memory", "models", "notebook", "odd_models", "onnx_suite", "packaging", "page",
-    "page_browser", "page_charts", "page_cli",
+    "light_models", "memory", "models", "notebook", "odd_models", "onnx_suite", "outputs",
+    "packaging", "page", "page_browser", "page_charts", "page_cli",
     "prepare.left_out", "real_models", "target_coreml", "target_dpu",
     "site", "target_openvino", "target_ort", "targets", "weighted_layers",
 }  # fmt: skip

@@ -308,6 +308,7 @@ Case = tuple[list[str], str]
 
 QUANTIZE: dict[str, Case] = {
     "not ONNX": (["text.onnx"], "'text.onnx' is not an ONNX model, or it is cut off"),
+    "no name": ([MODEL, "-o", ""], "-o '.' names no file"),
     "empty": (["empty.onnx"], "'empty.onnx' holds no ONNX graph"),
     "truncated": (["cut.onnx"], "'cut.onnx' is not an ONNX model, or it is cut off"),
     "no external data": (["external.onnx"], "external data 'weights.bin' of 'external.onnx' is"),

@@ -60,7 +60,7 @@ class _Disturbance:
             if value.shape == exact.shape == fresh.shape:
                 with np.errstate(invalid="ignore"):
                     d = value.astype(np.float64) - fresh
-                d[~np.isfinite(d)] = 0.0
+                d = np.where(np.isfinite(d), d, 0.0)
             if i == 0:
                 self.noise += power(d)
             self.values.setdefault(name, []).append((exact + d).astype(exact.dtype))

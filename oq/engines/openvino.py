@@ -10,7 +10,7 @@ would use that by default.
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +23,7 @@ from oq.engines.engine import Engine, Kernels
 from oq.errors import DataError, MissingExtra, ModelError, OptionError, one_line
 from oq.model.bodies import nodes_in
 from oq.model.files import loadable
+from oq.model.functions import without_functions
 from oq.model.noise import freeze_noise
 from oq.model.session import Settings
 from oq.numerics.values import Array
@@ -60,9 +61,10 @@ class Compiled:
             raise OptionError(
                 f"--provider {settings.provider} is onnxruntime's; {FEATURE} runs on its CPU plugin"
             )
+        graph = None if isinstance(model, Path) else model.graph
+        _refuse_strings(() if graph is None else graph.input)
         self._compiled = _compile(model, settings.threads, settings.frozen)
         self._request = self._compiled.create_infer_request()
-        graph = None if isinstance(model, Path) else model.graph
         self._names = list(names) if graph is None else [o.name for o in graph.output]
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
@@ -196,7 +198,19 @@ def write_ir(model: onnx.ModelProto, path: Path) -> None:
         _import().save_model(network, path, compress_to_fp16=False)
 
 
+def _refuse_strings(inputs: Iterable[onnx.ValueInfoProto]) -> None:
+    """A string that reaches an output ends the process (``munmap_chunk(): invalid pointer``)."""
+    for value in inputs:
+        if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+            raise ModelError(
+                f"OpenVINO cannot load the model: input {value.name!r} holds strings, which its "
+                "CPU plugin does not take"
+            )
+
+
 def _read(model: onnx.ModelProto | Path) -> Any:
+    if isinstance(model, onnx.ModelProto):
+        model = without_functions(model)  # OpenVINO reads none
     with loadable(model) as source:
         read = (source, b"") if isinstance(source, bytes) else (source,)
         return _import().Core().read_model(*read)

@@ -106,12 +106,18 @@ def _read(path: Path) -> onnx.ModelProto:
     return onnx.load(path, load_external_data=False)
 
 
+def _is_graph(graph: onnx.GraphProto) -> bool:
+    """Whether there is a node, or all outputs are constants or inputs."""
+    given = {v.name for v in (*graph.initializer, *graph.input)}
+    return bool(graph.node) or (bool(graph.output) and all(o.name in given for o in graph.output))
+
+
 def _headers(path: Path, read: Callable[[Path], onnx.ModelProto]) -> onnx.ModelProto:
     try:
         model = read(path)
     except (DecodeError, ValueError) as error:
         raise ModelError(f"{str(path)!r} is not an ONNX model, or it is cut off") from error
-    if not model.graph.node or not model.opset_import:
+    if not _is_graph(model.graph) or not model.opset_import:
         raise ModelError(f"{str(path)!r} holds no ONNX graph (an empty or different protobuf?)")
     _check_external(model, path)
     return model

@@ -170,12 +170,15 @@ class Graph:
         return str(out.name)
 
     def set_input(self, node: str, slot: int, tensor: str) -> None:
-        """Make input ``slot`` of ``node`` read ``tensor`` ("" for an empty optional input)."""
+        """Make input ``slot`` of ``node`` read ``tensor`` ("" for an optional input left out: at
+        the end it is no input, since OpenVINO takes an empty name for one)."""
         self._view = None
         inputs = self._nodes[node].inputs
         while len(inputs) <= slot:
             inputs.append(gs.Variable.empty())
         inputs[slot] = self._tensors[tensor] if tensor else gs.Variable.empty()
+        while inputs and inputs[-1].is_empty():
+            inputs.pop()
 
     def replace_reads(self, node: str, old: str, new: str) -> None:
         """Make every input of ``node`` that reads ``old`` read ``new``."""

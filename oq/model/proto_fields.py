@@ -120,6 +120,14 @@ def _inside(value: onnx.ValueInfoProto) -> TensorInfo:
     return read_type(onnx.ValueInfoProto(name=value.name, type=value.type.optional_type.elem_type))
 
 
+def gives_numbers(model: onnx.ModelProto) -> bool:
+    """Whether an output may be an array of numbers: no string, sequence, map or optional value."""
+    ends = (
+        v.type for v in model.graph.output if v.type.WhichOneof("value") in (None, "tensor_type")
+    )
+    return any(kind.tensor_type.elem_type != onnx.TensorProto.STRING for kind in ends)
+
+
 def without_defaults(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
     """``model`` whose inputs ``names`` have no default value; itself if there are none."""
     if not names:

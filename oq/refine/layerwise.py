@@ -7,7 +7,6 @@ longer needed.  The batches are distributed over the cores, as in calibration.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +15,7 @@ from onnx import numpy_helper
 from oq.model.bodies import is_optional, make_piece, reads_of
 from oq.model.session import SERIAL, Session
 from oq.numerics.grid import Grid
-from oq.numerics.values import Array
+from oq.numerics.values import Array, TensorInfo
 from oq.parallel import parallel_map
 
 Values = tuple[Array, ...]
@@ -132,7 +131,12 @@ class Walk:
         return not self._readers.get(tensor, set()) <= self._done
 
 
-def _alike(values: Values) -> Array | np.dtype[Any]:
-    """The first of ``values``, or the type alone where they differ in their number of axes."""
+def _alike(values: Values) -> TensorInfo:
+    """The type of all ``values`` and the sizes that they share: what onnxruntime infers of some
+    operators depends on these (Attention of three axes, Resize to computed sizes)."""
     first = values[0]
-    return first if all(v.ndim == first.ndim for v in values) else first.dtype
+    dtype = "object" if first.dtype.kind in "SU" else first.dtype.name
+    if any(v.ndim != first.ndim for v in values):
+        return TensorInfo("", dtype, None)
+    sizes = zip(*(v.shape for v in values), strict=True)
+    return TensorInfo("", dtype, tuple(s[0] if len({*s}) == 1 else None for s in sizes))

@@ -13,7 +13,7 @@ from oq.engines.engine import PACKAGES, is_installed
 from oq.errors import install_line
 from oq.exporting.load import Model
 from oq.model.ops import STANDARD, facts
-from oq.model.proto_fields import feedable
+from oq.model.proto_fields import feedable, gives_numbers
 from oq.model.view import GraphView
 from oq.planning.blocks import AT_RUN_TIME, ONLY_WEIGHTS
 from oq.planning.plan import KEPT, NOT_CHOSEN
@@ -158,6 +158,13 @@ def run_warnings(
             "with the float model"
         )
     return tuple(said)
+
+
+def numberless_note(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The note about a model with no output that can be compared."""
+    if gives_numbers(model):
+        return ()
+    return ("no output is an array of numbers, so the two models cannot be compared",)
 
 
 def default_notes(

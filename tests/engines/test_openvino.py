@@ -281,6 +281,13 @@ def test_a_batch_that_fails() -> None:
     assert "\n" not in str(caught.value)
 
 
+@needs_openvino
+def test_strings_are_refused_before_they_end_the_process() -> None:
+    model = small("net (string[n] x) => (string[n] y) { y = Identity(x) }")
+    with pytest.raises(ModelError, match="OpenVINO cannot load the model: input 'x' holds strings"):
+        Compiled(model, Settings())
+
+
 def test_a_provider_is_refused() -> None:
     with pytest.raises(OptionError, match=r"--provider cuda is onnxruntime's; --engine openvino"):
         Compiled(
