@@ -18,7 +18,7 @@ from oq.dpu.fixed_point import DPU, Arithmetic, FixedPoint, hold, rounded
 from oq.dpu.kernels import KERNELS, Call, Value
 from oq.dpu.scales import position_of
 from oq.errors import ModelError
-from oq.model.bodies import make_piece, reads_of
+from oq.model.bodies import is_list, make_piece, reads_of
 from oq.model.graph import Graph
 from oq.model.operands import weight_input
 from oq.model.ops import SHAPE_OPS, only_moves
@@ -207,6 +207,13 @@ def _count_readers(view: GraphView) -> dict[str, int]:
     return {t: n for t, n in counts.items() if t not in view.outputs}
 
 
+def _kind(value: Any) -> str:
+    """What of ``value`` the model of a single node depends on."""
+    if not isinstance(value, np.ndarray):
+        return str(value)
+    return f"{value.dtype} {value.size if is_list(value) else ''} {value.ndim}"
+
+
 @dataclass(slots=True)
 class _Alone:
     """Runs single nodes in onnxruntime, each as a model of its own."""
@@ -227,8 +234,7 @@ class _Alone:
         here = {t: v for t in names if (v := values[t]) is not None}
         feeds = {t: v if isinstance(v, list) else real(v) for t, v in here.items()}
         given = {t: [v[0].dtype] if isinstance(v, list) else v for t, v in feeds.items()}
-        kinds = (v if isinstance(v, list) else f"{v.dtype} {v.ndim}" for v in given.values())
-        slot = (node.name, *map(str, kinds))
+        slot = (node.name, *map(_kind, given.values()))
         if slot not in self.sessions:
             proto = self.protos[node.name]
             inner = set(reads_of(proto)) - given.keys()  # weights that only its bodies read

@@ -7,6 +7,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from oq.numerics.values import Array
+
 
 def bodies_of(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
     """(attribute, graph) for every subgraph of ``node``."""
@@ -59,16 +61,22 @@ def is_optional(value: onnx.ValueInfoProto) -> bool:
 
 def declare(name: str, like: Any) -> onnx.ValueInfoProto:
     """A graph input of NumPy type ``like`` and any shape; ``[dtype]`` is a sequence of such.  Like
-    an array it has as many axes as that: onnxruntime runs no Scan whose inputs are of any rank."""
+    an array it has as many axes as that: onnxruntime runs no Scan whose inputs are of any rank,
+    and no Resize to sizes whose number is free, so that a list of integers has its length."""
     if isinstance(like, list):
         element = helper.np_dtype_to_tensor_dtype(np.dtype(like[0]))
         return helper.make_tensor_sequence_value_info(name, element, None)
     dtype, shape = like, None
     if isinstance(like, np.ndarray):
-        dtype, shape = like.dtype, [None] * like.ndim
+        dtype, shape = like.dtype, [like.size] if is_list(like) else [None] * like.ndim
     return helper.make_tensor_value_info(
         name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape
     )
+
+
+def is_list(values: Array) -> bool:
+    """Whether ``values`` may be sizes or axes: integers in a row."""
+    return bool(values.ndim == 1 and values.dtype.kind == "i")
 
 
 def make_piece(

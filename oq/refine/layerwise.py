@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from oq.model.bodies import is_optional, make_piece, reads_of
+from oq.model.bodies import is_list, is_optional, make_piece, reads_of
 from oq.model.session import SERIAL, Session
 from oq.numerics.grid import Grid
 from oq.numerics.values import Array
@@ -123,6 +123,10 @@ class Walk:
 
 
 def _alike(values: Values) -> Array | np.dtype[Any]:
-    """The first of ``values``, or the type alone where they differ in their number of axes."""
+    """The first of ``values``, or the type alone where they differ in their number of axes, or
+    lists in their length."""
     first = values[0]
-    return first if all(v.ndim == first.ndim for v in values) else first.dtype
+    same = all(v.ndim == first.ndim for v in values)
+    if is_list(first):
+        same = all(v.shape == first.shape for v in values)
+    return first if same else first.dtype
