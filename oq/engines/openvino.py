@@ -183,6 +183,7 @@ def write_ir(model: onnx.ModelProto, path: Path) -> None:
     Raises:
         MissingExtra: openvino is not installed.
         ModelError: OpenVINO cannot read the model.
+        OSError: it cannot write the files, and does not say why.
     """
     known = {name for n in nodes_in(model.graph) for name in (n.name, *n.output)}
     known |= {t.name for t in model.graph.initializer}
@@ -193,7 +194,10 @@ def write_ir(model: onnx.ModelProto, path: Path) -> None:
             numbered = re.fullmatch(rf"{re.escape(kind)}_\d+", op.friendly_name)
             if numbered and op.friendly_name not in known:
                 op.friendly_name = f"{kind}:{i}"
+    try:
         _import().save_model(network, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(f"OpenVINO gave up ({_say(error)}); is the disk full?") from error
 
 
 def _read(model: onnx.ModelProto | Path) -> Any:
