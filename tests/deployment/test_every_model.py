@@ -42,8 +42,15 @@ def formats_of(target: str) -> list[str]:
     return [f.name for f in found if f.any_target or target in (f.target, *f.others)]
 
 
-REFUSED: Mapping[tuple[str, str], str] = {}
-"""(model, format) -> what the refusal says."""
+REFUSED: Mapping[tuple[str, str], str] = {
+    ("transformer", "xmodel"): "of this model these lack: LayerNormalization",
+    ("detector with NMS", "xmodel"): "of this model these lack: NonMaxSuppression",
+    **{
+        ("detector with NMS", form): "NonMaxSuppression has no form in torch here"
+        for form in ("pt2", "torchscript")
+    },
+}
+"""(model, format) -> what the refusal says.  Neither is in XIR, nor NonMaxSuppression in aten."""
 
 
 @cache
