@@ -20,7 +20,7 @@ from typing import Any, cast
 import onnx
 
 from oq.engines.engine import Engine, Kernels
-from oq.errors import DataError, MissingExtra, ModelError, OptionError, one_line
+from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError, one_line
 from oq.model.bodies import nodes_in
 from oq.model.files import loadable
 from oq.model.noise import freeze_noise
@@ -239,6 +239,11 @@ def _import() -> Any:
         import openvino
     except ModuleNotFoundError as error:
         raise MissingExtra("openvino", FEATURE) from error
+    except ImportError as error:  # broken: built for another processor, a library lacks
+        raise OqError(
+            f"openvino is installed and cannot be imported: {one_line(error)}; "
+            "install it again: pip install --force-reinstall openvino"
+        ) from error
     finally:
         if hide:
             del modules["openvino_telemetry"]
