@@ -20,7 +20,7 @@ from typing import Any, cast
 import onnx
 
 from oq.engines.engine import Engine, Kernels
-from oq.errors import DataError, MissingExtra, ModelError, OptionError, one_line
+from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError, one_line
 from oq.model.bodies import nodes_in
 from oq.model.files import loadable
 from oq.model.functions import without_functions
@@ -185,6 +185,7 @@ def write_ir(model: onnx.ModelProto, path: Path) -> None:
     Raises:
         MissingExtra: openvino is not installed.
         ModelError: OpenVINO cannot read the model.
+        OSError: it cannot write the files, and does not say why.
     """
     known = {name for n in nodes_in(model.graph) for name in (n.name, *n.output)}
     known |= {t.name for t in model.graph.initializer}
@@ -195,7 +196,10 @@ def write_ir(model: onnx.ModelProto, path: Path) -> None:
             numbered = re.fullmatch(rf"{re.escape(kind)}_\d+", op.friendly_name)
             if numbered and op.friendly_name not in known:
                 op.friendly_name = f"{kind}:{i}"
+    try:
         _import().save_model(network, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(f"OpenVINO gave up ({_say(error)}); is the disk full?") from error
 
 
 def _refuse_strings(inputs: Iterable[onnx.ValueInfoProto]) -> None:
@@ -249,6 +253,11 @@ def _import() -> Any:
         import openvino
     except ModuleNotFoundError as error:
         raise MissingExtra("openvino", FEATURE) from error
+    except ImportError as error:  # broken: built for another processor, a library lacks
+        raise OqError(
+            f"openvino is installed and cannot be imported: {one_line(error)}; "
+            "install it again: pip install --force-reinstall openvino"
+        ) from error
     finally:
         if hide:
             del modules["openvino_telemetry"]

@@ -54,6 +54,17 @@ def test_bodies_are_named_by_their_attributes() -> None:
     assert not list(bodies_of(helper.make_node("Clip", ["x", "", "top"], ["y"], a=[1, 2])))
 
 
+def test_a_resize_alone_is_given_its_sizes() -> None:
+    node = helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], mode="nearest")
+    whole = helper.make_model(
+        helper.make_graph([node], "whole", [], []),
+        ir_version=8,
+        opset_imports=[helper.make_opsetid("", 18)],
+    )
+    given = {"x": np.ones((1, 2, 3, 3), np.float32), "sizes": np.array([1, 2, 5, 4])}
+    assert run(make_piece(whole, [node], given, ["y"]), given)["y"].shape == (1, 2, 5, 4)
+
+
 def test_nodes_alone_compute_from_what_they_are_given() -> None:
     nodes = [helper.make_node("Add", ["x", "c"], ["s"]), helper.make_node("Abs", ["s"], ["y"])]
     opsets = [helper.make_opsetid("", 17)]
