@@ -21,11 +21,11 @@ test: $(VENV)/.dev
 	@echo "3 of 3: tests, one worker per core$(if $(REAL),, (those on real models are skipped: no REAL folder))"
 	@OQ_REAL=$(abspath $(REAL)) $(BIN)/python -m pytest -q -n auto --dist loadgroup --no-loadscope-reorder
 
-# The tests that take a sample in "make test", whole: ONNX's backend suite, 2,000 random graphs, 20 kills, every model
-# through every format of oq deploy.
+# The tests that take a sample in "make test", whole: ONNX's backend suite, 2,000 random graphs, 20 kills, every light
+# model for every target, every model through every format of oq deploy.
 soak: $(VENV)/.dev
 	@OQ_SOAK=1 $(BIN)/python -m pytest -q -n auto --dist load \
-		tests/test_onnx_suite.py tests/test_fuzz.py tests/test_interrupted.py \
+		tests/test_onnx_suite.py tests/test_fuzz.py tests/test_interrupted.py tests/test_light_models.py \
 		tests/deployment/test_every_model.py
 
 bench: $(VENV)/.dev

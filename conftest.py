@@ -5,6 +5,7 @@ are links to the folders beside this file.  Collected here as well (``pytest .``
 imported a second time, under names that are not theirs.
 """
 
+import gc
 from collections import Counter
 from importlib.util import find_spec
 
@@ -30,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     slow = Counter(_group(item) for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[_group(item)])
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: the garbage collector need not walk it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _group(item: pytest.Item) -> str:

@@ -32,6 +32,7 @@ RUNS: Mapping[str, str] = {
     "ort.InferenceSession({model!r}).run(None, {{'x': np.load({data!r})['x'][:1]}})",
     "int8": QUANTIZE.replace("{given}", "{data!r}, refine='none', verify=False"),
     "int8, verified": QUANTIZE.replace("{given}", "{data!r}, refine='none'"),
+    "int8, refined": QUANTIZE.replace("{given}", "{data!r}"),
     "weights=int8": QUANTIZE.replace("{given}", "settings={{'weights': 'int8'}}"),
     "weights=int4": QUANTIZE.replace("{given}", "settings={{'weights': 'int4'}}"),
 }
@@ -110,7 +111,9 @@ def main() -> None:
     """Print the table."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--mb", type=float, default=200)
-    for line in table(arguments.parse_args().mb, [what for what in RUNS if what != "import"]):
+    arguments.add_argument("--without", nargs="*", default=[], help="runs to leave out")
+    asked = arguments.parse_args()
+    for line in table(asked.mb, [w for w in RUNS if w not in ("import", *asked.without)]):
         print(line, flush=True)
 
 

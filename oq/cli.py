@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="oq",
-    help="Quantize ONNX models to int8 the way their target runs them, and prove it.",
+    help="Quantize ONNX models to int8 for the hardware that runs them, and measure the accuracy.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -78,7 +78,8 @@ def quantize(
     target: OptionalTargetOpt = None,
     data: OptionalDataOpt = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="default: MODEL.TARGET.onnx")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="default: MODEL.TARGET.onnx"),
     ] = None,
     config: ConfigOpt = None,
     save_ranges: SaveRangesOpt = None,
@@ -139,7 +140,7 @@ def verify(
     limit = options["max_drop"]
     with show_progress() as watch:
         found = pipeline.verify(float_model, quantized, data, **options, watch=watch)
-    verdict = judge_drop(found, limit)
+    verdict = judge_drop(found)
     if limit is not None and verdict.drop is None:
         raise OptionError(
             "--max-drop needs a classifier and labelled data (key 'labels', or --labels FILE.csv), "
@@ -195,11 +196,19 @@ def _root(
     version: Annotated[bool, typer.Option("--version", "-V", help="print the version")] = False,
     plugin: Annotated[
         list[Path] | None,
-        typer.Option("--plugin", metavar="FILE.py", help="has a TARGET or CALIBRATOR; repeatable"),
+        typer.Option(
+            "--plugin",
+            metavar="FILE.py",
+            help="a file that defines a TARGET or CALIBRATOR; repeatable",
+        ),
     ] = None,
     custom_ops: Annotated[
         list[Path] | None,
-        typer.Option("--custom-ops", metavar="LIBRARY", help="onnxruntime custom ops; repeatable"),
+        typer.Option(
+            "--custom-ops",
+            metavar="LIBRARY",
+            help="a library of onnxruntime custom ops; repeatable",
+        ),
     ] = None,
 ) -> None:
     if plugin:
@@ -227,23 +236,46 @@ def wants_json(arguments: Sequence[str]) -> bool:
     return asked or ("--format", "json") in forms
 
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C."""
+
 CRASHED = 70
 """The exit status of a bug in oq: EX_SOFTWARE of sysexits.h.  (0: done, 1: a limit was missed,
 2: the user can act.)"""
+
+
+UsageError: Any = typer.BadParameter.__mro__[1]
+"""What an unknown flag raises: click's, or that of the copy of click in newer versions of typer."""
 
 
 def main() -> None:
     """The console script."""
     logging.basicConfig(level=logging.WARNING, format="oq: %(message)s", stream=sys.stderr)
     try:
-        app()
+        code = app(_spelled_out(sys.argv[1:]), standalone_mode=False)
+        if code == INTERRUPTED:
+            warn("interrupted")
+        sys.exit(code or 0)
+    except UsageError as error:
+        _say_error("OptionError", error.format_message())
+        error.show()
+        sys.exit(2)
     except OqError as error:
-        if wants_json(sys.argv):
-            said = {"kind": type(error).__name__, "message": str(error)}
-            say({"schema": SCHEMA, "error": said}, (), True)
+        _say_error(type(error).__name__, str(error))
         warn(str(error))
         sys.exit(2)
     except Exception:
         print(printable(traceback.format_exc()), file=sys.stderr)
         warn("this is a bug in oq: please report it with the lines above")
         sys.exit(CRASHED)
+
+
+def _spelled_out(arguments: list[str]) -> list[str]:
+    """``oq help quantize`` is ``oq quantize --help``."""
+    return [*arguments[1:2], "--help"] if arguments[:1] == ["help"] else arguments
+
+
+def _say_error(kind: str, message: str) -> None:
+    """The error as JSON, where the command line asks for JSON."""
+    if wants_json(sys.argv):
+        say({"schema": SCHEMA, "error": {"kind": kind, "message": message}}, (), True)

@@ -306,9 +306,8 @@ def verify(
             figures=figures,
             apart=None if workers is None else Apart(workers, source, sizing),
         )
-    found = replace(
-        found, mode=judged.mode, target=judged.target, made_for=judged.made_for, notes=source.notes
-    )
+    found = replace(found, mode=judged.mode, target=judged.target, made_for=judged.made_for)
+    found = replace(found, notes=source.notes, limit=asked["max_drop"])
     if asked["per_layer"] or wanted is not None:
         found = replace(found, layers=_by_layer(exact, rounded, source, sizing, asked))
     elif found.collapse:
@@ -316,9 +315,9 @@ def verify(
         layers = compare_layers(exact, rounded, lambda: kept, limit=sizing.limit)
         found = replace(found, layers=layers)
     if wanted is not None:
-        target, size, allowed = asked["target"], asked["batch_size"], asked["max_drop"]
+        target, size = asked["target"], asked["batch_size"]
         blame = remedy(float_model, target, data, asked["preprocess"], asked["rename"])
-        given = Compared(float_model, quantized, target, source, size, blame, allowed)
+        given = Compared(float_model, quantized, target, source, size, blame)
         wanted.write(comparison_story(given, exact, rounded, found, wanted.ranking))
     return found
 
@@ -343,7 +342,7 @@ def _verify_artifact(
         progress=Counter("verify", source.count, asked["watch"]),
         figures=figures,
     )
-    return replace(found, notes=source.notes)
+    return replace(found, notes=source.notes, limit=asked["max_drop"])
 
 
 def _size(exact: onnx.ModelProto, asked: VerifyOptions) -> Sizing:

@@ -70,7 +70,6 @@ def show_progress() -> Iterator[Watch | None]:
         Progress,
         TextColumn,
         TimeElapsedColumn,
-        TimeRemainingColumn,
     )
 
     columns = (
@@ -79,8 +78,7 @@ def show_progress() -> Iterator[Watch | None]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[speed]}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         shown: list[tuple[str, Any]] = []
@@ -89,12 +87,14 @@ def show_progress() -> Iterator[Watch | None]:
             if not shown or shown[-1][0] != stage:
                 if shown:
                     bars.remove_task(shown[-1][1])
-                shown.append((stage, bars.add_task(stage, total=total, speed="")))
+                shown.append((stage, bars.add_task(stage, total=total, speed="", left="")))
             task = shown[-1][1]
             elapsed = next(t.elapsed for t in bars.tasks if t.id == task)
             speed = f"{done / elapsed:,.0f}/s" if elapsed and done else ""
+            rest = elapsed * (total - done) / done if elapsed and done and total else None
+            left = "" if rest is None else f"{rest:,.0f} s left"
             shows = done in (0, total)  # a stage may end before the next frame is drawn
-            bars.update(task, completed=done, total=total, speed=speed, refresh=shows)
+            bars.update(task, completed=done, total=total, speed=speed, left=left, refresh=shows)
 
         yield watch
 

@@ -28,7 +28,7 @@ from oq.errors import OqError
 from oq.exporting.load import Model, load
 from oq.model.files import model_bytes
 from oq.model.noise import random_nodes
-from oq.model.proto_fields import inputs_of, restore_defaults
+from oq.model.proto_fields import gives_numbers, inputs_of, restore_defaults
 from oq.model.session import Settings, check_provider
 from oq.numerics.calibrator import Methods
 from oq.numerics.values import Array
@@ -55,6 +55,7 @@ from oq.reporting.notes import (
     engine_note,
     foreign_warning,
     lost_inputs,
+    numberless_note,
     random_data_warning,
     remedy,
     run_warnings,
@@ -243,7 +244,7 @@ def judge_run(
 ) -> Verification | None:
     """The comparison on the samples that are held back, if there are any; what is not compared is
     loaded and run once."""
-    if given.held is None:
+    if given.held is None or not gives_numbers(given.model):
         prove_written_run(given, written)
         return None
     try:
@@ -363,6 +364,7 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
         *random_note(random_nodes(given.model)),
         *lost_inputs(given.whole or given.model, summary.written.model),
         *(*odd, *run_warnings(planned.whole, summary.found, summary.written.inside)),
+        *numberless_note(given.model),
         *default_notes(named_choices(chosen, asked), summary.beside, chosen.target.name),
         *unrefined_note(chosen.steps, default_steps(chosen.target)),
         *foreign_warning(planned.view, planned.target),

@@ -88,14 +88,17 @@ def counted(number: int, noun: str) -> str:
 
 
 def generalize(reason: str, node: str = "") -> str:
-    """``reason`` with "it" in place of a leading ``node`` and "..." in place of other names, to
-    group equal cases.
+    """``reason`` with "it" in place of a leading ``node`` and "..." in place of other names, or
+    nothing where the word in front says what they are, to group equal cases.
 
     >>> generalize("'c2' has 4 groups, beside 'c1'", "c2")
     'it has 4 groups, beside ...'
+    >>> generalize("its layer 'c1' stays in float")
+    'its layer stays in float'
     """
     if node and reason.startswith(f"{node!r} "):
         reason = f"it{reason.removeprefix(repr(node))}"
+    reason = re.sub(r"\b(layer|node|tensor|input|output|weight) '[^']*'", r"\1", reason)
     return re.sub(r"(^| )'[^']*'", r"\1...", reason)
 
 

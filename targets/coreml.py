@@ -90,7 +90,7 @@ TARGET = Target(
         "convolution",
         "LayerNormalization": "Core ML keeps normalization in float16",
         "Mul": "the Neural Engine was reported to multiply quantized tensors wrongly",
-        "Pad": "Core ML pads floats alone: the pad of its programs takes no int8 values",
+        "Pad": "Core ML's pad operator takes float values only",
         "Resize": "Core ML has no quantized resize",
         "LRN": "Core ML keeps normalization in float16",
         **dict.fromkeys(

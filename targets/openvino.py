@@ -22,6 +22,7 @@ from oq.planning.predicates import (
     average_is_dilated,
     both_operands_vary,
     data_is_not_float,
+    data_is_vector,
     first_operand_is_constant,
     is_shorter_branch,
     operand_is_constant,
@@ -37,7 +38,7 @@ ACTIVATION = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Silu", "HardSwish
 CONSTANT = ("Add", "Mul")
 COPY = tuple(op for op, row in OPS.items() if row.kind == "copy" and op != "Pad")
 WEIGHTED = (data_is_not_float, weight_is_not_constant)
-MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant)
+MATMUL = (data_is_not_float, both_operands_vary, first_operand_is_constant, data_is_vector)
 RESIDUAL = (*WEIGHTED, operand_is_constant, is_shorter_branch)
 
 TARGET = Target(

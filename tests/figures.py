@@ -74,7 +74,7 @@ def _told(sites: tuple[Site | None, Site | None]) -> str:
     found = next((s for s in sites if s is not None), None)
     if found is None:
         return ""
-    both = ", one grid for both" if sites[0] == sites[1] else ""
+    both = ", one scale for both" if sites[0] == sites[1] else ""
     return _grid(found) + both
 
 

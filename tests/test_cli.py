@@ -284,7 +284,7 @@ def write_bad_files(folder: Path) -> None:
     x = samples()[:32]
     broken = x.copy()
     broken[3, 0, 0, 0], broken[5, 0, 0, 1] = np.nan, np.inf
-    np.savez(folder / "names.npz", image=x)
+    np.savez(folder / "names.npz", image=x, other=x)
     np.savez(folder / "shape.npz", input=x[:, :, :4])
     np.savez(folder / "dtype.npz", input=(x * 16).astype(np.int32))
     np.savez(folder / "none.npz", input=x[:0])
@@ -308,13 +308,14 @@ Case = tuple[list[str], str]
 
 QUANTIZE: dict[str, Case] = {
     "not ONNX": (["text.onnx"], "'text.onnx' is not an ONNX model, or it is cut off"),
+    "no name": ([MODEL, "-o", ""], "-o '.' names no file"),
     "empty": (["empty.onnx"], "'empty.onnx' holds no ONNX graph"),
     "truncated": (["cut.onnx"], "'cut.onnx' is not an ONNX model, or it is cut off"),
     "no external data": (["external.onnx"], "external data 'weights.bin' of 'external.onnx' is"),
     "no model": (["nothing.onnx"], "no model file at 'nothing.onnx'"),
     "a folder": (["folder"], "no model file at 'folder'"),
     "quantized already": (["quantized.onnx"], "the model is quantized already: node 'input_wide_Q"),
-    "names": (["-d", "names.npz"], "has 'image' where the model's inputs are 'input'"),
+    "names": (["-d", "names.npz"], "where the model's inputs are 'input'; expected exactly"),
     "shapes": (["-d", "shape.npz"], "input 'input' has shape (1, 1, 4, 8); the model expects"),
     "dtypes": (["-d", "dtype.npz"], "input 'input' is int32; the model expects float32"),
     "no samples": (["-d", "none.npz"], "none.npz: has no samples"),
@@ -399,6 +400,27 @@ def test_bad_input_elsewhere(run: Oq, tmp_path: Path, args: list[str], message: 
 def test_a_missing_model_is_what_is_said_not_its_folder(run: Oq) -> None:
     found = run("quantize", "nowhere/net.onnx", "-t", "ort", "-d", CALIB)
     assert (found.code, found.err) == (2, "oq: no model file at 'nowhere/net.onnx'\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["quantize", "net.onnx", "-o", "o.onnx"], "the file beside -o 'o.onnx.data' is the data"),
+        (["quantize", "net.onnx", "-o", "o.onnx.data"], "'o.onnx.data' is the data file of the m"),
+        (["calibrate", "net.onnx", "--cache", "o.onnx.data"], "the data file of the model itself;"),
+        (["verify", "net.onnx", MODEL, "--report", "o.onnx.data"], "data file of the float model "),
+    ],
+)
+def test_external_data_of_the_model_is_not_overwritten(
+    run: Oq, tmp_path: Path, args: list[str], message: str
+) -> None:
+    model, data = onnx.load(MODEL), tmp_path / "o.onnx.data"
+    onnx.save_model(model, tmp_path / "net.onnx", save_as_external_data=True, location=data.name)
+    before = data.read_bytes()
+    rest = ["-d", CALIB] if args[0] == "verify" else ["-d", CALIB, "-t", "ort"]
+    found = run(*args, *rest)
+    assert found.code == 2 and found.err.count("\n") == 1 and message in found.err
+    assert data.read_bytes() == before
 
 
 def test_the_model_is_not_overwritten(run: Oq, tmp_path: Path) -> None:
@@ -567,7 +589,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
                 process.send_signal(signal.SIGINT)
         out = process.stdout.read()
         code = process.wait(timeout=60)
-    assert code == 130
+    assert code == 130 and rest.endswith("oq: interrupted\n")
     assert out == "" and ("Traceback" not in rest or "Exception ignored" in rest)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["old.onnx"]
     assert (tmp_path / "out" / "old.onnx").read_bytes() == b"an older result"
@@ -657,3 +679,24 @@ def test_help_fits_the_terminal(run: Oq, monkeypatch: pytest.MonkeyPatch, comman
     found = run(*filter(None, [command, "--help"]))
     assert max(map(len, found.out.splitlines())) <= 80
     assert "..." not in found.out.partition("Commands:")[2]  # no sentence is cut off
+
+
+def test_a_wrong_flag_is_json_too_where_json_is_asked_for() -> None:
+    command = [sys.executable, "-m", "oq", "quantize", "m.onnx", "--batch-size", "x", "--json"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    said = json.loads(found.stdout)
+    assert found.returncode == 2 and said["schema"] == 1
+    assert said["error"]["kind"] == "OptionError" and "'--batch-size'" in said["error"]["message"]
+    assert "Error: Invalid value for '--batch-size'" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "usage"), [([], "oq [OPTIONS]"), (["plan"], "oq plan [OPTIONS]")]
+)
+def test_help_is_a_word_as_well(words: list[str], usage: str) -> None:
+    argv = ["oq", "help", *words]
+    code = f"import sys; sys.argv = {argv!r}; from oq.cli import main; main()"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.startswith(f"Usage: {usage}")
+    assert "{" not in found.stdout.splitlines()[0]

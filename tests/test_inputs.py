@@ -197,3 +197,20 @@ def test_verify_and_sensitivity_take_the_same_feeds() -> None:
     assert oq.verify(model, made, feeds, latency=False).samples == COUNT
     assert oq.sensitivity(model, "ort", feeds, samples=8).layers
     assert oq.verify(optional(), optional(), {"x": IMAGES}, latency=False).samples == COUNT
+
+
+@pytest.mark.parametrize("target", ["ort", "dpu"])
+def test_a_branch_that_few_samples_take_is_measured(target: str) -> None:
+    """Of a batch, the sum of all samples would decide for each."""
+    text = """net (float[n,8] x) => (float[n,4] y) {
+        a = MatMul(x, w1) s = ReduceSum <keepdims = 0> (x) c = Greater(s, zero)
+        b = If(c) <
+            then_branch = t () => (float[n,8] u) { u = Relu(a) },
+            else_branch = e () => (float[n,8] v) { m = Abs(a) v = Neg(m) }
+        >
+        y = MatMul(b, w2)
+    }"""
+    weights = {"w1": normal(8, 8), "w2": normal(8, 4, seed=1), "zero": np.array(0, np.float32)}
+    model, x = small(text, weights), normal(24, 8, seed=2) + np.float32(0.2)
+    made = oq.quantize(model, target, {"x": x}, verify=False, refine="none")
+    assert sqnr_db(model, made.model, [{"x": x[i : i + 1]} for i in range(24)]) > 20

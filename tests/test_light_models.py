@@ -1,4 +1,9 @@
-"""Every light model of the onnx package comes out legal for every target, and with its options."""
+"""Every light model of the onnx package comes out legal for every target, and with its options.
+
+``make soak`` runs all of them; ``make test`` leaves out what repeats the structure of others.
+"""
+
+import os
 
 import numpy as np
 import onnx
@@ -57,14 +62,31 @@ NO_LINEAR_LAYER["trt"] = (*NO_LINEAR_LAYER["ort"], "shufflenet")
 """Nothing in them has weights in blocks (ShuffleNet's one product has no whole ones for trt)."""
 
 
+LARGE = {
+    "densenet121": ("dpu", "ort"),
+    "resnet50": ("coreml", "trt"),
+    "inception_v2": ("ort",),
+    "vgg19": ("openvino",),
+}
+"""The targets of the large ones in every run: more nodes, of the kinds that the others have."""
+
+LONG = pytest.mark.skipif(not os.environ.get("OQ_SOAK"), reason="make soak runs it")
+
+
 def model_of(name: str) -> onnx.ModelProto:
     """The model as it is, or with narrow linear layers where those are 90 % of it."""
     return narrow(name) if name in HUGE else load_model(light(name))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        pytest.param(name, target, marks=() if target in LARGE.get(name, TARGETS) else LONG)
+        for name in LAYERS
+        for target in TARGETS
+    ],
+)
 def test_light_models(name: str, target: str) -> None:
     """Everything the target can run; the weights are all alike, so the numbers mean nothing."""
     plan = quantized(model_of(name), target, verify=False, mode="naive").report.plan
@@ -90,7 +112,9 @@ def written(model: onnx.ModelProto, target: str, settings: dict[str, str]) -> on
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", VARIED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=LONG if name in LARGE else ()) for name in VARIED]
+)
 @pytest.mark.parametrize(("target", "key", "value"), OPTIONS)
 def test_light_models_with_options(name: str, target: str, key: str, value: str) -> None:
     made = written(model_of(name), target, {key: value})

@@ -96,3 +96,10 @@ def test_without_matplotlib(result: oq.Result, monkeypatch: pytest.MonkeyPatch) 
 def test_the_page_still_holds_plain_json(page: Path) -> None:
     inside = page.read_text(encoding="utf-8").split('id="story">')[1].split("</script>")[0]
     assert json.loads(inside)["schema"] == 1
+
+
+def test_what_a_file_holds_is_a_line_and_a_screen(result: oq.Result) -> None:
+    assert result.page is not None
+    held = oq.inspect(result.page.wanted.path.with_suffix(".onnx"))
+    assert repr(held).startswith("<Contents onnx: ") and len(repr(held)) < 100
+    assert str(held).startswith("file        onnx, ") and "\nweights " in str(held)

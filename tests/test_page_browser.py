@@ -65,8 +65,7 @@ def test_the_browser_builds_what_was_written(page: Path) -> None:
     assert dom.count("Histogram of") == written.count("Histogram of") > 2
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True)])
 def test_it_fits_a_phone_and_a_desk_in_light_and_dark(page: Path, width: int, dark: bool) -> None:
     pixels = shot(page, width, dark)
     assert pixels.shape[1] == width

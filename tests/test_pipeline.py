@@ -282,6 +282,9 @@ def test_models_with_other_inputs_or_outputs_are_not_compared() -> None:
     other.node("Relu", [other.conv(other.input("x"), "c")], "q")
     with pytest.raises(ModelError, match=r"different outputs, \['r'\] and \['q'\]"):
         oq.verify(network(), other.model("q"), X)
+    made = oq.quantize(network(), "ort", X, refine="none", verify=False).model
+    with pytest.raises(ModelError, match="first model is quantized and the second is not"):
+        oq.verify(made, network(), X)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +294,7 @@ def test_models_with_other_inputs_or_outputs_are_not_compared() -> None:
         ({"calibrator": "most"}, OptionError, "no calibrator 'most'; there is: "),
         ({"settings": {"keep": 1}}, OptionError, "has no setting 'keep'"),
         ({"provider": "abacus"}, OptionError, "provider 'abacus' is not in this onnxruntime"),
-        ({"data": {"y": X}}, DataError, "has 'y' where the model's inputs are 'x'"),
+        ({"data": {"y": X, "z": X}}, DataError, "has 'y', 'z' where the model's inputs are 'x'"),
         ({"data": X[:, :2]}, DataError, r"'x' has shape \(1, 2, 8, 8\); the model expects"),
         ({"data": X[:0]}, DataError, "no samples"),
         ({"data": 5}, DataError, "data is a int; expected"),
@@ -323,3 +326,7 @@ def test_finish_saves_and_says_what_comes_next(tmp_path: Path) -> None:
     assert (tmp_path / "out.onnx").is_file()
     assert done.report.output == str(tmp_path / "out.onnx")
     assert f"--onnx={tmp_path / 'out.onnx'} --saveEngine=out.plan" in done.report.next_step
+
+
+def test_completion_shows_the_public_names_alone() -> None:
+    assert set(dir(oq)) == {*oq.__all__, "__version__"}

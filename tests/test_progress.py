@@ -142,5 +142,5 @@ def test_a_terminal_shows_the_step_and_its_layers(tmp_path: Path) -> None:
         os.close(theirs)
         text = "".join(iter(lambda: read(ours), ""))
     os.close(ours)
-    assert "refine bias" in text and "/4" in text and " left " in text
+    assert "refine bias" in text and "/4" in text and " s left" in text
     assert "oq: calibrate" not in text

@@ -61,3 +61,11 @@ def test_an_add_behind_no_convolution_stays_in_float() -> None:
     assert not [n for n in result.model.graph.node if n.op_type == "QuantizeLinear"]
     reasons = {s.op: s.reason for s in result.report.plan.skips}
     assert reasons["Add"].startswith("it is not part of a convolution's kernel")
+
+
+def test_the_product_of_a_vector_stays_in_float() -> None:
+    net = Net()
+    net.node("MatMul", [net.input("x", (8,)), net.weight("w", 8, 6)], "m")
+    net.node("MatMul", [net.weight("v", 3, 6), net.node("Relu", ["m"], "r")], "y")
+    result = oq.quantize(net.model("y"), "openvino", [{"x": np.ones(8, np.float32)}] * 4)
+    assert "its input 'x' is a vector" in {s.reason for s in result.report.plan.skips}

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from oq.errors import ModelError
 from oq.numerics.values import Array, TensorInfo
+from oq.wording import Told
 
 READERS: Mapping[str, str] = {
     ".mlpackage": "oq.artifacts.mlpackage.as_model",
@@ -39,10 +40,12 @@ class GridUse:
     block: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+@dataclass(frozen=True, slots=True, repr=False)
+class Contents(Told):
     """What a file holds: ``facts`` (version, deployment target ...) by name, ``ops`` by the
     format's own names, the grids of activations and of weights, bytes of constants by dtype."""
+
+    WORDS: ClassVar[str] = "oq.artifacts.describe:told_lines"
 
     format: str
     bytes: int
@@ -53,6 +56,11 @@ class Contents:
     activations: tuple[GridUse, ...] = ()
     weights: tuple[GridUse, ...] = ()
     constants: Mapping[str, int] = field(default_factory=dict)
+
+    def short(self) -> str:
+        """Format, size and number of grids."""
+        grids = f"{len(self.activations)} activations and {len(self.weights)} weights quantized"
+        return f"{self.format}: {self.bytes:,} bytes, {grids}"
 
 
 @runtime_checkable

@@ -27,11 +27,16 @@ UNBROKEN = "\u00a0"
 
 def contents_lines(name: str, found: Contents) -> Iterator[str]:
     """What the file called ``name`` holds."""
-    return (line.replace(UNBROKEN, " ") for line in _lines(name, found))
+    return (line.replace(UNBROKEN, " ") for line in _lines(f"{name}: ", found))
+
+
+def told_lines(found: Contents) -> Iterator[str]:
+    """The same of a file whose name is not known."""
+    return (line.replace(UNBROKEN, " ") for line in _lines("", found))
 
 
 def _lines(name: str, found: Contents) -> Iterator[str]:
-    yield from row("file", f"{name}: {found.format}, {found.bytes:,} bytes")
+    yield from row("file", f"{name}{found.format}, {found.bytes:,} bytes")
     made = {k: text for k, text in found.facts.items() if k.startswith(PROVENANCE)}
     for fact, text in found.facts.items():
         if fact not in made:

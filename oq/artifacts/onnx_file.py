@@ -16,7 +16,8 @@ from oq.artifacts.artifact import Contents
 from oq.artifacts.onnx_grids import GridReader
 from oq.artifacts.onnx_slots import FORMS
 from oq.model.bodies import graphs_in, nodes_in
-from oq.model.files import file_bytes, load_headers, model_bytes
+from oq.model.data_files import file_bytes
+from oq.model.files import load_headers, model_bytes
 from oq.model.ops import STANDARD
 from oq.model.proto_fields import read_type
 from oq.model.structure import check_structure

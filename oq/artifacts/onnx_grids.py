@@ -66,8 +66,10 @@ class _Scope:
 
 
 def _written(node: onnx.NodeProto) -> onnx.TensorProto | None:
-    """The value of a Constant; None of a sparse one, or of text."""
+    """The value of a Constant; None of a sparse one, of text, or of one that a call gives."""
     for attribute in node.attribute:
+        if attribute.ref_attr_name:
+            continue
         if attribute.name == "value":
             tensor: onnx.TensorProto = attribute.t
             return tensor

@@ -62,7 +62,8 @@ class CandidateWork:
         use_custom_ops(self.libraries)
         begun = time.monotonic()
         result = self.candidates.make(keep, self.refined)
-        return self.candidates.evaluate(keep, result, begun), result
+        trial = self.candidates.evaluate(keep, result, begun)
+        return trial, replace(result, light=result.model, spill=None)  # its files stay behind
 
 
 def send(candidates: Candidates, refined: tuple[str, ...]) -> CandidateWork:

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 
-from oq.comparison.compare import Verification, compare
+from oq.comparison.compare import TOP1, Verification, compare
 from oq.comparison.judged_as import as_target
 from oq.comparison.metrics import Figure, open_metric, paired
 from oq.data.samples import BATCH, divide, open_samples
@@ -19,7 +19,7 @@ from oq.model.footprint import Footprint
 from oq.model.proto_fields import feedable
 from oq.model.session import Settings
 from oq.planning.target import Target
-from oq.reporting.verdict import AGREEMENT, TOP1, largest_drop
+from oq.reporting.verdict import AGREEMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Score:
             latency=False,
             figures=() if self.figure is None else (self.figure,),
         )
-        lost = largest_drop(found)
+        lost = found.largest_drop
         if lost is None and self.figure is not None:
             raise OptionError(
                 f"--metric {self.figure.name!r} is infinite for a perfect model: no drop of it can "
@@ -79,8 +79,8 @@ class Score:
         if self.source is None:
             many = 0 if verified is None else verified.samples
             text = (
-                f"top-1s unlike the float model's, in percent of {many:,} held-back calibration "
-                "samples; no --eval-data, so not accuracy"
+                f"the percentage of {many:,} held-back calibration samples whose top-1 differs "
+                "from the float model's; accuracy needs --eval-data"
             )
         else:
             many = self.source.count or 0

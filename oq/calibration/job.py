@@ -14,7 +14,7 @@ from oq.model.session import Settings
 from oq.model.view import GraphView
 from oq.numerics.statistics import Need, Statistics
 from oq.parallel import Workers
-from oq.planning.setup import Planned, all_to_calibrate
+from oq.planning.setup import Planned, all_to_calibrate, float16_tensors, joined_tensors
 
 EVERYTHING = frozenset(Need) - {Need.READERS}
 """The statistics of ``oq calibrate``, which serve every calibrator."""
@@ -82,10 +82,13 @@ def job_of_everything(
     max_memory: int | None,
     shard: Shard | None,
 ) -> Job:
-    """The job of ``oq calibrate``: whatever any calibrator reads of the tensors of the plan."""
-    tensors = all_to_calibrate(planned)
+    """The job of ``oq calibrate``: whatever any calibrator reads of the tensors of the plan, also
+    where Concats turn out to stay in float, and all else that ``oq quantize`` measures."""
+    tensors = (*all_to_calibrate(planned), *joined_tensors(planned))
+    extremes: Needs = dict.fromkeys(float16_tensors(planned), frozenset())
     return Job(
-        *(planned.model, planned.view, dict.fromkeys(tensors, EVERYTHING), batch_size, settings),
+        *(planned.model, planned.view, {**extremes, **dict.fromkeys(tensors, EVERYTHING)}),
+        *(batch_size, settings),
         drawn=drawn,
         target=planned.target.name,
         max_memory=max_memory,

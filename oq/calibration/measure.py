@@ -24,6 +24,7 @@ from oq.data.sizing import Sizing
 from oq.data.source import Fitted, fingerprint
 from oq.errors import DataError
 from oq.numerics.statistics import Need, Statistics, holds, merge_all
+from oq.wording import counted
 
 
 @dataclass(slots=True)
@@ -87,8 +88,8 @@ def measure(job: Job, source: Fitted | None, cache: Path | Shared | None = None)
     if cache is None:
         if source is None and job.needs:
             raise DataError(
-                f"no data to calibrate {len(job.needs)} tensors, "
-                f"{next(iter(job.needs))!r} first: give --data, or a finished --cache"
+                f"{counted(len(job.needs), 'tensor')} cannot be calibrated without data (the first "
+                f"is {next(iter(job.needs))!r}): give --data, or a finished --cache"
             )
         if source is None:
             return Measured({}, 0)

@@ -3,7 +3,7 @@
 With weights ``w`` (out, everything else), an output element of a layer accumulates ``sum_i w_i
 e_i``.  For independent errors with variance v and mean m, its power is ``v sum w^2`` plus ``(m sum
 w)^2``; both are averaged over the output channels and summed over the layers.  A reader without
-constant weights (Add, pooling) has gain 1.
+constant weights, or with weights of no values (Add, pooling, a head that was cut off), has gain 1.
 """
 
 import numpy as np
@@ -31,6 +31,8 @@ def _weigh(view: GraphView, node: NodeView) -> ErrorGains:
     if not name or not view.is_constant(name):
         return ErrorGains()
     weight = view.constants[name].astype(np.float64)
+    if not weight.size:
+        return ErrorGains()
     axis = weight_axis(node.op, node.attributes, weight.ndim) if weight.ndim > 1 else None
     flat = weight.reshape(1, -1) if axis is None else np.moveaxis(weight, axis, 0)
     flat = flat.reshape(flat.shape[0], -1)

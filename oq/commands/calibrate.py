@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from oq.commands.console import say
-from oq.commands.flags import JsonOpt, read_flags, takes
+from oq.commands.flags import JsonOpt, flag, read_flags, takes
 from oq.errors import OptionError
 from oq.options.keywords import CalibrateOptions, options_of
-from oq.options.rows import Option
+from oq.options.rows import DATA, TARGET, Option
 from oq.progress import show_progress
 
 OPTIONS: dict[str, Option] = options_of(CalibrateOptions)
@@ -19,21 +19,25 @@ OPTIONS: dict[str, Option] = options_of(CalibrateOptions)
 def calibrate(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="MODEL.onnx | CACHE...", help="the model, or the caches of --merge"),
+        typer.Argument(metavar="MODEL.onnx|CACHE", help="the model, or the caches of --merge"),
     ],
-    cache: Annotated[Path, typer.Option("--cache", help="the file to write")] = Path("oq.cache"),
-    target: Annotated[str, typer.Option("--target", "-t", help="see oq targets")] = "ort",
-    data: Annotated[str | None, typer.Option("--data", "-d", help="as for oq quantize")] = None,
+    cache: Annotated[
+        Path, typer.Option("--cache", metavar="FILE", help="the file to write")
+    ] = Path("oq.cache"),
+    target: Annotated[str, flag(TARGET)] = "ort",
+    data: Annotated[str | None, flag(DATA)] = None,
     merge: Annotated[
-        bool, typer.Option("--merge", help="join shards, or finished caches of one model, instead")
+        bool,
+        typer.Option(
+            "--merge", help="join shards or finished caches of one model; calibrate nothing"
+        ),
     ] = False,
     as_json: JsonOpt = False,
     **flags: Any,
 ) -> None:
     """Collect observer statistics for all calibrators in one pass.
 
-    An interrupted run resumes where it stopped; --merge joins shards, or caches of parts of the
-    data.
+    An interrupted run resumes where it stopped.
     """
     from oq import pipeline
     from oq.calibration.cache import merge_caches, save_cache, spans

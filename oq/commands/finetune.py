@@ -37,7 +37,8 @@ def finetune(
     target: OptionalTargetOpt = None,
     data: OptionalDataOpt = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="default: MODEL.TARGET.onnx")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="default: MODEL.TARGET.onnx"),
     ] = None,
     config: ConfigOpt = None,
     as_json: JsonOpt = False,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar, cast
 import typer
 
 from oq.errors import OptionError
-from oq.options import rows
+from oq.options import deploy_rows, rows
 from oq.options.kinds import AMOUNT, COUNT, FILE, PATH, PLAIN, TEXT, WHOLE
 from oq.options.rows import Option
 from oq.progress import set_loudness
@@ -43,13 +43,30 @@ def _presets(incomplete: str) -> list[str]:
     return [name for name in PRESETS if name.startswith(incomplete)]
 
 
+def _metrics(incomplete: str) -> list[str]:
+    from oq.comparison.metrics import BUILT_IN
+
+    return [name for name in BUILT_IN if name.startswith(incomplete)]
+
+
+def _formats(incomplete: str) -> list[str]:
+    from oq.deployment.formats import FORMATS
+
+    return [name for name in FORMATS if name.startswith(incomplete)]
+
+
 VALUES = (
     *((rows.TARGET, _registered("targets")), (rows.RUN_AS, _registered("targets"))),
     *((rows.CALIBRATOR, _registered("calibrators")), (rows.PREPROCESS, _presets)),
     *((rows.HOW_FAR, _among("naive", "hybrid", "selective")), (rows.WEIGHTS, _among("max", "mse"))),
     (rows.ENGINE, _among("onnxruntime", "openvino", "dpu")),
-    (rows.METRICS, _among("top1", "top5", "cosine", "sqnr", "miou")),
-    (rows.METRIC, _among("top1", "top5", "cosine", "miou")),
+    *(
+        (rows.METRIC, _metrics),
+        (rows.METRICS, _metrics),
+        (rows.AUGMENT, _among("none", "flip", "crop")),
+    ),
+    *((rows.LOSS, _among("mse", "kl", "labels")), (rows.SCALES, _among("frozen", "learned"))),
+    *((deploy_rows.TO, _formats), (deploy_rows.PRECISION, _among("float16", "float32"))),
     (rows.FORM, _among("qdq", "qoperator")),
 )
 """Option -> what completes its value in a shell."""
@@ -71,12 +88,8 @@ DataOpt = Annotated[str, flag(rows.DATA)]
 OptionalTargetOpt = Annotated[str | None, flag(rows.TARGET)]
 OptionalDataOpt = Annotated[str | None, flag(rows.DATA)]
 JsonOpt = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
-QuietOpt = Annotated[
-    bool, typer.Option("--quiet", "-q", help="nothing on standard error but what went wrong")
-]
-VerboseOpt = Annotated[
-    bool, typer.Option("--verbose", "-v", help="what is done, step by step, on standard error")
-]
+QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="only errors on standard error")]
+VerboseOpt = Annotated[bool, typer.Option("--verbose", "-v", help="every step on standard error")]
 FormatOpt = Annotated[
     str,
     typer.Option(
@@ -85,7 +98,11 @@ FormatOpt = Annotated[
 ]
 ConfigOpt = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE.yaml", help="see oq config; flags win over it"),
+    typer.Option(
+        "--config",
+        metavar="FILE.yaml",
+        help="settings from a file (see oq config); flags win over it",
+    ),
 ]
 SamplesOpt = Annotated[int | None, flag(rows.SAMPLES)]
 BatchOpt = Annotated[int, flag(rows.VERIFY_BATCH)]
@@ -104,7 +121,10 @@ ShapeOpt = Annotated[list[str] | None, flag(rows.SHAPE)]
 RayOpt = Annotated[str | None, flag(rows.RAY)]
 SeedOpt = Annotated[int, flag(rows.SEED)]
 SaveRangesOpt = Annotated[
-    Path | None, typer.Option("--save-ranges", help="write ranges: .json, else a TensorRT table")
+    Path | None,
+    typer.Option(
+        "--save-ranges", metavar="FILE", help="write ranges: .json, else a TensorRT table"
+    ),
 ]
 
 Command = TypeVar("Command", bound=Callable[..., None])

@@ -8,7 +8,7 @@ from typer.core import TyperCommand
 GROUPS: Mapping[str, Sequence[str]] = {
     "Input": (
         *("target", "data", "rename", "preprocess", "shape", "samples", "seed", "batch_size"),
-        *("labels", "config"),
+        *("labels", "config", "shard", "merge"),
     ),
     "Ranges": (
         *("calibrator", "calibrator_for", "weights", "ranges", "save_ranges", "cache", "settings"),
@@ -19,7 +19,22 @@ GROUPS: Mapping[str, Sequence[str]] = {
         *("max_drop", "metric", "metrics", "eval_data", "time_limit", "verify", "per_layer"),
         *("engine", "latency"),
     ),
-    "Output": ("output", "format", "form", "report", "ranking", "as_json", "quiet", "verbose"),
+    "Format": (
+        *("min_shape", "opt_shape", "max_shape", "operators", "platform", "ios", "precision"),
+        *("weights_only", "image_input"),
+    ),
+    "Output": (
+        "to",
+        "output",
+        "format",
+        "form",
+        "plot",
+        "report",
+        "ranking",
+        "as_json",
+        "quiet",
+        "verbose",
+    ),
 }
 """Heading -> names of parameters; what is in none of them stands under "Other"."""
 
@@ -31,6 +46,11 @@ class Grouped(TyperCommand):
     """A command whose help has a heading per group of flags, where there are many."""
 
     groups: ClassVar[Mapping[str, Sequence[str]]] = GROUPS
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """As click's, without the braces that newer versions of typer put around a required
+        argument."""
+        return [p.replace("{", "").replace("}", "") for p in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """As click's, with several headings."""

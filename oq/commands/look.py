@@ -30,7 +30,7 @@ def plan(
     model: ModelArg,
     target: TargetOpt,
     why: Annotated[
-        str | None, typer.Option("--why", metavar="TENSOR|NODE", help="explain one name")
+        str | None, typer.Option("--why", metavar="NAME", help="explain one tensor or node")
     ] = None,
     keep_float: KeepOpt = None,
     layer: LayerOpt = None,

@@ -14,9 +14,11 @@ def export(
     factory: Annotated[
         str, typer.Argument(metavar="MODULE:FACTORY|FILE.py:FACTORY", show_default=False)
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="the ONNX file to write")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="the ONNX file to write")
+    ],
     opset: Annotated[
-        int | None, typer.Option("--opset", min=13, help="default: the exporter's")
+        int | None, typer.Option("--opset", metavar="N", min=13, help="default: the exporter's")
     ] = None,
     as_json: JsonOpt = False,
 ) -> None:
@@ -29,9 +31,9 @@ def export(
 
 
 def demo(
-    folder: Annotated[Path, typer.Option("--output", "-o", help="folder for the files")] = Path(
-        "oq-demo"
-    ),
+    folder: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="folder for the files")
+    ] = Path("oq-demo"),
     files: Annotated[
         bool, typer.Option("--files", help="only write the files that the documentation uses")
     ] = False,

@@ -25,14 +25,18 @@ def check_paths(
     Raises:
         OptionError: one of these is not so.
     """
+    from oq.errors import OptionError
     from oq.model.files import check_apart, check_exists, check_writable
     from oq.planning import registry
 
     registry.target(options["target"])
     check_exists(model)
+    if not path.name:
+        raise OptionError(f"-o {str(path)!r} names no file")
     written = {
         "-o": path,
         "the config beside -o": path.with_name(f"{path.name}.yaml"),
+        "the file beside -o": path.with_name(f"{path.name}.data"),  # of models of 2 GB and more
         **beside,
         **{f"--{what}": path_of(options.get(what)) for what in WRITTEN},
     }

@@ -15,9 +15,9 @@ def plot(
     name: Annotated[
         str, typer.Argument(help="errors, sensitivity, or the name of a tensor or weight")
     ] = "errors",
-    output: Annotated[Path, typer.Option("--output", "-o", help=".png, .svg or .pdf")] = Path(
-        "plot.png"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help=".png, .svg or .pdf")
+    ] = Path("plot.png"),
 ) -> None:
     """Save one chart of a report (--report) as an image."""
     from oq.model.files import check_apart, check_writable

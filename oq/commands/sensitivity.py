@@ -25,22 +25,33 @@ from oq.commands.flags import (
 )
 from oq.errors import OptionError
 from oq.options.kinds import parse_names, parse_settings, parse_shapes
+from oq.options.rows import SAMPLES
 from oq.progress import show_progress
 
-JobsOpt = Annotated[int, typer.Option("--jobs", "-j", min=0, help="processes; 0: one per core")]
+TableOpt = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="write the table: .csv or .json"),
+]
+PlotOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot", metavar="FILE", help="draw the table: .png, .svg or .pdf (needs matplotlib)"
+    ),
+]
+JobsOpt = Annotated[
+    int, typer.Option("--jobs", "-j", metavar="N", min=0, help="processes; 0: one per core")
+]
 
 
 def sensitivity(
     model: ModelArg,
     target: TargetOpt,
     data: DataOpt,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="write the table: .csv or .json")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="draw it: .png, .svg or .pdf (needs matplotlib)")
-    ] = None,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="draw this many")] = 64,
+    output: TableOpt = None,
+    plot: PlotOpt = None,
+    samples: Annotated[
+        int, typer.Option("--samples", metavar="N", min=1, help=SAMPLES.meaning)
+    ] = 64,
     batch_size: BatchOpt = 8,
     rename: RenameOpt = None,
     preprocess: PreprocessOpt = None,

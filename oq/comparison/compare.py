@@ -8,7 +8,7 @@ engine (:mod:`oq.engines.engine`).
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import ClassVar, Literal
@@ -54,6 +54,9 @@ COLLAPSE_DB = 3.0
 
 COLLAPSE_AGREEMENT = 50.0
 """Percentage of samples whose top-1 equals the float model's."""
+
+TOP1 = "top-1"
+"""The metric that a drop is of, unless another was asked for."""
 
 ENOUGH_VOTES = 8
 """Minimum number of samples; with fewer, agreement is too noisy."""
@@ -102,9 +105,9 @@ class Verification(Told):
     ``random``: the nodes that draw at random, the same in both models (:mod:`oq.model.noise`).
     ``mode``: the one that the target means, from which single figures are taken; ``target``: as
     which the file was judged, "" for none; ``made_for``: the target in its metadata.  ``notes``:
-    what the user should know of how the data were read."""
+    what the user should know of how the data were read.  ``limit``: ``max_drop``, None for none."""
 
-    WORDS: ClassVar[str] = "oq.reporting.verification:verification_lines"
+    WORDS: ClassVar[str] = "oq.reporting.verdict:judged_lines"
 
     samples: int
     deployed: ReadingResult
@@ -122,6 +125,7 @@ class Verification(Told):
     target: str = ""
     made_for: str = ""
     notes: tuple[str, ...] = ()
+    limit: float | None = None
 
     def short(self) -> str:
         """Samples, and the output that differs most in the mode that counts."""
@@ -134,6 +138,21 @@ class Verification(Told):
     def judged(self) -> ReadingResult:
         """The figures in the mode that the target means."""
         return self.deployed if self.mode == "deployed" else self.literal
+
+    @property
+    def largest_drop(self) -> tuple[str, float] | None:
+        """What fell most in either mode: the metrics asked for that have a value for each model,
+        else top-1 in points; None without either."""
+        if self.scores:
+            drops = [(s.metric, s.drop) for s in self.scores if s.drop is not None]
+            return max(drops, key=lambda d: d[1], default=None)
+        return None if self.drop is None else (TOP1, self.drop)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing fell by more than ``limit``, and the model has not collapsed."""
+        lost = self.largest_drop
+        return not self.collapse and (self.limit is None or lost is None or lost[1] <= self.limit)
 
     @property
     def collapse(self) -> tuple[str, ...]:
@@ -198,15 +217,11 @@ def compare(
     runner, readings = _open(quantized, engine, settings)
     deployed, timed = readings["deployed"], latency and runner.timed
     reference = Session(float_model, settings)
-    names = reference.arrays
-    if not names:
+    if not (names := reference.arrays):
         raise DataError("no output of the model is an array of numbers that could be compared")
     axes = class_axes(float_model)
     counts = _Counts(names, axes, {(f, r): f.start() for f in figures for r in readings})
-    done, rest = 0, iter(batches)
-    sample = next(rest, None)
-    if sample is None:
-        raise DataError("there are no samples to verify on")
+    done, (sample, rest) = 0, _begun(batches)
     pair = Pair(reference, readings, names)
     runs: Iterable[Ran] = chain([pair.run(sample)], map(pair.run, rest))
     if apart is not None and isinstance(quantized, onnx.ModelProto):
@@ -217,10 +232,12 @@ def compare(
         done += ran.samples
         if progress is not None:
             progress(done)
+    _check_labels(() if figures else counts.votes.values())
     file = float_model if isinstance(quantized, Artifact) else quantized
-    kernels = runner.count_kernels(file, deployed)
     literal = "literal" if "literal" in readings else "deployed"
-    del reference, deployed, readings, pair, runs  # sessions keep memory, and two more follow
+    del reference, readings, pair, runs  # sessions keep memory, and others follow
+    kernels = runner.count_kernels(file, deployed)
+    del deployed
     return Verification(
         samples=done,
         deployed=counts.result("deployed"),
@@ -236,6 +253,15 @@ def compare(
     )
 
 
+def _begun(batches: Iterable[Batch]) -> tuple[Batch, Iterator[Batch]]:
+    """The first of ``batches``, and the others."""
+    rest = iter(batches)
+    sample = next(rest, None)
+    if sample is None:
+        raise DataError("there are no samples to verify on")
+    return sample, rest
+
+
 def _open(
     quantized: onnx.ModelProto | Artifact, engine: str, settings: Settings
 ) -> tuple[Engine, dict[str, Loaded]]:
@@ -245,6 +271,23 @@ def _open(
     runner = find_engine(engine)
     literal = Session(quantized, Settings(reading="literal"))
     return runner, {"deployed": runner.load(quantized, settings), "literal": literal}
+
+
+def _check_labels(votes: Iterable[Votes]) -> None:
+    """Insist that some output has the classes that the labels name; a metric of the user's may take
+    labels of another kind.
+
+    Raises:
+        DataError: they are classes of none.
+    """
+    labelled = [v for v in votes if v.labelled]
+    if not labelled or any(v.foreign == 0 for v in labelled):
+        return
+    widest = max(labelled, key=lambda v: v.classes)
+    raise DataError(
+        f"{widest.foreign} of {widest.labelled} labels are no class of the model, which has "
+        f"{widest.classes}; expected whole numbers from 0 to {widest.classes - 1}"
+    )
 
 
 @dataclass(slots=True)

@@ -180,11 +180,16 @@ def sqnr_db(signal: float, noise: float) -> float:
 
 @dataclass(slots=True)
 class Votes:
-    """Running counts for one classifier output, its classes along ``axis``."""
+    """Running counts for one classifier output, its classes along ``axis``.
+
+    ``foreign``: how many labels are none of its ``classes``.
+    """
 
     axis: int = 1
     samples: int = 0
     labelled: int = 0
+    foreign: int = 0
+    classes: int = 0
     positions: bool = False
     hits: dict[str, int] = field(default_factory=dict)
 
@@ -200,8 +205,11 @@ class Votes:
         if labels is None or len(mine) != len(labels) or labels.ndim != 1:
             return  # labels per pixel are no classes of samples
         self.labelled += len(labels)
+        self.classes = mine.shape[1]
+        known = _as_classes(labels, self.classes)
+        self.foreign += int(np.count_nonzero(known < 0))
         for suffix, scores in (("", mine), ("_float", theirs)):
-            before = places(scores, np.asarray(labels))
+            before = places(scores, known)
             self._count(f"top1{suffix}", before == 0)
             self._count(f"top5{suffix}", before < FIVE)
 
@@ -228,6 +236,15 @@ def _rows(scores: Array, axis: int) -> Array:
     rows = last.reshape(math.prod(last.shape[:-1]), last.shape[-1])
     filled: Array = np.where(np.isnan(rows), -np.inf, rows)
     return filled
+
+
+def _as_classes(labels: Array, count: int) -> Array:
+    """``labels`` as integers, -1 for what is none of ``count`` classes: not a whole number from 0
+    on."""
+    if labels.dtype.kind not in "buif":
+        return np.full(len(labels), -1)
+    known = (labels >= 0) & (labels < count) & (labels == np.floor(labels))
+    return np.where(known, labels, -1).astype(np.int64)
 
 
 def _best(rows: Array) -> Array:

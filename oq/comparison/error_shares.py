@@ -59,8 +59,8 @@ class _Disturbance:
             d = np.zeros(exact.shape)
             if value.shape == exact.shape == fresh.shape:
                 with np.errstate(invalid="ignore"):
-                    d = np.asarray(value.astype(np.float64) - fresh)
-                d[~np.isfinite(d)] = 0.0
+                    d = value.astype(np.float64) - fresh
+                d = np.where(np.isfinite(d), d, 0.0)
             if i == 0:
                 self.noise += power(d)
             self.values.setdefault(name, []).append(np.asarray(exact + d, exact.dtype))

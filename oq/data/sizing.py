@@ -37,7 +37,7 @@ class Sizing:
     at a time, each of which keeps the memory it has had.  ``shares``: batches that run side by
     side, each of which gets its part of the limit.  ``least`` is the smallest size that the limit
     has led to so far, ``passes`` the passes over the data.  A sample of more than ``alone`` bytes
-    gets no second one beside it.
+    gets no second one beside it, nor does any of a model that decides by values what it computes.
     """
 
     footprint: Footprint
@@ -52,6 +52,8 @@ class Sizing:
 
     def __call__(self, batch: Batch) -> int:
         """How many samples like those of ``batch`` run at a time, 1 or more."""
+        if self.footprint.decides:
+            return 1
         found = self.footprint.of(batch)
         samples = max(batch.samples, 1)
         wish = self.wanted or _fitting(self._kept(found) // samples, self.alone)

@@ -21,7 +21,7 @@ from oq.data.preprocess import Preprocess, list_presets, read_preprocess
 from oq.data.sampling import random_source, split, subset
 from oq.data.sources.arrays import make_table, open_npy
 from oq.data.sources.fitted import Fitted, Source, fingerprint, has_labels
-from oq.data.sources.images import ImageTable, find_images, read_labels
+from oq.data.sources.images import ImageTable, find_images, gray_note, read_labels
 from oq.data.sources.items import (
     REFERENCE,
     Once,
@@ -224,7 +224,8 @@ def _open_folder(
         )
     feed = name_input(name, inputs)
     known = None if labels is None else read_labels(labels, images)
-    return Rows(ImageTable(name, root, images, feed, options, known)), None
+    note = "" if options.colour == "gray" else gray_note(root, images)
+    return Rows(ImageTable(name, root, images, feed, options, known), note=note), None
 
 
 def _open_object(data: Any, inputs: Sequence[TensorInfo]) -> Rows | Items:

@@ -148,7 +148,9 @@ def _place(source: Path | None, output: str | Path | None, form: Format) -> tupl
     place = Path(output) if output is not None else folder / f"{name}{form.suffix}"
     ending = form.ending or form.suffix
     if not place.name.endswith(ending):
-        raise OptionError(f"-o {str(place)!r}: --to {form.name} writes a file {ending}")
+        raise OptionError(
+            f"-o {str(place)!r}: --to {form.name} writes a {ending}; give a name that ends so"
+        )
     first, *others = _files(place, form)
     if form.mark:
         check_folder(first, form.mark)

@@ -18,7 +18,7 @@ from oq.dpu.fixed_point import DPU, Arithmetic, FixedPoint, hold, rounded
 from oq.dpu.kernels import KERNELS, Call, Value
 from oq.dpu.scales import position_of
 from oq.errors import ModelError
-from oq.model.bodies import make_piece, reads_of
+from oq.model.bodies import make_piece, reads_of, sizes
 from oq.model.graph import Graph
 from oq.model.operands import weight_input
 from oq.model.ops import SHAPE_OPS, only_moves
@@ -148,7 +148,8 @@ def _quantize(value: Value, grid: Codes, arithmetic: Arithmetic) -> Array:
         reals = np.asarray(value, np.float64)
         value = FixedPoint(reals, 0, 1.0)
     codes = rounded(value, grid.position, low, high, arithmetic)
-    return (codes + grid.zero if grid.zero else codes).astype(grid.dtype)
+    with np.errstate(invalid="ignore"):  # NaN has no code, and the comparison tells of it
+        return (codes + grid.zero if grid.zero else codes).astype(grid.dtype)
 
 
 def _dequantize(value: Value, grid: Codes, _arithmetic: Arithmetic) -> FixedPoint:
@@ -227,7 +228,7 @@ class _Alone:
         here = {t: v for t in names if (v := values[t]) is not None}
         feeds = {t: v if isinstance(v, list) else real(v) for t, v in here.items()}
         given = {t: [v[0].dtype] if isinstance(v, list) else v for t, v in feeds.items()}
-        kinds = (v if isinstance(v, list) else f"{v.dtype} {v.ndim}" for v in given.values())
+        kinds = (v if isinstance(v, list) else f"{v.dtype} {sizes(v)}" for v in given.values())
         slot = (node.name, *map(str, kinds))
         if slot not in self.sessions:
             proto = self.protos[node.name]

@@ -95,7 +95,9 @@ def _stays(view: GraphView, node: NodeView, peaks: Mapping[str, float]) -> str |
     floats = [t for t in (*node.inputs, *node.outputs) if t and _is_single(view, t)]
     if not floats:
         return ""
-    if node.captured or _schema(view, node) is None:
+    if node.inner or node.captured:
+        return "its body computes in float32"
+    if _schema(view, node) is None:
         return "its operator is not defined for float16"
     for tensor in floats:
         if view.is_constant(tensor):

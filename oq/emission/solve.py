@@ -13,6 +13,7 @@ from typing import assert_never
 import numpy as np
 
 from oq.calibration.reader_weights import error_gains
+from oq.errors import OptionError
 from oq.model.garbage import uncollected
 from oq.model.view import GraphView
 from oq.numerics.calibrator import Calibrator, ErrorGains, covering, needs_beyond
@@ -183,6 +184,11 @@ def _activation_range(
             weighs = Need.READERS in needs_beyond(method)
             readers = error_gains(view, site) if weighs else ErrorGains()
             measured = method.range(seen, qtype, readers)
+            if not isinstance(measured, Range):
+                raise OptionError(
+                    f"calibrator {type(method).__name__}: range() returned"
+                    f" {type(measured).__name__} for {site.tensor!r}; expected an oq.plugin.Range"
+                )
         work.ranges |= dict.fromkeys((site.tensor, *names), measured)
         known.append(measured)
     lo, hi = min(float(r.lo) for r in known), max(float(r.hi) for r in known)

@@ -23,6 +23,7 @@ from oq.emission.solve import Solution
 from oq.errors import ModelError
 from oq.model.garbage import uncollected
 from oq.model.restore_types import restore_types
+from oq.model.stored_arrays import held
 from oq.numerics.grid import Grid
 from oq.numerics.statistics import Statistics
 from oq.numerics.values import Array, Range
@@ -83,7 +84,7 @@ def write_graph(
     """The graph with ``constants`` replaced and Q/DQ inserted, the findings of the target's checks,
     and notes on what stays in float32.  ``inside``: the grids of the bodies that are planned; none
     leaves these in float."""
-    for tensor, values in constants.items():
+    for tensor, values in held(constants):
         planned.graph.set_constant(tensor, values)
     plan, carried = planned.plan, 0
     if planned.target.carries_zero_points:

@@ -10,7 +10,7 @@ would use that by default.
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -20,9 +20,10 @@ from typing import Any, cast
 import onnx
 
 from oq.engines.engine import Engine, Kernels
-from oq.errors import DataError, MissingExtra, ModelError, OptionError, one_line
+from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError, one_line
 from oq.model.bodies import nodes_in
 from oq.model.files import loadable
+from oq.model.functions import without_functions
 from oq.model.noise import freeze_noise
 from oq.model.session import Settings
 from oq.numerics.values import Array
@@ -60,9 +61,10 @@ class Compiled:
             raise OptionError(
                 f"--provider {settings.provider} is onnxruntime's; {FEATURE} runs on its CPU plugin"
             )
+        graph = None if isinstance(model, Path) else model.graph
+        _refuse_strings(() if graph is None else graph.input)
         self._compiled = _compile(model, settings.threads, settings.frozen)
         self._request = self._compiled.create_infer_request()
-        graph = None if isinstance(model, Path) else model.graph
         self._names = list(names) if graph is None else [o.name for o in graph.output]
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
@@ -183,6 +185,7 @@ def write_ir(model: onnx.ModelProto, path: Path) -> None:
     Raises:
         MissingExtra: openvino is not installed.
         ModelError: OpenVINO cannot read the model.
+        OSError: it cannot write the files, and does not say why.
     """
     known = {name for n in nodes_in(model.graph) for name in (n.name, *n.output)}
     known |= {t.name for t in model.graph.initializer}
@@ -193,10 +196,25 @@ def write_ir(model: onnx.ModelProto, path: Path) -> None:
             numbered = re.fullmatch(rf"{re.escape(kind)}_\d+", op.friendly_name)
             if numbered and op.friendly_name not in known:
                 op.friendly_name = f"{kind}:{i}"
+    try:
         _import().save_model(network, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(f"OpenVINO gave up ({_say(error)}); is the disk full?") from error
+
+
+def _refuse_strings(inputs: Iterable[onnx.ValueInfoProto]) -> None:
+    """A string that reaches an output ends the process (``munmap_chunk(): invalid pointer``)."""
+    for value in inputs:
+        if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+            raise ModelError(
+                f"OpenVINO cannot load the model: input {value.name!r} holds strings, which its "
+                "CPU plugin does not take"
+            )
 
 
 def _read(model: onnx.ModelProto | Path) -> Any:
+    if isinstance(model, onnx.ModelProto):
+        model = without_functions(model)  # OpenVINO reads none
     with loadable(model) as source:
         read = (source, b"") if isinstance(source, bytes) else (source,)
         return _import().Core().read_model(*read)
@@ -235,6 +253,11 @@ def _import() -> Any:
         import openvino
     except ModuleNotFoundError as error:
         raise MissingExtra("openvino", FEATURE) from error
+    except ImportError as error:  # broken: built for another processor, a library lacks
+        raise OqError(
+            f"openvino is installed and cannot be imported: {one_line(error)}; "
+            "install it again: pip install --force-reinstall openvino"
+        ) from error
     finally:
         if hide:
             del modules["openvino_telemetry"]

@@ -10,6 +10,7 @@ from oq.model.bodies import graphs_in
 from oq.model.files import load_light, load_model
 from oq.model.input_shapes import Shapes, with_shapes
 from oq.model.proto_fields import without_empty_ends
+from oq.model.sparse import with_dense_constants
 from oq.model.stored import is_spilling, is_stored, put_away
 from oq.model.structure import check_structure
 
@@ -39,13 +40,13 @@ def load(
     if isinstance(model, onnx.ModelProto):
         model = put_away(model)
         check_structure(model)
-        return with_shapes(without_empty_ends(model), shapes)
+        return with_shapes(without_empty_ends(with_dense_constants(model)), shapes)
     from oq.exporting.export import export_module, is_module
 
     if not is_module(model):
         raise OptionError(
             f"the model is a {type(model).__name__}; expected a path, an onnx.ModelProto or a "
-            "torch.nn.Module"
+            "torch.nn.Module (of a Result: result.model)"
         )
     return with_shapes(export_module(cast("nn.Module", model), example_inputs), shapes)
 

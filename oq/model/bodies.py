@@ -5,7 +5,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper
+
+from oq.model.ops import CONDITION
+from oq.numerics.values import TensorInfo
 
 
 def bodies_of(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
@@ -49,6 +53,27 @@ def captured_by(body: onnx.GraphProto) -> list[str]:
     return [name for name in dict.fromkeys(reads) if name and name not in defined]
 
 
+def decides_by_values(graph: onnx.GraphProto) -> bool:
+    """Whether an If or Loop of ``graph`` looks at values of an input that has axes (a network that
+    stops early): of several samples at a time, one decides for all."""
+    kinds = {v.name: v.type.tensor_type for v in graph.input}
+    scalars = {
+        name for name, kind in kinds.items() if kind.HasField("shape") and not kind.shape.dim
+    }
+    axes = kinds.keys() - scalars - {t.name for t in graph.initializer}
+    for node in graph.node:
+        slot = CONDITION.get(node.op_type)
+        if slot is not None and slot < len(node.input) and node.input[slot] in axes:
+            return True
+        if node.op_type not in SIZES and not axes.isdisjoint(reads_of(node)):
+            axes.update(t for t in node.output if t)
+    return False
+
+
+SIZES = frozenset({"Shape", "Size"})
+"""Ops that look at no values."""
+
+
 def is_optional(value: onnx.ValueInfoProto) -> bool:
     """Whether ``value`` is an optional tensor."""
     kind = value.type
@@ -59,16 +84,28 @@ def is_optional(value: onnx.ValueInfoProto) -> bool:
 
 def declare(name: str, like: Any) -> onnx.ValueInfoProto:
     """A graph input of NumPy type ``like`` and any shape; ``[dtype]`` is a sequence of such.  Like
-    an array it has as many axes as that: onnxruntime runs no Scan whose inputs are of any rank."""
+    an array it has as many axes as that: onnxruntime runs no Scan whose inputs are of any rank.
+    Like a vector of integers it is as long: onnxruntime loads no Resize to sizes of any number.
+    A :class:`TensorInfo` says all itself."""
     if isinstance(like, list):
         element = helper.np_dtype_to_tensor_dtype(np.dtype(like[0]))
         return helper.make_tensor_sequence_value_info(name, element, None)
-    dtype, shape = like, None
-    if isinstance(like, np.ndarray):
-        dtype, shape = like.dtype, [None] * like.ndim
+    dtype: Any = like
+    shape: Sequence[int | str | None] | None = None
+    if isinstance(like, TensorInfo):
+        dtype, shape = like.dtype, like.shape
+    elif isinstance(like, np.ndarray):
+        dtype, shape = like.dtype, sizes(like)
     return helper.make_tensor_value_info(
         name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape
     )
+
+
+def sizes(values: NDArray[Any]) -> list[int | None]:
+    """Of the axes of an input like ``values``: see :func:`declare`."""
+    if values.ndim == 1 and values.dtype.kind in "iu":
+        return [len(values)]
+    return [None] * values.ndim
 
 
 def make_piece(

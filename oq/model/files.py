@@ -18,6 +18,7 @@ from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_m
 
 from oq.errors import ModelError, OptionError, one_line
 from oq.model import stored, wire
+from oq.model.data_files import data_of
 from oq.model.stored import Place, holds_stored, is_stored, put_place
 
 PROTOBUF_LIMIT = 2**31 - 2**20
@@ -105,12 +106,18 @@ def _read(path: Path) -> onnx.ModelProto:
     return onnx.load(path, load_external_data=False)
 
 
+def _is_graph(graph: onnx.GraphProto) -> bool:
+    """Whether there is a node, or all outputs are constants or inputs."""
+    given = {v.name for v in (*graph.initializer, *graph.input)}
+    return bool(graph.node) or (bool(graph.output) and all(o.name in given for o in graph.output))
+
+
 def _headers(path: Path, read: Callable[[Path], onnx.ModelProto]) -> onnx.ModelProto:
     try:
         model = read(path)
     except (DecodeError, ValueError) as error:
         raise ModelError(f"{str(path)!r} is not an ONNX model, or it is cut off") from error
-    if not model.graph.node or not model.opset_import:
+    if not _is_graph(model.graph) or not model.opset_import:
         raise ModelError(f"{str(path)!r} holds no ONNX graph (an empty or different protobuf?)")
     _check_external(model, path)
     return model
@@ -182,14 +189,6 @@ def _serialized(model: onnx.ModelProto) -> bytes | None:
 def model_bytes(model: onnx.ModelProto) -> int:
     """The size of ``model`` in bytes, its values included."""
     return wire.full_bytes(model)
-
-
-def file_bytes(path: str | Path) -> int:
-    """The size of the model at ``path`` in bytes, including its external data."""
-    path = Path(path)
-    model = onnx.load(path, load_external_data=False)
-    files = {ExternalDataInfo(t).location for t in model.graph.initializer if t.external_data}
-    return path.stat().st_size + sum((path.parent / f).stat().st_size for f in files)
 
 
 @contextlib.contextmanager
@@ -346,7 +345,7 @@ def check_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | No
         for other, second in outputs[:i]:
             if _is_same(path, second):
                 raise OptionError(f"{other} and {flag} are both {str(path)!r}; give two files")
-        for what, given in read.items():
+        for what, given in (*read.items(), *data_of(read, [path])):
             if given is None or not given.exists():
                 continue
             if _is_same(path, given):

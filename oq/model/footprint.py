@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from oq.errors import OqError
-from oq.model.bodies import reads_of
+from oq.model.bodies import decides_by_values, reads_of
 from oq.model.cut import cut
 from oq.model.proto_fields import inputs_of, read_type
 from oq.model.session import Session, Settings
@@ -37,6 +37,14 @@ class Footprint:
     _declared: dict[str, TensorInfo] | None = None
     _seen: dict[Key, Mapping[str, int]] = field(default_factory=dict)
     _last: tuple[object, Mapping[str, int]] | None = None
+    _decides: bool | None = None
+
+    @property
+    def decides(self) -> bool:
+        """Whether one sample of a batch may decide what is computed of the others."""
+        if self._decides is None:
+            self._decides = decides_by_values(self.model.graph)
+        return self._decides
 
     def of(self, batch: Batch) -> dict[str, int]:
         """Bytes of each fed and computed tensor for ``batch``; 0 where its size is unknown."""

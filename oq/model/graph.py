@@ -1,4 +1,4 @@
-"""Edits an ONNX graph: with :mod:`oq.model.surgeon` the only module that uses onnx-graphsurgeon.
+"""Edits an ONNX graph: with surgeon.py and to_proto.py the only module that uses onnx-graphsurgeon.
 
 All other modules use names: of tensors, and of nodes (which are unique).  Methods edit the graph in
 place; :meth:`Graph.view` returns a read-only view for decisions.
@@ -19,7 +19,6 @@ from oq.model.proto_fields import oldest_ir, without_graph
 from oq.model.stored import holds_stored, spill_of
 from oq.model.surgeon import (
     Arrays,
-    export,
     forget_optionals,
     holds_numbers,
     inner_names,
@@ -33,6 +32,7 @@ from oq.model.surgeon import (
     tensor_info,
     view_node,
 )
+from oq.model.to_proto import domains_of, export, fill
 from oq.model.view import GraphView
 from oq.numerics.values import Array, TensorInfo
 
@@ -108,22 +108,12 @@ class Graph:
         that the file loads and fails when it is run (microsoft/onnxruntime issue 23600).
         """
         self._waiting.apply(self._graph.nodes)
-        exported = export(self._graph, self._optional)
         model = onnx.ModelProto()
         model.CopyFrom(self._shell)
-        model.graph.CopyFrom(exported.graph)
-        given = {a.dim_param for i in model.graph.input for a in i.type.tensor_type.shape.dim}
-        for value in model.graph.value_info:
-            for axis in value.type.tensor_type.shape.dim:
-                if axis.dim_param not in given:
-                    axis.ClearField("dim_param")
+        fill(model.graph, self._graph, self._optional, self._provenance)
         del model.opset_import[:]
-        model.opset_import.extend(exported.opset_import)
-        model.ir_version = max(model.ir_version, oldest_ir(exported.opset_import))
-        for node in model.graph.node:
-            if node.name in self._provenance:
-                entry = node.metadata_props.add()
-                entry.key, entry.value = "oq.rule", self._provenance[node.name]
+        model.opset_import.extend(domains_of(self._graph))
+        model.ir_version = max(model.ir_version, oldest_ir(model.opset_import))
         return model
 
     # -- editing ----------------------------------------------------------------------------
@@ -184,12 +174,15 @@ class Graph:
         return str(out.name)
 
     def set_input(self, node: str, slot: int, tensor: str) -> None:
-        """Make input ``slot`` of ``node`` read ``tensor`` ("" for an empty optional input)."""
+        """Make input ``slot`` of ``node`` read ``tensor`` ("" for an optional input left out: at
+        the end it is no input, since OpenVINO takes an empty name for one)."""
         self._view = None
         inputs = self._nodes[node].inputs
         while len(inputs) <= slot:
             inputs.append(gs.Variable.empty())
         inputs[slot] = self._tensors[tensor] if tensor else gs.Variable.empty()
+        while inputs and inputs[-1].is_empty():
+            inputs.pop()
 
     def replace_reads(self, node: str, old: str, new: str) -> None:
         """Make every input of ``node`` that reads ``old`` read ``new``."""
@@ -333,8 +326,9 @@ class Graph:
             kept.setdefault(tensor.name, tensor)
         self._tensors = kept
 
-    def set_constant(self, tensor: str, values: Array) -> None:
-        """Replace the values of the constant ``tensor``, with the same shape and dtype."""
+    def set_constant(self, tensor: str, values: Array | onnx.TensorProto) -> None:
+        """Replace the values of the constant ``tensor``, with the same shape and dtype; they may be
+        a tensor that lies in a file."""
         self._view = None
         found = self._tensors[tensor]
         if not isinstance(found, gs.Constant):  # written as a Constant node

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, inliner, numpy_helper
+from onnx import helper, numpy_helper
 
 from oq.model.bodies import bodies_of
+from oq.model.functions import without_functions
 from oq.model.ops import STANDARD
 from oq.numerics.values import Array
 
@@ -51,8 +52,9 @@ def freeze_noise(model: onnx.ModelProto) -> onnx.ModelProto:
     opset = next((o.version for o in model.opset_import if o.domain in STANDARD), 0)
     if opset < OLDEST or not random_nodes(model):
         return model
-    frozen = inliner.inline_local_functions(model) if model.functions else onnx.ModelProto()
-    if not model.functions:
+    frozen = without_functions(model)
+    if frozen is model:
+        frozen = onnx.ModelProto()
         frozen.CopyFrom(model)
     constants = {t.name: t for t in frozen.graph.initializer}
     known = {v.name: v for v in (*frozen.graph.value_info, *frozen.graph.input)}

@@ -126,6 +126,9 @@ SCATTERING = frozenset({"ScatterElements", "ScatterND"})
 BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 """Ops with subgraphs."""
 
+CONDITION: Mapping[str, int] = {"If": 0, "Loop": 1}
+"""Op -> the input that decides what its bodies do."""
+
 TRANSPOSED_WEIGHT: Mapping[str, tuple[str, int]] = {"Gemm": ("transB", 0)}
 """op -> (attribute, output-channel axis if it is set): Gemm stores (out, in) with transB=1."""
 
@@ -171,7 +174,7 @@ def weight_axis(op: str, attributes: Mapping[str, Any], rank: int) -> int | None
     flag = TRANSPOSED_WEIGHT.get(op)
     if flag is not None and attributes.get(flag[0]):
         return flag[1]
-    return row.weight_axis % rank
+    return row.weight_axis % rank if rank else None
 
 
 OUTPUT_AXIS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1, "MatMul": -1}

@@ -120,6 +120,14 @@ def _inside(value: onnx.ValueInfoProto) -> TensorInfo:
     return read_type(onnx.ValueInfoProto(name=value.name, type=value.type.optional_type.elem_type))
 
 
+def gives_numbers(model: onnx.ModelProto) -> bool:
+    """Whether an output may be an array of numbers: no string, sequence, map or optional value."""
+    ends = (
+        v.type for v in model.graph.output if v.type.WhichOneof("value") in (None, "tensor_type")
+    )
+    return any(kind.tensor_type.elem_type != onnx.TensorProto.STRING for kind in ends)
+
+
 def without_defaults(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
     """``model`` whose inputs ``names`` have no default value; itself if there are none."""
     if not names:
@@ -151,11 +159,19 @@ def same_interface(first: onnx.ModelProto, second: onnx.ModelProto) -> None:
     """Insist that two models can be compared.
 
     Raises:
-        ModelError: their inputs or outputs have different names.
+        ModelError: their inputs or outputs have different names, or they are in the wrong order.
     """
+    if _has_pairs(first) and not _has_pairs(second):
+        raise ModelError(
+            "the first model is quantized and the second is not; give the float model first"
+        )
     known = {t.name for t in second.graph.initializer}
     inputs = {v.name for v in second.graph.input} - known
     same_names(first, inputs, {v.name for v in second.graph.output})
+
+
+def _has_pairs(model: onnx.ModelProto) -> bool:
+    return any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in model.graph.node)
 
 
 def same_names(model: onnx.ModelProto, inputs: Set[str], outputs: Set[str]) -> None:

@@ -111,6 +111,8 @@ class Session:
         options.intra_op_num_threads = settings.threads
         if settings.reading == "literal":
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            # nodes as they stand in the file: else all weights are dequantized before any is used
+            options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         elif has_float8(model):
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         if not settings.spin:
@@ -360,6 +362,14 @@ BOUND_RUN = "Error in execution: "
 """What a failed run with bound outputs says first; its exception is no type of onnxruntime's."""
 
 
+def _hint(feeds: Mapping[str, Array]) -> str:
+    """What may help where an input is one number wide, as random data is on free axes."""
+    thin = next((k for k, v in feeds.items() if v.ndim > 1 and v.shape[-1] == 1), None)
+    if thin is None:
+        return ""
+    return f"; random data has length 1 on free axes: fix them with --shape {thin}=1x3x224x224"
+
+
 @contextmanager
 def _as_data_error(feeds: Mapping[str, Array]) -> Iterator[None]:
     try:
@@ -368,7 +378,7 @@ def _as_data_error(feeds: Mapping[str, Array]) -> Iterator[None]:
         if type(error).__module__.startswith("onnxruntime") or BOUND_RUN in str(error):
             shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feeds.items())
             raise DataError(
-                f"the model fails on a batch of {shapes}: {runtime_message(error)}"
+                f"the model fails on a batch of {shapes}: {runtime_message(error)}{_hint(feeds)}"
             ) from error
         if any(said in str(error) for said in NO_ARRAY):
             raise DataError(
@@ -383,7 +393,7 @@ def _info(value: Any) -> TensorInfo:
     dtype = {"float": "float32", "double": "float64"}.get(inner, inner)
     try:
         name: str | None = np.dtype(dtype).name
-    except TypeError:
+    except (TypeError, ValueError):  # no NumPy type; a sequence or a map reads like a wrong one
         name = dtype if dtype in {"bfloat16"} else None
     # onnxruntime reports an unknown rank as no axes, like a scalar's: believe neither
     shape: Shape | None = tuple(value.shape) if value.shape else None

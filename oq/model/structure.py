@@ -31,6 +31,9 @@ TYPES = frozenset(TensorProto.DataType.values())
 
 Problems = Iterator[str]
 
+Called = tuple[str, str, str]
+"""Domain, name and overload of a function."""
+
 
 def check_structure(model: onnx.ModelProto) -> None:
     """Refuse a ``model`` that is no graph of operators.
@@ -59,13 +62,13 @@ def opsets(model: onnx.ModelProto) -> Problems:
 
 def functions(model: onnx.ModelProto) -> Problems:
     """No function calls itself, and all of them expand to a graph of a finite size."""
-    open_ = {(f.domain, f.name): f for f in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
+    open_ = {(f.domain, f.name, f.overload): f for f in model.functions}
+    sizes: dict[Called, int] = {}
     while ready := [key for key, f in open_.items() if not _calls(f.node) & open_.keys()]:
         for key in ready:
             sizes[key] = _expanded(open_.pop(key).node, sizes)
     if open_:
-        yield f"function {min(name for _, name in open_)!r} calls itself"
+        yield f"function {min(name for _, name, _ in open_)!r} calls itself"
     total = _expanded(model.graph.node, sizes)
     if total > MOST_NODES:
         yield f"its functions expand to {total:,} nodes; at most {MOST_NODES:,} are read"
@@ -89,8 +92,8 @@ def types(model: onnx.ModelProto) -> Problems:
 
 
 def optionals(model: onnx.ModelProto) -> Problems:
-    """No graph or body gives an optional out: the graph library cannot write one."""
-    for graph in graphs_in(model.graph):
+    """No body gives an optional out: the graph library cannot write one."""
+    for graph in list(graphs_in(model.graph))[1:]:
         for value in graph.output:
             if value.type.WhichOneof("value") == "optional_type":
                 yield f"output {value.name!r} is an optional, not a tensor or a sequence"
@@ -154,7 +157,7 @@ def _left_out(
 
 
 def producers(model: onnx.ModelProto) -> Problems:
-    """A tensor is written once, and not by a node that needs it."""
+    """A tensor is written once, an output too, and not by a node that needs it."""
     graph = model.graph
     counts = Counter(t for n in graph.node for t in n.output if t)
     given = {t.name for t in graph.initializer} | {i.name for i in graph.input}
@@ -162,6 +165,10 @@ def producers(model: onnx.ModelProto) -> Problems:
     if twice is not None:
         what = "several nodes" if counts[twice] > 1 else "a node, and is an input or a constant"
         yield f"tensor {twice!r} is computed by {what}"
+        return
+    lacking = next((o.name for o in graph.output if o.name not in counts.keys() | given), None)
+    if lacking is not None:
+        yield f"output {lacking!r} is computed by no node"
         return
     maker = {t: i for i, n in enumerate(graph.node) for t in n.output if t}
     waits = [{maker[t] for t in reads_of(n) if t in maker} for n in graph.node]
@@ -194,12 +201,12 @@ CHECKS: tuple[Callable[[onnx.ModelProto], Problems], ...] = (
 )
 
 
-def _calls(nodes: Iterable[onnx.NodeProto]) -> set[tuple[str, str]]:
-    return {(n.domain, n.op_type) for n in nodes}
+def _calls(nodes: Iterable[onnx.NodeProto]) -> set[Called]:
+    return {(n.domain, n.op_type, n.overload) for n in nodes}
 
 
-def _expanded(nodes: Iterable[onnx.NodeProto], sizes: Mapping[tuple[str, str], int]) -> int:
-    return sum(sizes.get((n.domain, n.op_type), 1) for n in nodes)
+def _expanded(nodes: Iterable[onnx.NodeProto], sizes: Mapping[Called, int]) -> int:
+    return sum(sizes.get((n.domain, n.op_type, n.overload), 1) for n in nodes)
 
 
 def _is_type(number: int) -> bool:

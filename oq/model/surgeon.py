@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from oq.model import stored
-from oq.model.bodies import graphs_in, is_optional
 from oq.model.ops import SAME_IN_ANY_DOMAIN, STANDARD
-from oq.model.proto_fields import lift_constants, put_constants
 from oq.model.stored import Spill, is_stored, values_of
 from oq.model.view import NodeView
 from oq.numerics.values import Array, Shape, TensorInfo
@@ -20,60 +17,16 @@ from oq.numerics.values import Array, Shape, TensorInfo
 Optionals = Mapping[str, onnx.ValueInfoProto]
 
 
-def export(graph: Any, optional: Optionals = MappingProxyType({})) -> onnx.ModelProto:
-    """What graphsurgeon makes of ``graph``; it cannot pack 4-bit constants, so onnx does that, and
-    it cannot write the ``optional`` inputs and outputs, which are those of the file.
-
-    It writes a constant of the outer graph into every body that reads it; it is put back.
-    """
-    tensors = graph.tensors().values()
-    here = [t for t in tensors if isinstance(t, gs.Constant) and not _is_stored(t)]
-    small = [t for t in here if str(t.dtype).endswith("int4")]
-    packed = {t.name: t.values for t in small}
-    for tensor in small:
-        tensor.values = np.zeros(tensor.values.shape, np.int8)
-    model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
-    for tensor in small:
-        tensor.values = packed[tensor.name]
-    put_constants(model, packed)
-    _drop_typeless(model.graph)
-    lift_constants(model.graph, _shared(graph))
-    for value in (*model.graph.input, *model.graph.output):
-        if value.name in optional:
-            value.CopyFrom(optional[value.name])
-    return model
-
-
 def forget_optionals(graph: Any, model: onnx.ModelProto) -> Optionals:
-    """The optional inputs and outputs of ``model``; leaves out the types of optional tensors in
-    ``graph``, which graphsurgeon reads and cannot write."""
+    """The inputs and outputs of ``model`` that are no tensors (sequences, maps, optional values);
+    leaves out the types of optional tensors in ``graph``, which graphsurgeon reads and cannot
+    write."""
     for inner in (graph, *graph.subgraphs(recursive=True)):
         for tensor in (*inner.tensors().values(), *inner.inputs, *inner.outputs):
             if getattr(tensor, "type", None) == "optional_type":
                 tensor.dtype, tensor.type = None, "tensor_type"
     ends = (*model.graph.input, *model.graph.output)
-    return {value.name: value for value in ends if is_optional(value)}
-
-
-def _drop_typeless(graph: onnx.GraphProto) -> None:
-    """A sequence or an optional comes out as a value of no type, which ONNX's checker refuses."""
-    for part in graphs_in(graph):
-        typed = [v for v in part.value_info if v.type.WhichOneof("value") is not None]
-        if len(typed) < len(part.value_info):
-            kept = [onnx.ValueInfoProto.FromString(v.SerializeToString()) for v in typed]
-            part.ClearField("value_info")
-            part.value_info.extend(kept)
-
-
-def _shared(graph: Any) -> set[str]:
-    """The names of constants that several of ``graph`` and its bodies read as one, and by which
-    none of them means another."""
-    held: dict[str, list[int]] = {}
-    for part in (graph, *graph.subgraphs(recursive=True)):
-        read = {id(t): t for n in part.nodes for t in n.inputs if isinstance(t, gs.Constant)}
-        for key, tensor in read.items():
-            held.setdefault(tensor.name, []).append(key)
-    return {name for name, keys in held.items() if len(keys) > 1 and len(set(keys)) == 1}
+    return {v.name: v for v in ends if v.type.WhichOneof("value") not in (None, "tensor_type")}
 
 
 def given_tensor(tensor: Any, given: Mapping[str, Array]) -> Any:
@@ -105,12 +58,21 @@ def store(graph: Any) -> None:
             tensor._values, tensor.data_location = Stored(held.tensor), None
 
 
-def put_values(constant: Any, values: Array, spill: Spill | None) -> None:
-    """Give a gs ``constant`` its ``values``; large ones go to ``spill``."""
-    if spill is None or values.nbytes < stored.LEAST_TENSOR:
+def put_values(constant: Any, values: Array | onnx.TensorProto, spill: Spill | None) -> None:
+    """Give a gs ``constant`` its ``values``; large ones go to ``spill``, if they lie in no file."""
+    if isinstance(values, onnx.TensorProto):
+        constant._values, constant.data_location = Stored(_copy(values)), None
+    elif spill is None or values.nbytes < stored.LEAST_TENSOR:
         constant._values = np.ascontiguousarray(values).reshape(values.shape)
     else:
         constant._values, constant.data_location = Stored(spill.put(constant.name, values)), None
+
+
+def _copy(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    """``tensor``, which several graphs share, for one that gives it its name."""
+    mine = onnx.TensorProto()
+    mine.CopyFrom(tensor)
+    return mine
 
 
 class Arrays(Mapping[str, Array]):

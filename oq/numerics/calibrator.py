@@ -54,7 +54,7 @@ def broken_contract(what: object) -> str | None:
     """Why ``what`` is no class of calibrators; None if it is one."""
     if not isinstance(what, type) or not is_dataclass(what):
         kind = what.__name__ if isinstance(what, type) else type(what).__name__
-        return f"CALIBRATOR is {kind}, which is no dataclass"
+        return f"CALIBRATOR is {kind}; expected a class with @dataclass(frozen=True)"
     method = getattr(what, "range", None)
     try:
         signature(method).bind(None, None, None, None)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ config of the file it ends with, which a plain run makes again.
 """
 
 import dataclasses
+import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ def _keys(known: Mapping[str, Option]) -> Iterator[Key]:
     """Every option with an example, in the order of the table."""
     for name, option in known.items():
         if option.kind is not None and option.example:
-            yield Key(name, option.takes, option.kind.read, option.meaning, option.example)
+            yield Key(name, option.takes, option.kind.read, option.once, option.example)
 
 
 DEPLOY = "deploy"
@@ -127,7 +128,10 @@ def _read(name: object, value: Any) -> Any:
 
 
 def _unknown(name: object, known: Iterable[str]) -> OptionError:
-    return OptionError(f"config key {name!r} is unknown; there is: {', '.join(known)}")
+    there = tuple(known)
+    near = difflib.get_close_matches(str(name), there, n=1)
+    meant = f"did you mean {near[0]!r}? There is" if near else "there is"
+    return OptionError(f"config key {name!r} is unknown; {meant}: {', '.join(there)}")
 
 
 def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,14 +13,15 @@ PLACE = Option(
     example="model.mlpackage",
 )
 PROOF_DATA = Option(
-    "samples that the written file is compared on: as for oq quantize, or random",
+    "samples on which the written file is compared: as for oq quantize",
     TEXT,
     "random",
     ("--data", "-d"),
+    metavar="DATA",
     takes="a path",
     example="eval.npz",
 )
-PROFILE = "trt: {} shape of an input that has free axes; ? takes a default; repeatable"
+PROFILE = "trt: {} shape of an input with free axes; ? takes a default; repeatable"
 MIN_SHAPE, OPT_SHAPE, MAX_SHAPE = (
     Option(
         PROFILE.format(which),
@@ -32,7 +33,7 @@ MIN_SHAPE, OPT_SHAPE, MAX_SHAPE = (
     for which, batch in (("smallest", 1), ("usual", 8), ("largest", 32))
 )
 PROOF_SAMPLES = Option(
-    "compare on this many samples, drawn by --seed",
+    "compare on this many samples, drawn at random",
     COUNT,
     4,
     least=1,
@@ -41,21 +42,21 @@ PROOF_SAMPLES = Option(
 )
 
 IOS = Option(
-    "the oldest system that runs it: 17 or 18 (macOS 14 or 15)",
+    "coreml: the oldest iOS that runs it, 17 or 18 (macOS 14 or 15)",
     WHOLE,
     18,
     takes="17 or 18",
     example="18",
 )
 PRECISION = Option(
-    "what the program computes in: float16 or float32",
+    "coreml: compute precision, float16 or float32",
     PLAIN,
     "float16",
     takes="float16 or float32",
     example="float16",
 )
 IMAGE_INPUT = Option(
-    "the input is an image, whose pixels become values as --preprocess says",
+    "coreml: the input is an image, preprocessed as --preprocess says",
     SWITCH,
     False,
     ("--image-input",),
@@ -63,20 +64,21 @@ IMAGE_INPUT = Option(
     example="false",
 )
 WEIGHTS_ONLY = Option(
-    "of a float model: int8, int4 in blocks, or palette2 to palette8",
+    "coreml: compress the weights of a float model: int8, int4 in blocks, palette2 to palette8",
     TEXT,
     metavar="KIND",
     takes="a name",
     example="palette4",
 )
 PIXELS = Option(
-    "of images in --data, and of --image-input: a preset or FILE.yaml",
+    "preprocessing of images in --data and of --image-input: a preset or FILE.yaml",
     TEXT,
+    metavar="NAME",
     takes="a path or a preset",
     example="imagenet",
 )
 CLASSES = Option(
-    "a text file with one class label a line: the program is a classifier",
+    "coreml: make a classifier, with the class labels of this text file, one per line",
     PATH,
     None,
     ("--labels",),
@@ -85,24 +87,25 @@ CLASSES = Option(
     example="labels.txt",
 )
 FIXED = Option(
-    "of an input whose axes the model leaves free, ? where one stays so; repeatable",
+    "fix the free axes of an input; ? leaves an axis free; repeatable",
     SHAPES,
     metavar="NAME=1x3x224x224",
     takes="a mapping",
     example="{input: [1, 3, 224, 224]}",
 )
 OPERATORS = Option(
-    "integer operators of the file: microsoft (onnxruntime's too) or onnx (ONNX's own alone);"
-    " --to qoperator",
+    "qoperator: integer operators of onnxruntime too (microsoft), or of ONNX alone (onnx)",
     TEXT,
     "microsoft",
+    metavar="NAME",
     takes="microsoft or onnx",
     example="microsoft",
 )
 PLATFORM = Option(
-    "where it runs: x86 (int8 activations become uint8) or arm (they stay); --to qoperator",
+    "qoperator: where it runs, x86 (int8 activations become uint8) or arm (they stay)",
     TEXT,
     "x86",
+    metavar="NAME",
     takes="x86 or arm",
     example="x86",
 )

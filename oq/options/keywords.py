@@ -219,11 +219,12 @@ def complete(schema: type[Schema], given: Mapping[str, Any]) -> Schema:
 
 def documented(schema: type) -> Callable[[Function], Function]:
     """A decorator: the ``**options`` of a function are the keywords of ``schema``, in its signature
-    and its docstring."""
+    and its docstring.  The union :data:`oq.data.source.Data` is shown by its name."""
 
     def document(function: Function) -> Function:
         signature = inspect.signature(function)
-        plain = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        plain = [p.replace(annotation="Data") if p.name == "data" else p for p in own]
         known = options_of(schema)
         more = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option.default)
@@ -232,7 +233,7 @@ def documented(schema: type) -> Callable[[Function], Function]:
         function.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[*plain, *more]
         )
-        lines = (f"        {name}: {option.meaning}." for name, option in known.items())
+        lines = (f"        {name}: {option.once}." for name, option in known.items())
         told = "\n".join(("\n\n    Keywords:", *lines))
         function.__doc__ = (function.__doc__ or "").rstrip() + told + "\n"
         return function

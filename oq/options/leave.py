@@ -18,8 +18,8 @@ def leaving_config(report: Report, output: Path, command: str = "quantize") -> I
     without the page, which a repeat would write over."""
     about = [f"oq {oq.__version__}: oq {command} {report.model} --config THIS -o {output}"]
     if report.search is not None:
-        kept = counted(len(report.search.kept), "layer")
-        about.append(f"--max-drop {report.search.max_drop:g}: {kept} of keep_float found for it")
+        kept, limit = counted(len(report.search.kept), "layer"), report.search.max_drop
+        about.append(f"--max-drop {limit:g} ({report.search.metric}) keeps {kept} in float")
     path = output.with_name(f"{output.name}.yaml")
     options = {k: v for k, v in report.options.items() if k not in ("report", "ranking")}
     with replacing(path) as config:

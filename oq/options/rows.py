@@ -43,9 +43,14 @@ class Option:
     takes: str = ""
     example: str = ""
 
+    @property
+    def once(self) -> str:
+        """The meaning where nothing is given several times: in Python and in a config file."""
+        return self.meaning.removesuffix("; repeatable")
+
 
 TARGET = Option(
-    "what the file is for: see oq targets",
+    "the runtime or device that will run the file: see oq targets",
     TEXT,
     metavar="NAME",
     flags=("--target", "-t"),
@@ -53,23 +58,23 @@ TARGET = Option(
     example="trt",
 )
 DATA = Option(
-    ".npz, .npy, a folder, package.module:callable, or random; an array with one axis more than its"
-    " input has one entry per sample in front",
+    "samples: .npz, .npy, a folder, package.module:callable, or random",
     TEXT,
+    metavar="DATA",
     flags=("--data", "-d"),
     takes="a path",
     example="calib.npz",
 )
 RENAME = Option(
-    "which array of --data is for an input that has another name, or holds the labels"
-    " (labels=ARRAY); a single array is for a single input unasked; repeatable",
+    "feed INPUT from this ARRAY of the data; labels=ARRAY names the labels; repeatable",
     RENAMES,
     metavar="INPUT=ARRAY",
     takes="a mapping",
     example="{input: x, labels: y}",
 )
 MAX_DROP = Option(
-    "points of top-1 that may be lost: layers stay in float until it is met; else exit 1",
+    "the largest loss allowed, in points of top-1 or in units of --metric: layers stay in float"
+    " until it is met; else exit 1",
     AMOUNT,
     metavar="POINTS",
     least=0,
@@ -77,24 +82,23 @@ MAX_DROP = Option(
     example="1.0",
 )
 PREPROCESS = Option(
-    "how images become inputs: a preset or FILE.yaml",
+    "preprocessing of images: imagenet, imagenet-tf, raw, unit, or FILE.yaml",
     TEXT,
     metavar="NAME",
     takes="a path or a preset",
     example="imagenet",
 )
 SHAPE = Option(
-    "the size of an input whose axes the model leaves free, ? where one stays so; the file gets it"
-    " too; repeatable",
+    "fix the free axes of an input; ? leaves an axis free; repeatable",
     SHAPES,
     metavar="NAME=1x3x224x224",
     takes="a mapping",
     example="{input: [1, 3, 224, 224]}",
 )
 SAMPLES = Option(
-    "use this many samples, drawn by --seed", COUNT, least=1, takes="a number", example="512"
+    "use this many samples, drawn at random", COUNT, least=1, takes="a number", example="512"
 )
-SEED = Option("what --samples draws by", WHOLE, 0, takes="a number", example="0")
+SEED = Option("random seed of --samples", WHOLE, 0, takes="a number", example="0")
 PROVIDER = Option(
     "execution provider of onnxruntime: cpu, cuda, ...",
     PLAIN,
@@ -104,28 +108,28 @@ PROVIDER = Option(
     example="cpu",
 )
 LABELS = Option(
-    "labels of a folder of images: a CSV file,label",
+    "labels of a folder of images: a CSV file with rows file,label",
     PATH,
     metavar="FILE.csv",
     takes="a path",
     example="labels.csv",
 )
 REPORT = Option(
-    "write a page: .html, or its content as .json",
+    "write the report as a page (.html), or its content (.json)",
     FILE,
     metavar="FILE",
     takes="a path",
     example="report.html",
 )
 RANKING = Option(
-    "a ranking that oq sensitivity -o wrote, shown on the page of --report",
+    "show this ranking, written by oq sensitivity -o, in the report",
     FILE,
     metavar="FILE.json",
     takes="a path",
     example="ranking.json",
 )
 BATCH_SIZE = Option(
-    "samples per run, within --max-memory; default: what fits the processor's cache",
+    "samples per run, within --max-memory; default: what fits the CPU cache",
     COUNT,
     least=1,
     takes="a number",
@@ -139,7 +143,7 @@ CALIBRATOR = Option(
     example="minmax",
 )
 SETTINGS = Option(
-    "an option of the target, or a calibrator's setting; repeatable",
+    "set an option of the target or of a calibrator; repeatable",
     KEY_VALUES,
     flags=("--set",),
     metavar="KEY=VALUE",
@@ -147,7 +151,7 @@ SETTINGS = Option(
     example="{mse.steps: 32}",
 )
 CALIBRATOR_FOR = Option(
-    "a calibrator for tensors, layers or ops; repeatable",
+    "a calibrator for single tensors, layers or ops, by name; repeatable",
     CHOICES,
     default=(),
     metavar="GLOB=NAME",
@@ -155,14 +159,14 @@ CALIBRATOR_FOR = Option(
     example="{'Conv': mse}",
 )
 WEIGHTS = Option(
-    "ranges of weights: max or mse; default: the target's",
+    "how ranges of weights are chosen: max or mse; default: the target's",
     TEXT,
     metavar="NAME",
     takes="max or mse",
     example="max",
 )
 KEEP_FLOAT = Option(
-    "nodes that stay in float, by name; repeatable",
+    "keep nodes in float, by name; repeatable",
     TEXTS,
     default=(),
     metavar="GLOB",
@@ -170,7 +174,8 @@ KEEP_FLOAT = Option(
     example="['/head/*']",
 )
 HOW_FAR = Option(
-    "naive: all that can run in integers; hybrid: all that pays; selective: --layer alone",
+    "naive: quantize all that the target can run in int8; hybrid: without layers that would be"
+    " slower; selective: only those of --layer",
     MODE,
     metavar="NAME",
     default="hybrid",
@@ -178,8 +183,7 @@ HOW_FAR = Option(
     example="hybrid",
 )
 LAYER = Option(
-    "dtype, symmetric, weights, per_channel, calibrator of layers (in a config file,"
-    " match is their glob); repeatable",
+    "dtype, symmetric, weights, per_channel or calibrator of layers, by name; repeatable",
     LAYERS,
     default=(),
     flags=("--layer",),
@@ -188,13 +192,13 @@ LAYER = Option(
     example="[{match: 'Conv_0', dtype: float}]",
 )
 RANGES = Option(
-    "take ranges from JSON or a TensorRT calibration table",
+    "take ranges from a JSON file or a TensorRT calibration table",
     FILE,
     takes="a path",
     example="ranges.json",
 )
 CACHE = Option(
-    "keep statistics in this file, and go on from it",
+    "keep calibration statistics in this file, and resume from it",
     FILE,
     takes="a path",
     example="oq.cache",
@@ -207,7 +211,7 @@ REFINE = Option(
     example="[bias]",
 )
 MAX_MEMORY = Option(
-    "limit on the memory of tensors at a time: batches get smaller; default: 1000",
+    "memory limit for the tensors of one batch: batches are made smaller to fit; default: 1000",
     COUNT,
     metavar="MB",
     least=1,
@@ -215,7 +219,7 @@ MAX_MEMORY = Option(
     example="500",
 )
 FORM = Option(
-    "form of the file: qdq, or qoperator (target ort), integer operators in place of Q/DQ",
+    "qdq, or integer operators in place of Q/DQ: qoperator (target ort)",
     TEXT,
     "qdq",
     metavar="NAME",
@@ -233,19 +237,19 @@ VERIFY = Option(
 RAY = Option(
     "run on a Ray cluster: HOST:PORT, ray://HOST:PORT, auto, or local for this machine alone",
     TEXT,
-    metavar="ADDRESS|local",
+    metavar="ADDRESS",
 )
 SHARD = Option(
-    "one part of the samples, into a cache of its own, for --merge: 3/16 is the third of sixteen",
+    "calibrate one part of the samples, for --merge: 3/16 is the third of sixteen",
     TEXT,
     metavar="NUMBER/OF",
 )
-WATCH = Option("called with a stage, the samples done and the samples in all")
+WATCH = Option("a function called with a stage, what is done of it, and the total")
 
 
-EXAMPLE_INPUTS = Option("what a torch module is exported with")
+EXAMPLE_INPUTS = Option("the inputs with which a torch module is exported")
 METRIC = Option(
-    "what --max-drop is of: top1, top5, miou, boxes, text, embedding, cosine or "
+    "what --max-drop limits: top1, top5, miou, boxes, text, embedding, cosine or "
     "package.module:callable; default: top-1",
     TEXT,
     metavar="NAME",
@@ -255,11 +259,12 @@ METRIC = Option(
 EVAL_DATA = Option(
     "labelled data for --max-drop; default: agreement with the float model",
     TEXT,
+    metavar="DATA",
     takes="a path",
     example="eval.npz",
 )
 TIME_LIMIT = Option(
-    "end the search for --max-drop after this long; its first file is always finished",
+    "stop the search for --max-drop after this long; its first file is always finished",
     AMOUNT,
     metavar="SECONDS",
     least=0,
@@ -268,38 +273,46 @@ TIME_LIMIT = Option(
 )
 VERIFY_BATCH = Option("samples per run, within --max-memory", WHOLE, 8, least=1)
 METRICS = Option(
-    "top1, top5, miou, boxes, text, embedding, cosine, sqnr or package.module:callable; repeatable",
+    "measure top1, top5, miou, boxes, text, embedding, cosine, sqnr or package.module:callable;"
+    " repeatable",
     TEXTS,
     default=(),
     flags=("--metric",),
     metavar="NAME",
 )
 PER_LAYER = Option(
-    "where the error is made, tensor by tensor", SWITCH, default=False, flags=("--per-layer",)
+    "show where the error arises, tensor by tensor", SWITCH, default=False, flags=("--per-layer",)
 )
-ENGINE = Option("what runs QUANT: onnxruntime, openvino (CPU plugin), dpu", TEXT, metavar="NAME")
+ENGINE = Option(
+    "what runs QUANT: onnxruntime, openvino (CPU plugin), dpu (simulated)", TEXT, metavar="NAME"
+)
 RUN_AS = Option(
-    "run QUANT as this target does; default: the one it was made for",
+    "run QUANT as this target does; default: the target in its metadata",
     TEXT,
     None,
     ("--target", "-t"),
+    metavar="NAME",
 )
 LATENCY = Option(
-    "measure both models' time; default: where the engine is what runs the target's files",
+    "measure the time of both models; default: if the engine is the target's own runtime",
     CHOICE,
     flags=("--latency/--no-latency",),
 )
-LIMIT = Option("points of top-1 that may be lost; else exit 1", AMOUNT, metavar="POINTS")
+LIMIT = Option(
+    "the largest loss allowed, in points of top-1 or in units of --metric; else exit 1",
+    AMOUNT,
+    metavar="POINTS",
+)
 
 EPOCHS = Option(
-    "passes over the data; default: as many as make 10,000 samples",
+    "passes over the data; default: enough for 10,000 samples",
     COUNT,
     least=1,
     takes="a number",
     example="40",
 )
 MINUTES = Option(
-    "of training at most: as many epochs as fit, by the first steps",
+    "limit on the training time: as many epochs as fit, judging by the first steps",
     AMOUNT,
     metavar="MINUTES",
     least=0,
@@ -310,7 +323,7 @@ TRAIN_BATCH = Option(
     "samples per step of training", WHOLE, 16, least=1, takes="a number", example="16"
 )
 RATE = Option(
-    "learning rate at the start, in steps of a weight's grid; default: 0.001, 0.005 for 4 bits",
+    "initial learning rate, in quantization steps of a weight; default: 0.001, 0.005 for 4 bits",
     AMOUNT,
     least=0,
     metavar="NUMBER",
@@ -318,7 +331,7 @@ RATE = Option(
     example="0.001",
 )
 LOSS = Option(
-    "what is made small: mse or kl, to the float model, or labels; default: mse, labels with"
+    "training loss: mse or kl against the float model, or labels; default: mse, labels with"
     " --labels",
     TEXT,
     metavar="NAME",
@@ -326,6 +339,12 @@ LOSS = Option(
     example="mse",
 )
 AUGMENT = Option(
-    "other views of images: none, flip or crop", PLAIN, "none", takes="a name", example="crop"
+    "augmentation of images: none, flip or crop", PLAIN, "none", takes="a name", example="crop"
 )
-SCALES = Option("frozen or learned", PLAIN, "frozen", takes="frozen or learned", example="learned")
+SCALES = Option(
+    "whether scales are frozen or learned",
+    PLAIN,
+    "frozen",
+    takes="frozen or learned",
+    example="learned",
+)

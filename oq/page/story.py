@@ -14,7 +14,8 @@ import oq
 from oq.comparison.compare import Verification
 from oq.data.source import Fitted
 from oq.exporting.load import Model
-from oq.model.files import file_bytes, model_bytes
+from oq.model.data_files import file_bytes
+from oq.model.files import model_bytes
 from oq.model.metadata import target_of
 from oq.model.ops import has_weight
 from oq.page.content import Evidence, Layer, Runs, Story
@@ -76,8 +77,7 @@ def run_story(report: Report, evidence: Evidence, ranking: Ranking | None) -> St
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The two models of ``oq verify`` and their data; ``limit``: what may be lost; ``remedy`` is
-    the command for a collapse."""
+    """The two models of ``oq verify`` and their data; ``remedy`` is the command for a collapse."""
 
     exact: Model
     quantized: Model
@@ -85,7 +85,6 @@ class Compared:
     source: Fitted
     batch_size: int
     remedy: str
-    limit: float | None = None
 
 
 def comparison_story(
@@ -110,7 +109,7 @@ def comparison_story(
     own, made = _weighted(evidence.layers, exact)
     return Story(
         schema=SCHEMA,
-        summary=to_json(figures_of(found, judge_drop(found, given.limit))),
+        summary=to_json(figures_of(found, judge_drop(found))),
         version=oq.__version__,
         title="Verification report",
         target=target.name,

@@ -52,7 +52,7 @@ th,td{padding:.28rem .8rem .28rem 0;vertical-align:top}
 td+td,th+th{white-space:nowrap}
 td.wide{white-space:normal;overflow-wrap:anywhere;min-width:8rem}
 td.words{white-space:normal}
-@media(max-width:30rem){table{font-size:.8rem}th,td{padding-right:.45rem}}
+@media(max-width:30rem){table{font-size:.75rem}th,td{padding-right:.35rem}th+th{white-space:normal}}
 td.n,th.n{text-align:right}
 th:last-child,td:last-child{padding-right:0}
 tr+tr td{border-top:1px solid var(--grid)}

@@ -60,7 +60,7 @@ def _nearness(seen: Verification) -> list[str]:
             agree = f"top-1 agrees with float on {votes.agreement:.1f} %"
             found.append(tile("top-1 accuracy, points", _signed(change), f"{text}; {agree}"))
         else:
-            said = f"of {on} have the top-1 of float"
+            said = f"same top-1 as float, of {on}"
             found.append(tile("agreement", f"{votes.agreement:.1f} %", said))
     return found
 

@@ -37,10 +37,10 @@ def drop_islands(view: GraphView, matches: Sequence[Match]) -> tuple[list[Match]
         found = near[queue.pop()] - reached
         reached |= found
         queue += found
-    stay = [i for i, m in enumerate(matches) if i in reached or m.rule.output is Output.SAME]
-    alone = [m for i, m in enumerate(matches) if i not in stay]
+    reached |= {i for i, m in enumerate(matches) if m.rule.output is Output.SAME}
+    alone = [m for i, m in enumerate(matches) if i not in reached]
     refusals = [Refusal(n.name, m.name, ALONE) for m in alone for n in m.members]
-    return [matches[i] for i in stay], refusals
+    return [m for i, m in enumerate(matches) if i in reached], refusals
 
 
 def _profits(match: Match) -> bool:

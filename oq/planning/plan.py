@@ -35,7 +35,7 @@ from oq.numerics.values import INT32
 from oq.planning.concat_grids import share_concat_grids
 from oq.planning.divisors import divisors
 from oq.planning.islands import drop_islands
-from oq.planning.predicates import constant_is_not_finite
+from oq.planning.predicates import ALWAYS
 from oq.planning.requests import Request, in_graph_order, requests_of
 from oq.planning.spec import (
     Fixed,
@@ -186,7 +186,7 @@ def _refuse(
             return why if node is match.anchor else f"{node.name!r} is {why}"
     # before ownership, which depends on the order of the nodes
     rule = match.rule
-    predicates = (*rule.unless, constant_is_not_finite, *(() if naive else rule.slower))
+    predicates = (*rule.unless, *ALWAYS, *(() if naive else rule.slower))
     reason = next((r for p in predicates if (r := p(view, match)) is not None), None)
     if reason is not None:
         return reason

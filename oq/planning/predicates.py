@@ -65,6 +65,33 @@ def constant_is_not_finite(view: GraphView, match: Match) -> str | None:
     return None
 
 
+def constant_is_empty(view: GraphView, match: Match) -> str | None:
+    """A weight of a head that was cut off has no values, so no range."""
+    for node in match.members:
+        for tensor in (*data_inputs(node), weight_input(node), bias_input(node)):
+            if tensor is not None and view.is_constant(tensor) and not view.constants[tensor].size:
+                return f"constant {tensor!r} holds no values"
+    return None
+
+
+def computes_a_constant(view: GraphView, match: Match) -> str | None:
+    """No value reaches it that was measured: folding left it, being too large or broken."""
+    if all(view.is_constant(t) for t in match.anchor.inputs if t):
+        return f"{match.anchor.name!r} reads constants alone"
+    return None
+
+
+ALWAYS = (constant_is_empty, constant_is_not_finite, computes_a_constant)
+"""Of every rule of every target."""
+
+
+def data_is_vector(view: GraphView, match: Match) -> str | None:
+    """OpenVINO 2026.4 gives the quantized product of a vector and a matrix an axis of 1 in front,
+    and does not load what reads it."""
+    tensor = match.anchor.inputs[0]
+    return f"its input {tensor!r} is a vector" if view.rank(tensor) == 1 else None
+
+
 def gemm_is_scaled(_view: GraphView, match: Match) -> str | None:
     """Integer Gemm kernels take alpha = beta = 1 and a data operand that is not transposed."""
     attributes = match.anchor.attributes

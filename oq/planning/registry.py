@@ -129,8 +129,10 @@ def summary(kind: str, name: str) -> str:
     """The line that ``oq targets`` and ``oq calibrators`` print."""
     if kind == "targets":
         return target(name).summary
-    text = _find(kind, name, "CALIBRATOR").__doc__ or ""
-    return str(text).strip().splitlines()[0] if text.strip() else ""
+    found = _find(kind, name, "CALIBRATOR")
+    text = str(found.__doc__ or "").strip()
+    made = text.startswith(f"{found.__name__}(")  # a dataclass without a docstring is given one
+    return "" if made or not text else text.splitlines()[0]
 
 
 def _find(kind: str, name: str, attribute: str) -> Any:

@@ -11,14 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import onnx
-from onnx import inliner
 
 from oq.errors import ModelError
+from oq.model.bodies import nodes_in
+from oq.model.functions import without_functions
 from oq.model.graph import Graph
 from oq.model.qoperators import BY_NAME
 from oq.model.stored import put_away
 from oq.prepare.bias_apart import bias_apart
 from oq.prepare.bias_as_matrix import bias_as_matrix
+from oq.prepare.cast_like import cast_like
 from oq.prepare.constant_left import constant_left
 from oq.prepare.div_to_mul import div_to_mul
 from oq.prepare.drop_dilations import drop_dilations
@@ -37,6 +39,7 @@ from oq.prepare.lower_opset import lower_opset
 from oq.prepare.mean_to_pool import mean_to_pool
 from oq.prepare.norm_to_conv import inner_norm_to_conv, norm_to_conv
 from oq.prepare.outcome import Outcome
+from oq.prepare.outputs_apart import outputs_apart
 from oq.prepare.plain_gemm import plain_gemm
 from oq.prepare.raise_opset import raise_opset
 from oq.prepare.round_slopes import round_edge_slope, round_slopes
@@ -53,8 +56,10 @@ from oq.prepare.write_attributes import write_attributes
 
 PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     fold_constants,
+    outputs_apart,
     drop_noops,
     infer_types,
+    cast_like,
     drop_casts,
     einsum_to_matmul,
     squeeze_weight,
@@ -116,9 +121,8 @@ def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] =
     Raises:
         ModelError: the model is quantized already, or its opset can be neither raised nor lowered.
     """
+    model = without_functions(model)
     refuse_quantized(model)
-    if model.functions:
-        model = inliner.inline_local_functions(model)
     model, own = widen_floats(model)
     model = put_away(model)
     model, unfused = unfuse(raise_opset(model, max(min_opset, least_opset(model))))
@@ -135,7 +139,7 @@ def refuse_quantized(model: onnx.ModelProto) -> None:
     Raises:
         ModelError: the graph holds Q/DQ or integer kernels already.
     """
-    found = next((n for n in model.graph.node if n.op_type in QUANTIZED), None)
+    found = next((n for n in nodes_in(model.graph) if n.op_type in QUANTIZED), None)
     if found is not None:
         raise ModelError(
             f"the model is quantized already: node {found.name!r} is a {found.op_type}; "

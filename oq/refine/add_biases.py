@@ -41,10 +41,9 @@ def add_zero_biases(planned: Planned) -> tuple[Planned, frozenset[str]]:
 def drop_unused_biases(plain: Subject, subject: Subject, given: frozenset[str]) -> Subject | None:
     """The changes of ``subject`` applied to ``plain``, which lacks the ``given`` biases; None if
     one of them is used."""
-    if any(np.any(values) for name, values in subject.constants.items() if name in given):
+    if any(np.any(subject.constants[name]) for name in given & set(subject.constants)):
         return None
-    early = {n: v for n, v in subject.early.items() if n not in given}
-    others = {n: v for n, v in subject.constants.items() if n not in given}
+    early, others = subject.early.without(given), subject.constants.without(given)
     made = replace(plain, solution=subject.solution)
     return (made.remade(Change(early)) if early else made).put(others)
 

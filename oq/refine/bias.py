@@ -63,7 +63,8 @@ def output_error(layer: Layer, wanted: Array, rounded: Walk) -> Array:
     """
     tensor = rounded.output(layer.last)
     found = rounded.at(tensor)
-    error = wanted - mean(found, layer.axis)
+    with np.errstate(invalid="ignore"):
+        error = wanted - mean(found, layer.axis)
     error = np.where(np.isfinite(error), error, 0.0)  # infinite values say nothing of the mean
     rounded.shift(tensor, along(error, layer.axis, found[0].ndim))
     return error

@@ -18,7 +18,7 @@ Same But Different", arXiv:1902.01917; the exponent: Xiao et al. 2023, SmoothQua
 arXiv:2211.10438, equation 4.)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def equalize(subject: Subject) -> Change:
         return Change({}, "no two consecutive layers with unshared constants")
     axes = {c.tensor: c.first.axis for c in chains}
     ends = channel_extremes(subject.model, axes, all_samples(subject), subject.sizing)
-    changed: dict[str, Array] = {}
+    changed = subject.changes()
     moved: set[str] = set()
     scaled = 0
     for chain in chains:
@@ -68,7 +68,7 @@ def equalize(subject: Subject) -> Change:
 
 
 def factors(
-    subject: Subject, chain: LayerPair, changed: dict[str, Array], lo: Array, hi: Array
+    subject: Subject, chain: LayerPair, changed: Mapping[str, Array], lo: Array, hi: Array
 ) -> Array:
     """``t`` (channels,) of the layer pair ``chain``, whose channels lie between ``lo`` and
     ``hi``."""

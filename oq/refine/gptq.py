@@ -75,7 +75,7 @@ def round_layers(subject: Subject, method: Method) -> Change:
     """
     means, exact = float_means(subject), Walk(subject.exact(), subject.samples)
     rounded, ends = subject.walk(), find_ends(subject)
-    changed: dict[str, Array] = {}
+    changed = subject.changes()
     grids: dict[SiteKey, Grid] = {}
     nearest: list[str] = []
     for layer in subject.each([*find_layers(subject.view, subject.plan)]):

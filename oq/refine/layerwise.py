@@ -7,7 +7,6 @@ longer needed.  The batches are distributed over the cores, as in calibration.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +15,7 @@ from onnx import numpy_helper
 from oq.model.bodies import is_optional, make_piece, reads_of
 from oq.model.session import SERIAL, Session
 from oq.numerics.grid import Grid
-from oq.numerics.values import Array
+from oq.numerics.values import Array, TensorInfo
 from oq.parallel import parallel_map
 
 Values = tuple[Array, ...]
@@ -29,7 +28,7 @@ class Walk:
     def __init__(self, model: onnx.ModelProto, samples: Sequence[Mapping[str, Array]]) -> None:
         graph = model.graph
         self._model = model
-        self._constants = {t.name: t for t in graph.initializer}
+        self._constants: dict[str, onnx.TensorProto] = {t.name: t for t in graph.initializer}
         self._optional = {v.name for v in graph.input if is_optional(v)}
         self._nodes = list(graph.node)
         self._maker = {t: i for i, n in enumerate(self._nodes) for t in n.output if t}
@@ -38,6 +37,7 @@ class Walk:
             for tensor in reads_of(node):
                 self._readers.setdefault(tensor, set()).add(i)
         self._done: set[int] = set()
+        self._changed: dict[str, Array] = {}
         names = samples[0] if samples else {}
         self._here = {name: tuple(s[name] for s in samples) for name in names}
 
@@ -72,9 +72,9 @@ class Walk:
             self._here = here
 
     def set_constant(self, tensor: str, values: Array, grid: Grid | None = None) -> None:
-        """Replace the values of a constant for the nodes that have not run; its ``grid`` does not
-        matter here."""
-        self._constants[tensor] = numpy_helper.from_array(np.ascontiguousarray(values), tensor)
+        """Replace the values of a constant for the nodes that have not run, after which they are
+        forgotten; its ``grid`` does not matter here."""
+        self._changed[tensor] = np.ascontiguousarray(values)
 
     def _shifted(self, tensor: str, by: Array) -> Values:
         return tuple(parallel_map(lambda v: v + by.astype(v.dtype), self._here[tensor]))
@@ -90,6 +90,9 @@ class Walk:
         self._here |= self._compute(piece, kept)
         for name in [t for t in self._here if t != tensor and not self._is_read_later(t)]:
             del self._here[name]
+        for name in [t for t in self._changed if not self._is_read_later(t)]:
+            del self._changed[name]
+            self._constants.pop(name, None)  # no node may read what it was before
 
     def _compute(self, piece: Sequence[int], kept: Sequence[str]) -> dict[str, Values]:
         """The tensors ``kept`` of the nodes ``piece``, from what is here."""
@@ -97,12 +100,18 @@ class Walk:
         reads = dict.fromkeys(t for n in nodes for t in reads_of(n))
         fed = [t for t in reads if t in self._here]
         given = {t: _alike(self._here[t]) for t in fed}
-        constants = [self._constants[t] for t in reads if t in self._constants]
+        constants = [self._constant(t) for t in reads if t in self._constants]
         session = Session(make_piece(self._model, nodes, given, kept, constants), SERIAL)
         count = len(next(iter(self._here.values())))
         batches = ({t: self._here[t][batch] for t in fed} for batch in range(count))
         found = session.run_all(batches, kept)
         return {t: tuple(values[slot] for values in found) for slot, t in enumerate(kept)}
+
+    def _constant(self, name: str) -> onnx.TensorProto:
+        if name not in self._changed:
+            return self._constants[name]
+        made: onnx.TensorProto = numpy_helper.from_array(self._changed[name], name)
+        return made
 
     def _ancestors(self, tensor: str) -> set[int]:
         """The nodes between what is here and ``tensor``."""
@@ -122,7 +131,12 @@ class Walk:
         return not self._readers.get(tensor, set()) <= self._done
 
 
-def _alike(values: Values) -> Array | np.dtype[Any]:
-    """The first of ``values``, or the type alone where they differ in their number of axes."""
+def _alike(values: Values) -> TensorInfo:
+    """The type of all ``values`` and the sizes that they share: what onnxruntime infers of some
+    operators depends on these (Attention of three axes, Resize to computed sizes)."""
     first = values[0]
-    return first if all(v.ndim == first.ndim for v in values) else first.dtype
+    dtype = "object" if first.dtype.kind in "SU" else first.dtype.name
+    if any(v.ndim != first.ndim for v in values):
+        return TensorInfo("", dtype, None)
+    sizes = zip(*(v.shape for v in values), strict=True)
+    return TensorInfo("", dtype, tuple(s[0] if len({*s}) == 1 else None for s in sizes))

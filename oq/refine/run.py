@@ -19,6 +19,7 @@ from oq.data.source import Fitted, subset
 from oq.emission.solve import Solution
 from oq.engines.engine import find_engine
 from oq.errors import DataError
+from oq.model.stored import spilling
 from oq.model.view import GraphView
 from oq.numerics.statistics import Statistics
 from oq.numerics.values import Batch
@@ -163,7 +164,7 @@ def refine(
     judge = Judge(subject.model, subject.view, tuple(held), subject.engine, at_once)
     if not judge.tensors:
         return Refined(subject, tuple(_undone(n, "the model has no float output") for n in names))
-    before = judge.compare(subject.quantized())
+    before = _judged(judge, subject)
     outcomes: dict[str, Outcome] = {}
     late: list[str] = []
     calibrator: str | None = None
@@ -179,7 +180,7 @@ def refine(
             outcomes[name] = _undone(name, note)
             LOG.debug("refine %s", outcomes[name])
             continue
-        after = judge.compare(tried.quantized())
+        after = _judged(judge, tried)
         kept, second = is_better(after, before), name in outcomes
         spent = time.perf_counter() - start + (outcomes[name].seconds if second else 0)
         said = note if kept else _with_losses(note, after, before)
@@ -195,6 +196,12 @@ def refine(
             waiting.extendleft(reversed(hidden))
             hidden.clear()
     return Refined(subject, tuple(outcomes.values()))
+
+
+def _judged(judge: Judge, subject: Subject) -> Verdict:
+    """How near ``subject`` is, quantized; the files of its weights go again."""
+    with spilling():
+        return judge.compare(subject.quantized())
 
 
 def _with_losses(note: str, after: Verdict, before: Verdict) -> str:

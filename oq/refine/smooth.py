@@ -56,7 +56,7 @@ def smooth(subject: Subject) -> Change:
         return Change({}, others or NOTHING)
     axes = {f.tensor: -1 for f in fans}
     ends = channel_extremes(subject.model, axes, all_samples(subject), subject.sizing)
-    changed: dict[str, Array] = {}
+    changed = subject.changes()
     for fan in fans:
         by = factors(subject, fan, changed, *ends[fan.tensor])
         scaled = [(name, axis, 1 / by) for name, axis in fan.makers]

@@ -13,6 +13,8 @@ from oq.emission.emit import emit
 from oq.emission.solve import Solution, apply_steps
 from oq.engines.engine import DEFAULT, Walk, find_engine
 from oq.model.graph import Graph
+from oq.model.stored import spill_of
+from oq.model.stored_arrays import StoredArrays, held
 from oq.model.view import GraphView
 from oq.numerics.grid import Grid, fake_quantize
 from oq.numerics.statistics import Statistics
@@ -65,8 +67,8 @@ class Subject:
     solution: Solution
     samples: tuple[Feeds, ...]
     source: Fitted | None = None
-    constants: Mapping[str, Array] = field(default_factory=dict)
-    early: Mapping[str, Array] = field(default_factory=dict)
+    constants: StoredArrays = field(default_factory=StoredArrays)
+    early: StoredArrays = field(default_factory=StoredArrays)
     seen: Mapping[str, Statistics] = field(default_factory=dict)
     means: Mapping[str, Array] = field(default_factory=dict)
     sized: frozenset[str] = frozenset()
@@ -93,6 +95,10 @@ class Subject:
                 return values[tensor]
         raise KeyError(tensor)
 
+    def changes(self) -> StoredArrays:
+        """For new values of constants: none yet, in files where those of the model are."""
+        return StoredArrays(spill_of(self.model))
+
     def put(
         self, constants: Mapping[str, Array], grids: Mapping[SiteKey, Grid] | None = None
     ) -> "Subject":
@@ -103,7 +109,8 @@ class Subject:
             grids_now = {**solution.grids, **put}
             legal = apply_steps(self.plan, self.view, grids_now, self.legalize)
             solution = replace(solution, grids=legal.grids)
-        return replace(self, constants={**self.constants, **constants}, solution=solution)
+        together = self.changes() | self.constants | constants
+        return replace(self, constants=together, solution=solution)
 
     def remade(self, change: Change) -> "Subject":
         """With the float model of an early ``change``, without the changes of later steps and the
@@ -111,9 +118,10 @@ class Subject:
         if not change.constants:
             return replace(self, constants=self.early)
         graph = Graph(self.model)
-        for tensor, values in change.constants.items():
+        early = self.changes() | change.constants
+        for tensor, values in held(early):
             graph.set_constant(tensor, values)
-        early = {**self.early, **change.constants}
+        early = self.early | early
         moved = self.seen if change.moved is None else change.moved
         return replace(
             self,
@@ -180,7 +188,7 @@ class Subject:
     def quantized(self) -> onnx.ModelProto:
         """The model as it would be written now."""
         graph = Graph(self.model)
-        for tensor, values in self.constants.items():
+        for tensor, values in held(self.constants):
             graph.set_constant(tensor, values)
         emit(graph, self.plan, self.solution)
         return graph.to_model()

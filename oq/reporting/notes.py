@@ -13,7 +13,7 @@ from oq.engines.engine import PACKAGES, is_installed
 from oq.errors import install_line
 from oq.exporting.load import Model
 from oq.model.ops import STANDARD, facts
-from oq.model.proto_fields import feedable
+from oq.model.proto_fields import feedable, gives_numbers
 from oq.model.view import GraphView
 from oq.planning.blocks import AT_RUN_TIME, ONLY_WEIGHTS
 from oq.planning.plan import KEPT, NOT_CHOSEN
@@ -160,6 +160,13 @@ def run_warnings(
     return tuple(said)
 
 
+def numberless_note(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The note about a model with no output that can be compared."""
+    if gives_numbers(model):
+        return ()
+    return ("no output is an array of numbers, so the two models cannot be compared",)
+
+
 def default_notes(
     named: Sequence[str], found: AgainstDefaults | None, target: str
 ) -> tuple[str, ...]:
@@ -176,7 +183,7 @@ def unrefined_note(steps: Sequence[str], default: Sequence[str]) -> tuple[str, .
     """The note about a run without the refinement that its target has by default."""
     if steps or not default:
         return ()
-    return (f"not refined (--refine none): {', '.join(default)} may bring the outputs nearer",)
+    return (f"not refined (--refine none): {', '.join(default)} may reduce the error",)
 
 
 def _expected(skip: Skip) -> bool:

@@ -79,7 +79,7 @@ def report_lines(report: Report) -> Iterable[str]:
     yield from row("size", _size(report))
     for i, outcome in enumerate(report.refinement):
         yield from row("refined" if i == 0 else "", str(outcome))
-    yield from row("legal", conformance(report.findings))
+    yield from row("rules", conformance(report.findings))
     if report.search is not None:
         yield from _search_lines(report.search)
     yield from skip_lines(report.plan.skips)
@@ -127,12 +127,11 @@ def _search_lines(found: Searched) -> Iterable[str]:
     """Whether the budget was met, what was kept float for it, and what that costs."""
     yield ""
     verdict, limit = "met" if found.met else "MISSED", amount(found.metric, found.max_drop)
-    yield from row(
-        "budget",
-        f"{verdict}: {told_drop(found.metric, found.drop)}, limit {limit}; "
-        f"with everything in int8, {told_drop(found.metric, found.plain_drop)}",
-    )
-    yield from row("", f"points: {found.judged}")
+    told = f"{verdict}: {told_drop(found.metric, found.drop)}, limit {limit}"
+    if found.kept:
+        told += f"; with everything in int8, {told_drop(found.metric, found.plain_drop)}"
+    yield from row("budget", told)
+    yield from row("", f"measured: {found.judged}")
     kept, many = found.kept, len(found.kept)
     named = ", ".join(kept[:NAMED]) + (f", and {many - NAMED} more" if many > NAMED else "")
     yield from row("kept float", f"{counted(many, 'layer')}: {named}" if kept else "none")

@@ -139,7 +139,7 @@ def verdict_of(report: Report) -> Verdict | None:
         return None
     if report.search is not None and not found.collapse:
         return judge_search(report.search)
-    return judge_drop(found, None)
+    return judge_drop(found)
 
 
 def document(summary: Mapping[str, Any], details: Any) -> dict[str, Any]:

@@ -1,20 +1,18 @@
 """What ``oq verify`` ends with: PASS or FAIL, and the figures it rests on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from oq.comparison.compare import Verification
+from oq.comparison.compare import TOP1, Verification
 from oq.reporting.search import Searched
+from oq.reporting.verification import verification_lines
 
-TOP1 = "top-1"
 AGREEMENT = "agreement with float"
 POINTS = (TOP1, AGREEMENT, "top1", "top5", "miou", "boxes", "text", "embedding")
 """Metrics in percent, whose differences are points."""
 
 SAME = 0.005
 """Less than the second decimal that is printed."""
-
-Drop = tuple[str, float]
-"""What fell most, and by how much: top-1 in points, or a metric of the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +31,21 @@ class Verdict:
         return f"{'PASS' if self.passed else 'FAIL'} {self.reason}"
 
 
-def largest_drop(found: Verification) -> Drop | None:
-    """What fell most in either mode: the metrics asked for that have a value for each model, else
-    top-1 in points; None without either."""
-    if found.scores:
-        drops = [(s.metric, s.drop) for s in found.scores if s.drop is not None]
-        return max(drops, key=lambda d: d[1], default=None)
-    return None if found.drop is None else (TOP1, found.drop)
+def judged_lines(found: Verification) -> Iterable[str]:
+    """The figures, and the verdict on them."""
+    return (*verification_lines(found), "", str(judge_drop(found)))
 
 
-def judge_drop(found: Verification, limit: float | None) -> Verdict:
-    """The verdict on ``found``: a collapsed model fails, with or without a ``limit``."""
-    metric, lost = largest_drop(found) or (None, None)
-    within = limit is None or lost is None or lost <= limit
+def judge_drop(found: Verification) -> Verdict:
+    """The verdict on ``found``: a collapsed model fails, with or without a limit."""
+    metric, lost = found.largest_drop or (None, None)
+    limit = found.limit
     bound = "no limit given" if limit is None else f"limit {amount(metric, limit)}"
     said = [] if metric is None or lost is None else [f"{told_drop(metric, lost)} ({bound})"]
     if found.collapse:
         said.insert(0, f"collapsed: {found.collapse[0]}")
     reason = "; ".join(said or ["not collapsed; the data has no labels"])
-    return Verdict(within and not found.collapse, metric, lost, limit, reason)
+    return Verdict(found.passed, metric, lost, limit, reason)
 
 
 def judge_search(found: Searched) -> Verdict:

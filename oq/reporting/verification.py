@@ -25,9 +25,11 @@ def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
     (``remedy``).
     """
     yield from _collapse_lines(found, remedy)
-    yield f"verified on {found.samples:,} samples against the float model"
+    yield f"verified on {counted(found.samples, 'sample')} against the float model"
     for text in (*found.notes, *random_note(found.random)):
         yield from item(text)
+    if not found.read_once and not found.simulated:
+        yield f"  deployed: as {found.engine} runs it, fused; literal: every Q/DQ node as written"
     columns = f"{'SQNR dB':>7} {'max err':>9} {'mean err':>9} {'cosine':>8}"
     yield f"  {'output':<22} {'mode':<9} {columns}"
     if found.made_for and found.target and found.made_for != found.target:

@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 import oq
 from oq.artifacts.onnx_file import file_contents, model_contents
@@ -68,3 +69,15 @@ def test_sizes_count_half_bytes_external_data_and_constants_of_nodes(tmp_path: P
     (tmp_path / "m.bin").unlink()
     with pytest.raises(ModelError, match=r"'m.bin' .* is missing"):
         file_contents(tmp_path / "m.onnx")
+
+
+def test_a_constant_that_a_call_gives_is_passed_over() -> None:
+    model = small("net (float[n] x) => (float[n] y) { y = com.example.F <gain = 2.0> (x) }")
+    gain = helper.make_node("Constant", [], ["g"])
+    gain.attribute.add(name="value_float", ref_attr_name="gain", type=onnx.AttributeProto.FLOAT)
+    nodes = [gain, helper.make_node("Mul", ["x", "g"], ["y"])]
+    opset = [helper.make_opsetid("", 17)]
+    model.functions.append(
+        helper.make_function("com.example", "F", ["x"], ["y"], nodes, opset, ["gain"])
+    )
+    assert model_contents(model).ops == {"Constant": 1, "Mul": 1, "com.example.F": 1}

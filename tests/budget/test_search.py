@@ -203,7 +203,7 @@ def test_without_eval_data_agreement_is_used_and_said(folder: Path) -> None:
     found = search(7.0, eval_data=None)
     said = found.report.search
     assert said is not None and said.met
-    assert "15 held-back calibration samples; no --eval-data, so not accuracy" in said.judged
+    assert "15 held-back calibration samples whose top-1 differs from the float" in said.judged
     verified = found.report.verification
     assert verified is not None
     assert said.drop == 100.0 - min(
@@ -257,11 +257,11 @@ def test_the_command_says_what_was_kept_and_what_it_costs(run: Cli) -> None:
     assert (code, err) == (0, "")
     words = " ".join(out.split())
     assert "budget met: " in words and ", limit 2.00; with everything in int8, top-1 " in words
-    assert "points: top-1 accuracy on 160 samples of eval.npz" in words
+    assert "measured: top-1 accuracy on 160 samples of eval.npz" in words
     assert "kept float" in out and GUILTY[0] in out and "with everything in int8 100.0 %" in words
     assert f"journal {JOURNAL}" in words
     about = Path("out.onnx.yaml").read_text().splitlines()[1]
-    assert about.startswith("# --max-drop 2: ") and about.endswith(" of keep_float found for it")
+    assert about.startswith("# --max-drop 2 (top-1) keeps ") and about.endswith(" in float")
 
 
 def test_an_impossible_budget_still_gives_a_file_and_exit_1(run: Cli) -> None:

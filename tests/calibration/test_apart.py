@@ -1,5 +1,8 @@
 """A Concat stays in float where one grid would leave an operand hardly a level."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -59,3 +62,15 @@ def test_data_that_is_read_once_changes_nothing() -> None:
     feeds = ({"x": np.asarray(x)[None]} for x in normal(16, 4, 16, 16))
     made = oq.quantize(detector(), "ort", feeds, verify=False, refine="none", calibrator="mse")
     assert made.report.plan.sites
+
+
+@pytest.mark.parametrize("target", ["ort", "coreml"])
+def test_what_oq_calibrate_measured_is_all_that_quantize_asks_for(
+    tmp_path: Path, target: str
+) -> None:
+    data, cache = {"x": normal(64, 4, 16, 16)}, tmp_path / "c"
+    oq.calibrate(detector(), target, data, cache)
+    how: Any = {"cache": cache, "verify": False, "refine": "none"}
+    given, alone = (oq.quantize(detector(), target, d, **how) for d in (data, None))
+    assert any("of 256 levels" in s.reason for s in given.report.plan.skips)
+    assert given.report.plan == alone.report.plan

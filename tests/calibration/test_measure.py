@@ -142,7 +142,9 @@ def test_groups_need_data_that_can_be_read_again() -> None:
 
 
 def test_no_data_and_no_cache(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no data to calibrate 6 tensors, 'x' first: give"):
+    with pytest.raises(
+        DataError, match=r"^6 tensors cannot be calibrated without data \(the first is 'x'\): give"
+    ):
         measure(job(), None)
     with pytest.raises(DataError, match="is not finished: give --data as well"):
         measure(job(), None, tmp_path / "missing")

@@ -75,7 +75,7 @@ REFUSED = [
     ({"to": "qnn"}, "no format 'qnn'; there is: coreml, openvino"),
     ({"to": "qoperator", "ios": 17}, "--ios is for --to coreml, not for qoperator"),
     ({"to": "qoperator", "operators": "all"}, "--operators 'all' is unknown"),
-    ({"to": "qoperator", "output": "x.bin"}, "--to qoperator writes a file .onnx"),
+    ({"to": "qoperator", "output": "x.bin"}, "--to qoperator writes a .onnx"),
     ({"to": "qoperator", "output": "model.onnx"}, "'model.onnx' is the float model itself"),
     ({"to": "coreml", "weights_only": "int8"}, "--weights-only is of a float model"),
 ]

@@ -135,6 +135,17 @@ def test_votes_are_counted_by_hand() -> None:
         assert (votes.top5_float, votes.top5) == (75.0, 100.0)
 
 
+@pytest.mark.parametrize(
+    ("labels", "wrong"),
+    [([0, 1, 2, 6], 1), ([0, -1, 2, 7], 2), ([0.0, 0.5, 1.0, 2.0], 1), (["0", "1", "2", "a"], 4)],
+)
+def test_labels_that_are_no_class_are_refused(labels: list[object], wrong: int) -> None:
+    """Six classes: one off is what counting from 1 gives."""
+    scores = np.eye(4, 6, dtype=np.float32)
+    with pytest.raises(DataError, match=f"^{wrong} of 4 labels are no class .* from 0 to 5$"):
+        look(permuted([0, 1, 2, 3, 4, 5]), batches(scores, 2, np.asarray(labels)))
+
+
 def test_without_labels_there_is_agreement_and_no_accuracy() -> None:
     (votes,) = look(permuted([1, 0, 2, 3, 4, 5]), batches(X, 8)).literal.classes
     both = (X.argmax(axis=1) == X[:, [1, 0, 2, 3, 4, 5]].argmax(axis=1)).mean()

@@ -15,7 +15,7 @@ from oq.model.graph import Graph
 from oq.numerics.values import Array, Batch
 from tests.damaged import X, damaged, sqnr
 from tests.graphs import Net
-from tests.small import reference
+from tests.small import normal, reference, small
 
 BATCHES = [Batch({"x": X[i : i + 5]}) for i in range(0, len(X), 5)]
 
@@ -186,3 +186,17 @@ def test_the_first_samples_are_remembered() -> None:
     seen = Remembered(iter([Batch({"x": X[:12]})] * 5))
     assert len(list(seen)) == 5
     assert [len(b.feeds["x"]) for b in seen.kept] == [12, 12, 12]
+
+
+@pytest.mark.parametrize("target", ["ort", "dpu"])
+def test_a_scalar_inside_is_compared(target: str) -> None:
+    model = small(
+        """net (float[n,8] x, float gain) => (float[n,4] y) {
+            a = MatMul(x, w) g = Relu(gain) r = Mul(a, g) y = MatMul(r, v)
+        }""",
+        {"w": normal(8, 8), "v": normal(8, 4)},
+    )
+    feeds = [{"x": normal(1, 8, seed=i), "gain": np.float32(1 + i / 8)} for i in range(8)]
+    made = oq.quantize(model, target, feeds, verify=False, refine="none", mode="naive")
+    found = oq.verify(model, made.model, feeds, per_layer=True, latency=False)
+    assert found.layers is not None

@@ -198,6 +198,17 @@ def test_other_modes_become_rgb_or_gray(tmp_path: Path, mode: str) -> None:
     assert np.array_equal(gray, np.asarray(image.convert("L"))[:, :, None])
 
 
+def test_gray_images_where_colour_is_expected_are_noted(tmp_path: Path) -> None:
+    inputs = [TensorInfo("x", "float32", ("n", 3, 6, 5))]
+    for at, mode in enumerate(("L", "RGB", "LA")):
+        Image.fromarray(make_pixels(6, 5)).convert(mode).save(tmp_path / f"{at}.png")
+    noted = ("2 of 3 images are gray: their one channel is repeated for RGB",)
+    assert open_source(tmp_path, inputs, preprocess="unit").notes == noted
+    for name in ("0.png", "2.png"):
+        (tmp_path / name).unlink()
+    assert open_source(tmp_path, inputs, preprocess="unit").notes == ()
+
+
 def test_missing_pillow_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MissingExtra, match=r"a folder of images needs pillow.*pip install pillow"):

@@ -12,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from oq.data.preprocess import PRESETS, Preprocess
 from oq.data.source import open_source
+from oq.data.sources.images import ImageTable, find_images
+from oq.data.sources.pixels import DecodedImages, decode
 from oq.errors import DataError, OptionError
 from oq.numerics.values import Array, TensorInfo
 from tests.data.samples import COUNT, LABELS, XS, YS, X, Y, concat
@@ -227,6 +230,28 @@ def test_image_folder(tmp_path: Path) -> None:
     assert np.array_equal(concat(batches), pixels[1:].transpose(0, 3, 1, 2).astype(np.float32))
     labels = [batch.labels for batch in batches if batch.labels is not None]
     assert np.concatenate(labels).tolist() == [1, 2, 3, 4]
+
+
+def test_images_that_fit_in_memory_are_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = make_images(tmp_path)
+    read: list[str] = []
+
+    def counted(path: Path, options: Preprocess, where: str) -> Array:
+        read.append(path.name)
+        return decode(path, options, where)
+
+    monkeypatch.setattr("oq.data.sources.images.decode", counted)
+    table = ImageTable(
+        "few", tmp_path, find_images(tmp_path), "x", PRESETS["raw"], decoded=DecodedImages(160)
+    )
+    for _ in range(2):
+        found = concat(list(table.take(range(5), 2)))
+        assert np.array_equal(found, pixels.transpose(0, 3, 1, 2).astype(np.float32))
+    fit = 160 // pixels[0].nbytes
+    assert fit == 2 and len(read) == 5 + (5 - fit)
+    assert read[5:] == ["2.png", "3.png", "4.png"]
 
 
 def test_image_messages(tmp_path: Path) -> None:

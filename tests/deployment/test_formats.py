@@ -68,5 +68,5 @@ def test_a_file_of_another_target_is_told_the_rule_that_it_breaks(
         assert "its bias has codes of 8 bits" in said
     else:
         assert f"(the file was made for {target}): " in said
-        assert said.endswith(f"; oq quantize FLOAT.onnx -t {wanted} makes a file that it takes")
+    assert said.endswith(f"; oq quantize FLOAT.onnx -t {wanted} makes a file that it takes")
     assert not list(tmp_path.iterdir()) and "\n" not in said

@@ -100,7 +100,7 @@ def test_a_file_does_not_replace_a_folder(files: tuple[Path, Path]) -> None:
 
 
 def test_the_suffix_is_the_format_s(files: tuple[Path, Path]) -> None:
-    with pytest.raises(oq.OptionError, match=r"writes a file .plain"):
+    with pytest.raises(oq.OptionError, match=r"writes a .plain; give a name that ends so"):
         oq.deploy(files[1], "plain", files[1].with_name("out.onnx"))
 
 

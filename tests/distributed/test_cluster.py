@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,18 @@ import pytest
 
 import oq
 from oq import cli
-from oq.budget.candidate import Candidates
+from oq.budget.candidate import Candidates, send
+from oq.budget.score import Judged, make_score
+from oq.calibration.measure import Shared
 from oq.distributed.cluster import JOINED, RayWorkers, open_workers
 from oq.distributed.tasks import Outcome
 from oq.errors import DataError, MissingExtra, OptionError, OqError
 from oq.model.files import model_bytes
 from oq.planning import registry
+from oq.planning.setup import choose_target
 from tests.budget.test_search import damaged
 from tests.shown import BUNDLED
+from tests.small import normal, small
 
 ray = pytest.importorskip("ray")
 
@@ -166,6 +171,23 @@ def test_a_search(
     assert files[0] == files[1]
 
 
+def test_refined_candidates(cluster: Any, images: Any) -> None:
+    """What workers refine is, file by file, what this process refines."""
+    profile, _ = choose_target("ort", {})
+    options: dict[str, Any] = {"model": MODEL, "target": "ort", "data": {"input": images[:40]}}
+    options |= {"cache": Shared(), "refine": "bias,round"}
+    score = make_score(onnx.load(MODEL), profile, None, Judged(), options)
+    candidates, steps = Candidates(options, profile, score), ("bias", "round")
+    plain = candidates.make((), steps)
+    assert [o.step for o in plain.report.refinement if o.kept]
+    keeps = [(), (plain.report.plan.groups[0].nodes[0],)]
+    made = list(RayWorkers(ray).map(send(candidates, steps), keeps))
+    for keep, (trial, result) in zip(keeps, made, strict=True):
+        alone = plain if not keep else candidates.make(keep, steps)
+        assert result.model.SerializeToString() == alone.model.SerializeToString()
+        assert replace(candidates.evaluate(keep, alone, 0), seconds=trial.seconds) == trial
+
+
 def test_a_comparison(cluster: Any, tmp_path: Path, images: Any) -> None:
     """Every figure but the time, metrics of the user's included."""
     data = {"input": images, "labels": np.arange(len(images)) % 10}
@@ -175,6 +197,27 @@ def test_a_comparison(cluster: Any, tmp_path: Path, images: Any) -> None:
     assert oq.verify(MODEL, tmp_path / "q.onnx", data, ray="auto", **options) == alone
     with pytest.raises(DataError, match="--ray compares samples in rows"):
         oq.verify(MODEL, tmp_path / "q.onnx", lambda: iter([data]), ray="auto")
+
+
+def test_a_comparison_on_two_inputs(cluster: Any, tmp_path: Path) -> None:
+    """A folder of files of rows; one of complete feeds is refused."""
+    inputs = "net (float[n,4] a, float[n,4] b) => (float[n,4] y)"
+    models = small(inputs + " { y = Add(a, b) }"), small(inputs + " { h = Relu(b) y = Add(a, h) }")
+    rows, feeds = tmp_path / "rows", tmp_path / "feeds"
+    rows.mkdir()
+    for number, count in enumerate((50, 70, 31)):
+        a, b = (normal(count, 4, seed=seed) for seed in (number, 9 + number))
+        np.savez(rows / f"{number}.npz", a=a, b=b)
+    alone = oq.verify(*models, rows, latency=False)
+    assert alone.samples == 151 and np.isfinite(alone.literal.outputs[0].sqnr_db)
+    assert oq.verify(*models, rows, latency=False, ray="auto") == alone
+    (feeds / "test_data_set_0").mkdir(parents=True)
+    for number in range(2):
+        tensor = onnx.numpy_helper.from_array(normal(3, 4))
+        (feeds / f"test_data_set_0/input_{number}.pb").write_bytes(tensor.SerializeToString())
+    assert oq.verify(*models, feeds, latency=False).samples == 3
+    with pytest.raises(DataError, match=r"samples in rows .* are complete feeds"):
+        oq.verify(*models, feeds, latency=False, ray="auto")
 
 
 def test_a_dataset_of_blocks(cluster: Any, images: Any) -> None:

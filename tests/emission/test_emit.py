@@ -373,3 +373,29 @@ def test_a_gemm_bias_of_another_shape(target: str, shape: tuple[int, ...]) -> No
     feeds = random_feeds(model)
     expected, found = reference(model, feeds)["y"], reference(made, feeds)["y"]
     assert np.abs(found - expected).max() < 0.1
+
+
+@pytest.mark.parametrize("target", registry.names("targets"))
+def test_a_weight_of_no_values_stays_as_it_is(target: str) -> None:
+    constants = {"none": np.zeros((4, 0), np.float32), "w": normal(4, 4)}
+    model = small(
+        """net (float[n,4] x) => (float[n,4] y, float[n,0] e) {
+            [cut] e = MatMul(x, none) c = Concat <axis = 1> (x, e) [m] y = MatMul(c, w)
+        }""",
+        constants,
+    )
+    made = oq.quantize(model, target, {"x": normal(8, 4)}, verify=False)
+    reasons = {s.node: s.reason for s in made.report.plan.skips}
+    assert reasons["cut"] == "constant 'none' holds no values"
+    assert "m" not in reasons
+
+
+@pytest.mark.parametrize("target", registry.names("targets"))
+def test_a_layer_of_constants_that_cannot_be_folded_stays(target: str) -> None:
+    model = small(
+        "net (float[n,4] x) => (float[4,8] y, float[n,4] z) { [g] y = Gemm(k, w) z = Relu(x) }",
+        {"k": normal(4, 3), "w": normal(4, 8)},
+    )
+    profile = registry.target(target)
+    found = plan(prepare(model, profile.min_opset).graph.view(), profile)
+    assert {s.node: s.reason for s in found.skips}["g"] == "'g' reads constants alone"

@@ -133,9 +133,7 @@ def test_names_of_outputs_and_of_what_subgraphs_read_stay_float32() -> None:
     constants = {"w": WEIGHT, "zero": np.asarray(0.0, np.float32)}
     model = small(text, constants, opset=19, ir=9)
     made, notes = halved(model)
-    assert [n.split(" keeps")[1] for n in notes] == [
-        " float32: its operator is not defined for float16"
-    ]
+    assert [n.split(" keeps")[1] for n in notes] == [" float32: its body computes in float32"]
     found = types(made)
     assert found["c"] == HALF and found["a"] == found["b"] == SINGLE
     relu = next(n for n in made.graph.node if "c" in n.output)
@@ -193,3 +191,18 @@ def test_a_few_are_named_and_the_rest_counted() -> None:
     text = f"net (float[n,8] t0) => (float[n,8] t8) {{ {chain} }}"
     _, notes = halved(small(text, opset=19, ir=9), {f"t{i}": 1e6 for i in range(9)})
     assert len(notes) == 6 and notes[-1] == "3 more nodes keep float32"
+
+
+def test_a_loop_over_weights_of_its_own_keeps_its_state_in_float32() -> None:
+    text = """net (float[n,8] x) => (float[n,8] y) {
+        a = Relu (x)
+        s = Loop (three, , a) <
+            body = b (int64 i, bool c, float[n,8] st) => (bool d, float[n,8] u)
+                <float[8] k = {1, 2, 3, 4, 5, 6, 7, 8}> { d = Identity (c) u = Mul (st, k) }
+        >
+        y = Abs (s)
+    }"""
+    model = small(text, {"three": np.asarray(3)}, opset=19, ir=9)
+    made, _ = halved(model)
+    assert types(made)["y"] == SINGLE
+    close(model, made, X)

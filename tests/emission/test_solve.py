@@ -11,10 +11,11 @@ from hypothesis.extra import numpy as arrays
 
 from oq.calibrators.minmax import MinMax
 from oq.emission.solve import Solution, solve
+from oq.errors import OptionError
 from oq.model.graph import Graph
 from oq.model.view import GraphView
 from oq.numerics.grid import dequantize, fake_quantize, quantize
-from oq.numerics.statistics import Statistics
+from oq.numerics.statistics import Need, Statistics
 from oq.numerics.values import INT8_NARROW, INT32, UINT8, Array
 from oq.numerics.weights import channel_range
 from oq.planning.spec import Fixed, Own, Plan, Product, Share, Site, key
@@ -81,6 +82,21 @@ def test_a_chain_of_shares_is_one_grid_object(backwards: bool) -> None:
     found = solved(layer(normal(2, 2), normal(2)), *ordered).grids
     assert len({id(found[key(s)]) for s in sites}) == 1
     assert list(found) == [key(s) for s in ordered]
+
+
+class Pair:
+    """A plugin's mistake."""
+
+    needs = frozenset[Need]()
+
+    def range(self, *_: object) -> tuple[float, float]:
+        return -1.0, 1.0
+
+
+def test_a_calibrator_that_returns_no_range_is_named() -> None:
+    plan = Plan("t", (DATA,), (), ())
+    with pytest.raises(OptionError, match=r"calibrator Pair: range\(\) returned tuple for 'x'"):
+        solve(plan, layer(normal(2, 2), normal(2)), SEEN, Pair())  # type: ignore[arg-type]
 
 
 def test_the_calibrator_decides_the_range() -> None:

@@ -18,7 +18,7 @@ from oq import cli
 from oq.comparison.compare import compare
 from oq.engines import openvino as module
 from oq.engines.openvino import Compiled, count_kernels, runtime_layers
-from oq.errors import DataError, MissingExtra, ModelError, OptionError
+from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError
 from oq.model.session import Settings
 from oq.numerics.values import Batch
 from tests.graphs import Net
@@ -281,6 +281,13 @@ def test_a_batch_that_fails() -> None:
     assert "\n" not in str(caught.value)
 
 
+@needs_openvino
+def test_strings_are_refused_before_they_end_the_process() -> None:
+    model = small("net (string[n] x) => (string[n] y) { y = Identity(x) }")
+    with pytest.raises(ModelError, match="OpenVINO cannot load the model: input 'x' holds strings"):
+        Compiled(model, Settings())
+
+
 def test_a_provider_is_refused() -> None:
     with pytest.raises(OptionError, match=r"--provider cuda is onnxruntime's; --engine openvino"):
         Compiled(
@@ -318,6 +325,15 @@ def without_openvino(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     module._import.cache_clear()
     yield
     module._import.cache_clear()
+
+
+def test_a_broken_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "openvino.py").write_text("raise ImportError('libtbb.so.12 is missing')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "openvino", raising=False)
+    module._import.cache_clear()
+    with pytest.raises(OqError, match=r"cannot be imported: libtbb\.so\.12 is missing; install it"):
+        module._import()
 
 
 def test_without_the_package(without_openvino: None, capsys: pytest.CaptureFixture[str],

@@ -2,10 +2,12 @@
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper
 
-from oq.model.bodies import bodies_of, captured_by, make_piece, reads_of
+from oq.model.bodies import bodies_of, captured_by, decides_by_values, make_piece, reads_of
 from oq.model.session import run
+from tests.small import small
 
 
 def body(
@@ -52,6 +54,17 @@ def test_bodies_are_named_by_their_attributes() -> None:
     assert not list(bodies_of(helper.make_node("Clip", ["x", "", "top"], ["y"], a=[1, 2])))
 
 
+def test_a_resize_alone_is_given_its_sizes() -> None:
+    node = helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], mode="nearest")
+    whole = helper.make_model(
+        helper.make_graph([node], "whole", [], []),
+        ir_version=8,
+        opset_imports=[helper.make_opsetid("", 18)],
+    )
+    given = {"x": np.ones((1, 2, 3, 3), np.float32), "sizes": np.array([1, 2, 5, 4])}
+    assert run(make_piece(whole, [node], given, ["y"]), given)["y"].shape == (1, 2, 5, 4)
+
+
 def test_nodes_alone_compute_from_what_they_are_given() -> None:
     nodes = [helper.make_node("Add", ["x", "c"], ["s"]), helper.make_node("Abs", ["s"], ["y"])]
     opsets = [helper.make_opsetid("", 17)]
@@ -62,3 +75,39 @@ def test_nodes_alone_compute_from_what_they_are_given() -> None:
     assert piece.ir_version == 8 and piece.opset_import == whole.opset_import
     found = run(piece, {"x": np.array([1.0, 4.0], np.float32)})
     assert found["s"].tolist() == [-2.0, 1.0] and found["y"].tolist() == [2.0, 1.0]
+
+
+def test_a_resize_to_computed_sizes_runs_alone() -> None:
+    nodes = [helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], mode="linear")]
+    opsets = [helper.make_opsetid("", 18)]
+    whole = helper.make_model(helper.make_graph(nodes, "g", [], []), opset_imports=opsets)
+    whole.ir_version = 8
+    given = {"x": np.ones((1, 2, 4, 4), np.float32), "sizes": np.array([1, 2, 8, 8])}
+    assert run(make_piece(whole, nodes, given, ["y"]), given)["y"].shape == (1, 2, 8, 8)
+
+
+IF = """{head} {{
+    {nodes}
+    y = If(c) <
+        then_branch = t () => (float[n,4] u) {{ u = Abs(x) }},
+        else_branch = e () => (float[n,4] v) {{ v = Neg(x) }}
+    >
+}}"""
+
+
+@pytest.mark.parametrize(
+    ("nodes", "inputs", "decides"),
+    [
+        ("s = ReduceSum <keepdims = 0> (x) c = Greater(s, zero)", "", True),
+        ("z = Shape(x) s = ReduceSum <keepdims = 0> (z) c = Equal(s, z)", "", False),
+        ("d = Relu(gain) c = Greater(d, zero)", ", float gain", False),
+        ("", ", bool c", False),
+        ("", ", bool[1] c", True),
+    ],
+)
+def test_what_looks_at_values_decides_for_a_whole_batch(
+    nodes: str, inputs: str, decides: bool
+) -> None:
+    head = f"net (float[n,4] x{inputs}) => (float[n,4] y)"
+    model = small(IF.format(head=head, nodes=nodes), {"zero": np.array(0, np.float32)})
+    assert decides_by_values(model.graph) == decides

@@ -9,9 +9,9 @@ import pytest
 
 from oq.errors import ModelError, OptionError
 from oq.model import files, wire
+from oq.model.data_files import data_files, file_bytes
 from oq.model.files import (
     check_writable,
-    file_bytes,
     load_model,
     loadable,
     model_bytes,
@@ -70,6 +70,26 @@ def test_file_bytes_counts_a_shared_data_file_once(tmp_path: Path) -> None:
     text = "net (float[n,32] x) => (float[n,32] y) { a = MatMul(x, w)\n y = MatMul(a, v) }"
     path = with_external(tmp_path, small(text, {"w": normal(32, 32), "v": normal(32, 32)}))
     assert file_bytes(path) == path.stat().st_size + (tmp_path / "w.bin").stat().st_size
+
+
+def test_data_files_are_those_of_bodies_and_attributes_too(tmp_path: Path) -> None:
+    text = """net (float[n,2] x, bool c) => (float[n,2] y) {
+        k = Constant <value = float[2] {1, 2}> ()
+        y = If (c) <
+            then_branch = g1 () => (float[n,2] t) { t = Add(x, k) },
+            else_branch = g2 () => (float[n,2] e) { e = Sub(x, x) }
+        >
+    }"""
+    model = small(text)
+    body = model.graph.node[1].attribute[0].g
+    body.initializer.append(onnx.numpy_helper.from_array(normal(2), "unread"))
+    assert data_files(with_external(tmp_path, model)) == [tmp_path / "w.bin"]
+    set_place = body.initializer[0].external_data.add
+    body.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+    set_place(key="location", value="body.bin")
+    onnx.save(model, tmp_path / "net.onnx")
+    assert data_files(tmp_path / "net.onnx") == [tmp_path / "body.bin"]
+    assert data_files(tmp_path / "w.bin") == data_files(tmp_path / "nothing.onnx") == []
 
 
 def remove(path: Path) -> None:

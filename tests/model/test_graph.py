@@ -368,3 +368,33 @@ def test_constants_of_the_outer_graph_are_written_once() -> None:
     for chosen in (True, False):
         feeds = {"x": normal(2, 4, seed=1), "c": np.asarray(chosen)}
         np.testing.assert_array_equal(reference(made, feeds)["y"], reference(model, feeds)["y"])
+
+
+def test_strings_that_were_looked_at_are_written() -> None:
+    model = small("net (int64[n] i) => (string[n] y) { y = Gather(names, i) }")
+    names = np.array(["cat", "Käse", ""], object)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(names, "names"))
+    graph = Graph(model)
+    assert list(graph.view().constants["names"]) == list(names)
+    for _ in range(2):
+        assert onnx.numpy_helper.to_array(graph.to_model().graph.initializer[0]).tolist() == list(
+            names
+        )
+
+
+def test_attributes_without_values_are_kept_in_bodies_too() -> None:
+    text = """net (bool c, float[n,1] x) => (float[n,1] y) {
+        y = If(c) <
+            then_branch = yes () => (float[n,1] u) { a = Abs(x) u = com.example.F(a) },
+            else_branch = no () => (float[n,1] v) { v = ReduceSum <keepdims = 1> (x) }
+        >
+    }"""
+    model = small(text, opset=11)
+    for attribute in model.graph.node[0].attribute:
+        attribute.g.node[-1].attribute.add(name="axes", type=onnx.AttributeProto.INTS)
+    graph = Graph(model)
+    for _ in range(2):
+        (made,) = graph.to_model().graph.node
+        for body in made.attribute:
+            (axes,) = [a for a in body.g.node[-1].attribute if a.name == "axes"]
+            assert axes.type == onnx.AttributeProto.INTS and not axes.HasField("ref_attr_name")

@@ -86,3 +86,7 @@ def test_no_kernel_counts_twice_and_shape_ops_are_not_quantized() -> None:
     assert not SHAPE_OPS & set(OPS)
     # What has weights computes, so it counts as a float kernel when it is not an integer one.
     assert {op for op, row in OPS.items() if row.weight is not None} <= FLOAT_KERNELS
+
+
+def test_a_scalar_weight_has_no_channels() -> None:
+    assert weight_axis("Conv", {}, 0) is None

@@ -58,6 +58,25 @@ def test_the_file_does_not_depend_on_where_weights_lie(
     assert light.report.bytes_after == (tmp_path / "files.onnx").stat().st_size
 
 
+def test_refinement_does_not_depend_on_where_weights_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two steps that change weights, the second after the first."""
+
+    def refined(name: str) -> oq.Result:
+        steps, model = "smooth,bias,round", BUNDLED / "transformer.onnx"
+        result = oq.quantize(model, "ort", DATA, refine=steps, verify=False, samples=24)
+        result.save(tmp_path / name)
+        return result
+
+    found = refined("memory.onnx")
+    assert [o.kept for o in found.report.refinement if o.step != "bias"] == [True, True]
+    monkeypatch.setattr(stored, "LEAST_MODEL", 1)
+    monkeypatch.setattr(stored, "LEAST_TENSOR", 256)
+    refined("files.onnx")
+    assert (tmp_path / "memory.onnx").read_bytes() == (tmp_path / "files.onnx").read_bytes()
+
+
 @pytest.mark.parametrize("kind", ["float32", "int8", "int4", "bfloat16", "float8_e4m3fn"])
 def test_values_come_back(kind: str) -> None:
     dtype = helper.tensor_dtype_to_np_dtype(

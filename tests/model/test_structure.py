@@ -128,11 +128,16 @@ def one_part(model: onnx.ModelProto) -> None:
     relu.output.insert(0, "")
 
 
+def no_producer(model: onnx.ModelProto) -> None:
+    del model.graph.node[-1]
+
+
 FAULTS: dict[Callable[[onnx.ModelProto], None], str] = {
     cycle: "node 'n_c' needs its own result",
     own_result: "node 'n_y' needs its own result",
     written_twice: "tensor 'y' is computed by several nodes",
     written_over_a_constant: "tensor 'w_c' is computed by a node, and is an input or a constant",
+    no_producer: "output 'y' is computed by no node",
     no_type: "tensor 'x' has the unknown element type 0",
     odd_type: "tensor 'x' has the unknown element type 99",
     odd_constant: "constant 'w_c' has the unknown element type 99",

@@ -77,6 +77,7 @@ FULL: dict[str, Any] = {
         "to": "coreml",
         "output": Path("m.mlpackage"),
         "data": "eval.npz",
+        "rename": {"input": "x"},
         "samples": 2,
         "min_shape": {"x": (1, None)},
         "opt_shape": {"x": (2, 3)},
@@ -145,7 +146,7 @@ def test_the_template_says_nothing_until_a_line_is_uncommented(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tagret: trt", "config key 'tagret' is unknown; there is: target, data"),
+        ("tagret: trt", r"'tagret' is unknown; did you mean 'target'\? There is: target, data"),
         ("samples: many", "config key 'samples' is 'many'; expected a whole number"),
         ("samples: true", "config key 'samples' is True; expected a whole number"),
         ("mode: all", "config key 'mode' is 'all'; expected naive or hybrid or selective"),

@@ -38,7 +38,7 @@ def test_signature_and_docstring_come_from_the_table(function: Callable[..., obj
     for name, option in options_of(TAKEN[function]).items():
         assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
         assert parameters[name].default == option.default
-        assert f"{name}: {option.meaning}." in text
+        assert f"{name}: {option.once}." in text
 
 
 @pytest.mark.parametrize(("command", "schema"), [("quantize", SearchOptions),

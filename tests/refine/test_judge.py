@@ -1,7 +1,5 @@
 """What a mean of decibels hides: an output, or a channel, that is lost; a device's rounding."""
 
-from dataclasses import replace
-
 import numpy as np
 import onnx
 import pytest
@@ -47,7 +45,7 @@ def test_a_step_that_destroys_an_output_or_its_channels_is_dropped(
 ) -> None:
     monkeypatch.setattr(run, "STEPS", {"trade": Step("", trade), **order.STEPS})
     before = subject(heads(joined=joined))
-    spoiled = replace(before, constants={"b_boxes": before.constant("b_boxes") + 50})
+    spoiled = before.put({"b_boxes": before.constant("b_boxes") + 50})
     (outcome,) = refine(("trade",), spoiled, HELD, lambda s, _: s).outcomes
     assert outcome.after_db > outcome.before_db + 3, "by the mean it would be kept"
     assert not outcome.kept

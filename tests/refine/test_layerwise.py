@@ -50,6 +50,18 @@ def test_constants_change_for_nodes_that_were_not_run() -> None:
     assert walk.at("y")[0].tolist() == [[3, 6]]
 
 
+def test_changed_constants_are_forgotten_behind_their_last_reader() -> None:
+    """Then none may read them again: it would be the values from before the change."""
+    text = "net (float[n,2] x) => (float[n,2] y) { a = Mul(x, w) b = Mul(a, w) y = Neg(b) }"
+    walk = Walk(small(text, {"w": floats(2, 2)}), [{"x": floats(1, 2).reshape(1, 2)}])
+    walk.set_constant("w", floats(3, 3))
+    walk.at("a")
+    assert walk.at("b")[0].tolist() == [[9, 18]]
+    walk.at("y")
+    with pytest.raises(KeyError):
+        walk.at("b")
+
+
 def test_subgraphs_read_outer_tensors() -> None:
     text = """net (float[n,2] x, bool c) => (float[n,2] y) {
         a = Relu(x)
@@ -65,3 +77,17 @@ def test_subgraphs_read_outer_tensors() -> None:
     walk = Walk(model, [feeds])
     walk.at("a")
     np.testing.assert_array_equal(walk.at("y")[0], run(model, feeds, settings=LITERAL)["y"])
+
+
+def test_a_node_whose_type_depends_on_sizes_runs_alone() -> None:
+    """onnxruntime infers Attention's output from the size of the last axis."""
+    text = """net (float[n,6,16] x) => (float[n,6,4] y) {
+        q = MatMul(x, wq)
+        a = Attention <q_num_heads = 2, kv_num_heads = 2> (q, x, x)
+        y = MatMul(a, wo)
+    }"""
+    weights = {"wq": normal(16, 16), "wo": normal(16, 4)}
+    model = small(text, weights, opset=23, ir=11)
+    walk = Walk(model, [{"x": normal(2, 6, 16)}, {"x": normal(1, 6, 16)}])
+    walk.at("q")
+    assert [v.shape for v in walk.at("y")] == [(2, 6, 4), (1, 6, 4)]

@@ -19,7 +19,7 @@ from oq.planning.overrides import Overrides
 from oq.planning.setup import needs_of, plan_model
 from oq.refine.absorb import absorb
 from oq.refine.equalize import equalize
-from oq.refine.recalibrate import Calibration
+from oq.refine.recalibrate import ENOUGH, Calibration
 from oq.refine.rescale import rescale
 from oq.refine.subject import Change, Subject
 from tests.graphs import Net
@@ -106,3 +106,17 @@ def test_known_ranges_are_not_measured() -> None:
     found = made.recalibrate(replace(before, seen={}, known=known), source, None)
     assert set(whole.seen) - set(found.seen) == {"rc"}
     assert found.solution.grids == whole.solution.grids
+
+
+@pytest.mark.parametrize("calibrator", ["minmax", "mse"])
+@pytest.mark.parametrize("chosen", [False, True])
+def test_histograms_are_of_enough_samples(calibrator: str, chosen: bool) -> None:
+    """And extremes, and what the user asked for, of all of them."""
+    made, before, source = recalibration("trt")
+    made = replace(made, calibrated=chosen)
+    images, rows = batches()[0]["x"], 4 * ENOUGH
+    shape = images.shape[1:]
+    many = open_source({"x": np.resize(images, (rows, *shape))}, source.inputs)
+    found = made.recalibrate(replace(before, seen={}), many, calibrator)
+    expected = rows if chosen or calibrator == "minmax" else ENOUGH
+    assert found.seen["x"].count == expected * np.prod(shape)

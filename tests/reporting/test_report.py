@@ -97,7 +97,7 @@ def test_the_first_screen_says_what_happened() -> None:
         "calibrated minmax on 1,448 samples of calib.npz in 0.35 s",
         "quantized 1 of 2 weighted layers; 6 nodes left in float",
         "size 1,088,705 -> 320,163 bytes (29 %)",
-        "legal 1 error, 1 warning",
+        "rules 1 error, 1 warning",
         "LayerNormalization x5: no kernel n0, n1, n2, and 2 more",
         "warning [relu-grid] r: because",
         "verified on 1,234 samples against the float model",

@@ -32,12 +32,12 @@ def test_points(
 ) -> None:
     votes = Classification("y", 100, 99.0, 100.0, 80.0, 80.0 - drop)
     judged = replace(sound, literal=replace(sound.literal, classes=(votes,)))
-    found = judge_drop(judged, limit)
+    found = judge_drop(replace(judged, limit=limit))
     assert (found.passed, found.drop, found.limit, str(found)) == (passed, drop, limit, said)
 
 
 def test_without_labels(sound: Verification) -> None:
-    found = judge_drop(sound, None)
+    found = judge_drop(sound)
     assert found.passed and found.drop is None
     assert str(found) == "PASS not collapsed; the data has no labels"
 
@@ -45,12 +45,20 @@ def test_without_labels(sound: Verification) -> None:
 def test_a_collapsed_model_fails_whatever_the_limit(sound: Verification) -> None:
     lost: OutputError = replace(sound.deployed.outputs[0], sqnr_db=1.0)
     broken = replace(sound, deployed=replace(sound.deployed, outputs=(lost,)))
-    found = judge_drop(broken, 50.0)
+    found = judge_drop(replace(broken, limit=50.0))
     assert not found.passed
     assert str(found).startswith("FAIL collapsed: output ")
 
 
 def test_the_worse_mode_and_the_metric_asked_for_decide(sound: Verification) -> None:
     scores = (Score("iou", "deployed", 0.70, 0.75), Score("iou", "literal", 0.72, 0.75))
-    found = judge_drop(replace(sound, scores=scores), 0.04)
+    found = judge_drop(replace(sound, scores=scores, limit=0.04))
     assert str(found) == "FAIL iou fell 0.05 (limit 0.04)"
+
+
+def test_what_verify_returns_ends_with_the_verdict(sound: Verification) -> None:
+    """In Python, where there is no command line to say it."""
+    votes = Classification("y", 100, 99.0, 100.0, 80.0, 79.0)
+    judged = replace(sound, literal=replace(sound.literal, classes=(votes,)), limit=0.5)
+    assert not judged.passed and sound.passed
+    assert str(judged).splitlines()[-1] == "FAIL top-1 fell 1.00 points (limit 0.50)"

@@ -239,6 +239,12 @@ def elu(call: Call) -> Value:
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0))).astype(np.float32)
 
 
+def celu(call: Call) -> Value:
+    """``alpha (exp(x / alpha) - 1)`` below zero."""
+    x, alpha = call.floats()[0].astype(np.float64), call.op.get("alpha", 1.0)
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0) / alpha)).astype(np.float32)
+
+
 def prelu(call: Call) -> Value:
     """``weight x`` below zero."""
     x, weight = call.floats()[0], floats(call.arguments["weight"][0])
@@ -338,6 +344,9 @@ KERNELS: Mapping[str, Kernel] = {
     "mish": in_float(_mish),
     "selu": in_float(_selu),
     "elu": elu,
+    "celu": celu,
+    "exp": in_float(np.exp),
+    "neg": in_float(np.negative),
     "prelu": prelu,
     "softmax": softmax,
     "batchnorm": batchnorm,

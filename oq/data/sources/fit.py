@@ -139,7 +139,11 @@ def _image_hint(found: tuple[int, ...], wanted: Shape) -> str:
     size = [axis for axis in wanted[2:] if isinstance(axis, int) and axis > 0]
     if len(size) == 2 and tuple(size) != found[2:]:
         keys.append(f"resize: {round(RESIZED * min(size))}, crop: {size}")
-    return f"; images fit with {' and '.join(keys)} in --preprocess FILE.yaml" if keys else ""
+    return (
+        f"; images fit with {' and '.join(keys)} in --preprocess FILE.yaml (with preset: NAME)"
+        if keys
+        else ""
+    )
 
 
 def _check_finite(array: Array, key: str, place: Place) -> None:

@@ -2,8 +2,8 @@
 
 import csv
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from oq.data.preprocess import Preprocess
 from oq.data.sources.arrays import hash_files
 from oq.data.sources.batches import chunk
-from oq.data.sources.pixels import decode, transform
+from oq.data.sources.pixels import DecodedImages, decode, encode, fit, is_gray
 from oq.errors import DataError, one_line
 from oq.numerics.values import Array, Batch
 
@@ -30,6 +30,19 @@ def find_images(root: Path) -> tuple[str, ...]:
     return tuple(sorted(p.as_posix() for p in found if not any(q.startswith(".") for q in p.parts)))
 
 
+LOOKED_AT = 256
+"""Images whose headers are read beforehand, spread over all."""
+
+
+def gray_note(root: Path, files: Sequence[str]) -> str:
+    """What to say of gray images where colour is expected; "" where there are none."""
+    some = files[:: max(1, len(files) // LOOKED_AT)]
+    gray = sum(is_gray(root / file) for file in some)
+    if not gray:
+        return ""
+    return f"{gray} of {len(some)} images are gray: their one channel is repeated for RGB"
+
+
 @dataclass(frozen=True, slots=True)
 class ImageTable:
     """Images by name; ``labels`` has axes (image,)."""
@@ -40,6 +53,7 @@ class ImageTable:
     feed: str
     preprocess: Preprocess
     labels: Array | None = None
+    decoded: DecodedImages = field(default_factory=DecodedImages, repr=False, compare=False)
 
     @property
     def count(self) -> int:
@@ -63,8 +77,11 @@ class ImageTable:
         return np.stack(images)
 
     def _read(self, file: str) -> Array:
+        return encode(self.decoded.get(file, lambda: self._decode(file)), self.preprocess)
+
+    def _decode(self, file: str) -> Array:
         where = f"{self.name}: {file}"
-        return transform(decode(self.root / file, self.preprocess, where), self.preprocess, where)
+        return fit(decode(self.root / file, self.preprocess, where), self.preprocess, where)
 
     def locate(self, row: int) -> str:
         return self.files[row]

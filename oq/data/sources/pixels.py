@@ -1,5 +1,7 @@
 """Decodes, resizes and crops images, and applies the equation of `preprocess`."""
 
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,18 @@ from oq.numerics.values import Array
 
 _MODES = frozenset({"1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr"})
 """Pillow's 8-bit modes; it would silently clip 16-bit and float images to white."""
+
+IN_MEMORY = 64 * 10**6
+"""Bytes of decoded images that are kept: 425 of 224 x 224 pixels."""
+
+
+def is_gray(path: Path) -> bool:
+    """Whether the header of an image says that it has one channel; False of what is no image."""
+    try:
+        with _import_pillow().open(path) as image:
+            return image.mode in {"1", "L", "LA"}
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def decode(path: Path, options: Preprocess, where: str) -> Array:
@@ -33,12 +47,43 @@ def decode(path: Path, options: Preprocess, where: str) -> Array:
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
+class DecodedImages:
+    """Images at their final size, in uint8, decoded once for all passes over the data: the first
+    that fit ``limit`` bytes, whatever is read after them.
+
+    Decoding takes as long as a small network takes to run.
+    """
+
+    def __init__(self, limit: int = IN_MEMORY) -> None:
+        self._room = limit
+        self._kept: dict[str, Array] = {}
+
+    def get(self, file: str, make: Callable[[], Array]) -> Array:
+        """The pixels of ``file``, as ``make`` gives them the first time."""
+        if (kept := self._kept.get(file)) is not None:
+            return kept
+        pixels = make()
+        if pixels.nbytes <= self._room:
+            self._room -= pixels.nbytes
+            self._kept[file] = pixels
+        return pixels
+
+
 def transform(pixels: Array, options: Preprocess, where: str) -> Array:
     """The model's input for one image: (h, w, c) uint8 in RGB or gray, to (c, h, w) or (h, w, c).
 
     Raises:
         MissingExtra: the image must be resized or made gray and Pillow is not installed.
         DataError: the image is smaller than the crop, or gray where colour is expected.
+    """
+    return encode(fit(pixels, options, where), options)
+
+
+def fit(pixels: Array, options: Preprocess, where: str) -> Array:
+    """``pixels`` (h, w, c) at the size and with the channels that the model takes, still uint8.
+
+    Raises:
+        MissingExtra, DataError: see :func:`transform`.
     """
     if pixels.shape[2] != options.channels:
         if options.channels == 3:
@@ -48,11 +93,24 @@ def transform(pixels: Array, options: Preprocess, where: str) -> Array:
         pixels = np.asarray(_import_pillow().fromarray(pixels).convert("L"))[:, :, None]
     if options.final != pixels.shape[:2]:
         pixels = _crop(_resize(pixels, options), options, where)
+    return np.ascontiguousarray(pixels)
+
+
+def encode(pixels: Array, options: Preprocess) -> Array:
+    """The equation of ``options`` for each pixel (h, w, c), to (c, h, w) or (h, w, c)."""
     if options.colour == "bgr":
         pixels = pixels[:, :, ::-1]
-    table = options.table()
-    planes = [table[:, channel][pixels[:, :, channel]] for channel in range(options.channels)]
-    return np.stack(planes, axis=0 if options.layout == "nchw" else -1)
+    columns = _columns(options)
+    planes = np.empty((options.channels, *pixels.shape[:2]), columns.dtype)
+    for channel, column in enumerate(columns):
+        np.take(column, pixels[:, :, channel], out=planes[channel], mode="clip")  # mode: no buffer
+    return planes if options.layout == "nchw" else np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+
+@lru_cache(maxsize=4)
+def _columns(options: Preprocess) -> Array:
+    """Its table; axes (channel, pixel)."""
+    return np.ascontiguousarray(options.table().T)
 
 
 def _resize(pixels: Array, options: Preprocess) -> Array:

@@ -65,11 +65,13 @@ class RowSelection(Protocol):
 class Rows:
     """The stream of a table: all its rows, or those of ``picks``.
 
-    ``start`` and ``stop`` count rows, like a Python slice.
+    ``start`` and ``stop`` count rows, like a Python slice.  ``note``: what the user should know of
+    them, or "".
     """
 
     table: Table
     picks: RowSelection | None = None
+    note: str = ""
 
     @property
     def name(self) -> str:
@@ -86,11 +88,6 @@ class Rows:
     def again(self) -> bool:
         """A table can always be read again."""
         return True
-
-    @property
-    def note(self) -> str:
-        """Nothing needs to be said of tables."""
-        return ""
 
     def read(self, size: int, start: int, stop: int | None) -> Iterator[tuple[int, Batch]]:
         chosen = range(self.count)[start:stop]

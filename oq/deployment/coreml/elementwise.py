@@ -122,6 +122,15 @@ def selu(net: Net, node: NodeView) -> None:
     net.put(node.outputs[0], "mul", x=inner, y=gamma)
 
 
+def celu(net: Net, node: NodeView) -> None:
+    """Celu: x if x > 0, else alpha (exp(x / alpha) - 1)."""
+    x, output = net.var(node.inputs[0]), node.outputs[0]
+    slope = float(node.attributes.get("alpha", 1.0))
+    inner = net.step(output, "mul", x=x, y=np.float32(1 / slope))
+    curved = net.step(output, "elu", x=inner, alpha=np.float32(1))
+    net.put(output, "mul", x=curved, y=np.float32(slope))
+
+
 def prelu(net: Net, node: NodeView) -> None:
     """PRelu; with one slope per channel as MIL's, else from its parts."""
     x, output = net.var(node.inputs[0]), node.outputs[0]

@@ -100,7 +100,11 @@ def _bias(net: Net, node: NodeView) -> dict[str, Any]:
     if not node.input(2):
         return {}
     if net.codes(node.input(2)) is not None:
-        raise refusal(node, "its bias has codes of 8 bits, which are for weights in a program")
+        raise refusal(
+            node,
+            "its bias has codes of 8 bits, which are for weights in a program; "
+            "oq quantize FLOAT.onnx -t coreml makes a file that it takes",
+        )
     return {"bias": net.required(node, 2, "its bias")}
 
 

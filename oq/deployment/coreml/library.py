@@ -7,6 +7,7 @@ nothing about either.
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oq.errors import MissingExtra, ModelError, one_line
+from oq.errors import MissingExtra, ModelError
 from oq.numerics.values import Array
 
 PASSES = (
@@ -160,13 +161,20 @@ def _few_axes() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if FEW_AXES not in str(error):
+        found = FEW_AXES.search(str(error))
+        if found is None:
             raise
-        raise ModelError(f"--to coreml: {one_line(error)}") from error
+        name, axes = found[1].removesuffix("_cast_fp16"), found[2]
+        raise ModelError(
+            f"--to coreml: tensor {name!r} has {axes} axes; programs take at most {MOST_AXES}"
+        ) from error
 
 
-FEW_AXES = "tensors with rank <="
-"""Part of what coremltools says of a tensor of more than 5 axes."""
+MOST_AXES = 5
+"""Of a tensor of a program."""
+
+FEW_AXES = re.compile(r'Layer "([^"]*)", .* outputs a rank (\d+) tensor')
+"""What coremltools says of a tensor of more axes."""
 
 
 def _target(library: Library, ios: int) -> Any:

@@ -42,7 +42,8 @@ class Net:
     ``values``: ONNX tensor -> a NumPy array, `Codes`, a `Palette` or a variable of the program;
     ``names``: ONNX tensor -> its name in the program, where a variable has one; ``taken``: all
     names; ``half``: whether it will compute in float16; ``stored``: compressed constants that are
-    there already, by tensor and order of axes.
+    there already, by tensor and order of axes; ``merged``: variable of more than 5 axes -> the same
+    values with fewer, neighbours being one.
     """
 
     library: Library
@@ -53,6 +54,7 @@ class Net:
     names: dict[str, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=lambda: set(RESERVED))
     stored: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict)
+    merged: dict[str, Any] = field(default_factory=dict)
 
     @property
     def mb(self) -> Any:
@@ -70,6 +72,13 @@ class Net:
             return value
         found = None if isinstance(value, Codes | Palette) else value.val
         return None if found is None else np.asarray(found)
+
+    def sizes(self, tensor: str) -> list[Any] | None:
+        """The numbers of a shape that is computed, symbols where axes of the input are free; None
+        where they depend on its values."""
+        known = self.known(tensor)
+        found = getattr(self.var(tensor), "sym_val", None) if known is None else known
+        return None if found is None else list(np.asarray(found).reshape(-1))
 
     def required(self, node: NodeView, slot: int, what: str) -> Array:
         """The constant at input ``slot``; a `ModelError` that says ``what`` where it is none."""

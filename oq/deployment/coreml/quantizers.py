@@ -3,6 +3,7 @@
 import numpy as np
 
 from oq.checks.float16 import MOVES
+from oq.deployment.coreml.library import MOST_AXES
 from oq.deployment.coreml.net import Net, refusal
 from oq.deployment.coreml.stored import Codes
 from oq.model.qdq import block_size, codes_dtype, constant, dequantized_by, same_grid
@@ -11,8 +12,6 @@ from oq.numerics.values import Array
 
 STORED = ("int8", "uint8", "int4", "uint4")
 ACTIVATION = ("int8", "uint8")
-MOST_AXES = 5
-"""Of a tensor of a program."""
 
 
 def quantize(net: Net, node: NodeView) -> None:

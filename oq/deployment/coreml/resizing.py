@@ -40,14 +40,17 @@ def _scales(net: Net, node: NodeView, shape: Sequence[Any]) -> tuple[list[float]
     """Factor and size of every axis of the output; the size of a free axis is None."""
     axes = [int(a) % len(shape) for a in node.attributes.get("axes", range(len(shape)))]
     scales, sizes = [1.0] * len(shape), [s if is_size(s) else None for s in shape]
-    wanted = net.known(node.input(3)) if node.input(3) else None
-    if wanted is not None and wanted.size:
+    if node.input(3) and (wanted := net.sizes(node.input(3))) != []:
+        if wanted is None:
+            raise refusal(node, "its sizes depend on the values of an input")
         if node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
             raise refusal(node, "it keeps the ratio of height and width")
-        for axis, size in zip(axes, wanted.reshape(-1), strict=True):
+        for axis, size in zip(axes, wanted, strict=True):
             before = shape[axis]
-            if not is_size(before) and size != before:
-                raise refusal(node, "sizes are given for a free axis")
+            if not is_size(before) or not is_size(size):
+                if size != before:
+                    raise refusal(node, "it makes one size of another, and one of them is free")
+                continue
             sizes[axis] = int(size)
             scales[axis] = float(int(size)) / float(before)
         return scales, sizes
@@ -155,6 +158,32 @@ def _linear(net: Net, node: NodeView, scales: Sequence[float], sizes: Sequence[i
         sampling_mode=SAMPLING[given],
     )
 
+
+def grid_sample(net: Net, node: NodeView) -> None:
+    """GridSample of an image: MIL's ``resample`` has the same coordinates, x before y, -1 to 1."""
+    given = node.attributes
+    mode = str(given.get("mode", "bilinear"))
+    outside = str(given.get("padding_mode", "zeros"))
+    shape = net.shape(node.inputs[0])
+    if mode not in GRID_MODES or outside not in OUTSIDE or len(shape) != 4:
+        raise refusal(node, f"mode {mode!r} with {outside!r} outside, of {len(shape)} axes")
+    net.put(
+        node.outputs[0],
+        "resample",
+        x=net.var(node.inputs[0]),
+        coordinates=net.var(node.inputs[1]),
+        sampling_mode=GRID_MODES[mode],
+        padding_mode=OUTSIDE[outside],
+        padding_value=np.float32(0),
+        coordinates_mode="normalized_minus_one_to_one",
+        align_corners=bool(given.get("align_corners", 0)),
+    )
+
+
+GRID_MODES = {"bilinear": "bilinear", "linear": "bilinear", "nearest": "nearest"}
+OUTSIDE = {"zeros": "constant", "border": "border"}
+"""ONNX's ways to go on outside the image -> MIL's; which of two reflections MIL means by each word
+depends on the corners."""
 
 HALF_PIXEL = frozenset({"half_pixel", "pytorch_half_pixel"})
 MODES = {"nearest": _nearest, "linear": _linear, "cubic": cubic}

@@ -14,6 +14,7 @@ from oq.deployment.coreml import (
     reductions,
     resizing,
     shapes,
+    unrolled,
 )
 from oq.deployment.coreml.elementwise import Row, alpha, fold, pair, unary
 from oq.deployment.coreml.reductions import arg, reduce
@@ -28,6 +29,7 @@ ROWS: Mapping[str, Row] = {
     "BatchNormalization": norms.batch_norm,
     "Cast": elementwise.cast,
     "Ceil": unary("ceil"),
+    "Celu": elementwise.celu,
     "Clip": elementwise.clip,
     "Concat": shapes.concat,
     "ConstantOfShape": shapes.constant_of_shape,
@@ -46,6 +48,7 @@ ROWS: Mapping[str, Row] = {
     "Expand": shapes.expand,
     "Flatten": shapes.flatten,
     "Floor": unary("floor"),
+    "GRU": unrolled.gru,
     "Gather": indexing.gather,
     "GatherElements": indexing.gather_elements,
     "GatherND": indexing.gather_nd,
@@ -55,6 +58,7 @@ ROWS: Mapping[str, Row] = {
     "GlobalMaxPool": pools.global_max,
     "Greater": pair("greater"),
     "GreaterOrEqual": pair("greater_equal"),
+    "GridSample": resizing.grid_sample,
     "HardSigmoid": elementwise.hard_sigmoid,
     "HardSwish": elementwise.hard_swish,
     "Identity": shapes.identity,
@@ -88,6 +92,7 @@ ROWS: Mapping[str, Row] = {
     "QuantizeLinear": quantizers.quantize,
     "QuickGelu": elementwise.swish,
     "RMSNormalization": norms.rms_norm,
+    "RNN": unrolled.rnn,
     "Range": shapes.count,
     "Reciprocal": elementwise.reciprocal,
     "ReduceL1": reduce("reduce_l1_norm"),

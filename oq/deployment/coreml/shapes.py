@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from oq.deployment.coreml.library import MOST_AXES
 from oq.deployment.coreml.net import Net, axes_of, is_size, narrowed, refusal
 from oq.model.view import NodeView
 
@@ -14,6 +15,7 @@ def reshape(net: Net, node: NodeView) -> None:
     """Reshape; 0 keeps an axis, -1 takes what is left."""
     wanted = net.known(node.inputs[1])
     x, output = net.var(node.inputs[0]), node.outputs[0]
+    x = net.merged.get(getattr(x, "name", ""), x)
     if wanted is None:
         net.put(output, "reshape", x=x, shape=net.var(node.inputs[1]))
         return
@@ -67,6 +69,29 @@ def transpose(net: Net, node: NodeView) -> None:
     rank = len(net.shape(node.inputs[0]))
     order = [int(a) for a in node.attributes.get("perm", range(rank)[::-1])]
     net.put(node.outputs[0], "transpose", x=net.var(node.inputs[0]), perm=order)
+    if rank > MOST_AXES:
+        _merge(net, node, order)
+
+
+def _merge(net: Net, node: NodeView, order: Sequence[int]) -> None:
+    """Behind a reshape to more axes than programs have: the transpose with axes that stay side by
+    side as one, for the reshape that follows; coremltools does so where all sizes are fixed."""
+    wide, output = net.var(node.inputs[0]), node.outputs[0]
+    if getattr(getattr(wide, "op", None), "op_type", "") != "reshape":
+        return
+    groups: list[list[int]] = []
+    for axis in order:
+        if groups and axis == groups[-1][-1] + 1:
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    lying = sorted(groups)
+    sizes = [prod(d) if all(map(is_size, d := [wide.shape[a] for a in g])) else -1 for g in lying]
+    if len(groups) > MOST_AXES or sizes.count(-1) > 1:
+        return
+    parted = net.step(output, "reshape", x=wide.op.x, shape=[int(s) for s in sizes])
+    perm = [lying.index(group) for group in groups]
+    net.merged[net.names[output]] = net.step(output, "transpose", x=parted, perm=perm)
 
 
 def squeeze(net: Net, node: NodeView) -> None:

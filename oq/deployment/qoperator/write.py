@@ -16,7 +16,7 @@ from oq.wording import counted
 
 NO_KERNELS = (
     "the file has no operator between DequantizeLinear and QuantizeLinear that has an integer "
-    "form; oq check FILE -t ort says why each node stays in float"
+    "form; docs/formats/qoperator.md lists them, oq check FILE -t ort says what stays in float"
 )
 
 ALREADY = "the file holds integer operators already, and no more Q/DQ that they could stand for"

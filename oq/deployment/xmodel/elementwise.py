@@ -141,9 +141,22 @@ def hard_swish(t: Translation, node: NodeView) -> None:
     t.put(node.outputs[0], product)
 
 
-def elu(t: Translation, node: NodeView) -> None:
-    """Elu, on the CPU."""
-    unary("elu", exact=False, alpha=float(node.attributes.get("alpha", 1.0)))(t, node)
+def alpha(kind: str) -> Write:
+    """An activation of the CPU with one number, 1 where ONNX does not give it."""
+
+    def write(t: Translation, node: NodeView) -> None:
+        unary(kind, exact=False, alpha=float(node.attributes.get("alpha", 1.0)))(t, node)
+
+    return write
+
+
+def square(t: Translation, node: NodeView) -> None:
+    """Pow by 2, as a product, on the CPU."""
+    exponent = t.constant(node, 1, "exponent")
+    if exponent is None or exponent.size != 1 or float(exponent.reshape(-1)[0]) != 2.0:
+        raise refusal(node, "XIR has no power but a square")
+    x = t.data(node, node.inputs[0])
+    t.put(node.outputs[0], t.add(node, "mul", (x, x), x.shape, x.layout, exact=False))
 
 
 def gelu(t: Translation, node: NodeView) -> None:

@@ -23,6 +23,7 @@ ROWS: Mapping[str, Row] = {
     "Add": Row(elementwise.broadcast("add")),
     "AveragePool": Row(means.average_pool),
     "BatchNormalization": Row(elementwise.batch_norm),
+    "Celu": Row(elementwise.alpha("celu")),
     "Clip": Row(elementwise.clip, 1),
     "Concat": Row(moving.concat),
     "Conv": Row(layers.conv),
@@ -31,7 +32,8 @@ ROWS: Mapping[str, Row] = {
     "DequantizeLinear": Row(pairs.dequantize, 1),
     "Div": Row(elementwise.broadcast("div", exact=False)),
     "Dropout": Row(elementwise.alias, 1),
-    "Elu": Row(elementwise.elu),
+    "Elu": Row(elementwise.alpha("elu")),
+    "Exp": Row(elementwise.unary("exp", exact=False)),
     "Flatten": Row(moving.reshape, 1),
     "Gather": Row(moving.gather, 1),
     "Gelu": Row(elementwise.gelu),
@@ -47,8 +49,10 @@ ROWS: Mapping[str, Row] = {
     "Min": Row(elementwise.broadcast("min")),
     "Mish": Row(elementwise.unary("mish", exact=False)),
     "Mul": Row(elementwise.mul),
+    "Neg": Row(elementwise.unary("neg", exact=False)),
     "PRelu": Row(elementwise.prelu),
     "Pad": Row(moving.pad, 1),
+    "Pow": Row(elementwise.square, 1),
     "QuantizeLinear": Row(pairs.quantize, 1),
     "ReduceMax": Row(means.reduce_max, 1),
     "ReduceMean": Row(means.reduce_mean, 1),
@@ -114,14 +118,20 @@ def _needed(view: GraphView) -> frozenset[str]:
         ModelError: there is no row for one of them.
     """
     found: set[str] = set()
+    lost: list[NodeView] = []
     left = list(view.outputs)
     while left:
         node = view.producer(left.pop())
         if node is None or node.name in found:
             continue
+        found.add(node.name)
         row = ROWS.get(node.op)
         if row is None:
-            raise refusal(node, NOTHING_FITS.get(node.op, "XIR has no op for it that oq writes"))
-        found.add(node.name)
-        left.extend(t for t in node.inputs[: row.data] if t)
+            lost.append(node)
+        left.extend(t for t in node.inputs[: None if row is None else row.data] if t)
+    if lost:
+        ops = ", ".join(sorted({n.op for n in lost}))
+        first = min(lost, key=view.nodes.index)
+        why = NOTHING_FITS.get(first.op, "oq has no op of XIR for it")
+        raise refusal(first, f"{why}; of this model these lack: {ops}")
     return frozenset(found)

@@ -106,7 +106,7 @@ class Translation:
         """``tensor`` in NHWC."""
         found = self.data(node, tensor)
         if len(found.dims) != len(NHWC):
-            raise refusal(node, f"its input {tensor!r} has {len(found.dims)} axes, no image's four")
+            raise refusal(node, f"its input {tensor!r} has {len(found.dims)} axes, an image four")
         return self.moved(found, NHWC)
 
     def ordered(self, node: NodeView, tensor: str) -> Placed:

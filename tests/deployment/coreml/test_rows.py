@@ -61,7 +61,7 @@ def ints(*values: int) -> Array:
     return np.array(values, np.int64)
 
 
-UNARY = ("Abs", "Ceil", "Cos", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "HardSwish",
+UNARY = ("Abs", "Ceil", "Cos", "Celu", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "HardSwish",
     "LeakyRelu", "Neg", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign",
     "Tanh", "Identity", "Reciprocal", "Shape", "Size")  # fmt: skip
 BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Mean", "Sum", "PRelu")
@@ -81,6 +81,7 @@ CASES = (
     case("Pow", np.array(1.5, np.float32), fed=POSITIVE),
     case("Clip", *PARTS),
     case("Clip", np.array(-0.3, np.float32), np.array(0.4, np.float32)),
+    case("Celu", alpha=0.4),
     case("Clip", np.array(0.0, np.float32)),
     case("Clip", np.array(-0.5, np.float32)),
     case("Gelu", opset=20),
@@ -129,6 +130,15 @@ CASES = (
     *(case("LSTM", draw(sides, 12, 8), draw(sides, 12, 3), draw(sides, 24), fed=ROWS_OF,
            hidden_size=3, direction=direction, outputs=3)
       for sides, direction in ((1, "forward"), (2, "bidirectional"), (1, "reverse"))),
+    *(case("GRU", draw(n, 9, 8), draw(n, 9, 3), draw(n, 18), fed=ROWS_OF, hidden_size=3,
+           direction=direction, outputs=2, linear_before_reset=after)
+      for n, direction, after in ((1, "forward", 0), (2, "bidirectional", 1), (1, "reverse", 1))),
+    case("GRU", draw(1, 9, 8), draw(1, 9, 3), draw(1, 18), "", draw(1, 5, 3), fed=ROWS_OF,
+         hidden_size=3),
+    case("RNN", draw(2, 3, 8), draw(2, 3, 3), fed=ROWS_OF, hidden_size=3, outputs=2,
+         direction="bidirectional", activations=["Relu", "Tanh"]),
+    case("RNN", draw(1, 3, 8), draw(1, 3, 3), draw(1, 6), "", draw(1, 5, 3), fed=ROWS_OF,
+         hidden_size=3),
     case("LRN", size=3, alpha=0.1, beta=0.6, bias=1.5),
     case("LpNormalization", axis=1, p=2),
     case("Reshape", ints(0, -1)),
@@ -179,6 +189,9 @@ CASES = (
     *(case("Resize", "", np.array([1, 1, 2.5, 1], np.float32), mode="cubic", cubic_coeff_a=-0.5,
            coordinate_transformation_mode=mode, exclude_outside=at % 2)
       for at, mode in enumerate(COORDINATES)),
+    *(case("GridSample", fed=(IMAGE, 2 * draw(2, 5, 3, 2)), padding_mode=outside, opset=16,
+           align_corners=corners, mode=mode)
+      for outside in ("zeros", "border") for corners in (0, 1) for mode in ("bilinear", "nearest")),
     case("Resize", "", np.array([1, 1, 2, 2], np.float32), mode="linear",
          coordinate_transformation_mode="align_corners"),
     case("Resize", "", np.array([1, 1, 0.5, 2], np.float32), mode="linear",
@@ -262,6 +275,38 @@ def test_a_free_batch_stays_free(tmp_path: Path) -> None:
     compare(found, tmp_path, free=True)
 
 
+FREE_SHAPES = """
+graph (float[n, 3, 8, 6] x) => (float[n, 12, 4, 3] packed, float[n, 3, 5, 9] wide)
+<int64[6] parts = {-1, 3, 4, 2, 3, 2}, int64[4] whole = {-1, 12, 4, 3}, int64[2] sides = {5, 9}>
+{
+    cut = Reshape (x, parts)
+    turned = Transpose <perm = [0, 1, 3, 5, 2, 4]> (cut)
+    packed = Reshape (turned, whole)
+    front = Shape <start = 0, end = 2> (x)
+    sizes = Concat <axis = 0> (front, sides)
+    wide = Resize <mode = "linear"> (x, , , sizes)
+}
+"""
+"""PyTorch's pixel_unshuffle, through 6 axes, and its interpolate to a size, of a free batch."""
+
+
+def test_a_free_batch_through_six_axes_and_computed_sizes(tmp_path: Path) -> None:
+    head = '<ir_version: 9, opset_import: ["" : 18]>'
+    model = onnx.parser.parse_model(head + FREE_SHAPES)
+    for node in model.graph.node:
+        node.name = node.output[0]
+    feeds = {"x": draw(2, 3, 8, 6)}
+    found = open_file(package(model, tmp_path)).run(feeds)
+    for one, other in zip(Session(model, LITERAL).run(feeds), found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=2e-5, atol=2e-6)
+
+
+def test_a_tensor_of_six_axes_is_named(tmp_path: Path) -> None:
+    model, _ = join([case("Reshape", ints(2, 2, 2, 6, 4, 2))])
+    with pytest.raises(ModelError, match="tensor 'out0_0' has 6 axes; programs take at most 5"):
+        package(model, tmp_path)
+
+
 REFUSED = (
     case("MaxPool", kernel_shape=[2, 2], dilations=[2, 1]),
     case("Pad", ints(0, 0, -1, 0, 0, 0, 0, 0)),
@@ -271,7 +316,9 @@ REFUSED = (
     case("ScatterElements", ints(0).reshape(1, 1, 1, 1), draw(1, 1, 1, 1)),
     case("ConvTranspose", draw(4, 3, 3, 3), strides=[2, 2], output_padding=[1, 1]),
     case("NonMaxSuppression", fed=(BOXES, SCORES)),  # gives no box
-    case("GridSample", fed=(IMAGE, draw(2, 3, 3, 2))),
+    case("GridSample", fed=(IMAGE, draw(2, 3, 3, 2)), padding_mode="reflection"),
+    case("GRU", draw(1, 9, 8), draw(1, 9, 3), fed=ROWS_OF, hidden_size=3, clip=1.0),
+    case("RNN", draw(1, 3, 8), draw(1, 3, 3), fed=ROWS_OF, hidden_size=3, activations=["Elu"]),
     case("ArgMax", axis=1, select_last_index=1),
 )
 

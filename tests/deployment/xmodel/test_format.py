@@ -12,6 +12,7 @@ from oq.artifacts.xmodel.reader import XmodelFile
 from oq.deployment.xmodel.proofs import parameters_of, structure_of
 from oq.model.files import load_model
 from oq.numerics.values import Array
+from tests.deployment.test_models import SOAK
 from tests.graphs import Net
 from tests.light import HUGE, light, narrow
 from tests.real import CIFAR, IMAGENET, mobilenet, needs_real, resnet20, together
@@ -175,7 +176,7 @@ def for_dpu(name: str) -> onnx.ModelProto:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LIGHT)
+@pytest.mark.parametrize("name", LIGHT if SOAK else ("shufflenet", "squeezenet"))
 def test_light_models(name: str) -> None:
     made = write(for_dpu(name))
     opened = made.read()

@@ -183,7 +183,11 @@ def by_cpu(net: Net) -> None:
     net.node("Div", ["p", "s"], "d")
     net.node("Tanh", ["d"], "t")
     net.node("Elu", ["t"], "e")
-    net.node("Gelu", ["e"], "g")
+    net.node("Gelu", ["e"], "g0")
+    net.node("Celu", ["g0"], "g1", alpha=0.7)
+    net.node("Neg", ["g1"], "g2")
+    net.node("Exp", ["g2"], "g3")
+    net.node("Pow", ["g3", net.constant("two", 2.0)], "g")
     net.node("ReduceSum", ["g", ints(net, "ax", 3)], "u")
     net.node("Softmax", ["u"], "y", axis=1)
 
@@ -220,7 +224,7 @@ OPS: dict[Build, str] = {
     depth: "conv2d 2 gstiling pixel-shuffle",
     pools: "avgpool2d conv2d maxpool2d mul reduction_mean",
     edges: "avgpool2d conv2d",
-    by_cpu: "conv2d 2 div elu gelu mul prelu reduction_sum sigmoid softmax tanh",
+    by_cpu: "celu conv2d 2 div elu exp gelu mul 2 neg prelu reduction_sum sigmoid softmax tanh",
     several: "concat conv2d reduction_max",
 }
 """A network -> the ops of its file: constants, inputs and ``fix`` left out."""
@@ -402,6 +406,10 @@ def picks(net: Net) -> None:
     net.node("Gather", ["x", ints(net, "i", 0, 2)], "y", axis=1)
 
 
+def cubed(net: Net) -> None:
+    net.node("Pow", ["x", net.constant("three", 3.0)], "y")
+
+
 def dilated(net: Net) -> None:
     net.node("MaxPool", ["x"], "y", kernel_shape=[2, 2], dilations=[2, 2])
 
@@ -439,7 +447,7 @@ def computed_weight(net: Net) -> None:
 
 REFUSED: dict[Build, str] = {
     space: "SpaceToDepth 'n_y': XIR's reorg and pixel-shuffle order the channels otherwise",
-    normed: "LRN 'n_y': XIR has no op for it",
+    normed: "LRN 'n_y': oq has no op of XIR for it",
     output_padding: "ConvTranspose 'n_y': it has an output padding",
     transposed_groups: "ConvTranspose 'n_y': it has 2 groups",
     implicit: "ConvTranspose 'n_y': its padding is implicit",
@@ -451,8 +459,9 @@ REFUSED: dict[Build, str] = {
     crop: "Pad 'n_y': it cuts off values",
     backwards: "Slice 'n_y': it runs backwards",
     picks: "Gather 'n_y': it gathers several indices",
+    cubed: "Pow 'n_y': XIR has no power but a square",
     dilated: "MaxPool 'n_y': its windows are dilated",
-    indices: "Cast 'n_j': XIR has no op for it",
+    indices: "Cast 'n_j': oq has no op of XIR for it",
     ceil_average: "AveragePool 'n_y': its windows may extend beyond the image",
     other_gate: "HardSigmoid 'n_y': XIR's hard-sigmoid has the slope 1/6",
     tanh_gelu: "Gelu 'n_y': XIR's gelu is the one by erf",

@@ -129,3 +129,53 @@ def crop(x: Array, crop_height: Array, crop_width: Array) -> Array:
     """Without so many rows and columns at either end."""
     (top, bottom), (left, right) = crop_height.tolist(), crop_width.tolist()
     return x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
+
+
+def resample(
+    x: Array,
+    coordinates: Array,
+    sampling_mode: Array | str,
+    padding_mode: Array | str,
+    padding_value: Array | float,
+    coordinates_mode: Array | str,
+    align_corners: Array | bool,
+) -> Array:
+    """``x`` (sample, channel, row, column) at ``coordinates`` (sample, row, column, x and y).
+
+    The value between four pixels, or the nearest, a half to even; outside lies ``padding_value``
+    ("constant") or the pixel at the edge ("border").
+
+    Raises:
+        ModelError: another mode, or coordinates that are not in [-1, 1].
+    """
+    modes = str(sampling_mode), str(padding_mode), str(coordinates_mode)
+    if modes[0] not in ("bilinear", "nearest") or modes[1] not in ("constant", "border"):
+        raise ModelError(
+            f"resample by {modes[0]!r} with {modes[1]!r} outside, which oq does not read"
+        )
+    if modes[2] != "normalized_minus_one_to_one":
+        raise ModelError(f"coordinates {modes[2]!r} of resample, which oq does not read")
+    ends, places = x.shape[:1:-1], []
+    for size, at in zip(ends, np.moveaxis(coordinates.astype(np.float64), -1, 0), strict=True):
+        full = (at + 1) / 2 * (size - 1) if align_corners else ((at + 1) * size - 1) / 2
+        places.append(np.clip(full, 0, size - 1) if modes[1] == "border" else full)
+    if modes[0] == "nearest":
+        return _pixels(x, np.rint(places[0]), np.rint(places[1]), padding_value)
+    corner = [np.floor(at) for at in places]
+    found = np.zeros((*x.shape[:2], *coordinates.shape[1:3]))
+    for right in (0, 1):
+        for below in (0, 1):
+            column, row = corner[0] + right, corner[1] + below
+            share = (1 - np.abs(places[0] - column)) * (1 - np.abs(places[1] - row))
+            found += share[:, None] * _pixels(x, column, row, padding_value)
+    return found.astype(np.float32)
+
+
+def _pixels(x: Array, column: Array, row: Array, outside: Array | float) -> Array:
+    """The pixels at whole places (sample, row, column)."""
+    height, width = x.shape[2:]
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    i, j = (np.where(inside, at, 0).astype(np.int64) for at in (row, column))
+    sample = np.arange(len(x))[:, None, None]
+    found = np.moveaxis(x[sample, :, i, j], -1, 1)
+    return np.asarray(np.where(inside[:, None], found, np.float32(outside)))

@@ -53,7 +53,7 @@ FAMILIES: Mapping[ModuleType, str] = {
     reduction: "reduce_sum reduce_mean reduce_max reduce_min reduce_prod reduce_sum_square "
     "reduce_l1_norm reduce_l2_norm reduce_log_sum_exp reduce_argmax reduce_argmin",
     resizing: "resize_bilinear upsample_bilinear resize_nearest_neighbor upsample_nearest_neighbor "
-    "resize crop",
+    "resize crop resample",
 }
 """File -> the operations whose functions have MIL's name there."""
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oq.artifacts.mlpackage.ops.resizing import points, upsample_bilinear
+from oq.artifacts.mlpackage.ops.resizing import points, resample, upsample_bilinear
 from oq.errors import ModelError
 from oq.numerics.values import Array
 from tests.mil import Row, assert_rows, onnx_op
@@ -101,7 +101,42 @@ def test_nearest_neighbours_and_crops(tmp_path: Path) -> None:
     assert_rows(tmp_path / "p.mlpackage", rows, X)
 
 
+def test_resample(tmp_path: Path) -> None:
+    """As GridSample, also outside the image."""
+    grid = np.random.default_rng(1).uniform(-1.5, 1.5, (X.shape[0], 4, 3, 2)).astype(np.float32)
+    rows = [
+        Row(
+            f"{mode} {outside} {corners}",
+            lambda mb, x, mode=mode, own=own, corners=corners: mb.resample(
+                x=x,
+                coordinates=grid,
+                sampling_mode=mode,
+                padding_mode=own,
+                padding_value=np.float32(0),
+                coordinates_mode="normalized_minus_one_to_one",
+                align_corners=corners,
+            ),
+            onnx_op(
+                "GridSample",
+                X,
+                grid,
+                mode=mode.removeprefix("bi"),
+                padding_mode=outside,
+                align_corners=corners,
+            ),
+        )
+        for mode in ("bilinear", "nearest")
+        for own, outside in (("constant", "zeros"), ("border", "border"))
+        for corners in (False, True)
+    ]
+    assert_rows(tmp_path / "p.mlpackage", rows, X)
+
+
 def test_what_contradicts_is_refused() -> None:
+    with pytest.raises(ModelError, match="'symmetric' outside, which oq does not read"):
+        resample(X, X, "bilinear", "symmetric", 0.0, "normalized_minus_one_to_one", False)
+    with pytest.raises(ModelError, match="coordinates 'unnormalized'"):
+        resample(X, X, "bilinear", "constant", 0.0, "unnormalized", False)
     with pytest.raises(ModelError, match="align_corners and half_pixel_centers"):
         upsample_bilinear(X, 2, 2, align_corners=True, half_pixel_centers=True)
     with pytest.raises(ModelError, match="sampling mode 'CUBIC'"):
