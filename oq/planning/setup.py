@@ -132,7 +132,7 @@ def plan_model(model: onnx.ModelProto, profile: Target, overrides: Overrides) ->
     nodes = ((node.name, node.op) for node in prepared.graph.view().nodes)
     made = made_layers(nodes, {node.name: node.op_type for node in model.graph.node})
     graph = prepared.graph
-    if quantizes_bodies(profile):
+    if quantizes_bodies(profile) and any(n.op in BODIES for n in graph.view().nodes):
         chosen = partial(_gains_inside, profile=profile, overrides=overrides)
         graph = prepare_bodies(graph, profile.passes, chosen)
     return plan_graph(graph, profile, overrides, prepared.own, made)
