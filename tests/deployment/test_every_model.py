@@ -50,7 +50,7 @@ REFUSED: Mapping[tuple[str, str], str] = {
         for form in ("pt2", "torchscript")
     },
 }
-"""(model, format) -> what the refusal says.  Neither is in XIR, nor NonMaxSuppression in aten."""
+"""(model, format) -> what the refusal says: these have no row there."""
 
 
 @cache
