@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 
 import oq
-from oq.calibration.apart import concats_apart
+from oq.calibration.apart import concats_apart, layers_unseen
 from oq.calibration.data_checks import data_warnings
 from oq.calibration.job import Job, Measured, size_batches
 from oq.calibration.measure import Shared, measure_missing, missing
@@ -169,10 +169,13 @@ def keep_apart(
     asked: QuantizeOptions,
     page: object,
 ) -> tuple[Calibration, Measured]:
-    """The calibration with Concats in float whose operands do not fit one grid, and with what that
-    leaves to measure.  A Concat whose result a layer reads in integers stays as it is: it gets one
-    grid anyway."""
-    planned, known = first.planned, measured.statistics
+    """The calibration with Concats in float whose operands do not fit one grid, layers in bodies in
+    float that no sample runs, and with what that leaves to measure.  A Concat whose result a layer
+    reads in integers stays as it is: it gets one grid anyway."""
+    known = measured.statistics
+    if unseen := layers_unseen(first.planned.inside, known, first.known):
+        first = replace(first, planned=replan(first.planned, unseen))
+    planned = first.planned
     wide = concats_apart(planned.view, planned.plan, known)
     if not wide or planned.overrides.mode == "naive":
         return first, measured
@@ -189,8 +192,8 @@ def keep_apart(
 
 
 def replan(planned: Planned, apart: Mapping[str, str]) -> Planned:
-    """``planned`` with the nodes of ``apart`` in float."""
-    overrides = replace(planned.overrides, apart=apart)
+    """``planned`` with the nodes of ``apart`` in float too."""
+    overrides = replace(planned.overrides, apart={**planned.overrides.apart, **apart})
     return plan_graph(*(planned.graph, planned.target, overrides, planned.own), planned.plan.made)
 
 

@@ -1,16 +1,20 @@
-"""Which Concats stay in float because their operands do not fit one grid.
+"""What stays in float because of what was measured: Concats whose operands do not fit one grid, and
+layers in bodies that no sample runs.
 
 A detector ends in a Concat of boxes in pixels and scores in 0..1.  On one grid of 256 levels that
 holds the boxes, every score is rounded to 0 or 1, and no error of the whole output shows it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from oq.model.operands import data_inputs
 from oq.model.ops import JOINING
 from oq.model.view import GraphView
 from oq.numerics.statistics import Statistics
+from oq.planning.inside import Inside
 from oq.planning.spec import Plan
+
+UNSEEN = "no calibration sample runs it, so its ranges are not known"
 
 LEVELS = 256
 
@@ -37,4 +41,18 @@ def concats_apart(
                 f"one grid for ranges of {least:.3g} and {most:.3g} would leave the smaller one "
                 f"{kept} of {LEVELS} levels"
             )
+    return found
+
+
+def layers_unseen(
+    inside: Sequence[Inside], statistics: Mapping[str, Statistics], known: Collection[str]
+) -> dict[str, str]:
+    """Node -> the reason, for each node that is quantized in a body of which a tensor has no value
+    in ``statistics`` and no ``known`` range: a branch that no sample takes."""
+    found: dict[str, str] = {}
+    for body in inside:
+        seen = (statistics.get(t) for t in body.measured if t not in known)
+        if all(s and s.count + s.nonfinite + s.masked for s in seen):
+            continue
+        found |= {body.path + n: UNSEEN for group in body.plan.groups for n in group.nodes}
     return found

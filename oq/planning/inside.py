@@ -123,7 +123,11 @@ def narrowed(overrides: Overrides, view: GraphView, path: str) -> Overrides:
         keep_float=tuple(kept),
         layers=tuple(layers),
         calibrators=tuple(calibrators),
-        apart={},
+        apart={
+            node.removeprefix(path): why
+            for node, why in overrides.apart.items()
+            if node.startswith(path)
+        },
     )
 
 

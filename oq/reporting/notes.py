@@ -149,7 +149,8 @@ def run_warnings(
     left = [s.node for s in plan.skips if _is_layer(s.op) and not _expected(s)]
     if left:
         names = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
-        said.append(f"{len(left)} layers in float that are usually quantized: {names}")
+        layers = counted(len(left), "layer")
+        said.append(f"{layers} in float, of a kind that is usually quantized: {names}")
     if found is None:
         said.append("not verified: run oq verify on samples that were not used for calibration")
     elif any(c.top1 is None for c in found.literal.classes):

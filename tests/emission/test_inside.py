@@ -180,3 +180,16 @@ def test_a_cache_and_a_nested_body(tmp_path: Path) -> None:
     assert optimized_ops(done.model)["MatMulIntegerToFloat"] == 1
     wanted, found = (reference(m, data[0], deployed=True)["y"] for m in (model, done.model))
     assert ((wanted - found) ** 2).sum() < (wanted**2).sum() / 300
+
+
+def test_a_branch_that_no_sample_takes_stays_in_float() -> None:
+    """Its ranges are not known: any grid would be a guess."""
+    model, random = choice(), np.random.default_rng(0)
+    data = [{"x": random.uniform(0, 1, (1, 24)).astype(np.float32)} for _ in range(SAMPLES)]
+    done = oq.quantize(model, "ort", data, batch_size=1, verify=False, refine="none")
+    assert optimized_ops(done.model)["QGemm"] == 1
+    (left,) = (s for s in done.report.plan.skips if s.op == "Gemm")
+    assert "no calibration sample runs it" in left.reason and "else_branch" in left.node
+    feeds = {"x": -data[0]["x"]}
+    wanted, found = (reference(m, feeds, deployed=True)["y"] for m in (model, done.model))
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
