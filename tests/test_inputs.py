@@ -214,3 +214,4 @@ def test_a_branch_that_few_samples_take_is_measured(target: str) -> None:
     model, x = small(text, weights), normal(24, 8, seed=2) + np.float32(0.2)
     made = oq.quantize(model, target, {"x": x}, verify=False, refine="none")
     assert sqnr_db(model, made.model, [{"x": x[i : i + 1]} for i in range(24)]) > 20
+    assert any("samples run one at a time" in note for note in made.report.notes)

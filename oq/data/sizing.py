@@ -27,6 +27,11 @@ SESSIONS = 4
 """The memory of how many sessions a comparison of two models holds at its peak: both in both
 readings, or two whose latency is measured, which reserve theirs twice."""
 
+DECIDES = (
+    "an If or Loop of the model looks at values, so samples run one at a time, whatever the batch "
+    "size: one sample of a batch would decide for all"
+)
+
 
 @dataclass(slots=True)
 class Sizing:
@@ -90,7 +95,7 @@ def _fitting(sample: int, alone: int) -> int:
 
 
 def sizing_notes(calibration: Sizing, verification: Sizing) -> tuple[str, ...]:
-    """What the limit has led to in a run; nothing where it has not mattered."""
+    """What the limit and the model have led to in a run; nothing where they have not mattered."""
     said = []
     if calibration.passes > 1:
         said.append(f"calibrated in {calibration.passes} passes over the data")
@@ -98,4 +103,5 @@ def sizing_notes(calibration: Sizing, verification: Sizing) -> tuple[str, ...]:
         if sizing.least is not None:
             said.append(f"{what} in batches of {sizing.least}")
     limit = f"tensors take {calibration.limit / 1e6:g} MB at most (--max-memory)"
-    return (f"{', '.join(said)}: {limit}",) if said else ()
+    limited = (f"{', '.join(said)}: {limit}",) if said else ()
+    return (*limited, DECIDES) if calibration.footprint.decides else limited
