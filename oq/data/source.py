@@ -147,6 +147,8 @@ def _open_stream(
     labels: str | Path | None,
 ) -> tuple[Stream, Preprocess | None]:
     """The stream of ``data``, and the preprocessing still to be applied."""
+    if isinstance(data, str) and not data:  # as a path that is the current folder
+        raise DataError(f"data is an empty text; expected {ACCEPTED}")
     folder = Path(data) if isinstance(data, (str, os.PathLike)) else None
     if labels is not None and (folder is None or not folder.is_dir()):
         raise OptionError(

@@ -196,6 +196,8 @@ def test_folders_and_paths_that_are_nothing(tmp_path: Path) -> None:
         open_source(tmp_path, [X])
     with pytest.raises(DataError, match=r"gone.npz: no such file or folder; expected an .npz"):
         open_source("gone.npz", [X])
+    with pytest.raises(DataError, match=r"data is an empty text; expected an .npz"):
+        open_source("", [X])
     (tmp_path / "c.csv").write_text("1")
     with pytest.raises(DataError, match=r"c.csv: is a .csv file; expected an .npz"):
         open_source(tmp_path / "c.csv", [X])
