@@ -7,22 +7,17 @@ from typing import TypeVar
 
 from oq.calibration.job import Job, Measured, size_batches
 from oq.calibration.measure import Shared, measure, measure_missing
-from oq.data.sampling import subset
 from oq.data.source import Fitted
 from oq.emission.solve import Solution, solve
 from oq.model.view import GraphView
 from oq.numerics.calibrator import Methods
-from oq.numerics.statistics import Need, Statistics
+from oq.numerics.statistics import Statistics
 from oq.numerics.values import Range
 from oq.planning import registry
 from oq.planning.setup import Planned, needs_of
 from oq.refine.subject import Subject
 
 Value = TypeVar("Value")
-
-ENOUGH = 128
-"""Samples whose histograms are measured again where oq chose the calibrator: the ranges of 128 and
-of several hundred differ by less than those of two draws (docs/refinement.md, several draws)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,7 @@ class Calibration:
 
     def recalibrate(self, subject: Subject, source: Fitted, calibrator: str | None) -> Subject:
         """``subject`` with its grids computed again, by ``calibrator`` if given; missing statistics
-        are measured: extremes on all samples, histograms on :data:`ENOUGH` of them."""
+        are measured."""
         methods = self.methods
         if calibrator is not None:
             methods = replace(methods, default=registry.calibrator(calibrator))
@@ -78,9 +73,6 @@ class Calibration:
             needs=needs,
             sizing=size_batches(self.job),  # that of the run, which some calibrators see
         )
-        own = not self.calibrated and not methods.named
-        if own and any(Need.HISTOGRAM in need for need in needs.values()):
-            source = subset(source, ENOUGH, seed=0)
         seen = measure_missing(job, source, subject.seen)
         solution = self._solve(subject.view, methods, seen, known)
         return replace(subject, solution=solution, seen=seen)

@@ -8,18 +8,16 @@ import onnx
 import pytest
 
 from oq.calibration.job import Job
-from oq.calibrators.minmax import MinMax
 from oq.data.source import Fitted, open_source
 from oq.model.proto_fields import inputs_of
 from oq.model.session import Session, Settings, expose
-from oq.numerics.calibrator import Methods
 from oq.numerics.statistics import EMPTY
 from oq.planning import registry
 from oq.planning.overrides import Overrides
-from oq.planning.setup import needs_of, plan_model
+from oq.planning.setup import make_methods, needs_of, plan_model
 from oq.refine.absorb import absorb
 from oq.refine.equalize import equalize
-from oq.refine.recalibrate import ENOUGH, Calibration
+from oq.refine.recalibrate import Calibration
 from oq.refine.rescale import rescale
 from oq.refine.subject import Change, Subject
 from tests.graphs import Net
@@ -71,7 +69,7 @@ def recalibration(target: str) -> tuple[Calibration, Subject, Fitted]:
     planned = plan_model(model, registry.target(target), Overrides())
     data = {"x": np.concatenate([b["x"] for b in batches(8)])}
     source = open_source(data, inputs_of(model))
-    methods = Methods(MinMax(), {})
+    methods = make_methods("minmax", {}, Overrides())
     job = Job(planned.model, planned.view, needs_of(planned, methods), None, Settings())
     made = Calibration(planned, methods, job, {}, "max", calibrated=False)
     seen = made.measure(source, None).statistics
@@ -106,17 +104,3 @@ def test_known_ranges_are_not_measured() -> None:
     found = made.recalibrate(replace(before, seen={}, known=known), source, None)
     assert set(whole.seen) - set(found.seen) == {"rc"}
     assert found.solution.grids == whole.solution.grids
-
-
-@pytest.mark.parametrize("calibrator", ["minmax", "mse"])
-@pytest.mark.parametrize("chosen", [False, True])
-def test_histograms_are_of_enough_samples(calibrator: str, chosen: bool) -> None:
-    """And extremes, and what the user asked for, of all of them."""
-    made, before, source = recalibration("trt")
-    made = replace(made, calibrated=chosen)
-    images, rows = batches()[0]["x"], 4 * ENOUGH
-    shape = images.shape[1:]
-    many = open_source({"x": np.resize(images, (rows, *shape))}, source.inputs)
-    found = made.recalibrate(replace(before, seen={}), many, calibrator)
-    expected = rows if chosen or calibrator == "minmax" else ENOUGH
-    assert found.seen["x"].count == expected * np.prod(shape)
