@@ -26,7 +26,8 @@ from oq.deployment.formats import Format, Given, Made, Proof
 from oq.engines.engine import Kernels, is_installed
 from oq.engines.openvino import count_kernels, write_ir
 from oq.engines.openvino_ir import OpenvinoFile, open_file
-from oq.errors import MissingExtra
+from oq.errors import MissingExtra, ModelError
+from oq.model.metadata import target_of
 from oq.model.noise import freeze_noise, random_nodes
 from oq.model.qdq import DQ, Q
 from oq.model.session import Session, Settings
@@ -59,6 +60,8 @@ def write(given: Given, path: Path) -> Made:
         write_ir(given.model, path)
     except MissingExtra as error:
         raise MissingExtra("openvino", "--to openvino") from error
+    except ModelError as error:
+        raise ModelError(f"{error}{_remedy(given.model)}") from error
     opened = open_file(path)
     with _comparable(given.model, opened) as same:
         outputs = _outputs(given, same)
@@ -169,7 +172,16 @@ def _outputs(given: Given, opened: OpenvinoFile) -> Proof:
     if worst is None:
         return Proof("outputs", "none is an array of numbers", True)
     what = f"outputs on {counted(count.done, 'sample')}, OpenVINO beside the Q/DQ nodes"
-    return Proof(what, f"{worst!r} {gaps[worst].text}", all(g.margin >= 0 for g in gaps.values()))
+    passed = all(g.margin >= 0 for g in gaps.values())
+    rest = "" if passed else _remedy(given.model)
+    return Proof(what, f"{worst!r} {gaps[worst].text}{rest}", passed)
+
+
+def _remedy(model: onnx.ModelProto) -> str:
+    """What to do about ``model``, where it was made for something else."""
+    if target_of(model) == FORMAT.target:
+        return ""
+    return f"; oq quantize FLOAT.onnx -t {FORMAT.target} makes a file for OpenVINO"
 
 
 @dataclass(slots=True)

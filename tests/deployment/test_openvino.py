@@ -66,6 +66,19 @@ def test_verify_runs_the_file_and_inspect_reads_it(tmp_path: Path) -> None:
     assert told.facts["oq.target"] == "ort"
 
 
+REMEDY = "oq quantize FLOAT.onnx -t openvino makes a file for OpenVINO"
+
+
+def test_integer_operators_of_onnxruntime_are_refused_with_what_would_do(tmp_path: Path) -> None:
+    model = BUNDLED / "residual.onnx"
+    made = oq.quantize(
+        model, "ort", CALIB, samples=64, refine="none", verify=False, format="qoperator"
+    )
+    with pytest.raises(oq.ModelError, match=rf"(QLinear|com\.microsoft).*{REMEDY}"):
+        oq.deploy(made.model, "openvino", tmp_path / "m.xml")
+    assert not list(tmp_path.iterdir())
+
+
 def spoiled(change: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have another model written than the one that is given."""
 
@@ -99,7 +112,10 @@ def bump(codes: Any) -> Any:
     [
         (lambda m: replace(m, np.float32, "_scale", lambda v: v * 1.01), "scales .* 1 differ"),
         (lambda m: replace(m, np.int8, "weight_quantized", bump), "codes of .* differs"),
-        (lambda m: replace(m, np.float32, "bias", lambda v: v + 9), "outputs on 4 samples"),
+        (
+            lambda m: replace(m, np.float32, "bias", lambda v: v + 9),
+            f"outputs on 4 samples.*{REMEDY}",
+        ),
     ],
 )
 def test_a_file_that_is_not_the_model_does_not_appear(

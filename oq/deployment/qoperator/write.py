@@ -16,7 +16,8 @@ from oq.wording import counted
 
 NO_KERNELS = (
     "the file has no operator between DequantizeLinear and QuantizeLinear that has an integer "
-    "form; docs/formats/qoperator.md lists them, oq check FILE -t ort says what stays in float"
+    "form; docs/formats/qoperator.md lists them, oq check FILE -t ort says what stays in float, "
+    "and oq quantize FLOAT.onnx -t ort makes a file of them"
 )
 
 ALREADY = "the file holds integer operators already, and no more Q/DQ that they could stand for"
