@@ -43,6 +43,10 @@ def formats_of(target: str) -> list[str]:
 
 
 REFUSED: Mapping[tuple[str, str], str] = {
+    **{
+        (n, "xmodel"): "of this model these lack: LRN"
+        for n in ("inception_v1", "bvlc_alexnet", "zfnet512")
+    },
     ("transformer", "xmodel"): "of this model these lack: LayerNormalization",
     ("detector with NMS", "xmodel"): "of this model these lack: NonMaxSuppression",
     **{
