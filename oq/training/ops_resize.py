@@ -1,15 +1,8 @@
 """Rows of Resize and Upsample: each axis is interpolated by itself.
 
-Output position i of an axis lies at ``x`` in the input (``coordinate_transformation_mode``, with
-``scale`` = out / in):
-
-    half_pixel            (i + 1/2) / scale - 1/2
-    asymmetric            i / scale
-    align_corners         i (in - 1) / (out - 1)
-    pytorch_half_pixel    as half_pixel, 0 where out is 1
-
-nearest takes one value, linear two and cubic four around x, outside those of the border.  (ONNX
-operator specification, Resize-19.)
+Output position i of an axis lies at x in the input (:mod:`oq.model.resizing`).  nearest takes one
+value, linear two and cubic four around x, outside those of the border.  (ONNX operator
+specification, Resize-19.)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,33 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from oq.model.resizing import COORDINATES
 from oq.numerics.values import Array
 from oq.training.row import Node, Row, integers
-
-
-def _half_pixel(i: Array, scale: float, size: int, out: int) -> Array:
-    return np.asarray((i + 0.5) / scale - 0.5)
-
-
-def _align_corners(i: Array, scale: float, size: int, out: int) -> Array:
-    return np.asarray(i * (size - 1) / (out - 1)) if out > 1 else np.zeros_like(i)
-
-
-def _symmetric(i: Array, scale: float, size: int, out: int) -> Array:
-    """As half_pixel, with what rounding the size cut off taken from both ends alike."""
-    middle = size / 2 * (1 - out / (scale * size))
-    return np.asarray(middle + (i + 0.5) / scale - 0.5)
-
-
-COORDINATES: Mapping[str, Callable[[Array, float, int, int], Array]] = {
-    "half_pixel": _half_pixel,
-    "half_pixel_symmetric": _symmetric,
-    "asymmetric": lambda i, scale, size, out: np.asarray(i / scale),
-    "align_corners": _align_corners,
-    "pytorch_half_pixel": lambda i, scale, size, out: (
-        _half_pixel(i, scale, size, out) if out > 1 else np.zeros_like(i)
-    ),
-}
 
 NEAREST: Mapping[str, Callable[[Array], Array]] = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),

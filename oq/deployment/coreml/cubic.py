@@ -1,31 +1,22 @@
 """Cubic interpolation as products with constant matrices; source: ONNX's Resize."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from oq.deployment.coreml.net import Net, refusal
+from oq.model.resizing import COORDINATES, Coordinates
 from oq.model.view import NodeView
 from oq.numerics.values import Array
 
-Coordinates = Callable[[Array, float, int, int], Array]
-"""(places of the output, scale, size before, size after) -> places of the input."""
-
-COORDINATES: Mapping[str, Coordinates] = {
-    "half_pixel": lambda i, scale, before, after: (i + 0.5) / scale - 0.5,
-    "pytorch_half_pixel": lambda i, scale, before, after: (
-        (i + 0.5) / scale - 0.5 if after > 1 else np.zeros(1)
-    ),
-    "align_corners": lambda i, scale, before, after: i * (before - 1) / max(after - 1, 1),
-    "asymmetric": lambda i, scale, before, after: i / scale,
-}
-"""ONNX's coordinate modes."""
+PLACES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+"""ONNX's coordinate modes that are taken here."""
 
 
 def cubic(net: Net, node: NodeView, scales: Sequence[float], sizes: Sequence[int | None]) -> None:
     """Each axis is a matrix that every row, or column, is multiplied with."""
     mode = str(node.attributes.get("coordinate_transformation_mode", "half_pixel"))
-    if mode not in COORDINATES:
+    if mode not in PLACES:
         raise refusal(node, f"coordinates {mode!r}")
     before, output = net.shape(node.inputs[0])[2:], node.outputs[0]
     x = net.var(node.inputs[0])

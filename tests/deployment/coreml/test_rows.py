@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 from oq.artifacts.mlpackage.package import open_file
 from oq.deployment.coreml.asked import Asked, Source
-from oq.deployment.coreml.cubic import COORDINATES
+from oq.deployment.coreml.cubic import PLACES
 from oq.deployment.coreml.format import write_program
 from oq.deployment.coreml.library import load_library
 from oq.deployment.coreml.rows import ROWS
@@ -188,7 +188,7 @@ CASES = (
     case("Resize", "", "", ints(2, 4, 9, 5), mode="cubic"),
     *(case("Resize", "", np.array([1, 1, 2.5, 1], np.float32), mode="cubic", cubic_coeff_a=-0.5,
            coordinate_transformation_mode=mode, exclude_outside=at % 2)
-      for at, mode in enumerate(COORDINATES)),
+      for at, mode in enumerate(PLACES)),
     *(case("GridSample", fed=(IMAGE, 2 * draw(2, 5, 3, 2)), padding_mode=outside, opset=16,
            align_corners=corners, mode=mode)
       for outside in ("zeros", "border") for corners in (0, 1) for mode in ("bilinear", "nearest")),
