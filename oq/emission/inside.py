@@ -7,9 +7,8 @@ import onnx
 
 from oq.checks.judgement import OUTERMOST
 from oq.checks.legal import check
-from oq.emission.emit import emit
 from oq.emission.gather_codes import gather_codes
-from oq.emission.keep_float import keep_layers_float, keep_loadable
+from oq.emission.keep_float import emit_guarded
 from oq.emission.solve import Solution
 from oq.model.names import claim_name
 from oq.model.ops import has_weight
@@ -35,7 +34,8 @@ def emit_inside(
         if not body.plan.sites:
             continue
         body.graph.reserve(taken)
-        _quantize(body, solution, target)
+        emit_guarded(body.graph, body.plan, solution, target)
+        gather_codes(body.graph)
         findings += (f for f in check(body.graph.view(), target) if f.check not in OUTERMOST)
         found, around = find_body(model.graph, body.steps)
         put_back(found, body.graph.to_model().graph, around, fresh)
@@ -49,12 +49,3 @@ def emit_inside(
     if layers:
         share_constants(model.graph, fresh)
     return tuple(layers), tuple(findings)
-
-
-def _quantize(body: Inside, solution: Solution, target: Target) -> None:
-    """Insert the Q/DQ of ``body`` into its graph, as :func:`oq.emission.write.write_graph` does."""
-    emit(body.graph, body.plan, solution)
-    keep_loadable(body.graph)
-    if target.guarded:
-        keep_layers_float(body.graph, {s.node for s in body.plan.skips})
-    gather_codes(body.graph)

@@ -7,17 +7,33 @@ single operand, ``y = max(x) = x``, between the DequantizeLinear and the node do
 patterns, and no optimization of onnxruntime removes it.  It costs one copy of x.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from oq.checks.legal import quantized_anyway
+from oq.emission.emit import Placed, emit
+from oq.emission.solve import Solution
 from oq.model.graph import Graph
 from oq.model.ops import OPS, averages
 from oq.model.qdq import DQ, Q
 from oq.model.view import GraphView, NodeView
+from oq.planning.spec import Plan, SiteKey
+from oq.planning.target import Target
 
 SLOWER_IN_INT8 = frozenset({"AveragePool", "Softmax"})
 """Between 1x1 convolutions over 256 x 14 x 14, a 3x3 average takes 1.10 of the float time in
 integers and 0.58 if kept in float; over 64 x 28 x 28, Softmax takes 0.40 and 0.25."""
+
+
+def emit_guarded(
+    graph: Graph, plan: Plan, solution: Solution, target: Target
+) -> Mapping[SiteKey, Placed]:
+    """:func:`oq.emission.emit.emit`, and what keeps the rest loadable and in float where ``target``
+    would not."""
+    placed = emit(graph, plan, solution)
+    keep_loadable(graph)
+    if target.guarded:
+        keep_layers_float(graph, {s.node for s in plan.skips})
+    return placed
 
 
 def keep_layers_float(graph: Graph, floats: Collection[str]) -> tuple[str, ...]:

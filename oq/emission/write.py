@@ -11,12 +11,12 @@ from oq.checks.legal import check
 from oq.emission.bodies import Form, rewrite_bodies
 from oq.emission.dynamic import quantize_data
 from oq.emission.dynamic_bodies import AtRunTime
-from oq.emission.emit import Placed, emit
+from oq.emission.emit import Placed
 from oq.emission.float16 import to_float16
 from oq.emission.fold_zero_points import fold_zero_points
 from oq.emission.gather_codes import gather_codes
 from oq.emission.inside import emit_inside
-from oq.emission.keep_float import keep_layers_float, keep_loadable
+from oq.emission.keep_float import emit_guarded
 from oq.emission.pack_blocks import pack_blocks
 from oq.emission.pack_bodies import Blocks
 from oq.emission.solve import Solution
@@ -89,10 +89,7 @@ def write_graph(
     plan, carried = planned.plan, 0
     if planned.target.carries_zero_points:
         plan, solution, carried = fold_zero_points(planned.graph, plan, solution)
-    placed = emit(planned.graph, plan, solution)
-    keep_loadable(planned.graph)
-    if planned.target.guarded:
-        keep_layers_float(planned.graph, {s.node for s in planned.plan.skips})
+    placed = emit_guarded(planned.graph, plan, solution, planned.target)
     notes: tuple[str, ...] = ()
     if carried:
         notes = (CARRIED.format(tensors=counted(carried, "tensor")),)
