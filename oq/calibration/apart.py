@@ -12,6 +12,7 @@ from oq.model.ops import JOINING
 from oq.model.view import GraphView
 from oq.numerics.statistics import Statistics
 from oq.planning.inside import Inside
+from oq.planning.setup import tensors_inside
 from oq.planning.spec import Plan
 
 UNSEEN = "no calibration sample runs it, so its ranges are not known"
@@ -51,7 +52,7 @@ def layers_unseen(
     in ``statistics`` and no ``known`` range: a branch that no sample takes."""
     found: dict[str, str] = {}
     for body in inside:
-        seen = (statistics.get(t) for t in body.measured if t not in known)
+        seen = (statistics.get(t) for t in tensors_inside(body) if t not in known)
         if all(s and s.count + s.nonfinite + s.masked for s in seen):
             continue
         found |= {body.path + n: UNSEEN for group in body.plan.groups for n in group.nodes}

@@ -26,6 +26,8 @@ FLOAT = TensorProto.FLOAT
 def carry_out(model: onnx.ModelProto, paths: Sequence[str]) -> None:
     """Let ``model``, in place, compute a tensor for each of ``paths`` (``loop/body/x``: tensor x in
     that body of node ``loop``) that it has, called as the path."""
+    if not paths:  # most models that are exposed
+        return
     nodes = [n for part in graphs_in(model.graph) for n in part.node]
     taken = {t for n in nodes for t in (*n.output, *n.input)} | {n.name for n in nodes}
     fresh = partial(claim_name, taken=taken)
@@ -38,19 +40,16 @@ def _carry(graph: onnx.GraphProto, paths: Sequence[str], fresh: Fresh) -> dict[s
     values."""
     found: dict[str, str] = {}
     for node in list(graph.node):
-        within: dict[str, list[str]] = {}
-        for attribute, _ in bodies_of(node):
-            prefix = path_of([(node.name, attribute)])
-            within[attribute] = [p for p in paths if p.startswith(prefix) and p not in found]
         for attribute, body in bodies_of(node):
-            if not within[attribute]:
-                continue
             prefix = path_of([(node.name, attribute)])
-            inside = [p.removeprefix(prefix) for p in within[attribute]]
+            within = [p for p in paths if p.startswith(prefix) and p not in found]
+            if not within:
+                continue
+            inside = [p.removeprefix(prefix) for p in within]
             deeper = _carry(body, inside, fresh)
             values = [deeper.get(t) or _flatten(body, t, fresh) for t in inside]
             made = WAYS[node.op_type](graph, node, attribute, values, fresh)
-            found |= dict(zip(within[attribute], made, strict=True))
+            found |= dict(zip(within, made, strict=True))
     return found
 
 

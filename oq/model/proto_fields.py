@@ -9,6 +9,7 @@ import onnx
 from oq.errors import ModelError
 from oq.model.bodies import bodies_of, is_optional, nodes_in
 from oq.model.ops import STANDARD
+from oq.model.qdq import PAIR
 from oq.numerics.values import STRING, Array, TensorInfo
 
 
@@ -171,7 +172,7 @@ def same_interface(first: onnx.ModelProto, second: onnx.ModelProto) -> None:
 
 
 def _has_pairs(model: onnx.ModelProto) -> bool:
-    return any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in model.graph.node)
+    return any(n.op_type in PAIR for n in model.graph.node)
 
 
 def same_names(model: onnx.ModelProto, inputs: Set[str], outputs: Set[str]) -> None:

@@ -39,15 +39,21 @@ PROVIDERS: Mapping[str, Provider] = {
 CPU = PROVIDERS["cpu"].own
 
 
+def own_name(name: str) -> str:
+    """What onnxruntime calls the provider ``name``."""
+    known = PROVIDERS.get(name)
+    return name if known is None else known.own
+
+
 def choose_providers(name: str, available: Sequence[str]) -> list[str]:
     """What a session asks for: the provider called ``name``, and the CPU for nodes it has not.
 
     Raises:
         OptionError: it is not among the ``available`` ones.
     """
-    known = PROVIDERS.get(name)
-    wanted = name if known is None else known.own
+    wanted = own_name(name)
     if wanted not in available:
+        known = PROVIDERS.get(name)
         short = {p.own: n for n, p in PROVIDERS.items()}
         here = ", ".join(short.get(p, p) for p in available)
         get = "" if known is None else f"; {known.get}"
@@ -62,8 +68,7 @@ def check_started(name: str, running: Sequence[str]) -> None:
     Raises:
         OptionError: it is not among those ``running``.
     """
-    known = PROVIDERS.get(name)
-    if (name if known is None else known.own) not in running:
+    if own_name(name) not in running:
         raise OptionError(
             f"provider {name!r} does not start here: onnxruntime finds no such device, or not the "
             "libraries that it needs (CUDA and cuDNN for cuda)"
@@ -103,7 +108,7 @@ def fallback_note(name: str, placed: Placements) -> tuple[str, ...]:
     ('1 of 9 nodes ran on the CPU, not in cuda: Shape 1',)
     """
     here, total = placed.get(CPU, Counter()), sum(c.total() for c in placed.values())
-    if PROVIDERS["cpu"].own == name or name == "cpu" or not here:
+    if own_name(name) == CPU or not here:
         return ()
     ops = ", ".join(f"{op} {count}" for op, count in sorted(here.items()))
     return (f"{here.total()} of {total} nodes ran on the CPU, not in {name}: {ops}",)

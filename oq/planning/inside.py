@@ -19,7 +19,7 @@ from oq.model.ops import has_weight
 from oq.model.submodels import Step, own_bodies, path_of
 from oq.model.view import GraphView
 from oq.planning.overrides import Overrides
-from oq.planning.spec import Fixed, Own, Plan, Product, Scaled, Share, Site, measured_at
+from oq.planning.spec import Fixed, Own, Plan, Product, Scaled, Share, Site
 from oq.planning.target import Target
 from oq.prepare.bodies import KINDS, WITHIN
 from oq.prepare.infer_types import infer_types
@@ -42,13 +42,6 @@ class Inside:
     def path(self) -> str:
         """What stands in front of the names of its tensors and nodes, where they are told."""
         return path_of(self.steps)
-
-    @property
-    def measured(self) -> tuple[str, ...]:
-        """The tensors whose range must be measured, as the outer graph calls them."""
-        tensors = (t for s in self.plan.sites for t in measured_at(s))
-        wanted = dict.fromkeys(t for t in tensors if not self.view.is_constant(t))
-        return tuple(self.path + t for t in wanted)
 
 
 def quantizes_bodies(target: Target) -> bool:

@@ -215,7 +215,12 @@ def needs_of(planned: Planned, methods: Methods, watch: bool = False) -> dict[st
 def all_to_calibrate(planned: Planned) -> tuple[str, ...]:
     """:func:`tensors_to_calibrate`, and those in bodies."""
     own = tensors_to_calibrate(planned.plan, planned.view)
-    return (*own, *(t for body in planned.inside for t in body.measured))
+    return (*own, *(t for body in planned.inside for t in tensors_inside(body)))
+
+
+def tensors_inside(body: Inside) -> tuple[str, ...]:
+    """:func:`tensors_to_calibrate` of ``body``, as the outer graph calls them."""
+    return tuple(body.path + t for t in tensors_to_calibrate(body.plan, body.view))
 
 
 def tensors_to_calibrate(plan: Plan, view: GraphView) -> tuple[str, ...]:

@@ -10,11 +10,12 @@ from functools import partial
 import onnx
 
 from oq.errors import ModelError
+from oq.model.carry_out import WAYS
 from oq.model.graph import Graph
 from oq.model.names import claim_name
 from oq.model.submodels import Body, find_body, names_in, own_bodies, put_back
 from oq.model.view import GraphView
-from oq.prepare.order import BY_REQUEST, PASSES
+from oq.prepare.order import steps_of
 
 Chosen = Callable[[GraphView], bool]
 
@@ -25,7 +26,8 @@ WITHIN = frozenset({"If", "Loop"})
 """Ops whose bodies may hold bodies to quantize: a Scan gives out nothing whose size differs from
 turn to turn, which is how values leave an If (:mod:`oq.model.carry_out`)."""
 
-KINDS = frozenset({"If", "Loop", "Scan"})
+KINDS = frozenset(WAYS)
+"""Ops whose bodies are prepared: values in them can be measured."""
 
 
 def prepare_bodies(graph: Graph, requested: tuple[str, ...], chosen: Chosen) -> Graph:
@@ -59,7 +61,7 @@ def _prepared(body: Body, requested: tuple[str, ...]) -> Graph | None:
         return None
     graph = Graph(body.model)
     try:
-        for step in (*PASSES, *(BY_REQUEST[n] for n in requested if n not in OUTERMOST)):
+        for step in steps_of(n for n in requested if n not in OUTERMOST):
             step(graph)
     except ModelError:
         return None

@@ -7,7 +7,7 @@ type inference, and after it the passes that need ranks; Mul and Add are folded 
 BatchNormalization before that is folded into its layer.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -128,9 +128,14 @@ def prepare(model: onnx.ModelProto, min_opset: int, requested: tuple[str, ...] =
     model, unfused = unfuse(raise_opset(model, max(min_opset, least_opset(model))))
     graph = Graph(lower_opset(model))
     graph.cleanup()  # what no output needs would be planned and calibrated all the same
-    steps = (*PASSES, *(BY_REQUEST[name] for name in requested))
     outcomes = {unfuse.__name__: unfused}
-    return Prepared(graph, outcomes | {step.__name__: step(graph) for step in steps}, own)
+    outcomes |= {step.__name__: step(graph) for step in steps_of(requested)}
+    return Prepared(graph, outcomes, own)
+
+
+def steps_of(requested: Iterable[str]) -> tuple[Callable[[Graph], Outcome], ...]:
+    """Every pass, and the ``requested`` ones, in order."""
+    return (*PASSES, *(BY_REQUEST[name] for name in requested))
 
 
 def refuse_quantized(model: onnx.ModelProto) -> None:
