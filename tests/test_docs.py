@@ -167,7 +167,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for given, made in (("digits_calib.npz", "calib.npz"), ("digits_eval.npz", "eval.npz")):
         with np.load(bundled / given) as arrays:
             np.savez(tmp_path / made, **{key: arrays[key][:128] for key in arrays})
-    for example in (ROOT / "examples").iterdir():
+    for example in (f for f in (ROOT / "examples").iterdir() if f.is_file()):  # no __pycache__
         shutil.copy(example, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
