@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 REAL ?= $(wildcard ../shared/real)
 MODELOPT ?=
 
+# Tests start oq some 200 times: its modules are compiled once, even where a shell says otherwise.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test soak bench bench-accuracy results train clean
 
 demo: $(VENV)/.core

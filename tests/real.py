@@ -21,20 +21,20 @@ def together(model: str, target: str) -> pytest.MarkDecorator:
 
 @cache
 def resnet20(target: str) -> oq.Result:
-    """ResNet-20 of CIFAR-10 for ``target``, calibrated on 128 images."""
+    """ResNet-20 of CIFAR-10 for ``target``, calibrated on 64 images."""
     return oq.quantize(
-        CIFAR / "resnet20.onnx", target, CIFAR / "calib.npz", samples=128, verify=False
+        CIFAR / "resnet20.onnx", target, CIFAR / "calib.npz", samples=64, verify=False
     )
 
 
 @cache
 def mobilenet(target: str) -> oq.Result:
-    """MobileNet v1 for ``target``, calibrated on 64 photographs."""
+    """MobileNet v1 for ``target``, calibrated on 32 photographs."""
     return oq.quantize(
         IMAGENET / "mobilenetv1_025.onnx",
         target,
         IMAGENET / "calib",
         preprocess="imagenet-tf",
-        samples=64,
+        samples=32,
         verify=False,
     )

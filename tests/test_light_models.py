@@ -70,7 +70,8 @@ LARGE = {
 }
 """The targets of the large ones in every run: more nodes, of the kinds that the others have."""
 
-LONG = pytest.mark.skipif(not os.environ.get("OQ_SOAK"), reason="make soak runs it")
+SOAK = bool(os.environ.get("OQ_SOAK"))
+LONG = pytest.mark.skipif(not SOAK, reason="make soak runs it")
 
 
 def model_of(name: str) -> onnx.ModelProto:
@@ -128,6 +129,7 @@ def test_light_models_with_options(name: str, target: str, key: str, value: str)
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not SOAK, reason="make soak runs it; test_large_models.py makes one of 200 MB")
 def test_a_light_model_of_full_size() -> None:
     """AlexNet: 244 MB of weights."""
     result = quantized(light("bvlc_alexnet"), "trt", verify=False, mode="naive")

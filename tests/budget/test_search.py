@@ -1,7 +1,10 @@
 """The search on a model with a layer that no int8 grid holds: met, missed, killed, resumed."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from oq.pipeline import Result
 from tests.command import commands
 from tests.graphs import Net
 from tests.small import reference
+
+pytestmark = pytest.mark.xdist_group("search")
 
 JOURNAL = "out.onnx.journal.jsonl"
 BUNDLED = Path(oq.__file__).parents[1] / "models" / "bundled"
@@ -39,15 +44,43 @@ def damaged() -> onnx.ModelProto:
     return model
 
 
+def fill(folder: Path) -> None:
+    """The damaged model, some calibration data, and some with labels."""
+    onnx.save(damaged(), folder / "net.onnx")
+    calib, held = np.load(BUNDLED / "digits_calib.npz"), np.load(BUNDLED / "digits_eval.npz")
+    np.savez(folder / "data.npz", input=calib["input"][:120])
+    np.savez(folder / "eval.npz", input=held["input"][:160], labels=held["labels"][:160])
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The damaged model, some calibration data, and some with labels."""
     monkeypatch.chdir(tmp_path)
-    onnx.save(damaged(), "net.onnx")
-    calib, held = np.load(BUNDLED / "digits_calib.npz"), np.load(BUNDLED / "digits_eval.npz")
-    np.savez("data.npz", input=calib["input"][:120])
-    np.savez("eval.npz", input=held["input"][:160], labels=held["labels"][:160])
+    fill(tmp_path)
     return tmp_path
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """One uninterrupted search for a budget of 2 points, which many tests compare with."""
+
+    folder: Path
+    result: Result
+
+    def put(self, name: str) -> None:
+        """Its file, config and journal into the present folder, as if -o had been ``name``."""
+        for file in self.folder.glob("out.onnx*"):
+            shutil.copy(file, file.name.replace("out.onnx", name))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder, before = tmp_path_factory.mktemp("whole"), Path.cwd()
+    fill(folder)
+    os.chdir(folder)
+    try:
+        return Whole(folder, search(2.0))
+    finally:
+        os.chdir(before)
 
 
 def drop_of(path: str) -> float:
@@ -73,8 +106,9 @@ def trials(path: str = JOURNAL) -> list[dict[str, Any]]:
     return [r for r in rows(path) if r["kind"] == "trial"]
 
 
-def test_the_budget_is_met_with_the_damaged_layer_in_float(folder: Path) -> None:
-    found = search(2.0).report.search
+def test_the_budget_is_met_with_the_damaged_layer_in_float(folder: Path, whole: Whole) -> None:
+    whole.put("out.onnx")
+    found = whole.result.report.search
     assert found is not None and found.met and found.drop <= 2.0 < found.plain_drop
     assert set(found.kept) <= set(GUILTY)
     assert 0 < found.int8_share < found.plain_share == 100.0
@@ -86,10 +120,10 @@ def test_the_budget_is_met_with_the_damaged_layer_in_float(folder: Path) -> None
     assert found.tried == len(trials())
 
 
-def test_the_config_beside_it_makes_the_same_file_again(folder: Path) -> None:
+def test_the_config_beside_it_makes_the_same_file_again(folder: Path, whole: Whole) -> None:
     from oq.options.config import read_config
 
-    search(2.0)
+    whole.put("out.onnx")
     made = oq.quantize("net.onnx", **read_config("out.onnx.yaml"))
     made.save("again.onnx")
     assert Path("again.onnx").read_bytes() == Path("out.onnx").read_bytes()
@@ -102,8 +136,8 @@ def test_no_search_where_int8_meets_the_budget(folder: Path) -> None:
     assert Path("out.onnx").is_file()
 
 
-def test_the_same_inputs_give_the_same_file(folder: Path) -> None:
-    search(2.0)
+def test_the_same_inputs_give_the_same_file(folder: Path, whole: Whole) -> None:
+    whole.put("out.onnx")
     search(2.0, "two.onnx")
     assert Path("out.onnx").read_bytes() == Path("two.onnx").read_bytes()
     scores = [
@@ -116,8 +150,10 @@ def test_the_same_inputs_give_the_same_file(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "after"), [("rank", 1), ("rank", 7), ("search", 1), ("search", 2), ("search", 3)]
 )
-def test_killed_and_resumed_equals_uninterrupted(folder: Path, stage: str, after: int) -> None:
-    whole = search(2.0, "whole.onnx")
+def test_killed_and_resumed_equals_uninterrupted(
+    folder: Path, whole: Whole, stage: str, after: int
+) -> None:
+    whole.put("whole.onnx")
 
     def kill(found: str, done: int, _total: int | None) -> None:
         if (found, done) == (stage, after):
@@ -131,14 +167,14 @@ def test_killed_and_resumed_equals_uninterrupted(folder: Path, stage: str, after
     assert Path("out.onnx").read_bytes() == Path("whole.onnx").read_bytes()
     assert rows()[: len(before)] == before, "nothing is measured twice"
     assert len(rows()) == len(rows("whole.onnx.journal.jsonl"))
-    first, second = whole.report.search, resumed.report.search
+    first, second = whole.result.report.search, resumed.report.search
     assert first is not None and second is not None
     assert second.resumed == sum(r["kind"] == "trial" for r in before)
     assert (second.kept, second.drop, second.tried) == (first.kept, first.drop, first.tried)
 
 
-def test_a_finished_search_only_makes_its_file(folder: Path) -> None:
-    search(2.0)
+def test_a_finished_search_only_makes_its_file(folder: Path, whole: Whole) -> None:
+    whole.put("out.onnx")
     held, before = Path("out.onnx").read_bytes(), Path(JOURNAL).read_text()
     Path("out.onnx").unlink()
     found = search(2.0).report.search
@@ -146,8 +182,8 @@ def test_a_finished_search_only_makes_its_file(folder: Path) -> None:
     assert Path("out.onnx").read_bytes() == held and Path(JOURNAL).read_text() == before
 
 
-def test_another_budget_uses_what_is_known_other_options_do_not(folder: Path) -> None:
-    search(2.0)
+def test_another_budget_uses_what_is_known_other_options_do_not(folder: Path, whole: Whole) -> None:
+    whole.put("out.onnx")
     many = len(trials())
     looser = search(100.0).report.search
     assert looser is not None and looser.resumed == looser.tried == 1 and looser.kept == ()
@@ -170,13 +206,13 @@ def test_the_best_so_far_is_on_disk_all_the_time(folder: Path) -> None:
     assert met == sorted(met), "once it is met, it stays met"
 
 
-def test_the_time_limit_is_honoured_and_the_run_goes_on_later(folder: Path) -> None:
+def test_the_time_limit_is_honoured_and_the_run_goes_on_later(folder: Path, whole: Whole) -> None:
     found = search(2.0, time_limit=0.0).report.search
     assert found is not None and not found.met and found.stopped == "the time limit was reached"
     assert found.tried == 1 and Path("out.onnx").is_file()
     later = search(2.0).report.search
     assert later is not None and later.met and later.stopped == ""
-    search(2.0, "whole.onnx")
+    whole.put("whole.onnx")
     assert Path("out.onnx").read_bytes() == Path("whole.onnx").read_bytes()
 
 
@@ -187,8 +223,8 @@ def test_refinement_goes_with_it(folder: Path) -> None:
     assert all(set(t["refined"]) <= set(tried[0]["refined"]) for t in tried)
 
 
-def test_a_page_is_made_once_of_the_file_that_is_kept(folder: Path) -> None:
-    search(2.0, "plain.onnx")
+def test_a_page_is_made_once_of_the_file_that_is_kept(folder: Path, whole: Whole) -> None:
+    whole.put("plain.onnx")
     found = search(2.0, report="page.json").report.search
     assert found is not None and found.met
     # but for the fingerprint of statistics, of which a page has more
