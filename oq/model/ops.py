@@ -225,6 +225,21 @@ SINGULAR: Mapping[str, int] = {"Div": 1, "Log": 0, "Reciprocal": 0}
 ZERO_KEEPING = frozenset({"Abs", "Neg", "Sqrt"})
 """Ops that map 0, and nothing else, to 0."""
 
+LOGARITHMS = frozenset({"Log"})
+"""Ops whose output tells ratios apart, of small values as of large ones."""
+
+SQUARES = frozenset({"Pow", "ReduceL2", "ReduceSumSquare"})
+"""Ops that make energies of amplitudes, beside the product of a tensor with itself."""
+
+ROOTS = frozenset({"Sqrt"})
+"""Ops that make amplitudes of energies."""
+
+LINEAR = frozenset({"Add", "Div", "Mul", "Neg", "Sub"})
+"""Elementwise ops that are linear where one input is constant."""
+
+ENERGY_KEEPING = frozenset({"Abs", "Clip", "Max", "ReduceMean", "ReduceSum", "Relu", "Sum"})
+"""Ops on energies that leave small ones small."""
+
 NORMALIZED = frozenset({"LogSoftmax", "Softmax"})
 """Activations whose values along an axis are the (log-)probabilities of classes."""
 

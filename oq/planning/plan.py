@@ -34,6 +34,7 @@ from oq.model.view import GraphView, NodeView
 from oq.numerics.values import INT32
 from oq.planning.concat_grids import share_concat_grids
 from oq.planning.divisors import divisors
+from oq.planning.energies import spectra
 from oq.planning.islands import drop_islands
 from oq.planning.predicates import ALWAYS
 from oq.planning.requests import Request, in_graph_order, requests_of
@@ -76,7 +77,7 @@ def plan(
     Raises:
         OptionError: a glob of ``keep_float`` matches no node.
     """
-    wary = {} if naive else carried_states(view) | divisors(view, target.exclusive)
+    wary = {} if naive else _wary(view, target)
     kept = wary | dict(apart or {}) | _unchosen(view, only) | _kept(view, tuple(keep_float))
     matches, refusals = match_rules(view, target, kept, naive)
     if only is None and not naive:
@@ -97,6 +98,11 @@ def plan(
         skips=tuple(_skips(view, target, owner, kept, refusals)),
         refusals=tuple(refusals),
     )
+
+
+def _wary(view: GraphView, target: Target) -> dict[str, str]:
+    """Node -> why any grid would destroy what it computes."""
+    return carried_states(view) | divisors(view, target.exclusive) | spectra(view)
 
 
 def _before_padding(view: GraphView, site: Site) -> Site:
