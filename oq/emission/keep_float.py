@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from oq.checks.legal import quantized_anyway
 from oq.emission.emit import Placed, emit
+from oq.emission.keep_integer import keep_products_integer
 from oq.emission.solve import Solution
 from oq.model.graph import Graph
 from oq.model.ops import OPS, averages
@@ -27,12 +28,13 @@ integers and 0.58 if kept in float; over 64 x 28 x 28, Softmax takes 0.40 and 0.
 def emit_guarded(
     graph: Graph, plan: Plan, solution: Solution, target: Target
 ) -> Mapping[SiteKey, Placed]:
-    """:func:`oq.emission.emit.emit`, and what keeps the rest loadable and in float where ``target``
-    would not."""
+    """:func:`oq.emission.emit.emit`, and what keeps the rest loadable, layers in float and products
+    in integers where ``target`` would not."""
     placed = emit(graph, plan, solution)
     keep_loadable(graph)
     if target.guarded:
         keep_layers_float(graph, {s.node for s in plan.skips})
+        keep_products_integer(graph)
     return placed
 
 

@@ -1,6 +1,7 @@
 """Calibrated layers in the bodies of If, Loop and Scan: integer kernels, and the right ranges."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from oq.pipeline import Result
 from tests.small import normal, reference, small
 
 TURNS, SAMPLES = 3, 16
+Seen = dict[str, list[Array]]
 MATRIX = 0.2 * normal(24, 24, seed=1)
 KERNEL = 0.25 * normal(8, 8, 3, 3, seed=2)
 BIAS = normal(24, seed=3)
@@ -47,19 +49,19 @@ def choice() -> onnx.ModelProto:
     return named(small(text, {"w": MATRIX, "b": BIAS, "zero": np.asarray(0, np.float32)}))
 
 
-def scan() -> onnx.ModelProto:
+def scan(op: str = "Mul") -> onnx.ModelProto:
     """``h = tanh(h w * x)`` over the first axis of x, h carried."""
-    text = """net (float[5,n,24] x) => (float[n,24] last, float[5,n,24] y) {
+    text = f"""net (float[5,n,24] x) => (float[n,24] last, float[5,n,24] y) {{
         z = Slice(x, start, end, start)
         h0 = Squeeze(z, start)
         last, y = Scan<num_scan_inputs = 1, body = turn (float[n,24] h, float[n,24] now)
-            => (float[n,24] out, float[n,24] seen) {
+            => (float[n,24] out, float[n,24] seen) {{
             m = MatMul(h, w)
-            a = Mul(m, now)
+            a = {op}(m, now)
             out = Tanh(a)
             seen = MatMul(out, w)
-        }>(h0, x)
-    }"""
+        }}>(h0, x)
+    }}"""
     zero, one = np.asarray([0]), np.asarray([1])
     return named(small(text, {"w": MATRIX, "start": zero, "end": one}))
 
@@ -78,8 +80,8 @@ def conv(x: Array) -> Array:
     return reference(small(text, {"k": KERNEL}), {"u": x})["r"]
 
 
-def inside_loop(x: Array) -> dict[str, list[Array]]:
-    found: dict[str, list[Array]] = {"loop/body/u": [], "loop/body/r": []}
+def inside_loop(x: Array) -> Seen:
+    found: Seen = {"loop/body/u": [], "loop/body/r": []}
     for _ in range(TURNS):
         r = conv(x)
         found["loop/body/u"].append(x)
@@ -88,30 +90,33 @@ def inside_loop(x: Array) -> dict[str, list[Array]]:
     return found
 
 
-def inside_choice(x: Array) -> dict[str, list[Array]]:
+def inside_choice(x: Array) -> Seen:
     if x.sum() > 0:
         return {"if/then_branch/x": [x], "if/else_branch/h": []}
     return {"if/then_branch/x": [], "if/else_branch/h": [x * x]}
 
 
-def inside_scan(x: Array) -> dict[str, list[Array]]:
-    h, found = x[0], dict[str, list[Array]]({"scan/body/h": [], "scan/body/out": []})
+def inside_scan(x: Array, join: Callable[[Array, Array], Array] = np.multiply) -> Seen:
+    h, found = x[0], Seen({"scan/body/h": [], "scan/body/out": []})
     for now in x:
         found["scan/body/h"].append(h)
-        h = np.tanh(h @ MATRIX * now)
+        h = np.tanh(join(h @ MATRIX, now))
         found["scan/body/out"].append(h)
     return found
 
 
-CASES = {
+Inner = Callable[[Array], Seen]
+Case = tuple[onnx.ModelProto, Result, list[dict[str, Array]], Inner, str, int]
+
+CASES: dict[str, tuple[Callable[[], onnx.ModelProto], Inner, tuple[int, ...], str, int]] = {
     "loop": (loop, inside_loop, (1, 8, 6, 6), "QLinearConv", 1),
     "choice": (choice, inside_choice, (1, 24), "QGemm", 2),
     "scan": (scan, inside_scan, (5, 1, 24), "MatMulIntegerToFloat", 2),
+    "cell": (
+        *(partial(scan, "Add"), partial(inside_scan, join=np.add)),
+        *((5, 1, 24), "MatMulIntegerToFloat", 2),
+    ),
 }
-
-
-Inner = Callable[[Array], dict[str, list[Array]]]
-Case = tuple[onnx.ModelProto, Result, list[dict[str, Array]], Inner, str, int]
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -139,7 +144,7 @@ def test_integer_kernels_and_values(case: Case) -> None:
 
 def test_ranges_over_all_turns(case: Case) -> None:
     _, done, data, values, _, _ = case
-    seen: dict[str, list[Array]] = {}
+    seen: Seen = {}
     for feeds in data:
         for name, arrays in values(feeds["x"]).items():
             seen.setdefault(name, []).extend(arrays)
