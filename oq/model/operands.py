@@ -93,25 +93,29 @@ def bias_input(node: NodeView) -> str | None:
     return None if row is None else _at(node, row.bias)
 
 
-def gemm_sum(view: GraphView, node: NodeView) -> tuple[NodeView, str] | None:
+def gemm_sum(
+    view: GraphView, node: NodeView, *, perhaps: bool = False
+) -> tuple[NodeView, str] | None:
     """The Add that is the only reader of the MatMul ``node``, and its other operand, if onnxruntime
     fuses the two into a Gemm before it looks for quantized nodes (MatMulAddFusion, probed with
     1.32): of a matrix x (rows, in) it takes (out,), (1, out), (rows, 1) and (rows, out), of data
-    with other axes, all of fixed size, (out,)."""
+    with other axes, all of fixed size, (out,).  ``perhaps``: also where a shape is unknown."""
     readers = view.consumers(node.outputs[0])
     if node.op != "MatMul" or view.edges(node.outputs[0]) != 1 or len(readers) != 1:
         return None
-    if readers[0].op != "Add" or view.rank(node.inputs[1]) != 2:
+    if readers[0].op != "Add":
         return None
     operand = next((t for t in readers[0].inputs if t != node.outputs[0]), "")
     data, weight, added = (view.shape(t) for t in (*node.inputs[:2], operand))
-    if data is None or weight is None or added is None or added[-1:] not in ((weight[1],), (1,)):
+    if data is None or weight is None or added is None:
+        return (readers[0], operand) if perhaps else None
+    if len(weight) != 2:
         return None
-    if len(data) != 2:
-        fits = all(isinstance(size, int) for size in data) and added == (weight[1],)
+    fits = added == (weight[1],)
+    if len(data) == 2:
+        fits |= added in {(1, weight[1]), (data[0], 1), (data[0], weight[1])}
     else:
-        rows = {(1, weight[1]), (data[0], 1), (data[0], weight[1])}
-        fits = added == (weight[1],) or added in rows
+        fits &= all(isinstance(size, int) for size in data)
     return (readers[0], operand) if fits else None
 
 
