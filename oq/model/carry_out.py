@@ -1,9 +1,9 @@
 """Values inside the bodies of If, Loop and Scan as tensors of the outer graph.
 
 A body cannot name a model output, but what it computes can be carried out of it: a Loop appends the
-values of each turn to a sequence that it carries, a Scan stacks them, and an If gives them out of
-both branches, the one without them an empty tensor.  A tensor is flattened, since its size may
-differ from turn to turn: what comes out are all its values over all turns, (value,), float32.
+values of each turn to a sequence that it carries, a Scan is made such a Loop, and an If gives them
+out of both branches, the one without them an empty tensor.  A tensor is flattened, since its size
+may differ from turn to turn: what comes out are all its values over all turns, (value,), float32.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from oq.model.bodies import bodies_of, graphs_in
 from oq.model.names import claim_name
+from oq.model.scan_to_loop import scan_to_loop
 from oq.model.submodels import path_of
 
 Fresh = Callable[[str], str]
@@ -40,11 +41,13 @@ def _carry(graph: onnx.GraphProto, paths: Sequence[str], fresh: Fresh) -> dict[s
     values."""
     found: dict[str, str] = {}
     for node in list(graph.node):
-        for attribute, body in bodies_of(node):
+        for attribute, body in list(bodies_of(node)):
             prefix = path_of([(node.name, attribute)])
             within = [p for p in paths if p.startswith(prefix) and p not in found]
             if not within:
                 continue
+            if node.op_type == SCAN:
+                scan_to_loop(graph, node, fresh)
             inside = [p.removeprefix(prefix) for p in within]
             deeper = _carry(body, inside, fresh)
             values = [deeper.get(t) or _flatten(body, t, fresh) for t in inside]
@@ -101,7 +104,7 @@ def _from_loop(
     while len(node.input) < 2 + states:
         node.input.append("")
     outputs, given = list(node.output), list(body.output)
-    outputs += [""] * (len(given) - 1 - len(outputs))
+    outputs += [fresh("carried") for _ in given[1 + len(outputs) :]]  # it takes no empty name
     for value in values:
         past, whole = fresh("carried"), fresh("carried")
         now = _add(body, "SequenceInsert", [past, value], fresh)
@@ -125,28 +128,15 @@ def _before(graph: onnx.GraphProto, fresh: Fresh) -> str:
     return empty
 
 
-def _from_scan(
-    graph: onnx.GraphProto, node: onnx.NodeProto, name: str, values: Sequence[str], fresh: Fresh
-) -> list[str]:
-    """What the body ``name`` of a Scan computes in all turns, stacked."""
-    body = next(body for attribute, body in bodies_of(node) if attribute == name)
-    node.output.extend([""] * (len(body.output) - len(node.output)))
-    made = []
-    for value in values:
-        stacked = fresh("carried")
-        node.output.append(stacked)
-        body.output.append(_declare(value))
-        made.append(_flatten(graph, stacked, fresh))
-    for attribute in node.attribute:
-        if attribute.name in {"scan_output_axes", "scan_output_directions"}:
-            attribute.ints.extend([0] * len(values))
-    return made
-
-
 def _replace(field: Any, values: Sequence[Any]) -> None:
     del field[:]
     field.extend(values)
 
 
-WAYS = {"If": _from_branch, "Loop": _from_loop, "Scan": _from_scan}
+SCAN = "Scan"
+
+WAYS = {"If": _from_branch, "Loop": _from_loop}
 """Op -> how values leave its bodies."""
+
+LEAVING = frozenset({*WAYS, SCAN})
+"""Ops whose bodies can be measured."""

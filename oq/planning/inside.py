@@ -14,6 +14,7 @@ from typing import assert_never
 import onnx
 
 from oq.errors import ModelError
+from oq.model.carry_out import LEAVING
 from oq.model.graph import Graph
 from oq.model.ops import has_weight
 from oq.model.submodels import Step, own_bodies, path_of
@@ -21,7 +22,6 @@ from oq.model.view import GraphView
 from oq.planning.overrides import Overrides
 from oq.planning.spec import Fixed, Own, Plan, Product, Scaled, Share, Site
 from oq.planning.target import Target
-from oq.prepare.bodies import KINDS, WITHIN
 from oq.prepare.infer_types import infer_types
 
 NO_LAYERS = "its bodies hold no layer that target {} quantizes"
@@ -75,7 +75,7 @@ def _inside(
     for body in own_bodies(model):
         steps = (*outer, *body.steps)
         clashes = any(name.startswith(body.path) for name in names)
-        graph = None if clashes or body.op not in KINDS else _typed(body.model)
+        graph = None if clashes or body.op not in LEAVING else _typed(body.model)
         if graph is None:
             continue
         view = graph.view()
@@ -83,8 +83,7 @@ def _inside(
         if any(has_weight(n.op) for n in view.nodes):
             left = plan if holds_layers(plan) else replace(plan, sites=(), groups=())
             yield Inside(steps, graph, view, left)
-        if body.op in WITHIN:
-            yield from _inside(graph.to_model(), steps, target, overrides, decide)
+        yield from _inside(graph.to_model(), steps, target, overrides, decide)
 
 
 def _typed(body: onnx.ModelProto) -> Graph | None:
