@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from oq.model.bodies import bodies_of, reads_of
 from oq.model.names import claim_name

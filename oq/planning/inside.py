@@ -16,7 +16,7 @@ import onnx
 from oq.errors import ModelError
 from oq.model.carry_out import LEAVING
 from oq.model.graph import Graph
-from oq.model.ops import has_weight
+from oq.model.ops import BODIES, has_weight
 from oq.model.submodels import Step, own_bodies, path_of
 from oq.model.view import GraphView
 from oq.planning.overrides import Overrides
@@ -56,6 +56,16 @@ def holds_layers(plan: Plan) -> bool:
     return any(has_weight(op) for group in plan.groups for op in group.ops)
 
 
+def tell_hollow(plan: Plan, target: Target) -> Plan:
+    """``plan`` with what ``target`` says of nodes whose bodies could be quantized, and are not."""
+    if not quantizes_bodies(target):
+        return plan
+    why = NO_LAYERS.format(target.name)
+    return replace(
+        plan, skips=tuple(replace(s, reason=why) if s.op in BODIES else s for s in plan.skips)
+    )
+
+
 def plan_inside(
     model: onnx.ModelProto, target: Target, overrides: Overrides, decide: Decide
 ) -> tuple[Inside, ...]:
@@ -79,7 +89,7 @@ def _inside(
         if graph is None:
             continue
         view = graph.view()
-        plan = decide(view, target, narrowed(overrides, view, path_of(steps)))
+        plan = tell_hollow(decide(view, target, narrowed(overrides, view, path_of(steps))), target)
         if any(has_weight(n.op) for n in view.nodes):
             left = plan if holds_layers(plan) else replace(plan, sites=(), groups=())
             yield Inside(steps, graph, view, left)
@@ -135,26 +145,25 @@ def with_inside(plan: Plan, inside: Sequence[Inside]) -> Plan:
 
     A node with bodies is no node in float where a layer in them is quantized.
     """
-    hold = {body.steps[0][0] for body in inside if body.plan.sites}
+    hold = {
+        path_of(body.steps[:i]) + node
+        for body in inside
+        if body.plan.sites
+        for i, (node, _) in enumerate(body.steps)
+    }
+    groups = (
+        replace(g, nodes=tuple(body.path + n for n in g.nodes))
+        for body in inside
+        for g in body.plan.groups
+    )
+    skips = (replace(s, node=body.path + s.node) for body in inside for s in body.plan.skips)
+    refusals = (replace(r, node=body.path + r.node) for body in inside for r in body.plan.refusals)
     return replace(
         plan,
         sites=(*plan.sites, *(_told(s, body.path) for body in inside for s in body.plan.sites)),
-        groups=(
-            *plan.groups,
-            *(
-                replace(g, nodes=tuple(body.path + n for n in g.nodes))
-                for body in inside
-                for g in body.plan.groups
-            ),
-        ),
-        skips=(
-            *(s for s in plan.skips if s.node not in hold),
-            *(replace(s, node=body.path + s.node) for body in inside for s in body.plan.skips),
-        ),
-        refusals=(
-            *plan.refusals,
-            *(replace(r, node=body.path + r.node) for body in inside for r in body.plan.refusals),
-        ),
+        groups=(*plan.groups, *groups),
+        skips=tuple(s for s in (*plan.skips, *skips) if s.node not in hold),
+        refusals=(*plan.refusals, *refusals),
     )
 
 
