@@ -234,6 +234,7 @@ TARGET = Target(
         "stays-float",
         "double-pair",
         "weight-only",
+        "loads-bodies",
         *ON_X86,
     ),
     runtime=Runtime(
