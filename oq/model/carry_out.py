@@ -24,19 +24,23 @@ Fresh = Callable[[str], str]
 FLOAT = TensorProto.FLOAT
 
 
-def carry_out(model: onnx.ModelProto, paths: Sequence[str]) -> None:
+def carry_out(model: onnx.ModelProto, paths: Sequence[str], *, count: bool = False) -> None:
     """Let ``model``, in place, compute a tensor for each of ``paths`` (``loop/body/x``: tensor x in
-    that body of node ``loop``) that it has, called as the path."""
+    that body of node ``loop``) that it has, called as the path; with ``count`` the number of its
+    values in each turn, (turn,)."""
     if not paths:  # most models that are exposed
         return
     nodes = [n for part in graphs_in(model.graph) for n in part.node]
     taken = {t for n in nodes for t in (*n.output, *n.input)} | {n.name for n in nodes}
     fresh = partial(claim_name, taken=taken)
-    for path, values in _carry(model.graph, paths, fresh).items():
+    way = _count if count else _flatten
+    for path, values in _carry(model.graph, paths, way, fresh).items():
         model.graph.node.append(helper.make_node("Identity", [values], [path], fresh("carried")))
 
 
-def _carry(graph: onnx.GraphProto, paths: Sequence[str], fresh: Fresh) -> dict[str, str]:
+def _carry(
+    graph: onnx.GraphProto, paths: Sequence[str], way: "Way", fresh: Fresh
+) -> dict[str, str]:
     """Each of ``paths`` that lies in a body of ``graph`` -> the tensor of ``graph`` with its
     values."""
     found: dict[str, str] = {}
@@ -49,8 +53,8 @@ def _carry(graph: onnx.GraphProto, paths: Sequence[str], fresh: Fresh) -> dict[s
             if node.op_type == SCAN:
                 scan_to_loop(graph, node, fresh)
             inside = [p.removeprefix(prefix) for p in within]
-            deeper = _carry(body, inside, fresh)
-            values = [deeper.get(t) or _flatten(body, t, fresh) for t in inside]
+            deeper = _carry(body, inside, way, fresh)
+            values = [deeper.get(t) or way(body, t, fresh) for t in inside]
             made = WAYS[node.op_type](graph, node, attribute, values, fresh)
             found |= dict(zip(within, made, strict=True))
     return found
@@ -72,6 +76,15 @@ def _flatten(graph: onnx.GraphProto, tensor: str, fresh: Fresh) -> str:
     floats = _add(graph, "Cast", [tensor], fresh, to=FLOAT)
     line = _constant(graph, np.asarray([-1], np.int64), fresh)
     return _add(graph, "Reshape", [floats, line], fresh)
+
+
+def _count(graph: onnx.GraphProto, tensor: str, fresh: Fresh) -> str:
+    """How many values ``tensor`` has, as float32 (1,)."""
+    return _flatten(graph, _add(graph, "Size", [tensor], fresh), fresh)
+
+
+Way = Callable[[onnx.GraphProto, str, Fresh], str]
+"""What is carried out of a tensor."""
 
 
 def _declare(name: str) -> onnx.ValueInfoProto:

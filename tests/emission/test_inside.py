@@ -9,8 +9,9 @@ import onnx
 import pytest
 
 import oq
-from oq.model.session import optimized_ops
-from oq.numerics.values import Array
+from oq.model.footprint import Footprint
+from oq.model.session import expose, optimized_ops
+from oq.numerics.values import Array, Batch
 from oq.pipeline import Result
 from tests.small import normal, reference, small
 
@@ -21,7 +22,7 @@ KERNEL = 0.25 * normal(8, 8, 3, 3, seed=2)
 BIAS = normal(24, seed=3)
 
 
-def loop() -> onnx.ModelProto:
+def loop(turns: int = TURNS) -> onnx.ModelProto:
     """``u = tanh(relu(conv(u)))``, three times."""
     text = """net (float[n,8,6,6] x) => (float[n,8,6,6] y) {
         y = Loop (count, go, x) <body = turn (int64 i, bool on, float[n,8,6,6] u)
@@ -32,7 +33,7 @@ def loop() -> onnx.ModelProto:
             out = Tanh(r)
         }>
     }"""
-    given = {"k": KERNEL, "count": np.asarray(TURNS), "go": np.asarray(True)}
+    given = {"k": KERNEL, "count": np.asarray(turns), "go": np.asarray(True)}
     return named(small(text, given))
 
 
@@ -152,6 +153,22 @@ def test_ranges_over_all_turns(case: Case) -> None:
         found = done.ranges[name]
         np.testing.assert_allclose(found.hi, max(a.max() for a in arrays), rtol=1e-5)
         np.testing.assert_allclose(found.lo, min(0, *(a.min() for a in arrays)), rtol=1e-5)
+
+
+def test_memory_counts_the_values_of_all_turns(case: Case) -> None:
+    model, done, data, _, _, _ = case
+    paths = tuple(t for t in done.ranges if "/" in t)
+    sizes = Footprint(model, carried=paths).of(Batch(data[0]))
+    exposed = reference(expose(model, paths), data[0])
+    assert {t: sizes[t] for t in paths} == {t: exposed[t].nbytes for t in paths}
+
+
+def test_a_limit_of_memory_holds_for_what_leaves_a_loop() -> None:
+    """Two tensors of 1 kB per sample, over 400 turns: two samples at a time would take 2 MB."""
+    data = {"x": normal(8, 8, 6, 6)}
+    done = oq.quantize(loop(400), "ort", data, verify=False, refine="none", max_memory=1)
+    (note,) = (n for n in done.report.notes if "--max-memory" in n)
+    assert note.startswith("calibrated in batches of 1")
 
 
 @pytest.mark.parametrize("glob", ["loop/body/*", "Conv_c"])
