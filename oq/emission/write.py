@@ -45,7 +45,7 @@ HOW = {
 }
 UNREFINED = (
     "in bodies of If, Loop and Scan {layers} run in integers, with ranges over all turns; "
-    "refinement does not reach them"
+    "neither refinement nor a ranking or search reaches them"
 )
 WIDENED = (
     "the model is {own}: it was calibrated in float32, and its float rest is {rest} now; inputs "

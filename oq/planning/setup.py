@@ -124,6 +124,11 @@ class Planned:
         """The plan with those of the bodies."""
         return with_left(with_inside(self.plan, self.inside), self.left)
 
+    @property
+    def views(self) -> dict[str, GraphView]:
+        """The path of each body with a plan, "" for the main graph -> its view."""
+        return {"": self.view, **{body.path: body.view for body in self.inside}}
+
 
 @uncollected
 def plan_model(model: onnx.ModelProto, profile: Target, overrides: Overrides) -> Planned:

@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 import oq
+from oq.checks.inspection import explain
 from oq.model.bodies import nodes_in
 from oq.model.ops import has_weight
 from oq.model.session import optimized_ops
@@ -114,3 +115,21 @@ def test_what_runs_of_the_plan_of_a_nested_body() -> None:
             h = np.tanh(h @ MATRIX if now.sum() > 0 else np.tanh(h))
     seen = done.ranges["scan/body/If_m/then_branch/h"]
     np.testing.assert_allclose((seen.lo, seen.hi), (np.min(read), np.max(read)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "target", "name", "said"),
+    [
+        (loop, "ort", "loop/body/Conv_c", "loop/body/Conv_c is quantized: rule Conv+Relu"),
+        (loop, "ort", "Conv_c", "loop/body/Conv_c is quantized: rule Conv+Relu"),
+        (loop, "ort", "c", "loop/body/c is internal to a fused kernel"),
+        (loop, "ort", "loop/body/i", "is not a float tensor"),
+        (loop, "ort", "loop", "(Loop) has bodies, and layers in them are quantized"),
+        (loop, "ort", "Tanh_out", "stays in float: onnxruntime has no integer kernel"),
+        (loop, "trt", "Conv_c", "(Conv) stays in float: it is in a body of Loop"),
+        (nested, "ort", "MatMul_t", "node scan/body/If_m/then_branch/MatMul_t is quantized"),
+        (nested, "ort", "then_branch/h", "then_branch/h is quantized: uint8 affine per tensor"),
+    ],
+)
+def test_why_reaches_into_bodies(model: Make, target: str, name: str, said: str) -> None:
+    assert said in explain(model(), target, name)[0]
