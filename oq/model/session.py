@@ -226,9 +226,7 @@ def run(
     return dict(zip(names, session.run(feeds, names), strict=True))
 
 
-def expose(
-    model: onnx.ModelProto, tensors: Sequence[str], *, count: bool = False
-) -> onnx.ModelProto:
+def expose(model: onnx.ModelProto, tensors: Sequence[str], count: bool = False) -> onnx.ModelProto:
     """A copy of ``model`` whose outputs are exactly ``tensors``; onnxruntime infers their types.
 
     Graph inputs and initializers cannot be outputs.  ``loop/body/x`` is tensor x in that body of

@@ -171,14 +171,13 @@ def sensitivity(
     planned = plan_model(feed_defaults(loaded, source), profile, overrides)
     source = in_float32(source, planned.own.inputs)
     kernels, inside = find_candidates(planned.plan, planned.view), layers_inside(planned)
-    if not kernels:
-        raise ModelError(_nothing(target, inside))
-    planned = replace(planned, inside=())  # nothing is measured there
-    clock = Clock(watch)
+    _insist(kernels, target, inside)
     with open_workers(ray) as workers:
-        job = Job(planned.model, planned.view, needs_of(planned, methods), None, Settings())
-        counter = Counter("calibrate", source.count, watch)
-        job, how = replace(job, progress=counter, workers=workers), weights or profile.weight_range
+        clock = Clock(watch)
+        needs = needs_of(replace(planned, inside=()), methods)
+        job = Job(planned.model, planned.view, needs, None, Settings())
+        counter, how = Counter("calibrate", source.count, watch), weights or profile.weight_range
+        job = replace(job, progress=counter, workers=workers)
         recalibration = Calibration(planned, methods, job, {}, how, calibrator is not None)
         with clock.stage("calibrate"):
             measured = recalibration.measure(source, None)
@@ -203,12 +202,14 @@ def layers_inside(planned: Planned) -> tuple[str, ...]:
     )
 
 
-def _nothing(target: str, inside: Sequence[str]) -> str:
-    """Why no layer is ranked."""
+def _insist(kernels: Sequence[Candidate], target: str, inside: Sequence[str]) -> None:
+    """That there is something to rank."""
+    if kernels:
+        return
     if not inside:
-        return f"target {target} quantizes no layer of this model: oq plan says why"
+        raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
     body = inside[0].rpartition("/")[0]
-    return (
+    raise ModelError(
         f"all layers that target {target} quantizes in this model ({len(inside)}) are in bodies of "
         f"If, Loop and Scan, which are not ranked: see what they cost with --keep-float '{body}/*'"
     )
