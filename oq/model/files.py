@@ -14,11 +14,11 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
-from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model
+from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor
 
 from oq.errors import ModelError, OptionError, one_line
 from oq.model import stored, wire
-from oq.model.data_files import data_of
+from oq.model.data_files import data_of, tensors_of
 from oq.model.stored import Place, holds_stored, is_stored, put_place
 
 PROTOBUF_LIMIT = 2**31 - 2**20
@@ -67,7 +67,7 @@ def load_light(path: str | Path) -> onnx.ModelProto:
     if sum(place.size for place in large.values()) < stored.LEAST_MODEL:
         return load_model(path)
     heavy = [t for t in model.graph.initializer if t.name in large]
-    for tensor in heavy:  # what is left is small, or in attributes
+    for tensor in heavy:  # what is left is small, or not in the main graph's initializers
         tensor.data_location = onnx.TensorProto.DEFAULT
     _load_external(model, path)
     for tensor in heavy:
@@ -77,9 +77,9 @@ def load_light(path: str | Path) -> onnx.ModelProto:
 
 def _load_external(model: onnx.ModelProto, path: Path) -> None:
     try:
-        load_external_data_for_model(model, str(path.parent))
-        for tensor in model.graph.initializer:
-            if not is_stored(tensor):
+        for tensor in tensors_of(model):
+            if is_stored(tensor):
+                load_external_data_for_tensor(tensor, str(path.parent))
                 tensor.ClearField("data_location")  # the default, which other files do not say
     except (onnx.checker.ValidationError, ValueError, OSError) as error:
         raise ModelError(f"external data of {str(path)!r}: {one_line(error)}") from error
@@ -363,9 +363,10 @@ def _is_same(first: Path, second: Path) -> bool:
 
 
 def _check_external(model: onnx.ModelProto, path: Path) -> None:
+    """That the values of every tensor of ``model`` lie in its folder, and are there."""
     folder = path.parent.resolve()
-    for tensor in model.graph.initializer:
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+    for tensor in tensors_of(model):
+        if not is_stored(tensor):
             continue
         try:
             info = ExternalDataInfo(tensor)
@@ -379,9 +380,13 @@ def _check_external(model: onnx.ModelProto, path: Path) -> None:
                 f"tensor {tensor.name!r} of {str(path)!r} points outside the model's folder "
                 f"({info.location!r}); external data must lie beside the model"
             )
-        needed = (info.offset or 0) + (info.length or _stored_bytes(tensor))
-        if not file.is_file() or file.stat().st_size < needed:
-            found = "is missing" if not file.is_file() else f"is shorter than {needed} bytes"
+        start, size = info.offset or 0, info.length or _stored_bytes(tensor)
+        if start < 0 or size < 0:
+            raise ModelError(
+                f"external data {info.location!r} of {str(path)!r} begins or ends before the file"
+            )
+        if not file.is_file() or file.stat().st_size < start + size:
+            found = "is missing" if not file.is_file() else f"is shorter than {start + size} bytes"
             raise ModelError(f"external data {info.location!r} of {str(path)!r} {found}")
 
 
