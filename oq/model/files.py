@@ -380,13 +380,9 @@ def _check_external(model: onnx.ModelProto, path: Path) -> None:
                 f"tensor {tensor.name!r} of {str(path)!r} points outside the model's folder "
                 f"({info.location!r}); external data must lie beside the model"
             )
-        start, size = info.offset or 0, info.length or _stored_bytes(tensor)
-        if start < 0 or size < 0:
-            raise ModelError(
-                f"external data {info.location!r} of {str(path)!r} begins or ends before the file"
-            )
-        if not file.is_file() or file.stat().st_size < start + size:
-            found = "is missing" if not file.is_file() else f"is shorter than {start + size} bytes"
+        needed = (info.offset or 0) + (info.length or _stored_bytes(tensor))
+        if not file.is_file() or file.stat().st_size < needed:
+            found = "is missing" if not file.is_file() else f"is shorter than {needed} bytes"
             raise ModelError(f"external data {info.location!r} of {str(path)!r} {found}")
 
 
