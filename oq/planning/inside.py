@@ -89,7 +89,8 @@ def _inside(
         if graph is None:
             continue
         view = graph.view()
-        plan = tell_hollow(decide(view, target, narrowed(overrides, view, path_of(steps))), target)
+        own = replace(narrowed(overrides, view, path_of(steps)), states=body.states)
+        plan = tell_hollow(decide(view, target, own), target)
         if any(has_weight(n.op) for n in view.nodes):
             left = plan if holds_layers(plan) else replace(plan, sites=(), groups=())
             yield Inside(steps, graph, view, left)

@@ -66,17 +66,18 @@ def plan(
     only: Iterable[str] | None = None,
     naive: bool = False,
     apart: Mapping[str, str] | None = None,
+    states: Mapping[str, str] | None = None,
 ) -> Plan:
     """What ``target`` quantizes in ``view``, where, and why not elsewhere.
 
     ``keep_float``: globs over node names.  ``only``: globs over node names and ops; other nodes
     stay in float.  ``naive``: also quantize what the target would run slower.  ``apart``: node ->
-    why it stays in float, for nodes named otherwise than by the user.
+    why it stays in float, for nodes named otherwise than by the user.  ``states``: those of a body.
 
     Raises:
         OptionError: a glob of ``keep_float`` matches no node.
     """
-    wary = {} if naive else carried_states(view) | divisors(view, target.exclusive)
+    wary = {} if naive else carried_states(view, states) | divisors(view, target.exclusive)
     kept = wary | dict(apart or {}) | _unchosen(view, only) | _kept(view, tuple(keep_float))
     matches, refusals = match_rules(view, target, kept, naive)
     if only is None and not naive:

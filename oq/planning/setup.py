@@ -179,8 +179,8 @@ def decide(view: GraphView, profile: Target, overrides: Overrides) -> Plan:
     """The plan of ``view`` with ``overrides``, except those that change the settings of single
     layers."""
     naive = overrides.mode == "naive"
-    only, apart = overrides.only, overrides.apart
-    plan = make_plan(view, profile, overrides.kept, only=only, naive=naive, apart=apart)
+    how = {"apart": overrides.apart, "states": overrides.states}
+    plan = make_plan(view, profile, overrides.kept, only=overrides.only, naive=naive, **how)
     if overrides.calibrator is None:
         plan = never_clip_logits(plan, view)
     return assign_zero_points(plan, view) if profile.carries_zero_points else plan
