@@ -19,6 +19,7 @@ from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_t
 from oq.errors import ModelError, OptionError, one_line
 from oq.model import stored, wire
 from oq.model.data_files import data_of, tensors_of
+from oq.model.scratch import scratch_folder, scratch_prefix
 from oq.model.stored import Place, holds_stored, is_stored, put_place
 
 PROTOBUF_LIMIT = 2**31 - 2**20
@@ -199,9 +200,8 @@ def replacing(path: Path) -> Iterator[Path]:
         OptionError: the system refuses to write (the disk is full); ``path`` is as it was.
     """
     with _as_option_error(path):
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name[:99]}-", suffix=".tmp"
-        )
+        beside = scratch_prefix(path.parent, path.name)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=beside, suffix=".tmp")
         os.close(handle)
         scratch = Path(name)
         try:
@@ -223,11 +223,11 @@ def replacing_files(*paths: Path) -> Iterator[Path]:
     first, *others = paths
     with (
         _as_option_error(first),
-        tempfile.TemporaryDirectory(dir=first.parent, prefix=".oq-") as scratch,
+        scratch_folder(first.parent) as scratch,
     ):
-        yield Path(scratch) / first.name
+        yield scratch / first.name
         for path in (*others, first):
-            os.replace(Path(scratch) / path.name, path)
+            os.replace(scratch / path.name, path)
 
 
 @contextlib.contextmanager
@@ -240,11 +240,11 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     with (
         _as_option_error(path),
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=".oq-") as scratch,
+        scratch_folder(path.parent) as scratch,
     ):
-        beside = Path(scratch) / path.name
+        beside = scratch / path.name
         yield beside
-        old = Path(scratch) / "old"
+        old = scratch / "old"
         if path.exists():
             path.rename(old)
         try:
