@@ -19,7 +19,7 @@ import typer
 
 import oq
 from oq.commands.calibrate import calibrate
-from oq.commands.console import miss, say, say_as, warn
+from oq.commands.console import log_handler, miss, say, say_as, warn
 from oq.commands.deploy import deploy, formats, say_made, take_deployment
 from oq.commands.finetune import finetune
 from oq.commands.flags import (
@@ -250,7 +250,7 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 
 def main() -> None:
     """The console script."""
-    logging.basicConfig(level=logging.WARNING, format="oq: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, handlers=[log_handler()])
     try:
         code = app(_spelled_out(sys.argv[1:]), standalone_mode=False)
         if code == INTERRUPTED:

@@ -7,9 +7,36 @@ prints it and exits with 2; other exceptions show their traceback.
 import re
 from collections.abc import Mapping
 
+LONG_WORD, CUT_TO = 160, 80
+"""Characters from which a word is cut, and what is left of it."""
+
+PART = 255
+"""Characters that the names in a path have at most."""
+
+
+def shorten(text: str) -> str:
+    """``text`` with the middle left out of words that are too long to read: names of tensors and
+    nodes, not paths of files.
+
+    >>> shorten("node " + 200 * "x" + "_3 is there")[40:]
+    'xxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_3 is there'
+    """
+    if len(text) <= LONG_WORD:
+        return text
+    return re.sub(rf"\S{{{LONG_WORD + 1},}}", lambda found: _cut_word(found[0]), text)
+
+
+def _cut_word(word: str) -> str:
+    is_path = "/" in word and all(len(part) <= PART for part in word.split("/"))
+    half = (CUT_TO - 3) // 2
+    return word if is_path else f"{word[:half]}...{word[-half:]}"
+
 
 class OqError(Exception):
-    """Invalid input that the user can fix."""
+    """Invalid input that the user can fix; its message is cut by :func:`shorten`."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shorten(message))
 
 
 class ModelError(OqError):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any, ClassVar
 
+from oq.errors import shorten
+
 WIDTH = 80
 
 
@@ -65,12 +67,18 @@ def to_json(value: Any) -> Any:
     return value
 
 
+COMMAND = "oq "
+"""In front of lines that are copied, whole."""
+
+
 def printable(text: str) -> str:
-    """``text`` for a terminal: what a model's names hold of control sequences is escaped.
+    """``text`` for a terminal: names that are too long to read are cut, and what they hold of
+    control sequences is escaped.
 
     >>> printable("a\\x1b[31mb\\n")
     'a\\\\x1b[31mb\\n'
     """
+    text = text if text.lstrip().startswith(COMMAND) else shorten(text)
     if text.isprintable():
         return text
     return "".join(

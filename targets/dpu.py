@@ -185,6 +185,7 @@ TARGET = Target(
         "weight-axis",
         *CHECKS,
         "only-qdq",
+        "loads-bodies",
     ),
     next_step="session = onnxruntime.InferenceSession('{output}', "
     "providers=['VitisAIExecutionProvider'])",

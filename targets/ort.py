@@ -17,7 +17,8 @@ optimized graphs of one-op models:
   convolution over few channels, average pooling over windows, an Add between products and
   LayerNormalization.
 * A MatMul of fixed sizes and an Add of a bias (out,) are fused into a float Gemm; a bias (1, out)
-  prevents this (:mod:`oq.prepare.bias_as_matrix`).
+  prevents this (:mod:`oq.prepare.bias_as_matrix`).  So are a MatMul of a matrix and an Add of
+  another activation; a Sum prevents that (:mod:`oq.emission.keep_integer`).
 * After MatMulIntegerToFloat an Add is a separate pass over the floats (1 to 8 % of a block of two
   layers), so a MatMul without a bias does not get one.
 * Softmax in int8 has steps of 1/256, which makes small probabilities equal, so it stays float.
@@ -33,8 +34,8 @@ from oq.checks.obstacles import (
     float_output_without_int32_bias,
     int8_is_shared,
     int8_operand_is_stored,
-    row_bias_makes_a_gemm,
     signs_differ,
+    sum_makes_a_gemm,
     table_is_dequantized_whole,
 )
 from oq.errors import OptionError
@@ -82,7 +83,7 @@ FUSION = (
     clip_differs_from_range,
     signs_differ,
     float_output_without_int32_bias,
-    row_bias_makes_a_gemm,
+    sum_makes_a_gemm,
 )
 ON_X86_PASS = "widen_input"
 """A pass whose gain was measured only on x86."""
@@ -233,6 +234,7 @@ TARGET = Target(
         "stays-float",
         "double-pair",
         "weight-only",
+        "loads-bodies",
         *ON_X86,
     ),
     runtime=Runtime(

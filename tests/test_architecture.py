@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "imports": set(),
     "parallel": set(),
     "progress": {"rich"},
-    "wording": set(),
+    "wording": {"errors"},
     "numerics": {"ml_dtypes", "numpy", "errors"},
     "calibrators": {"numpy", "numerics"},
     "model": {"google", "numpy", "onnx", "onnx_graphsurgeon", "onnxruntime", "errors", "parallel",

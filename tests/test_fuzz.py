@@ -8,7 +8,9 @@ import os
 import onnx
 import pytest
 
+import oq
 from oq.planning import registry
+from tests.enclosed import enclose
 from tests.fuzz import feeds, grow
 from tests.tried import fault
 
@@ -27,6 +29,26 @@ def test_every_graph_is_right_or_refused(part: int, target: str) -> None:
         model = grow(seed)
         found[seed] = fault(model, feeds(model, seed), target, batched=True)
     assert not {seed: said for seed, said in found.items() if said is not None}
+
+
+ENCLOSED = int((os.environ.get("OQ_SOAK") and 300) or 15)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_with_bodies_every_graph_is_right_and_passes_its_own_check(target: str) -> None:
+    found: dict[int, object] = {}
+    for seed in range(ENCLOSED):
+        model = enclose(seed)
+        if model is None:
+            continue
+        onnx.checker.check_model(model, full_check=True)
+        given = feeds(model, seed)
+        found[seed] = fault(model, given, target, batched=True)
+        made = oq.quantize(model, target, given, verify=False, refine="none")
+        if made.report.plan.sites:
+            findings = oq.judge(made.model, target).findings
+            found[seed] = found[seed] or [f for f in findings if f.severity == "error"]
+    assert not {seed: said for seed, said in found.items() if said}
 
 
 def test_the_graphs_are_legal_and_differ() -> None:

@@ -56,6 +56,7 @@ def test_a_killed_run_leaves_nothing_half_and_the_next_one_ends_the_same(
             assert found == whole[file], f"{file} is half written"
         assert start(folder, *RUNS[name]).wait() == 0
         assert contents(folder) == whole
+        assert not [p.name for p in folder.iterdir() if p.name.startswith(".")], "scratch files"
         shutil.rmtree(folder)
 
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 import pytest
 
 import oq
-from oq.wording import Told
+from oq.errors import ModelError, shorten
+from oq.wording import Told, printable
 from tests.damaged import X, damaged
 
 
@@ -44,3 +45,14 @@ def test_what_the_api_returns_fits_a_line_of_a_notebook() -> None:
 def test_completion_shows_the_public_names(name: str) -> None:
     assert name in dir(oq)
     assert "import_module" not in dir(oq)
+
+
+def test_words_that_are_too_long_are_cut_in_the_middle_and_paths_are_not() -> None:
+    name, path = "layer_" + 3000 * "x" + "_7", "/folder" + 60 * "/part" + "/model.onnx"
+    said = str(ModelError(f"tensor {name!r} of {path!r} is not there"))
+    assert said.startswith("tensor 'layer_xxx") and said.endswith(f"x_7' of {path!r} is not there")
+    assert len(said) < len(path) + 120
+    assert printable(f"  {name}") == "  " + shorten(name) and len(shorten(name)) < 80
+    assert printable(f"oq quantize --keep-float {name}").endswith(name)  # it is copied
+    short = "model/encoder/block_11/attention/query/kernel_quantized_DequantizeLinear"
+    assert shorten(short * 2) == short * 2

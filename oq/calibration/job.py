@@ -57,7 +57,8 @@ def size_batches(job: Job) -> Sizing:
     if job.sizing is not None:
         return job.sizing
     limit = 10**6 * (job.max_memory or MAX_MEMORY)
-    footprint = Footprint(job.model, job.view.tensors)
+    known = job.view.tensors
+    footprint = Footprint(job.model, known, tuple(t for t in job.needs if t not in known))
     in_order = any(Need.BATCHES in need for need in job.needs.values())
     alone = LARGE if in_order else ALONE
     wanted = job.batch_size or (None if job.settings.provider == "cpu" else DEVICE_BATCH)

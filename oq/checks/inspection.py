@@ -53,7 +53,7 @@ def explain(
     """
     overrides = make_overrides(keep_float, layers=layers, mode=mode)
     planned = plan_model(load(model, shapes=shape), own_target(target, settings), overrides)
-    return tuple(why_lines(planned.plan, name, planned.view))
+    return tuple(why_lines(planned.whole, name, planned.views))
 
 
 def check(

@@ -11,6 +11,7 @@ from oq.checks.unpack_blocks import unpack_blocks
 from oq.checks.unpack_qoperators import unpack_qoperators
 from oq.errors import ModelError
 from oq.model.graph import Graph
+from oq.model.halves import in_single
 from oq.model.submodels import bodies
 from oq.model.view import GraphView
 from oq.planning.check import Finding
@@ -49,6 +50,7 @@ def judge(model: onnx.ModelProto, target: Target) -> Judgement:
     Raises:
         ModelError: the model is not quantized at all.
     """
+    model = in_single(model)
     inner = list(bodies(model))
     if not any(is_quantized(m.graph) for m in (model, *(b.model for b in inner))):
         raise ModelError(

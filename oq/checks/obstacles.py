@@ -6,7 +6,7 @@ Each function looks at one match in a Q/DQ graph and returns None or the reason;
 
 import numpy as np
 
-from oq.model.operands import added_row, bias_input, data_inputs, weight_input
+from oq.model.operands import bias_input, data_inputs, gemm_sum, weight_input
 from oq.model.ops import PICKING
 from oq.model.qdq import Q, block_size, codes_dtype, constant, dequantized_by, stored
 from oq.model.view import GraphView, NodeView
@@ -56,17 +56,20 @@ def float_output_without_int32_bias(place: Place) -> str | None:
     return "its output is float, for which the integer kernel needs an int32 bias"
 
 
-def row_bias_makes_a_gemm(place: Place) -> str | None:
-    """A MatMul of more than two axes, all of fixed size, and an Add of a bias (out,) are fused into
-    a Gemm before anything is quantized, and a Gemm with a float bias runs in float
-    (MatMulAddFusion, probed with onnxruntime 1.31)."""
-    found = added_row(place.view, place.match.anchor)
-    if found is None:
+def sum_makes_a_gemm(place: Place) -> str | None:
+    """onnxruntime fuses a MatMul and an Add of certain shapes into a Gemm before anything is
+    quantized, and a Gemm whose bias is not int32 runs in float (:func:`gemm_sum`)."""
+    found = gemm_sum(place.view, place.match.anchor) if place.sources else None
+    if found is None:  # of float data too: weights in blocks have a kernel of their own
         return None
-    return (
-        f"onnxruntime fuses it and {found[0].name!r} into a Gemm, which reads the bias "
-        f"{found[1]!r} in float; with shape (1, out) it stays a MatMul"
-    )
+    add, operand = found
+    dq = dequantized_by(place.view, operand)
+    if dq is not None and codes_dtype(place.view, dq) == "int32":
+        return None
+    said = f"onnxruntime fuses it and {add.name!r} into a Gemm, which reads {operand!r} in float"
+    if place.view.rank(place.match.anchor.inputs[0]) != 2:
+        return f"{said}; with shape (1, out) it stays a MatMul"
+    return f"{said}; with a Sum in place of the Add it stays a MatMul"
 
 
 def int8_is_shared(place: Place) -> str | None:

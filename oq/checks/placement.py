@@ -138,6 +138,27 @@ def int8_across_a_move(view: GraphView) -> Iterator[Found]:
             yield node.name, "it is between an int8 DequantizeLinear and a layer"
 
 
+def moved_into_a_body(view: GraphView) -> Iterator[Found]:
+    """onnxruntime moves a DequantizeLinear behind ops that move values, also to a node that reads
+    the result only in its bodies: there version 1.32 writes beyond its list of inputs, and the
+    process dies."""
+    for tensor in moved_tensors(view):
+        holder = next((n for n in view.consumers(tensor) if tensor in n.captured), None)
+        if holder is not None:
+            yield holder.name, f"its bodies read {tensor!r}, which is moved behind a pair"
+
+
+def moved_tensors(view: GraphView) -> Iterator[str]:
+    """What comes from a DequantizeLinear across ops that only move values."""
+    moved = set[str]()
+    for node in view.nodes:
+        if node.op not in SHARED or not node.inputs:
+            continue
+        if node.inputs[0] in moved or dequantized_by(view, node.inputs[0]) is not None:
+            moved.update(t for t in node.outputs if t)
+            yield from (t for t in node.outputs if t)
+
+
 def _layer(view: GraphView, tensor: str) -> NodeView | None:
     """The weighted layer that ``tensor`` comes from, through a pair or a BatchNormalization, when
     nothing else reads what it computes."""

@@ -6,6 +6,7 @@ error.
 """
 
 import json
+import logging
 import os
 import re
 import sys
@@ -61,6 +62,21 @@ def say_as(form: str, value: Any, lines: Iterable[str], file: str, cases: "Seque
 def warn(text: str) -> None:
     """One line on standard error."""
     print(printable(f"oq: {text}"), file=sys.stderr)
+
+
+class _Line(logging.Formatter):
+    """Logged messages as the command line's own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, as :func:`warn` prints it."""
+        return printable(f"oq: {super().format(record)}")
+
+
+def log_handler() -> logging.Handler:
+    """What is logged goes to standard error, as :func:`warn` says it."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Line("%(message)s"))
+    return handler
 
 
 def miss(text: str) -> NoReturn:

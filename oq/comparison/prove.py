@@ -6,11 +6,13 @@ A failure is a bug in oq, not in the model, so it is no :class:`~oq.errors.OqErr
 
 from collections.abc import Mapping
 
+import numpy as np
 import onnx
 
 from oq.comparison.deviation import Noise, sqnr_db
 from oq.comparison.shared_tensors import LITERAL
 from oq.errors import ModelError, OqError
+from oq.model.bodies import SIZES
 from oq.model.ops import RANDOM_OPS
 from oq.model.paths import value_sized
 from oq.model.session import Session, Settings
@@ -31,6 +33,8 @@ def prove_prepared(
 ) -> None:
     """Compare the float ``model`` with the ``prepared`` one (``view``) on one batch.
 
+    Numbers with a fraction have an SQNR; integers, truth values and texts are the same, but for a
+    few (:data:`FEW`) that follow from such numbers: the largest of two that are nearly equal.
     Outputs whose size depends on values are not compared, nor are models with random operators.
 
     Raises:
@@ -42,20 +46,51 @@ def prove_prepared(
         reference, sized = Session(model, LITERAL), value_sized(view)
     except ModelError:
         return  # only what oq made of it loads: there is nothing to compare with
-    names = [o.name for o in reference.outputs if o.dtype in FLOAT_DTYPES and o.name not in sized]
+    names = [o.name for o in reference.outputs if o.dtype is not None and o.name not in sized]
     if not names:
         return
     values = reference.run(feeds, names)
     del reference  # one model in memory at a time
     found = Session(prepared, LITERAL).run(feeds, names)
+    rounded = _follow_from_floats(view)
     for name, exact, other in zip(names, values, found, strict=True):
-        sums = Noise()
-        sums.add(exact, other)
-        if sums.noise > 0 and sqnr_db(sums.signal, sums.noise) < LEAST_DB:
+        said = _differ(exact, other, name in rounded)
+        if said is not None:
             raise RuntimeError(
-                f"preparing the model changed its output {name!r}: SQNR "
-                f"{sqnr_db(sums.signal, sums.noise):.1f} dB on the first sample"
+                f"preparing the model changed its output {name!r}: {said} on the first sample"
             )
+
+
+FEW = 0.01
+"""Share of such values, or one, that may differ."""
+
+
+def _differ(exact: Array, found: Array, rounded: bool) -> str | None:
+    """How ``found`` differs from ``exact``; None where it does not.  ``rounded``: values without a
+    fraction follow from some with one."""
+    if exact.shape != found.shape:
+        return f"shape {found.shape} for {exact.shape}"
+    if exact.dtype.name in FLOAT_DTYPES:
+        sums = Noise()
+        sums.add(exact, found)
+        differs = sums.noise > 0 and sqnr_db(sums.signal, sums.noise) < LEAST_DB
+        return f"SQNR {sqnr_db(sums.signal, sums.noise):.1f} dB" if differs else None
+    count = int(np.count_nonzero(exact != found))
+    differs = count > (max(1, FEW * exact.size) if rounded else 0)
+    return f"{count} of {exact.size} values" if differs else None
+
+
+def _follow_from_floats(view: GraphView) -> set[str]:
+    """The tensors of ``view`` that are computed from floats: their values, not their shapes."""
+    found = {i.name for i in view.inputs if view.is_float(i.name)}
+    for node in view.nodes:
+        if node.op in SIZES:
+            continue
+        made = [t for t in node.outputs if t]
+        reads = (*node.inputs, *node.captured)
+        if any(t in found or view.is_float(t) for t in (*reads, *made) if t):
+            found.update(made)
+    return found
 
 
 def prove_written(

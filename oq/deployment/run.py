@@ -24,6 +24,7 @@ from oq.model.files import (
     replacing_files,
     replacing_folder,
 )
+from oq.model.halves import in_single
 from oq.model.input_shapes import with_shapes
 from oq.model.metadata import target_of
 from oq.options.keywords import DeployOptions, complete, documented, options_of
@@ -72,7 +73,7 @@ def deploy(
     form.check(own)
     source = Path(model) if isinstance(model, str | Path) else None
     place, name = _place(source, output, form)
-    loaded = with_shapes(load(model), asked["shape"])
+    loaded = with_shapes(in_single(load(model)), asked["shape"])
     _check_rules(loaded, form, own, name)
     how = asked["preprocess"], asked["samples"], asked["seed"], asked["rename"]
     samples = open_samples(loaded, asked["data"], *how)

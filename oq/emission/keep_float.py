@@ -10,7 +10,9 @@ patterns, and no optimization of onnxruntime removes it.  It costs one copy of x
 from collections.abc import Collection, Iterable, Mapping
 
 from oq.checks.legal import quantized_anyway
+from oq.checks.placement import moved_tensors
 from oq.emission.emit import Placed, emit
+from oq.emission.keep_integer import keep_products_integer
 from oq.emission.solve import Solution
 from oq.model.graph import Graph
 from oq.model.ops import OPS, averages
@@ -27,12 +29,13 @@ integers and 0.58 if kept in float; over 64 x 28 x 28, Softmax takes 0.40 and 0.
 def emit_guarded(
     graph: Graph, plan: Plan, solution: Solution, target: Target
 ) -> Mapping[SiteKey, Placed]:
-    """:func:`oq.emission.emit.emit`, and what keeps the rest loadable and in float where ``target``
-    would not."""
+    """:func:`oq.emission.emit.emit`, and what keeps the rest loadable, layers in float and products
+    in integers where ``target`` would not."""
     placed = emit(graph, plan, solution)
     keep_loadable(graph)
     if target.guarded:
         keep_layers_float(graph, {s.node for s in plan.skips})
+        keep_products_integer(graph)
     return placed
 
 
@@ -48,13 +51,37 @@ def keep_layers_float(graph: Graph, floats: Collection[str]) -> tuple[str, ...]:
 
 
 def keep_loadable(graph: Graph) -> tuple[str, ...]:
-    """Insert a Max before averages over values that lie apart, for any target; returns their names.
+    """Insert a Max before averages over values that lie apart and before bodies that read what is
+    moved behind a pair, for any target; returns the names of the averages.
 
     onnxruntime makes a QLinearAveragePool of one between pairs, which has no dilations, and then
-    refuses the file.  (:mod:`oq.prepare.drop_dilations` has removed those that say nothing.)
+    refuses the file.  (:mod:`oq.prepare.drop_dilations` has removed those that say nothing.)  Of
+    bodies :func:`oq.checks.placement.moved_into_a_body` says what happens.
     """
     view = graph.view()
+    for tensor in list(moved_tensors(view)):
+        if any(tensor in node.captured for node in view.consumers(tensor)):
+            _copy_for_bodies(graph, tensor)
+    view = graph.view()
     return _part(graph, (n.name for n in view.nodes if _is_dilated(n) and _is_between(view, n)))
+
+
+def _copy_for_bodies(graph: Graph, tensor: str) -> None:
+    """Let the bodies that read ``tensor`` read a copy of it; its other readers read what it was."""
+    readers = [n.name for n in graph.view().consumers(tensor) if tensor in n.inputs]
+    moved = graph.split_output(tensor, f"{tensor}_moved")
+    copy = graph.add_node(
+        "Max",
+        (moved,),
+        f"{tensor}_in_bodies",
+        name=f"{tensor}_Max",
+        like=moved,
+        dtype="float32",
+        rule="guard: bodies read it",
+    )
+    graph.give_output(tensor, copy)
+    for name in readers:
+        graph.replace_reads(name, tensor, moved)
 
 
 def _part(graph: Graph, names: Iterable[str]) -> tuple[str, ...]:

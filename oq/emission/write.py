@@ -22,6 +22,7 @@ from oq.emission.pack_bodies import Blocks
 from oq.emission.solve import Solution
 from oq.errors import ModelError
 from oq.model.garbage import uncollected
+from oq.model.halves import store_halves
 from oq.model.restore_types import restore_types
 from oq.model.stored_arrays import held
 from oq.numerics.grid import Grid
@@ -45,13 +46,15 @@ HOW = {
 }
 UNREFINED = (
     "in bodies of If, Loop and Scan {layers} run in integers, with ranges over all turns; "
-    "refinement does not reach them"
+    "neither refinement nor a ranking or search reaches them"
 )
 WIDENED = (
     "the model is {own}: it was calibrated in float32, and its float rest is {rest} now; inputs "
     "and outputs keep their types"
 )
 """For models of another type than float32."""
+
+HALF = "float16"
 
 COMPARED = "; where onnxruntime cannot run {own}, it is compared in float32"
 
@@ -96,9 +99,9 @@ def write_graph(
     own, rest = planned.own, planned.target.high_precision
     restore_types(planned.graph, own.inputs, own.outputs)
     if own.most is not None:
-        few = "" if own.most == "float16" else COMPARED
+        few = "" if own.most == HALF else COMPARED
         notes += ((WIDENED + few).format(own=own.most, rest=rest),)
-    if rest == "float16":
+    if rest == HALF:
         peaks = {t: inf if s.masked else max(-s.lo, s.hi) for t, s in seen.items() if s.count}
         notes += to_float16(planned.graph, peaks, own.singles)
     gather_codes(planned.graph)
@@ -120,6 +123,8 @@ def write_graph(
         notes += tuple(note for solved in inside for note in solved.notes)
         if layers:
             notes += (UNREFINED.format(layers=counted(len(layers), "layer")),)
+    if own.most == HALF:
+        store_halves(made)
     pairs = zip(planned.inside, inside, strict=bool(inside))
     ranges = {body.path + t: r for body, solved in pairs for t, r in solved.ranges.items()}
     return Written(made, findings, notes, layers, plan, solution.grids, placed, ranges)

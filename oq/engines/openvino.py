@@ -66,6 +66,8 @@ class Compiled:
         self._compiled = _compile(model, settings.threads, settings.frozen)
         self._request = self._compiled.create_infer_request()
         self._names = list(names) if graph is None else [o.name for o in graph.output]
+        # of inputs that nothing reads, none is left
+        self._read = {name for port in self._compiled.inputs for name in port.get_names()}
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
         """The outputs (all of them when ``outputs`` is None) for one batch.
@@ -74,7 +76,7 @@ class Compiled:
             DataError: the model fails on this batch.
         """
         try:
-            values = self._request.infer(dict(feeds))
+            values = self._request.infer({n: a for n, a in feeds.items() if n in self._read})
             wanted = self._names if outputs is None else outputs
             return [values[self._compiled.output(name)] for name in wanted]
         except RuntimeError as error:

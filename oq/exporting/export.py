@@ -21,6 +21,7 @@ from oq.exporting.factory import Source, build, describe
 from oq.exporting.trace import evaluating, silence_exporter, trace
 from oq.imports import current_folder_importable
 from oq.model.files import load_model
+from oq.model.scratch import scratch_folder
 from oq.numerics.values import Array, Shape, TensorInfo
 
 if TYPE_CHECKING:
@@ -114,12 +115,12 @@ def export(
     with (
         current_folder_importable(),
         evaluating(source.module),
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=".oq-export-") as folder,
+        scratch_folder(path.parent) as folder,
     ):
         traced = _resized(source, batch)
         _check_runs(traced)
         program = trace(traced, opset, fuse, input_names, output_names)
-        draft = Path(folder) / path.name
+        draft = folder / path.name
         with silence_exporter():
             program.save(draft)
         report = _describe_file(draft, source.name, opset)

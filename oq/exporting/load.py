@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import onnx
 
 from oq.errors import ModelError, OptionError
-from oq.model.bodies import graphs_in
+from oq.model.data_files import tensors_of
 from oq.model.files import load_light, load_model
 from oq.model.input_shapes import Shapes, with_shapes
 from oq.model.proto_fields import without_empty_ends
@@ -53,8 +53,7 @@ def load(
 
 def _refuse_files(model: onnx.ModelProto) -> None:
     """Refuse weights in files: only a path says which folder they must lie in."""
-    held = (t for graph in graphs_in(model.graph) for t in graph.initializer)
-    stored = next((t.name for t in held if is_stored(t)), None)
+    stored = next((t.name for t in tensors_of(model) if is_stored(t)), None)
     if stored is not None:
         raise ModelError(
             f"the model in memory leaves the values of tensor {stored!r} in a file; give the "

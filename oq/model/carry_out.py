@@ -1,9 +1,9 @@
 """Values inside the bodies of If, Loop and Scan as tensors of the outer graph.
 
 A body cannot name a model output, but what it computes can be carried out of it: a Loop appends the
-values of each turn to a sequence that it carries, a Scan stacks them, and an If gives them out of
-both branches, the one without them an empty tensor.  A tensor is flattened, since its size may
-differ from turn to turn: what comes out are all its values over all turns, (value,), float32.
+values of each turn to a sequence that it carries, a Scan is made such a Loop, and an If gives them
+out of both branches, the one without them an empty tensor.  A tensor is flattened, since its size
+may differ from turn to turn: what comes out are all its values over all turns, (value,), float32.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from oq.model.bodies import bodies_of, graphs_in
 from oq.model.names import claim_name
+from oq.model.scan_to_loop import scan_to_loop
 from oq.model.submodels import path_of
 
 Fresh = Callable[[str], str]
@@ -23,31 +24,37 @@ Fresh = Callable[[str], str]
 FLOAT = TensorProto.FLOAT
 
 
-def carry_out(model: onnx.ModelProto, paths: Sequence[str]) -> None:
+def carry_out(model: onnx.ModelProto, paths: Sequence[str], *, count: bool = False) -> None:
     """Let ``model``, in place, compute a tensor for each of ``paths`` (``loop/body/x``: tensor x in
-    that body of node ``loop``) that it has, called as the path."""
+    that body of node ``loop``) that it has, called as the path; with ``count`` the number of its
+    values in each turn, (turn,)."""
     if not paths:  # most models that are exposed
         return
     nodes = [n for part in graphs_in(model.graph) for n in part.node]
     taken = {t for n in nodes for t in (*n.output, *n.input)} | {n.name for n in nodes}
     fresh = partial(claim_name, taken=taken)
-    for path, values in _carry(model.graph, paths, fresh).items():
+    way = _count if count else _flatten
+    for path, values in _carry(model.graph, paths, way, fresh).items():
         model.graph.node.append(helper.make_node("Identity", [values], [path], fresh("carried")))
 
 
-def _carry(graph: onnx.GraphProto, paths: Sequence[str], fresh: Fresh) -> dict[str, str]:
+def _carry(
+    graph: onnx.GraphProto, paths: Sequence[str], way: "Way", fresh: Fresh
+) -> dict[str, str]:
     """Each of ``paths`` that lies in a body of ``graph`` -> the tensor of ``graph`` with its
     values."""
     found: dict[str, str] = {}
     for node in list(graph.node):
-        for attribute, body in bodies_of(node):
+        for attribute, body in list(bodies_of(node)):
             prefix = path_of([(node.name, attribute)])
             within = [p for p in paths if p.startswith(prefix) and p not in found]
             if not within:
                 continue
+            if node.op_type == SCAN:
+                scan_to_loop(graph, node, fresh)
             inside = [p.removeprefix(prefix) for p in within]
-            deeper = _carry(body, inside, fresh)
-            values = [deeper.get(t) or _flatten(body, t, fresh) for t in inside]
+            deeper = _carry(body, inside, way, fresh)
+            values = [deeper.get(t) or way(body, t, fresh) for t in inside]
             made = WAYS[node.op_type](graph, node, attribute, values, fresh)
             found |= dict(zip(within, made, strict=True))
     return found
@@ -69,6 +76,15 @@ def _flatten(graph: onnx.GraphProto, tensor: str, fresh: Fresh) -> str:
     floats = _add(graph, "Cast", [tensor], fresh, to=FLOAT)
     line = _constant(graph, np.asarray([-1], np.int64), fresh)
     return _add(graph, "Reshape", [floats, line], fresh)
+
+
+def _count(graph: onnx.GraphProto, tensor: str, fresh: Fresh) -> str:
+    """How many values ``tensor`` has, as float32 (1,)."""
+    return _flatten(graph, _add(graph, "Size", [tensor], fresh), fresh)
+
+
+Way = Callable[[onnx.GraphProto, str, Fresh], str]
+"""What is carried out of a tensor."""
 
 
 def _declare(name: str) -> onnx.ValueInfoProto:
@@ -101,7 +117,7 @@ def _from_loop(
     while len(node.input) < 2 + states:
         node.input.append("")
     outputs, given = list(node.output), list(body.output)
-    outputs += [""] * (len(given) - 1 - len(outputs))
+    outputs += [fresh("carried") for _ in given[1 + len(outputs) :]]  # it takes no empty name
     for value in values:
         past, whole = fresh("carried"), fresh("carried")
         now = _add(body, "SequenceInsert", [past, value], fresh)
@@ -125,28 +141,15 @@ def _before(graph: onnx.GraphProto, fresh: Fresh) -> str:
     return empty
 
 
-def _from_scan(
-    graph: onnx.GraphProto, node: onnx.NodeProto, name: str, values: Sequence[str], fresh: Fresh
-) -> list[str]:
-    """What the body ``name`` of a Scan computes in all turns, stacked."""
-    body = next(body for attribute, body in bodies_of(node) if attribute == name)
-    node.output.extend([""] * (len(body.output) - len(node.output)))
-    made = []
-    for value in values:
-        stacked = fresh("carried")
-        node.output.append(stacked)
-        body.output.append(_declare(value))
-        made.append(_flatten(graph, stacked, fresh))
-    for attribute in node.attribute:
-        if attribute.name in {"scan_output_axes", "scan_output_directions"}:
-            attribute.ints.extend([0] * len(values))
-    return made
-
-
 def _replace(field: Any, values: Sequence[Any]) -> None:
     del field[:]
     field.extend(values)
 
 
-WAYS = {"If": _from_branch, "Loop": _from_loop, "Scan": _from_scan}
+SCAN = "Scan"
+
+WAYS = {"If": _from_branch, "Loop": _from_loop}
 """Op -> how values leave its bodies."""
+
+LEAVING = frozenset({*WAYS, SCAN})
+"""Ops whose bodies can be measured."""

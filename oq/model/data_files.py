@@ -8,7 +8,6 @@ from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo
 
 from oq.model import wire
-from oq.model.bodies import graphs_in
 from oq.model.stored import is_stored
 
 
@@ -27,8 +26,7 @@ def data_of(
 def data_files(path: Path) -> list[Path]:
     """The data files of the model at ``path``, each once; none where it is no model."""
     try:
-        model = wire.read_apart(path)
-        apart = (t for graph in graphs_in(model.graph) for t in _tensors(graph) if is_stored(t))
+        apart = (t for t in tensors_of(wire.read_apart(path)) if is_stored(t))
         names = dict.fromkeys(ExternalDataInfo(tensor).location for tensor in apart)
     except (DecodeError, ValueError, OSError):
         return []  # whoever reads it says so
@@ -36,10 +34,38 @@ def data_files(path: Path) -> list[Path]:
     return [path.parent / name for name in names if path.parent / name != own]
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor that ``model`` stores: initializers and attributes of the graph, of bodies at
+    any depth, of functions and of what it says of training, sparse ones as their parts."""
+    graphs = [model.graph]
+    for training in model.training_info:
+        graphs += [training.initialization, training.algorithm]
+    for graph in graphs:
+        yield from _of_graph(graph)
+    for function in model.functions:
+        for node in function.node:
+            yield from _of_attributes(node.attribute)
+        yield from _of_attributes(function.attribute_proto)
+
+
+def _of_graph(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
     for node in graph.node:
-        yield from (a.t for a in node.attribute if a.type == onnx.AttributeProto.TENSOR)
+        yield from _of_attributes(node.attribute)
+
+
+def _of_attributes(attributes: Iterable[onnx.AttributeProto]) -> Iterator[onnx.TensorProto]:
+    for attribute in attributes:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        own = [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
+        for sparse in (*own, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for body in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            yield from _of_graph(body)
 
 
 def file_bytes(path: str | Path) -> int:

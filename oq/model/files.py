@@ -14,11 +14,12 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
-from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model
+from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor
 
 from oq.errors import ModelError, OptionError, one_line
 from oq.model import stored, wire
-from oq.model.data_files import data_of
+from oq.model.data_files import data_of, tensors_of
+from oq.model.scratch import scratch_folder, scratch_prefix
 from oq.model.stored import Place, holds_stored, is_stored, put_place
 
 PROTOBUF_LIMIT = 2**31 - 2**20
@@ -67,7 +68,7 @@ def load_light(path: str | Path) -> onnx.ModelProto:
     if sum(place.size for place in large.values()) < stored.LEAST_MODEL:
         return load_model(path)
     heavy = [t for t in model.graph.initializer if t.name in large]
-    for tensor in heavy:  # what is left is small, or in attributes
+    for tensor in heavy:  # what is left is small, or not in the main graph's initializers
         tensor.data_location = onnx.TensorProto.DEFAULT
     _load_external(model, path)
     for tensor in heavy:
@@ -77,9 +78,9 @@ def load_light(path: str | Path) -> onnx.ModelProto:
 
 def _load_external(model: onnx.ModelProto, path: Path) -> None:
     try:
-        load_external_data_for_model(model, str(path.parent))
-        for tensor in model.graph.initializer:
-            if not is_stored(tensor):
+        for tensor in tensors_of(model):
+            if is_stored(tensor):
+                load_external_data_for_tensor(tensor, str(path.parent))
                 tensor.ClearField("data_location")  # the default, which other files do not say
     except (onnx.checker.ValidationError, ValueError, OSError) as error:
         raise ModelError(f"external data of {str(path)!r}: {one_line(error)}") from error
@@ -199,9 +200,8 @@ def replacing(path: Path) -> Iterator[Path]:
         OptionError: the system refuses to write (the disk is full); ``path`` is as it was.
     """
     with _as_option_error(path):
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name[:99]}-", suffix=".tmp"
-        )
+        beside = scratch_prefix(path.parent, path.name)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=beside, suffix=".tmp")
         os.close(handle)
         scratch = Path(name)
         try:
@@ -223,11 +223,11 @@ def replacing_files(*paths: Path) -> Iterator[Path]:
     first, *others = paths
     with (
         _as_option_error(first),
-        tempfile.TemporaryDirectory(dir=first.parent, prefix=".oq-") as scratch,
+        scratch_folder(first.parent) as scratch,
     ):
-        yield Path(scratch) / first.name
+        yield scratch / first.name
         for path in (*others, first):
-            os.replace(Path(scratch) / path.name, path)
+            os.replace(scratch / path.name, path)
 
 
 @contextlib.contextmanager
@@ -240,11 +240,11 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     with (
         _as_option_error(path),
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=".oq-") as scratch,
+        scratch_folder(path.parent) as scratch,
     ):
-        beside = Path(scratch) / path.name
+        beside = scratch / path.name
         yield beside
-        old = Path(scratch) / "old"
+        old = scratch / "old"
         if path.exists():
             path.rename(old)
         try:
@@ -363,9 +363,10 @@ def _is_same(first: Path, second: Path) -> bool:
 
 
 def _check_external(model: onnx.ModelProto, path: Path) -> None:
+    """That the values of every tensor of ``model`` lie in its folder, and are there."""
     folder = path.parent.resolve()
-    for tensor in model.graph.initializer:
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+    for tensor in tensors_of(model):
+        if not is_stored(tensor):
             continue
         try:
             info = ExternalDataInfo(tensor)

@@ -16,7 +16,7 @@ from oq.errors import OqError
 from oq.model.bodies import decides_by_values, reads_of
 from oq.model.cut import cut
 from oq.model.proto_fields import inputs_of, read_type
-from oq.model.session import Session, Settings
+from oq.model.session import Session, Settings, expose
 from oq.numerics.values import STRING, Batch, TensorInfo
 
 MAX_MEMORY = 1000
@@ -30,10 +30,12 @@ Key = tuple[tuple[int, ...], ...]
 
 @dataclass(slots=True)
 class Footprint:
-    """Of ``model``, with ``known`` types of its tensors beyond those that it declares."""
+    """Of ``model``, with ``known`` types of its tensors beyond those that it declares, and of the
+    tensors in bodies that are ``carried`` out over all turns (:mod:`oq.model.carry_out`)."""
 
     model: onnx.ModelProto
     known: Mapping[str, TensorInfo] = field(default_factory=dict)
+    carried: tuple[str, ...] = ()
     _declared: dict[str, TensorInfo] | None = None
     _seen: dict[Key, Mapping[str, int]] = field(default_factory=dict)
     _last: tuple[object, Mapping[str, int]] | None = None
@@ -60,7 +62,8 @@ class Footprint:
         told = {t: i for t, i in types.items() if _is_told(i, free)}
         found = {t: many * _bytes(i) if _grows(i) else _bytes(i) for t, i in told.items()}
         untold = {t: i for t, i in types.items() if t not in told}
-        return found | dict(self._probe(batch, untold)) if untold else found
+        probed = untold or self.carried
+        return found | dict(self._probe(batch, untold)) if probed else found
 
     def live(self, batch: Batch) -> int:
         """The most bytes that are held at a time where each tensor goes after its last reader, the
@@ -95,8 +98,21 @@ class Footprint:
             found = self._seen[widest]
             return {t: n * _elements(key) // max(_elements(widest), 1) for t, n in found.items()}
         if key not in self._seen:
-            self._seen[key] = self._run(batch.feeds, types)
+            carried = self._count(batch.feeds) if self.carried else {}
+            self._seen[key] = {**(self._run(batch.feeds, types) if types else {}), **carried}
         return self._seen[key]
+
+    def _count(self, feeds: Mapping[str, Any]) -> dict[str, int]:
+        """Bytes of what is carried out of bodies: values are counted there turn by turn, and none
+        is kept."""
+        try:
+            session = Session(expose(self.model, self.carried, count=True), Settings("literal"))
+            read = {i.name for i in session.inputs}
+            given = {name: array for name, array in feeds.items() if name in read}
+            counts = session.run(given, self.carried)
+        except OqError:
+            return {}  # a model that only its target runs
+        return {t: 4 * int(n.sum()) for t, n in zip(self.carried, counts, strict=True)}
 
     def _run(self, feeds: Mapping[str, Any], types: Mapping[str, TensorInfo]) -> dict[str, int]:
         typed = [t for t, info in types.items() if info.dtype is not None]

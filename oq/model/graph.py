@@ -181,7 +181,7 @@ class Graph:
         while len(inputs) <= slot:
             inputs.append(gs.Variable.empty())
         inputs[slot] = self._tensors[tensor] if tensor else gs.Variable.empty()
-        while inputs and inputs[-1].is_empty():
+        while not tensor and inputs and inputs[-1].is_empty():
             inputs.pop()
 
     def replace_reads(self, node: str, old: str, new: str) -> None:

@@ -93,19 +93,39 @@ def bias_input(node: NodeView) -> str | None:
     return None if row is None else _at(node, row.bias)
 
 
-def added_row(view: GraphView, node: NodeView) -> tuple[NodeView, str] | None:
-    """The Add that is the only reader of the MatMul ``node``, and its constant bias (out,), if the
-    data has more than two axes, all of fixed size: onnxruntime fuses the two into a Gemm."""
+def gemm_sum(
+    view: GraphView, node: NodeView, *, perhaps: bool = False
+) -> tuple[NodeView, str] | None:
+    """The Add that is the only reader of the MatMul ``node``, and its other operand, if onnxruntime
+    fuses the two into a Gemm before it looks for quantized nodes (MatMulAddFusion, probed with
+    1.32): of a matrix x (rows, in) it takes (out,), (1, out), (rows, 1) and (rows, out), of data
+    with other axes, all of fixed size, (out,).  ``perhaps``: also where a shape is unknown."""
     readers = view.consumers(node.outputs[0])
     if node.op != "MatMul" or view.edges(node.outputs[0]) != 1 or len(readers) != 1:
         return None
-    info = view.tensors.get(node.inputs[0])
-    shape = (None,) if info is None or info.shape is None else info.shape
-    if readers[0].op != "Add" or len(shape) < 3 or not all(isinstance(s, int) for s in shape):
+    if readers[0].op != "Add":
         return None
-    bias = next((t for t in readers[0].inputs if t != node.outputs[0]), "")
-    is_row = view.is_constant(bias) and view.constants[bias].ndim == 1
-    return (readers[0], bias) if is_row else None
+    operand = next((t for t in readers[0].inputs if t != node.outputs[0]), "")
+    data, weight, added = (view.shape(t) for t in (*node.inputs[:2], operand))
+    if data is None or weight is None or added is None:
+        return (readers[0], operand) if perhaps else None
+    if len(weight) != 2:
+        return None
+    fits = added == (weight[1],)
+    if len(data) == 2:
+        fits |= added in {(1, weight[1]), (data[0], 1), (data[0], weight[1])}
+    else:
+        fits &= all(isinstance(size, int) for size in data)
+    return (readers[0], operand) if fits else None
+
+
+def added_row(view: GraphView, node: NodeView) -> tuple[NodeView, str] | None:
+    """Those of :func:`gemm_sum`, if the operand is a constant bias (out,) and the data no
+    matrix."""
+    found = gemm_sum(view, node)
+    if found is None or view.rank(node.inputs[0]) == 2 or not view.is_constant(found[1]):
+        return None
+    return found
 
 
 def _at(node: NodeView, slot: int | None) -> str | None:

@@ -192,6 +192,17 @@ STACKING = frozenset({"MatMul"})
 ADDING = frozenset({"Add"})
 """Ops that add a constant operand as a bias."""
 
+SUMMING = frozenset({"Add", "Sub", "Sum"})
+"""Ops that add and subtract tensors."""
+
+GATING = frozenset(
+    {
+        *("Concat", "Div", "Gather", "GatherND", "Max", "Min", "Mul", "Pow"),
+        *("ScatterElements", "ScatterND", "Slice", "Split", "Where"),
+    }
+)
+"""Ops that scale, join, choose or cut out values: what recurrent cells and caches are made of."""
+
 NORMALIZING = frozenset({"LayerNormalization"})
 """Ops whose constants scale and shift the channels of the last axis."""
 

@@ -49,10 +49,20 @@ def without_empty_ends(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for node in nodes_in(copy.graph):
-        for names in (node.input, node.output) if _has_empty_end(node) else ():
-            while names and not names[-1]:
+        if not _has_empty_end(node):
+            continue
+        for names, least in zip((node.input, node.output), _least(node), strict=True):
+            while len(names) > least and not names[-1]:
                 names.pop()
     return copy
+
+
+def _least(node: onnx.NodeProto) -> tuple[int, int]:
+    """How many inputs and outputs ``node`` has at least: a Loop two inputs, which may be empty."""
+    if not onnx.defs.has(node.op_type):
+        return 0, 0
+    schema = onnx.defs.get_schema(node.op_type)
+    return schema.min_input, schema.min_output
 
 
 def _has_empty_end(node: onnx.NodeProto) -> bool:

@@ -226,16 +226,16 @@ def run(
     return dict(zip(names, session.run(feeds, names), strict=True))
 
 
-def expose(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
+def expose(model: onnx.ModelProto, tensors: Sequence[str], count: bool = False) -> onnx.ModelProto:
     """A copy of ``model`` whose outputs are exactly ``tensors``; onnxruntime infers their types.
 
     Graph inputs and initializers cannot be outputs.  ``loop/body/x`` is tensor x in that body of
-    node ``loop`` (:mod:`oq.model.carry_out`).
+    node ``loop``, with ``count`` how many values it has in each turn (:mod:`oq.model.carry_out`).
     """
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
     made = {t for node in model.graph.node for t in node.output}
-    carry_out(exposed, [name for name in tensors if name not in made])
+    carry_out(exposed, [name for name in tensors if name not in made], count=count)
     known = {v.name: v for v in (*model.graph.value_info, *model.graph.output)}
     del exposed.graph.output[:]
     for name in tensors:

@@ -7,7 +7,7 @@ become its inputs, with the types known outside.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 
@@ -19,6 +19,9 @@ Step = tuple[str, str]
 
 Constants = Mapping[str, onnx.TensorProto]
 
+COUNTED = frozenset({"Loop"})
+"""Ops whose body is given the number of the turn and a condition first, and gives one on."""
+
 SHARED = 1024
 """Bytes from which a constant that is equal in several bodies is stored once."""
 
@@ -26,11 +29,13 @@ SHARED = 1024
 @dataclass(frozen=True, slots=True)
 class Body:
     """One subgraph: ``steps`` are the nodes and attributes that contain it, outermost first;
-    ``op``: what the innermost of these nodes is."""
+    ``op``: what the innermost of these nodes is; ``states``: what each turn is given of the one
+    before it -> what that gives on."""
 
     steps: tuple[Step, ...]
     op: str
     model: onnx.ModelProto
+    states: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -49,7 +54,7 @@ def bodies(model: onnx.ModelProto) -> Iterator[Body]:
     for body in own_bodies(model):
         yield body
         for inner in bodies(body.model):
-            yield Body((*body.steps, *inner.steps), inner.op, inner.model)
+            yield Body((*body.steps, *inner.steps), inner.op, inner.model, inner.states)
 
 
 def own_bodies(model: onnx.ModelProto) -> Iterator[Body]:
@@ -62,7 +67,21 @@ def own_bodies(model: onnx.ModelProto) -> Iterator[Body]:
     constants = {t.name: t for t in graph.initializer}
     for node, attribute, inside in inner:
         body = _alone(model, inside, types, constants)
-        yield Body(((node.name or node.op_type, attribute),), node.op_type, body)
+        steps = ((node.name or node.op_type, attribute),)
+        yield Body(steps, node.op_type, body, _states(node, inside))
+
+
+def _states(node: onnx.NodeProto, body: onnx.GraphProto) -> dict[str, str]:
+    """What ``body`` of a Loop or Scan carries from turn to turn."""
+    given, made = list(body.input), list(body.output)
+    scanned = next((a.i for a in node.attribute if a.name == "num_scan_inputs"), None)
+    if scanned is not None:
+        given = given[: len(given) - scanned]
+    elif node.op_type in COUNTED:
+        given, made = given[2:], made[1:]
+    else:
+        return {}
+    return {v.name: t.name for v, t in zip(given, made, strict=False)}
 
 
 def _alone(

@@ -3,7 +3,7 @@
 import difflib
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 from oq.errors import OptionError
@@ -57,17 +57,24 @@ def hanging(label: str, text: str) -> Iterable[str]:
     )
 
 
-def why_lines(plan: Plan, name: str, view: GraphView | None = None) -> Iterable[str]:
-    """Everything the plan says about the tensor or node ``name``; ``view`` is the planned graph.
+Views = Mapping[str, GraphView]
+"""The planned graphs: the path of a body (``loop/body/``; "" for the main graph) -> its view."""
+
+
+def why_lines(plan: Plan, name: str, views: Views | None = None) -> Iterable[str]:
+    """Everything the plan says about the tensor or node ``name``, which may lie in a body, with or
+    without its path in front.
 
     Raises:
         OptionError: there is no such tensor or node; the message names those that look like it.
     """
-    said = [*_about_node(plan, name), *_about_tensor(plan, name)]
-    if not said and view is not None:
-        said = list(_about_rest(plan, view, name))
+    views = {} if views is None else views
+    said = list(_about(plan, views, name))
     if not said:
-        close = difflib.get_close_matches(name, _names(plan, view), n=3, cutoff=0.5)
+        inside = [known for known in _names(plan, views) if known.endswith(f"/{name}")]
+        said = [line for known in inside for line in _about(plan, views, known)]
+    if not said:
+        close = difflib.get_close_matches(name, _names(plan, views), n=3, cutoff=0.5)
         meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise OptionError(
             f"--why {name!r}: the plan mentions no such tensor or node{meant} "
@@ -76,41 +83,62 @@ def why_lines(plan: Plan, name: str, view: GraphView | None = None) -> Iterable[
     yield from said
 
 
-def _names(plan: Plan, view: GraphView | None) -> list[str]:
-    """Names of tensors and nodes, of a view where there is one."""
+def _about(plan: Plan, views: Views, name: str) -> Iterable[str]:
+    """What the plan says about the tensor or node of exactly this ``name``."""
+    said = [*_about_node(plan, name), *_about_tensor(plan, name)]
+    if said:
+        return said
+    path = max((p for p in views if name.startswith(p)), key=len, default=None)
+    return [] if path is None else _about_rest(plan, views[path], path, name.removeprefix(path))
+
+
+def _names(plan: Plan, views: Views) -> list[str]:
+    """Names of tensors and nodes, of views where there are any."""
     nodes = [n for g in plan.groups for n in g.nodes] + [s.node for s in plan.skips]
     tensors = [s.tensor for s in plan.sites]
-    if view is not None:
-        nodes += [n.name for n in view.nodes]
-        tensors += list(view.tensors)
+    for path, view in views.items():
+        nodes += [path + n.name for n in view.nodes]
+        nodes += [path + i for n in view.nodes for i in n.inner if "/" in i]
+        tensors += [path + t for t in view.tensors]
     return list(dict.fromkeys((*nodes, *tensors)))
 
 
-def _about_rest(plan: Plan, view: GraphView, name: str) -> Iterable[str]:
-    """What has no site and no kernel: tensors inside a kernel or in float, nodes about shapes."""
-    node = next((n for n in view.nodes if n.name == name), None)
+def _about_rest(plan: Plan, view: GraphView, path: str, own: str) -> Iterable[str]:
+    """What has no site and no kernel, ``own`` in the graph at ``path``: tensors inside a kernel or
+    in float, nodes about shapes, nodes in bodies."""
+    name, skipped = path + own, {s.node: s for s in plan.skips}
+    holder = next((n for n in view.nodes if "/" in own and own in n.inner), None)
+    if holder is not None:
+        skip = skipped.get(path + holder.name)
+        why = "" if skip is None else f": {skip.reason}"
+        yield f"node {name} is in a body of {path + holder.name} ({holder.op}), in float{why}"
+        return
+    node = next((n for n in view.nodes if n.name == own), None)
     if node is not None:
-        yield f"node {name} ({node.op}) computes shapes or integers: nothing to quantize"
+        yield (
+            f"node {name} ({node.op}) has bodies, and layers in them are quantized"
+            if node.inner
+            else f"node {name} ({node.op}) computes shapes or integers: nothing to quantize"
+        )
         return
-    readers, maker = view.consumers(name), view.producer(name)
-    if name not in view.tensors and not readers:
+    readers, maker = view.consumers(own), view.producer(own)
+    if own not in view.tensors and not readers:
         return
-    if view.is_constant(name):
+    if view.is_constant(own):
         yield f"tensor {name} is a constant and stays in float"
-    elif not view.is_float(name):
+    elif not view.is_float(own):
         yield f"tensor {name} is not a float tensor: nothing to quantize"
     else:
-        inside = [g for g in plan.groups if maker is not None and maker.name in g.nodes]
-        within = [g for g in inside if readers and all(r.name in g.nodes for r in readers)]
+        inside = [g for g in plan.groups if maker is not None and path + maker.name in g.nodes]
+        within = [g for g in inside if readers and all(path + r.name in g.nodes for r in readers)]
         if within:
             yield f"tensor {name} is internal to a fused kernel, {within[0].rule} of {plan.target}"
             return
         yield f"tensor {name} stays in float: no quantized layer reads it"
-    skipped = {s.node: s for s in plan.skips}
     for reader in readers:
-        skip = skipped.get(reader.name)
+        skip = skipped.get(path + reader.name)
         why = "is not quantized" if skip is None else f"stays in float: {skip.reason}"
-        yield f"  read by {reader.name} ({reader.op}), which {why}"
+        yield f"  read by {path + reader.name} ({reader.op}), which {why}"
 
 
 def _about_node(plan: Plan, name: str) -> Iterable[str]:

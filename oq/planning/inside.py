@@ -14,14 +14,14 @@ from typing import assert_never
 import onnx
 
 from oq.errors import ModelError
+from oq.model.carry_out import LEAVING
 from oq.model.graph import Graph
-from oq.model.ops import has_weight
+from oq.model.ops import BODIES, has_weight
 from oq.model.submodels import Step, own_bodies, path_of
 from oq.model.view import GraphView
 from oq.planning.overrides import Overrides
 from oq.planning.spec import Fixed, Own, Plan, Product, Scaled, Share, Site
 from oq.planning.target import Target
-from oq.prepare.bodies import KINDS, WITHIN
 from oq.prepare.infer_types import infer_types
 
 NO_LAYERS = "its bodies hold no layer that target {} quantizes"
@@ -56,6 +56,16 @@ def holds_layers(plan: Plan) -> bool:
     return any(has_weight(op) for group in plan.groups for op in group.ops)
 
 
+def tell_hollow(plan: Plan, target: Target) -> Plan:
+    """``plan`` with what ``target`` says of nodes whose bodies could be quantized, and are not."""
+    if not quantizes_bodies(target):
+        return plan
+    why = NO_LAYERS.format(target.name)
+    return replace(
+        plan, skips=tuple(replace(s, reason=why) if s.op in BODIES else s for s in plan.skips)
+    )
+
+
 def plan_inside(
     model: onnx.ModelProto, target: Target, overrides: Overrides, decide: Decide
 ) -> tuple[Inside, ...]:
@@ -75,16 +85,16 @@ def _inside(
     for body in own_bodies(model):
         steps = (*outer, *body.steps)
         clashes = any(name.startswith(body.path) for name in names)
-        graph = None if clashes or body.op not in KINDS else _typed(body.model)
+        graph = None if clashes or body.op not in LEAVING else _typed(body.model)
         if graph is None:
             continue
         view = graph.view()
-        plan = decide(view, target, narrowed(overrides, view, path_of(steps)))
+        own = replace(narrowed(overrides, view, path_of(steps)), states=body.states)
+        plan = tell_hollow(decide(view, target, own), target)
         if any(has_weight(n.op) for n in view.nodes):
             left = plan if holds_layers(plan) else replace(plan, sites=(), groups=())
             yield Inside(steps, graph, view, left)
-        if body.op in WITHIN:
-            yield from _inside(graph.to_model(), steps, target, overrides, decide)
+        yield from _inside(graph.to_model(), steps, target, overrides, decide)
 
 
 def _typed(body: onnx.ModelProto) -> Graph | None:
@@ -136,26 +146,25 @@ def with_inside(plan: Plan, inside: Sequence[Inside]) -> Plan:
 
     A node with bodies is no node in float where a layer in them is quantized.
     """
-    hold = {body.steps[0][0] for body in inside if body.plan.sites}
+    hold = {
+        path_of(body.steps[:i]) + node
+        for body in inside
+        if body.plan.sites
+        for i, (node, _) in enumerate(body.steps)
+    }
+    groups = (
+        replace(g, nodes=tuple(body.path + n for n in g.nodes))
+        for body in inside
+        for g in body.plan.groups
+    )
+    skips = (replace(s, node=body.path + s.node) for body in inside for s in body.plan.skips)
+    refusals = (replace(r, node=body.path + r.node) for body in inside for r in body.plan.refusals)
     return replace(
         plan,
         sites=(*plan.sites, *(_told(s, body.path) for body in inside for s in body.plan.sites)),
-        groups=(
-            *plan.groups,
-            *(
-                replace(g, nodes=tuple(body.path + n for n in g.nodes))
-                for body in inside
-                for g in body.plan.groups
-            ),
-        ),
-        skips=(
-            *(s for s in plan.skips if s.node not in hold),
-            *(replace(s, node=body.path + s.node) for body in inside for s in body.plan.skips),
-        ),
-        refusals=(
-            *plan.refusals,
-            *(replace(r, node=body.path + r.node) for body in inside for r in body.plan.refusals),
-        ),
+        groups=(*plan.groups, *groups),
+        skips=tuple(s for s in (*plan.skips, *skips) if s.node not in hold),
+        refusals=(*plan.refusals, *refusals),
     )
 
 

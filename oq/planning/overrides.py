@@ -50,7 +50,8 @@ class Layer:
 class Overrides:
     """All overrides of a run.  ``calibrators`` is short for layers that set only a calibrator;
     ``calibrator`` is the one for all other tensors, if the user chose one.  ``apart``: nodes that
-    stay in float because of what was measured, and the reason; not of the user."""
+    stay in float because of what was measured, and the reason; not of the user.  ``states``: what a
+    body is given and what that becomes in the next turn; None: not a body."""
 
     keep_float: tuple[str, ...] = ()
     calibrators: tuple[Choice, ...] = ()
@@ -58,6 +59,7 @@ class Overrides:
     mode: Mode = "hybrid"
     calibrator: str | None = None
     apart: Mapping[str, str] = field(default_factory=dict)
+    states: Mapping[str, str] | None = None
 
     @property
     def kept(self) -> tuple[str, ...]:

@@ -67,17 +67,18 @@ def plan(
     only: Iterable[str] | None = None,
     naive: bool = False,
     apart: Mapping[str, str] | None = None,
+    states: Mapping[str, str] | None = None,
 ) -> Plan:
     """What ``target`` quantizes in ``view``, where, and why not elsewhere.
 
     ``keep_float``: globs over node names.  ``only``: globs over node names and ops; other nodes
     stay in float.  ``naive``: also quantize what the target would run slower.  ``apart``: node ->
-    why it stays in float, for nodes named otherwise than by the user.
+    why it stays in float, for nodes named otherwise than by the user.  ``states``: those of a body.
 
     Raises:
         OptionError: a glob of ``keep_float`` matches no node.
     """
-    wary = {} if naive else _wary(view, target)
+    wary = {} if naive else _wary(view, target, states)
     kept = wary | dict(apart or {}) | _unchosen(view, only) | _kept(view, tuple(keep_float))
     matches, refusals = match_rules(view, target, kept, naive)
     if only is None and not naive:
@@ -100,9 +101,9 @@ def plan(
     )
 
 
-def _wary(view: GraphView, target: Target) -> dict[str, str]:
+def _wary(view: GraphView, target: Target, states: Mapping[str, str] | None) -> dict[str, str]:
     """Node -> why any grid would destroy what it computes."""
-    return carried_states(view) | divisors(view, target.exclusive) | spectra(view)
+    return carried_states(view, states) | divisors(view, target.exclusive) | spectra(view)
 
 
 def _before_padding(view: GraphView, site: Site) -> Site:

@@ -18,13 +18,14 @@ from oq.numerics.calibrator import Methods, needs_beyond
 from oq.numerics.statistics import Need
 from oq.planning import registry
 from oq.planning.inside import (
-    NO_LAYERS,
     Inside,
     holds_layers,
     plan_inside,
     quantizes_bodies,
+    tell_hollow,
     with_inside,
 )
+from oq.planning.left_inside import Left, LeftInside, with_left
 from oq.planning.outputs import never_clip_logits
 from oq.planning.overrides import Overrides, apply_layers, least_opset
 from oq.planning.own_layers import made_layers
@@ -105,7 +106,8 @@ def make_methods(default: str, settings: Mapping[str, Any], overrides: Overrides
 @dataclass(frozen=True, slots=True)
 class Planned:
     """The prepared graph, its float model and view, the plan, the overrides it was made with, the
-    types of the model that the user gave, and the plans of bodies of If, Loop and Scan."""
+    types of the model that the user gave, the plans of bodies of If, Loop and Scan, and the layers
+    of bodies without one."""
 
     target: Target
     graph: Graph
@@ -115,11 +117,17 @@ class Planned:
     overrides: Overrides
     own: OwnTypes = FLOAT32
     inside: tuple[Inside, ...] = ()
+    left: tuple[Left, ...] = ()
 
     @property
     def whole(self) -> Plan:
         """The plan with those of the bodies."""
-        return with_inside(self.plan, self.inside)
+        return with_left(with_inside(self.plan, self.inside), self.left)
+
+    @property
+    def views(self) -> dict[str, GraphView]:
+        """The path of each body with a plan, "" for the main graph -> its view."""
+        return {"": self.view, **{body.path: body.view for body in self.inside}}
 
 
 @uncollected
@@ -156,10 +164,9 @@ def plan_graph(
     plan = apply_layers(decide(view, profile, overrides), view, profile, overrides.all_layers)
     model = graph.to_model()
     inside = plan_inside(model, profile, overrides, decide_inside)
-    hollow = NO_LAYERS.format(profile.name) if quantizes_bodies(profile) else None
-    skips = tuple(replace(s, reason=hollow) if hollow and s.op in BODIES else s for s in plan.skips)
-    plan = replace(plan, made=made, skips=skips)
-    return Planned(profile, graph, model, view, plan, overrides, own, inside)
+    plan = replace(tell_hollow(plan, profile), made=made)
+    left = LeftInside(model, profile, overrides, {body.path for body in inside}).told()
+    return Planned(profile, graph, model, view, plan, overrides, own, inside, left)
 
 
 def decide_inside(view: GraphView, profile: Target, overrides: Overrides) -> Plan:
@@ -172,8 +179,8 @@ def decide(view: GraphView, profile: Target, overrides: Overrides) -> Plan:
     """The plan of ``view`` with ``overrides``, except those that change the settings of single
     layers."""
     naive = overrides.mode == "naive"
-    only, apart = overrides.only, overrides.apart
-    plan = make_plan(view, profile, overrides.kept, only=only, naive=naive, apart=apart)
+    how = {"apart": overrides.apart, "states": overrides.states}
+    plan = make_plan(view, profile, overrides.kept, only=overrides.only, naive=naive, **how)
     if overrides.calibrator is None:
         plan = never_clip_logits(plan, view)
     return assign_zero_points(plan, view) if profile.carries_zero_points else plan

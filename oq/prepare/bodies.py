@@ -10,7 +10,7 @@ from functools import partial
 import onnx
 
 from oq.errors import ModelError
-from oq.model.carry_out import WAYS
+from oq.model.carry_out import LEAVING
 from oq.model.graph import Graph
 from oq.model.names import claim_name
 from oq.model.submodels import Body, find_body, names_in, own_bodies, put_back
@@ -21,13 +21,6 @@ Chosen = Callable[[GraphView], bool]
 
 OUTERMOST = frozenset({"widen_input"})
 """Passes for the inputs of a model, which a body does not have."""
-
-WITHIN = frozenset({"If", "Loop"})
-"""Ops whose bodies may hold bodies to quantize: a Scan gives out nothing whose size differs from
-turn to turn, which is how values leave an If (:mod:`oq.model.carry_out`)."""
-
-KINDS = frozenset(WAYS)
-"""Ops whose bodies are prepared: values in them can be measured."""
 
 
 def prepare_bodies(graph: Graph, requested: tuple[str, ...], chosen: Chosen) -> Graph:
@@ -45,7 +38,7 @@ def _prepare(model: onnx.ModelProto, requested: tuple[str, ...], chosen: Chosen)
         if graph is None:
             continue
         inner = graph.to_model()
-        deeper = body.op in WITHIN and _prepare(inner, requested, chosen)
+        deeper = _prepare(inner, requested, chosen)
         if not deeper and not chosen(graph.view()):
             continue
         taken = names_in(model.graph) | names_in(inner.graph)
@@ -57,7 +50,7 @@ def _prepare(model: onnx.ModelProto, requested: tuple[str, ...], chosen: Chosen)
 
 def _prepared(body: Body, requested: tuple[str, ...]) -> Graph | None:
     """``body`` after all passes; None where its types cannot be known."""
-    if body.op not in KINDS:
+    if body.op not in LEAVING:
         return None
     graph = Graph(body.model)
     try:

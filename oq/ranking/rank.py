@@ -28,12 +28,19 @@ from oq.distributed.cluster import open_workers
 from oq.errors import ModelError
 from oq.exporting.load import Model, load
 from oq.model.input_shapes import Shapes
-from oq.model.ops import anchor, only_moves
+from oq.model.ops import anchor, has_weight, only_moves
 from oq.model.session import Settings
 from oq.model.view import GraphView
 from oq.parallel import Workers, cores
 from oq.planning.overrides import Choice, Layer, Mode, Overrides, make_overrides
-from oq.planning.setup import choose_target, decide, make_methods, needs_of, plan_model
+from oq.planning.setup import (
+    Planned,
+    choose_target,
+    decide,
+    make_methods,
+    needs_of,
+    plan_model,
+)
 from oq.planning.spec import Group, Plan, Site, SiteKey, key
 from oq.planning.target import Target
 from oq.progress import Clock, Counter, Watch
@@ -97,7 +104,8 @@ class Kept:
 @dataclass(frozen=True, slots=True, repr=False)
 class Ranking(Told):
     """All layers, worst first, and those worth keeping in float (``keep``: the nodes of
-    :attr:`kept`, for ``--keep-float``)."""
+    :attr:`kept`, for ``--keep-float``).  ``inside``: layers in bodies of If, Loop and Scan that are
+    quantized too and not ranked; in all figures they are in float."""
 
     WORDS: ClassVar[str] = "oq.ranking.table:ranking_lines"
 
@@ -109,6 +117,7 @@ class Ranking(Told):
     agreement: float | None
     layers: tuple[Sensitivity, ...]
     kept: tuple[Kept, ...]
+    inside: tuple[str, ...] = ()
 
     def short(self) -> str:
         """Layers, and the worst of them."""
@@ -161,14 +170,14 @@ def sensitivity(
     source = _open(loaded, data, preprocess, samples, seed, rename)
     planned = plan_model(feed_defaults(loaded, source), profile, overrides)
     source = in_float32(source, planned.own.inputs)
-    kernels = find_candidates(planned.plan, planned.view)
-    if not kernels:
-        raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
-    clock = Clock(watch)
+    kernels, inside = find_candidates(planned.plan, planned.view), layers_inside(planned)
+    _insist(kernels, target, inside)
     with open_workers(ray) as workers:
-        job = Job(planned.model, planned.view, needs_of(planned, methods), None, Settings())
-        counter = Counter("calibrate", source.count, watch)
-        job, how = replace(job, progress=counter, workers=workers), weights or profile.weight_range
+        clock = Clock(watch)
+        needs = needs_of(replace(planned, inside=()), methods)
+        job = Job(planned.model, planned.view, needs, None, Settings())
+        counter, how = Counter("calibrate", source.count, watch), weights or profile.weight_range
+        job = replace(job, progress=counter, workers=workers)
         recalibration = Calibration(planned, methods, job, {}, how, calibrator is not None)
         with clock.stage("calibrate"):
             measured = recalibration.measure(source, None)
@@ -180,7 +189,30 @@ def sensitivity(
             whole, rows, kept = rank(bench, layout, kernels, watch)
     name = str(model) if isinstance(model, str | Path) else loaded.graph.name
     figures = decibels(whole.error), whole.agreement
-    return Ranking(name, target, source.name, measured.samples, *figures, rows, kept)
+    return Ranking(name, target, source.name, measured.samples, *figures, rows, kept, inside)
+
+
+def layers_inside(planned: Planned) -> tuple[str, ...]:
+    """The layers with weights that are quantized in bodies of If, Loop and Scan."""
+    return tuple(
+        name
+        for group in planned.whole.groups[len(planned.plan.groups) :]
+        for name, op in zip(group.nodes, group.ops, strict=True)
+        if has_weight(op)
+    )
+
+
+def _insist(kernels: Sequence[Candidate], target: str, inside: Sequence[str]) -> None:
+    """That there is something to rank."""
+    if kernels:
+        return
+    if not inside:
+        raise ModelError(f"target {target} quantizes no layer of this model: oq plan says why")
+    body = inside[0].rpartition("/")[0]
+    raise ModelError(
+        f"all layers that target {target} quantizes in this model ({len(inside)}) are in bodies of "
+        f"If, Loop and Scan, which are not ranked: see what they cost with --keep-float '{body}/*'"
+    )
 
 
 def _open(

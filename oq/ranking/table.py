@@ -14,7 +14,7 @@ from typing import Any
 from oq.errors import OptionError
 from oq.model.files import write_text
 from oq.ranking.rank import Kept, Ranking, Sensitivity
-from oq.wording import cut, db, to_json
+from oq.wording import counted, cut, db, to_json
 
 LISTED = 20
 NAME = 30
@@ -39,6 +39,11 @@ def ranking_lines(found: Ranking, flags: Sequence[str] = ()) -> Iterable[str]:
         yield f"  {cut(row.node, NAME):<{NAME}} {row.share:>7.1f} {columns}"
     if len(found.layers) > LISTED:
         yield f"  and {len(found.layers) - LISTED} more (-o TABLE.csv or --json lists all)"
+    if found.inside:
+        layers = counted(len(found.inside), "layer")
+        yield ""
+        yield f"not ranked, and in float here: {layers} in bodies of If, Loop and Scan"
+        yield from (f"  {name}" for name in found.inside[:LISTED])
     yield ""
     yield from _keep_lines(found, flags)
 
@@ -106,6 +111,7 @@ def as_ranking(held: Mapping[str, Any]) -> Ranking:
         **_full(held),
         "layers": tuple(Sensitivity(**_full(r)) for r in rows),
         "kept": tuple(Kept(**_full(k)) for k in held["kept"]),
+        "inside": tuple(held.get("inside", ())),
     }
     return Ranking(**whole)
 

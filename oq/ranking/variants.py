@@ -25,6 +25,7 @@ import onnx
 from oq.comparison.classes import class_axes, class_axis
 from oq.comparison.deviation import Noise, Votes
 from oq.emission.emit import emit
+from oq.emission.keep_float import keep_loadable
 from oq.emission.solve import Solution
 from oq.errors import DataError
 from oq.model.files import load_model, model_bytes, save_model
@@ -244,6 +245,7 @@ class _Worker:
         grids = {key(p.site): self._grid(p) for p in variant.parts}
         plan = replace(self.plan, sites=tuple(p.site for p in variant.parts))
         emit(graph, plan, replace(self.solution, grids=grids))
+        keep_loadable(graph)
         return graph.to_model()
 
     def _grid(self, part: Part) -> Grid:

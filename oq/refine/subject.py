@@ -10,6 +10,7 @@ import onnx
 from oq.data.sizing import Sizing
 from oq.data.source import Fitted
 from oq.emission.emit import emit
+from oq.emission.keep_float import keep_loadable
 from oq.emission.solve import Solution, apply_steps
 from oq.engines.engine import DEFAULT, Walk, find_engine
 from oq.model.graph import Graph
@@ -162,6 +163,7 @@ class Subject:
         graph = Graph(self.model)
         sites = tuple(s for s in self.plan.sites if not self.view.is_constant(s.tensor))
         emit(graph, replace(self.plan, sites=sites), self.solution)
+        keep_loadable(graph)
         return graph.to_model()
 
     @property
@@ -191,4 +193,5 @@ class Subject:
         for tensor, values in held(self.constants):
             graph.set_constant(tensor, values)
         emit(graph, self.plan, self.solution)
+        keep_loadable(graph)
         return graph.to_model()

@@ -71,7 +71,21 @@ def test_a_linear_layer_of_fixed_size_and_the_shape_of_its_bias() -> None:
     bias = next(t for t in model.graph.initializer if list(t.dims) == [1, 6])
     del bias.dims[0]
     assert foresee(model).kernels == integer_kernels(model) == 0
-    assert "to a Gemm, which reads the bias" in reason(model, node)
+    assert "into a Gemm, which reads 'b_matrix' in float" in reason(model, node)
+
+
+@pytest.mark.parametrize("shape", ["n,6", "6", "1,6", "n,1", "m,6", "2,n,6", "1"])
+def test_a_sum_of_two_activations(shape: str) -> None:
+    """onnxruntime makes a float Gemm of some; oq writes a Sum, and says what an Add costs."""
+    body = "m = MatMul(x, w) a = Add(h, m) y = Tanh(a)"
+    text = f"net (float[n,4] x, float[{shape}] h) => (float y) {{ {body} }}"
+    weight = {"w": normal(4, 6)}
+    model = quantized(small(text, weight), "ort")
+    assert foresee(model).kernels == integer_kernels(model) == 1
+    node = next(n for n in model.graph.node if n.op_type in {"Add", "Sum"})
+    node.op_type = "Add"
+    assert foresee(model).kernels == integer_kernels(model)
+    assert foresee(model).kernels == (shape in {"m,6", "2,n,6", "1"})
 
 
 @pytest.mark.slow

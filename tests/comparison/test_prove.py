@@ -6,6 +6,7 @@ import pytest
 
 from oq.comparison.prove import prove_prepared, prove_written
 from oq.model.graph import Graph
+from oq.numerics.values import Array
 from tests.graphs import Net
 from tests.odd_models import boxes
 from tests.small import normal, random_feeds, small
@@ -23,6 +24,33 @@ def test_another_result_is_a_bug() -> None:
     prove_prepared(scaled(1.0), scaled(1.001), view, FEEDS)
     with pytest.raises(RuntimeError, match=r"output 'y': SQNR 6\.0 dB on the first"):
         prove_prepared(scaled(1.0), scaled(1.5), view, FEEDS)
+
+
+def test_integers_truth_values_and_texts_are_the_same() -> None:
+    """Of what follows from floats a few may differ: the largest of two that are nearly equal."""
+    text = """net (int64[n] i, float[n] x) => (int64[n] j, bool[n] b, string[n] s, bool[n] f) {{
+        j = Add(i, one)
+        b = Equal(j, {other})
+        s = Cast<to = 8>({other})
+        z = Add(x, shift)
+        f = Greater(z, {limit})
+    }}"""
+    one, many = np.asarray(1), np.arange(300)
+
+    def model(other: str, limit: str) -> onnx.ModelProto:
+        given = {"one": one, "shift": np.asarray(0.0, np.float32)}
+        limits = {name: np.asarray(v, np.float32) for name, v in (("low", 0.0), ("high", 0.5))}
+        return small(text.format(other=other, limit=limit), given | limits)
+
+    feeds: dict[str, Array] = {"i": many, "x": np.linspace(0.01, 1, 300, dtype=np.float32)}
+    plain = model("i", "low")
+    view = Graph(plain).view()
+    prove_prepared(plain, model("i", "low"), view, feeds)
+    for other, said in ((model("j", "low"), "'b': 300 of 300"), (model("i", "high"), "'f': 1")):
+        with pytest.raises(RuntimeError, match=f"changed its output {said}"):
+            prove_prepared(plain, other, view, feeds)
+    feeds["x"] = np.where(many < 3, np.float32(0.4), feeds["x"] + 1)
+    prove_prepared(plain, model("i", "high"), view, feeds)
 
 
 def test_outputs_sized_by_values_and_random_ones_prove_nothing() -> None:

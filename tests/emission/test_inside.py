@@ -1,6 +1,7 @@
 """Calibrated layers in the bodies of If, Loop and Scan: integer kernels, and the right ranges."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,18 +9,20 @@ import onnx
 import pytest
 
 import oq
-from oq.model.session import optimized_ops
-from oq.numerics.values import Array
+from oq.model.footprint import Footprint
+from oq.model.session import expose, optimized_ops
+from oq.numerics.values import Array, Batch
 from oq.pipeline import Result
 from tests.small import normal, reference, small
 
 TURNS, SAMPLES = 3, 16
+Seen = dict[str, list[Array]]
 MATRIX = 0.2 * normal(24, 24, seed=1)
 KERNEL = 0.25 * normal(8, 8, 3, 3, seed=2)
 BIAS = normal(24, seed=3)
 
 
-def loop() -> onnx.ModelProto:
+def loop(turns: int = TURNS) -> onnx.ModelProto:
     """``u = tanh(relu(conv(u)))``, three times."""
     text = """net (float[n,8,6,6] x) => (float[n,8,6,6] y) {
         y = Loop (count, go, x) <body = turn (int64 i, bool on, float[n,8,6,6] u)
@@ -30,7 +33,7 @@ def loop() -> onnx.ModelProto:
             out = Tanh(r)
         }>
     }"""
-    given = {"k": KERNEL, "count": np.asarray(TURNS), "go": np.asarray(True)}
+    given = {"k": KERNEL, "count": np.asarray(turns), "go": np.asarray(True)}
     return named(small(text, given))
 
 
@@ -47,19 +50,19 @@ def choice() -> onnx.ModelProto:
     return named(small(text, {"w": MATRIX, "b": BIAS, "zero": np.asarray(0, np.float32)}))
 
 
-def scan() -> onnx.ModelProto:
+def scan(op: str = "Mul") -> onnx.ModelProto:
     """``h = tanh(h w * x)`` over the first axis of x, h carried."""
-    text = """net (float[5,n,24] x) => (float[n,24] last, float[5,n,24] y) {
+    text = f"""net (float[5,n,24] x) => (float[n,24] last, float[5,n,24] y) {{
         z = Slice(x, start, end, start)
         h0 = Squeeze(z, start)
         last, y = Scan<num_scan_inputs = 1, body = turn (float[n,24] h, float[n,24] now)
-            => (float[n,24] out, float[n,24] seen) {
+            => (float[n,24] out, float[n,24] seen) {{
             m = MatMul(h, w)
-            a = Mul(m, now)
+            a = {op}(m, now)
             out = Tanh(a)
             seen = MatMul(out, w)
-        }>(h0, x)
-    }"""
+        }}>(h0, x)
+    }}"""
     zero, one = np.asarray([0]), np.asarray([1])
     return named(small(text, {"w": MATRIX, "start": zero, "end": one}))
 
@@ -78,8 +81,8 @@ def conv(x: Array) -> Array:
     return reference(small(text, {"k": KERNEL}), {"u": x})["r"]
 
 
-def inside_loop(x: Array) -> dict[str, list[Array]]:
-    found: dict[str, list[Array]] = {"loop/body/u": [], "loop/body/r": []}
+def inside_loop(x: Array) -> Seen:
+    found: Seen = {"loop/body/u": [], "loop/body/r": []}
     for _ in range(TURNS):
         r = conv(x)
         found["loop/body/u"].append(x)
@@ -88,30 +91,33 @@ def inside_loop(x: Array) -> dict[str, list[Array]]:
     return found
 
 
-def inside_choice(x: Array) -> dict[str, list[Array]]:
+def inside_choice(x: Array) -> Seen:
     if x.sum() > 0:
         return {"if/then_branch/x": [x], "if/else_branch/h": []}
     return {"if/then_branch/x": [], "if/else_branch/h": [x * x]}
 
 
-def inside_scan(x: Array) -> dict[str, list[Array]]:
-    h, found = x[0], dict[str, list[Array]]({"scan/body/h": [], "scan/body/out": []})
+def inside_scan(x: Array, join: Callable[[Array, Array], Array] = np.multiply) -> Seen:
+    h, found = x[0], Seen({"scan/body/h": [], "scan/body/out": []})
     for now in x:
         found["scan/body/h"].append(h)
-        h = np.tanh(h @ MATRIX * now)
+        h = np.tanh(join(h @ MATRIX, now))
         found["scan/body/out"].append(h)
     return found
 
 
-CASES = {
+Inner = Callable[[Array], Seen]
+Case = tuple[onnx.ModelProto, Result, list[dict[str, Array]], Inner, str, int]
+
+CASES: dict[str, tuple[Callable[[], onnx.ModelProto], Inner, tuple[int, ...], str, int]] = {
     "loop": (loop, inside_loop, (1, 8, 6, 6), "QLinearConv", 1),
     "choice": (choice, inside_choice, (1, 24), "QGemm", 2),
     "scan": (scan, inside_scan, (5, 1, 24), "MatMulIntegerToFloat", 2),
+    "cell": (
+        *(partial(scan, "Add"), partial(inside_scan, join=np.add)),
+        *((5, 1, 24), "MatMulIntegerToFloat", 2),
+    ),
 }
-
-
-Inner = Callable[[Array], dict[str, list[Array]]]
-Case = tuple[onnx.ModelProto, Result, list[dict[str, Array]], Inner, str, int]
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -139,7 +145,7 @@ def test_integer_kernels_and_values(case: Case) -> None:
 
 def test_ranges_over_all_turns(case: Case) -> None:
     _, done, data, values, _, _ = case
-    seen: dict[str, list[Array]] = {}
+    seen: Seen = {}
     for feeds in data:
         for name, arrays in values(feeds["x"]).items():
             seen.setdefault(name, []).extend(arrays)
@@ -147,6 +153,22 @@ def test_ranges_over_all_turns(case: Case) -> None:
         found = done.ranges[name]
         np.testing.assert_allclose(found.hi, max(a.max() for a in arrays), rtol=1e-5)
         np.testing.assert_allclose(found.lo, min(0, *(a.min() for a in arrays)), rtol=1e-5)
+
+
+def test_memory_counts_the_values_of_all_turns(case: Case) -> None:
+    model, done, data, _, _, _ = case
+    paths = tuple(t for t in done.ranges if "/" in t)
+    sizes = Footprint(model, carried=paths).of(Batch(data[0]))
+    exposed = reference(expose(model, paths), data[0])
+    assert {t: sizes[t] for t in paths} == {t: exposed[t].nbytes for t in paths}
+
+
+def test_a_limit_of_memory_holds_for_what_leaves_a_loop() -> None:
+    """Two tensors of 1 kB per sample, over 400 turns: two samples at a time would take 2 MB."""
+    data = {"x": normal(8, 8, 6, 6)}
+    done = oq.quantize(loop(400), "ort", data, verify=False, refine="none", max_memory=1)
+    (note,) = (n for n in done.report.notes if "--max-memory" in n)
+    assert note.startswith("calibrated in batches of 1")
 
 
 @pytest.mark.parametrize("glob", ["loop/body/*", "Conv_c"])

@@ -1,13 +1,19 @@
 """A guarded layer computes what its file says, in onnxruntime with all its optimizations."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pytest
 
+from oq.checks.legal import CHECKS
 from oq.emission.keep_float import keep_layers_float, keep_loadable
 from oq.model.graph import Graph
 from oq.model.session import optimized_ops
 from tests.graphs import Net
-from tests.small import ops, random_feeds, reference
+from tests.small import ops, random_feeds, reference, small
 
 
 def pair(net: Net, tensor: str, name: str) -> str:
@@ -94,3 +100,47 @@ def test_an_average_of_values_that_lie_apart_is_loaded() -> None:
     assert keep_loadable(graph) == ("n_p",)
     found = reference(graph.to_model(), feeds, deployed=True)["y"]
     np.testing.assert_allclose(found, reference(plain, feeds)["y"], atol=0.05001)
+
+
+def behind_a_move(guarded: bool) -> onnx.ModelProto:
+    """Bodies that read what is moved behind a pair, beside a node that does."""
+    text = """net (float[n,8] x) => (float[n,8] y, float[n,8] z) {
+        q = QuantizeLinear(x, s, p)
+        d = DequantizeLinear(q, s, p)
+        m = Reshape(d, shape)
+        t = ReduceSum<keepdims = 0>(x)
+        c = Greater(t, zero)
+        y = Tanh(m)
+        z = If (c) <
+            then_branch = then () => (float[n,8] a) { a = Tanh(m) },
+            else_branch = other () => (float[n,8] b) { b = Sigmoid(m) }
+        >
+    }"""
+    zero, shape = np.asarray(0, np.float32), np.asarray([-1, 8])
+    scale, point = np.asarray(0.05, np.float32), np.asarray(128, np.uint8)
+    model = small(text, {"s": scale, "p": point, "zero": zero, "shape": shape})
+    if not guarded:
+        return model
+    graph = Graph(model)
+    keep_loadable(graph)
+    return graph.to_model()
+
+
+def test_bodies_that_read_what_is_moved_behind_a_pair() -> None:
+    plain, guarded = behind_a_move(False), behind_a_move(True)
+    assert ops(guarded).count("Max") == 1
+    feeds = random_feeds(plain)
+    for name, values in reference(guarded, feeds, deployed=True).items():
+        np.testing.assert_allclose(values, reference(plain, feeds)[name], rtol=1e-6)
+    check = CHECKS["loads-bodies"].find
+    assert [list(check(Graph(m).view())) for m in (plain, guarded)] == [
+        [("If_z", "its bodies read 'm', which is moved behind a pair")],
+        [],
+    ]
+
+
+def test_onnxruntime_dies_of_the_unguarded_file(tmp_path: Path) -> None:
+    """When this fails, onnxruntime has been repaired: drop the guard and the check."""
+    onnx.save(behind_a_move(False), tmp_path / "m.onnx")
+    load = f"import onnxruntime; onnxruntime.InferenceSession({str(tmp_path / 'm.onnx')!r})"
+    assert subprocess.run([sys.executable, "-c", load], capture_output=True).returncode < 0

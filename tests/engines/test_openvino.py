@@ -376,3 +376,11 @@ def test_nothing_is_reported_to_anyone(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
     assert not (tmp_path / "intel").exists()
+
+
+@needs_openvino
+def test_an_input_that_nothing_reads_is_no_port_and_is_fed_nowhere() -> None:
+    model = small("net (float[n,3] x, float[n,3] unread) => (float[n,3] y) { y = Tanh(x) }")
+    feeds = {"x": normal(2, 3), "unread": normal(2, 3, seed=1)}
+    (found,) = Compiled(model, Settings()).run(feeds)
+    np.testing.assert_allclose(found, np.tanh(feeds["x"]), rtol=1e-5)

@@ -9,9 +9,11 @@ import pytest
 
 from oq.errors import ModelError, OptionError
 from oq.model import files, wire
-from oq.model.data_files import data_files, file_bytes
+from oq.model.data_files import data_files, file_bytes, tensors_of
 from oq.model.files import (
     check_writable,
+    load_headers,
+    load_light,
     load_model,
     loadable,
     model_bytes,
@@ -209,8 +211,78 @@ def test_missing_data_of_an_attribute_is_named(tmp_path: Path) -> None:
     path = with_external(tmp_path, model)
     assert_same_outputs(model, load_model(path))
     drop_data(path)
-    with pytest.raises(ModelError, match=r"external data of .*net\.onnx.*w\.bin"):
+    with pytest.raises(ModelError, match=r"external data 'w.bin' of .*net\.onnx' is missing"):
         load_model(path)
+
+
+def everywhere() -> onnx.ModelProto:
+    """A tensor of each kind of place, called ``at_PLACE``: what may name a file."""
+    text = """net (float[n,2] x, bool c) => (float[n,2] y) {
+        z = com.example.act(x)
+        y = If (c) <
+            then_branch = g1 () => (float[n,2] t) { k = Constant() t = Add(z, k) },
+            else_branch = g2 () => (float[n,2] e) { e = Sub(z, x) }
+        >
+    }"""
+    model = small(text)
+    act = """<domain: "com.example", opset_import: ["" : 17]> act (x) => (y) {
+        k = Constant() y = Mul(x, k)
+    }"""
+    model.functions.append(onnx.parser.parse_function(act))
+    body = model.graph.node[1].attribute[0].g
+    model.graph.initializer.append(tensor("graph"))
+    body.initializer.append(tensor("body"))
+    sparse = model.graph.sparse_initializer.add()
+    sparse.values.CopyFrom(tensor("sparse"))
+    sparse.indices.CopyFrom(onnx.numpy_helper.from_array(np.arange(2), "indices"))
+    sparse.dims.append(2)
+    for node, name in ((body.node[0], "attribute"), (model.functions[0].node[0], "function")):
+        node.attribute.append(onnx.helper.make_attribute("value", tensor(name)))
+    listed = [tensor("list")]
+    model.graph.node[0].attribute.append(onnx.helper.make_attribute("many", listed))
+    model.training_info.add().algorithm.initializer.append(tensor("training"))
+    return model
+
+
+def tensor(place: str) -> onnx.TensorProto:
+    return onnx.numpy_helper.from_array(normal(2, seed=len(place)), f"at_{place}")
+
+
+PLACES = ("graph", "body", "sparse", "attribute", "function", "list", "training")
+
+
+@pytest.mark.parametrize("read", [load_model, load_light, load_headers])
+@pytest.mark.parametrize("place", PLACES)
+def test_no_tensor_names_a_file_outside(
+    tmp_path: Path, place: str, read: Callable[[Path], onnx.ModelProto]
+) -> None:
+    model, folder = everywhere(), tmp_path / "model"
+    held = next(t for t in tensors_of(model) if t.name == f"at_{place}")
+    values = held.raw_data
+    folder.mkdir()
+    for file in (tmp_path / "secret.bin", folder / "w.bin"):
+        file.write_bytes(values)
+    for location in ("../secret.bin", str(tmp_path / "secret.bin"), "w.bin"):
+        held.ClearField("raw_data")
+        held.data_location = onnx.TensorProto.EXTERNAL
+        del held.external_data[:]
+        held.external_data.add(key="location", value=location)
+        (folder / "net.onnx").write_bytes(model.SerializeToString())
+        if location != "w.bin":
+            with pytest.raises(ModelError, match=f"tensor 'at_{place}' of .* points outside"):
+                read(folder / "net.onnx")
+            continue
+        assert data_files(folder / "net.onnx") == [folder / "w.bin"]
+        found = next(t for t in tensors_of(read(folder / "net.onnx")) if t.name == held.name)
+        assert found.raw_data == (b"" if read is load_headers else values)
+
+
+@pytest.mark.parametrize("key", ["offset", "length"])
+def test_external_data_before_its_file(tmp_path: Path, key: str) -> None:
+    path = with_external(tmp_path)
+    set_entry(path, key, "-4096")
+    with pytest.raises(ModelError, match=r"external data of tensor 'w' .*must be non-negative"):
+        load_light(path)
 
 
 # ---- saving

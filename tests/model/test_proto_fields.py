@@ -73,3 +73,16 @@ def test_what_is_left_out_at_the_end_of_standard_nodes_goes() -> None:
     assert list(made.graph.node[4].attribute[0].g.node[0].input) == ["e"]
     assert list(model.graph.node[0].input) == ["x", "w", ""]
     assert without_empty_ends(made) is made
+
+
+def test_a_loop_keeps_the_two_inputs_that_it_must_have() -> None:
+    """Without its empty condition ONNX's shape inference fails on it."""
+    text = """net (float[n] x, int64 c) => (float[k,n] y) {
+        y = Loop (c, ) <body = turn (int64 i, bool on) => (bool still, float[n] out) {
+            still = Identity(on)
+            out = Tanh(x)
+        }>
+    }"""
+    model = small(text)
+    model.graph.node[0].input[:] = ["c", ""]
+    assert list(without_empty_ends(model).graph.node[0].input) == ["c", ""]

@@ -1,5 +1,7 @@
 """States come back as they left."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -92,3 +94,127 @@ def test_a_layer_between_them_makes_no_state() -> None:
         {"w": normal(4, 4)},
     )
     assert not carried_states(view(model))
+
+
+IMAGE, WEIGHTS = "float[n,4,8,8]", {"k": normal(4, 4, 3, 3), "d": normal(4, 4, 3, 3, seed=1)}
+CONV = "Conv<pads = [1, 1, 1, 1]>"
+ORDINARY = {
+    "autoencoder": (
+        f"{IMAGE} x, {IMAGE} noise",
+        f"{IMAGE} x_hat, {IMAGE} code",
+        f"code = {CONV}(x, k) z = Add(code, noise) x_hat = {CONV}(z, d)",
+    ),
+    "super-resolution": (
+        f"{IMAGE} image, float[n,4] style",
+        f"{IMAGE} sharp, {IMAGE} features",
+        f"features = {CONV}(image, k) r = {CONV}(features, d) sharp = Add(image, r)",
+    ),
+    "denoising": (
+        f"{IMAGE} noisy_image, float[n,1,1,1] sigma",
+        f"{IMAGE} clean_image, {IMAGE} noise",
+        f"s = Mul(noisy_image, sigma) noise = {CONV}(s, k) clean_image = Sub(noisy_image, noise)",
+    ),
+    "inpainting": (
+        f"{IMAGE} image, {IMAGE} mask",
+        f"{IMAGE} result, {IMAGE} mask_out",
+        f"g = {CONV}(image, k) a = Mul(g, mask) i = Sub(image, g) b = Mul(i, mask) "
+        "result = Add(image, b) mask_out = MaxPool<kernel_shape = [1, 1]>(mask)",
+    ),
+    "embeddings": (
+        "float[n,5,4] inputs_embeds, float[n,5,1] attention_mask",
+        "float[n,5,4] last_hidden_state, float[n,5,4] first",
+        "m = MatMul(inputs_embeds, w) a = Mul(m, attention_mask) first = Add(inputs_embeds, a) "
+        "f = MatMul(first, v) last_hidden_state = Add(first, f)",
+    ),
+    "stage of a network": (
+        "float[n,5,4] hidden_states, float[n,5,1] scale",
+        "float[n,5,4] hidden_states_out, float[n,5,4] attention",
+        "m = MatMul(hidden_states, w) attention = Mul(m, scale) u = Add(hidden_states, attention) "
+        "f = MatMul(u, v) hidden_states_out = Add(u, f)",
+    ),
+    "siamese": (
+        f"{IMAGE} left, {IMAGE} right",
+        f"{IMAGE} of_left, {IMAGE} of_right",
+        f"a = {CONV}(left, k) of_left = Add(a, left) b = {CONV}(right, k) of_right = Add(b, right)",
+    ),
+    "noise prediction": (
+        f"{IMAGE} x_t, float[n,1,1,1] t",
+        f"{IMAGE} eps, {IMAGE} variance",
+        f"s = Mul(x_t, t) h = {CONV}(s, k) eps = {CONV}(h, d) variance = Exp(h)",
+    ),
+    "matting": (
+        f"{IMAGE} src, {IMAGE} background",
+        f"{IMAGE} foreground, {IMAGE} alpha",
+        f"r = {CONV}(src, k) f = Add(src, r) foreground = Clip(f, zero, one) "
+        f"alpha = {CONV}(background, d)",
+    ),
+    "residual blocks": (
+        f"{IMAGE} feature, float[n,1,1,1] gain",
+        f"{IMAGE} refined, {IMAGE} other",
+        f"a = {CONV}(feature, k) u = Add(feature, a) r = Relu(u) b = {CONV}(r, d) "
+        "other = Mul(b, gain) s = Add(r, b) refined = Relu(s)",
+    ),
+}
+STATEFUL = {
+    "decay": ("y = Mul(h, m) hn = Add(y, f)", {"Mul_y", "Add_hn"}),
+    "sum": ("hn = Add(h, f) y = Relu(f)", {"Add_hn"}),
+    "gate": (
+        "g = MatMul(h, w) z = Sigmoid(g) p = Sub(m, z) a = Mul(z, h) b = Mul(p, f) y = Relu(f) "
+        "hn = Add(a, b)",
+        {"Mul_a", "Add_hn"},
+    ),
+    "residual of one name": ("g = MatMul(h, w) hn = Add(h, g) y = Relu(f)", {"Add_hn"}),
+}
+"""Layer-free ways from h (n, 4) to hn, with f = frame W, m a constant; and what stays in float."""
+
+
+def body(inputs: str, outputs: str, nodes: str) -> onnx.ModelProto:
+    zero, one = np.array(0, np.float32), np.array(1, np.float32)
+    given = {**WEIGHTS, "w": normal(4, 4), "v": normal(4, 4, seed=2), "zero": zero, "one": one}
+    read = {name: values for name, values in given.items() if re.search(rf"\b{name}\b", nodes)}
+    return small(f"net ({inputs}) => ({outputs}) {{ {nodes} }}", read)
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_ordinary_models_with_equal_shapes_have_no_states(name: str) -> None:
+    model = body(*ORDINARY[name])
+    onnx.checker.check_model(model, full_check=True)
+    assert not carried_states(view(model))
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+@pytest.mark.parametrize(("state", "becomes"), [("h_in", "h_out"), ("prev_frame", "filtered")])
+def test_recurrent_cells_have_states(name: str, state: str, becomes: str) -> None:
+    nodes, kept = STATEFUL[name]
+    text = f"f = MatMul(frame, w) {nodes}".replace("MatMul(frame, w)", "MatMul(now, w)")
+    model = small(
+        f"net (float[n,4] now, float[n,4] h) => (float[n,4] y, float[n,4] hn) {{ {text} }}",
+        {"w": normal(4, 4), "m": np.array(0.9, np.float32)},
+    )
+    for node in model.graph.node:
+        node.name = f"{node.op_type}_{node.output[0]}"
+        node.input[:] = [state if t == "h" else t for t in node.input]
+        node.output[:] = [becomes if t == "hn" else t for t in node.output]
+    model.graph.input[1].name, model.graph.output[1].name = state, becomes
+    assert set(carried_states(view(model))) == kept
+
+
+def test_the_states_of_a_body_are_those_of_its_node() -> None:
+    """A part of what is scanned has the shape of the state, and is new in every turn."""
+    model = small(
+        """net (float[5,n,4] x, float[n,4] start) => (float[n,4] last, float[5,n,4] y) {
+            last, y = Scan<num_scan_inputs = 1, body = turn (float[n,4] h, float[n,4] part)
+                => (float[n,4] out, float[n,4] seen) {
+                f = MatMul(part, w)
+                kept = Mul(h, m)
+                out = Add(kept, f)
+                seen = Mul(part, m)
+            }>(start, x)
+        }""",
+        {"w": normal(4, 4), "m": np.array(0.9, np.float32)},
+    )
+    said = {s.node.rpartition("/")[2]: s.reason for s in oq.make_plan(model, "ort").skips}
+    assert {n for n, why in said.items() if why == PASSES.format("h", "out")} == {
+        *("Mul_kept", "Add_out")
+    }
+    assert "state" not in said["Mul_seen"]

@@ -12,9 +12,11 @@ from oq.planning import registry
 from oq.planning.overrides import Overrides
 from oq.planning.setup import plan_model
 from oq.ranking.rank import Layout, Ranking, Sensitivity, decibels, find_candidates, sensitivity
+from oq.ranking.table import as_ranking
+from oq.wording import to_json
 from tests.damaged import X, damaged, sqnr
 from tests.graphs import Net
-from tests.small import reference
+from tests.small import normal, reference, small
 
 TARGETS = ("ort", "trt", "coreml")
 
@@ -156,3 +158,26 @@ def test_what_cannot_be_ranked() -> None:
 )
 def test_decibels(error: float, expected: float) -> None:
     assert decibels(error) == pytest.approx(expected)
+
+
+def test_layers_in_bodies_are_named_and_not_ranked() -> None:
+    """In all figures they are in float, so that what is ranked is told apart from them."""
+    text = """net (float[n,4] x, bool c) => (float[n,4] y) {
+        m = MatMul(x, w)
+        y = If (c) <
+            then_branch = then () => (float[n,4] t) { t = MatMul(m, w) },
+            else_branch = other () => (float[n,4] e) { e = Tanh(m) }
+        >
+    }"""
+    model = small(text, {"w": normal(4, 4)})
+    data = [{"x": normal(1, 4, seed=s), "c": np.asarray(s % 2 == 0)} for s in range(4)]
+    found = sensitivity(model, "ort", data)
+    assert [row.node for row in found.layers] == ["MatMul_m"]
+    assert found.inside == ("If_y/then_branch/MatMul_t",)
+    assert "not ranked, and in float here: 1 layer in bodies of If, Loop and Scan" in str(found)
+    assert as_ranking(to_json(found)) == found
+    del model.graph.node[0]
+    model.graph.node[0].attribute[0].g.node[0].input[0] = "x"
+    model.graph.node[0].attribute[1].g.node[0].input[0] = "x"
+    with pytest.raises(ModelError, match=r"which are not ranked: .*--keep-float 'If_y/then_branch"):
+        sensitivity(model, "ort", data)
