@@ -2,16 +2,27 @@
 
 An output with axes (sample, class) is known by its shape.  One with more axes (logits per token,
 characters per frame, labels per pixel) is known by the node that computes it: a Softmax, whose axis
-it is, or a product with a constant matrix, whose columns are the classes.  Others (boxes, images,
-hidden states) have no classes.
+it is, or a product with a constant matrix, whose columns are the classes.  One that an ArgMax
+computes, of whatever shape, holds classes itself.  Others (boxes, images, hidden states) have none.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
 
-from oq.comparison.deviation import is_classifier
-from oq.model.ops import ADDING, KEEPING, NORMALIZED, OUTPUT_AXIS, PERMUTING, SHAPE_OPS, STANDARD
+from oq.comparison.deviation import Votes, is_classifier
+from oq.model.ops import (
+    ADDING,
+    BEST_OF,
+    KEEPING,
+    NORMALIZED,
+    OUTPUT_AXIS,
+    PERMUTING,
+    SHAPE_OPS,
+    STANDARD,
+    only_moves,
+)
 from oq.numerics.values import Array
 
 LAST_AXIS_SINCE = 13
@@ -31,19 +42,44 @@ def class_axis(values: Array, known: int | None) -> int | None:
     return axis if axis > 0 and values.shape[axis] >= 2 else None
 
 
-def class_axes(model: onnx.ModelProto) -> dict[str, int]:
+def start_votes(values: Array, name: str, axes: Mapping[str, int | None]) -> Votes | None:
+    """A counter for output ``name``, of which ``values`` are a batch; None if it has no classes.
+
+    ``axes``: as :func:`class_axes` finds them.
+    """
+    if name in axes and axes[name] is None:
+        return Votes(None)
+    axis = class_axis(values, axes.get(name))
+    return None if axis is None else Votes(axis)
+
+
+def class_axes(model: onnx.ModelProto) -> dict[str, int | None]:
     """Output -> the axis of its classes (negative from the end), for outputs of ``model`` that a
-    Softmax or a product with a constant computes, across a bias and moves of axes."""
+    Softmax or a product with a constant computes, across a bias and moves of axes; None for those
+    that an ArgMax computes, whose values are classes."""
     version = max((o.version for o in model.opset_import if o.domain in STANDARD), default=0)
     producers = {t: n for n in model.graph.node for t in n.output if t and n.domain in STANDARD}
     constants = {t.name for t in model.graph.initializer}
     constants |= {t for t, n in producers.items() if not n.input and n.op_type in SHAPE_OPS}
-    found = {}
+    found: dict[str, int | None] = {}
     for output in model.graph.output:
+        if _is_chosen(output.name, producers):
+            found[output.name] = None
+            continue
         axis = _axis(output.name, producers, constants, version)
         if axis is not None:
             found[output.name] = axis
     return found
+
+
+def _is_chosen(tensor: str, producers: Mapping[str, onnx.NodeProto]) -> bool:
+    """Whether an ArgMax computes ``tensor``, across casts and moves."""
+    node = producers.get(tensor)
+    while node is not None and node.input and node.op_type not in BEST_OF:
+        if node.op_type not in KEEPING and not only_moves(node.op_type):
+            return False
+        node = producers.get(node.input[0])
+    return node is not None and node.op_type in BEST_OF
 
 
 def _axis(

@@ -6,7 +6,6 @@ float reference are onnxruntime's; the deployed mode, the kernels and the latenc
 engine (:mod:`oq.engines.engine`).
 """
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +16,10 @@ import numpy as np
 import onnx
 
 from oq.artifacts.artifact import Artifact
-from oq.comparison.channels import ChannelErrors, ChannelSums
-from oq.comparison.classes import class_axes, class_axis
+from oq.comparison.channels import ChannelSums
+from oq.comparison.classes import class_axes, start_votes
+from oq.comparison.collapse import COLLAPSE_DB, ReadingResult, signs_of_collapse
 from oq.comparison.deviation import (
-    Classification,
     CodeGap,
     OutputError,
     Steps,
@@ -49,27 +48,8 @@ bits or less is far above that."""
 
 LATENCY_RUNS = (10, 200)
 
-COLLAPSE_DB = 3.0
-"""Decibels; at 0 the error of an output is as large as the output."""
-
-COLLAPSE_AGREEMENT = 50.0
-"""Percentage of samples whose top-1 equals the float model's."""
-
 TOP1 = "top-1"
 """The metric that a drop is of, unless another was asked for."""
-
-ENOUGH_VOTES = 8
-"""Minimum number of samples; with fewer, agreement is too noisy."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadingResult:
-    """The comparison of the quantized model, evaluated in one mode, with the float model."""
-
-    outputs: tuple[OutputError, ...]
-    classes: tuple[Classification, ...]
-    channels: tuple[ChannelErrors | None, ...] = ()
-    """Of each output, where it has channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +139,12 @@ class Verification(Told):
         """The signs that the quantized model has collapsed; empty if it has not.
 
         The SQNR of an output or of one of its channels below :data:`COLLAPSE_DB`, or agreement with
-        the float model's top-1 below :data:`COLLAPSE_AGREEMENT` on :data:`ENOUGH_VOTES` samples or
-        more, in either mode.
+        the float model's top-1 below :data:`~oq.comparison.collapse.COLLAPSE_AGREEMENT` on
+        :data:`~oq.comparison.collapse.ENOUGH_VOTES` samples or more, in either mode.
         """
         said: dict[str, list[str]] = {}
         for name, reading in (("deployed", self.deployed), ("literal", self.literal)):
-            for text in _collapses(reading):
+            for text in signs_of_collapse(reading):
                 said.setdefault(text, []).append(name)
         return tuple(f"{text} ({', '.join(names)})" for text, names in said.items())
 
@@ -295,7 +275,7 @@ class _Counts:
     """Everything that is summed over the batches, by reading and output."""
 
     names: Sequence[str]
-    axes: Mapping[str, int]
+    axes: Mapping[str, int | None]
     metrics: Mapping[tuple[Figure, str], Metric]
     sums: dict[tuple[str, int], Sums] = field(default_factory=dict)
     channels: dict[tuple[str, int], ChannelSums] = field(default_factory=dict)
@@ -313,12 +293,14 @@ class _Counts:
         self, exact: Sequence[Array], found: Mapping[str, Sequence[Array]], labels: Array | None
     ) -> None:
         for i, values in enumerate(exact):
-            axis = class_axis(values, self.axes.get(self.names[i]))
             for reading, results in found.items():
                 self.sums.setdefault((reading, i), Sums()).add(values, results[i])
                 self.channels.setdefault((reading, i), ChannelSums()).add(values, results[i])
-                if axis is not None:
-                    votes = self.votes.setdefault((reading, i), Votes(axis))
+                votes = self.votes.get((reading, i)) or start_votes(
+                    values, self.names[i], self.axes
+                )
+                if votes is not None:
+                    self.votes[reading, i] = votes
                     votes.add(values, results[i], labels)
             if "literal" in found:
                 gap = self.sums.setdefault(("gap", i), Sums())
@@ -329,35 +311,14 @@ class _Counts:
 
     def result(self, reading: str) -> ReadingResult:
         errors = [self.sums[reading, i].result(name) for i, name in enumerate(self.names)]
-        votes = [v.result(self.names[i]) for (r, i), v in self.votes.items() if r == reading]
+        votes = [
+            v.result(self.names[i])
+            for (r, i), v in self.votes.items()
+            if r == reading and (v.samples or v.labelled)
+        ]
         channels = (self.channels.get((reading, i)) for i, _ in enumerate(self.names))
         found = tuple(None if c is None else c.result(COLLAPSE_DB) for c in channels)
         return ReadingResult(tuple(errors), tuple(votes), found)
-
-
-def _is_nan_in_float(error: OutputError) -> bool:
-    return 0 < error.nan_in_float == error.nonfinite
-
-
-def _collapses(reading: ReadingResult) -> Iterable[str]:
-    channels = reading.channels or (None,) * len(reading.outputs)
-    for error, parts in zip(reading.outputs, channels, strict=True):
-        unknown = error.sqnr_db == -math.inf and (error.resized or _is_nan_in_float(error))
-        if error.quiet or unknown:
-            continue  # near 0 throughout, never of one shape, or NaN in float already
-        if error.sqnr_db < COLLAPSE_DB:
-            yield f"output {error.name!r} has an SQNR of {error.sqnr_db:.1f} dB"
-        elif parts is not None and parts.lost:
-            yield (
-                f"output {error.name!r} has lost {parts.lost} of {parts.judged} channels: channel "
-                f"{parts.worst} of axis {parts.axis} has an SQNR of {parts.sqnr_db:.1f} dB"
-            )
-    for votes in reading.classes:
-        if votes.samples >= ENOUGH_VOTES and votes.agreement < COLLAPSE_AGREEMENT:
-            yield (
-                f"output {votes.output!r} agrees with the float model's top-1 on "
-                f"{votes.agreement:.0f} % of {votes.samples} {votes.unit}"
-            )
 
 
 def measure_latency(

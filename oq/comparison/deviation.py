@@ -27,7 +27,8 @@ class OutputError:
     shape (as many boxes as NonMaxSuppression leaves), which are excluded too.  ``nan_in_float``:
     those of ``nonfinite`` that are the float model's own.  ``quiet``: its values are 0 to
     :data:`PRESENT` and no error is as large, so that the SQNR says little (a map of probabilities
-    of what no sample shows).
+    of what no sample shows).  ``equal``: of integers and booleans, the percentage of values that
+    are the same.
     """
 
     name: str
@@ -39,11 +40,14 @@ class OutputError:
     resized: int = 0
     nan_in_float: int = 0
     quiet: bool = False
+    equal: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """For an output with axes (sample, class).  Percentages; accuracies need labels.
+    """For an output with axes (sample, class), or one of classes chosen by an ArgMax, which have no
+    second best.  Percentages; accuracies need labels.  Where the float model's scores are NaN there
+    is no class to agree with, and nothing is counted.
 
     ``agreement``: samples whose top-1 equals the float model's.  ``agreement5``: samples whose
     float top-1 is among the top 5.  ``positions``: the output has classes at each of several
@@ -82,11 +86,14 @@ class Sums:
     nan_in_float: int = 0
     lo: float = math.inf
     hi: float = -math.inf
+    same: int | None = None
 
     def add(self, reference: Array, found: Array) -> None:
         if reference.shape != found.shape:
             self.resized += 1
             return
+        if reference.dtype.kind in "biu":
+            self.same = (self.same or 0) + int(np.count_nonzero(reference == found))
         x = reference.astype(np.float64).reshape(-1)
         y = found.astype(np.float64).reshape(-1)
         usable = np.isfinite(x)
@@ -119,6 +126,7 @@ class Sums:
             resized=self.resized,
             nan_in_float=self.nan_in_float,
             quiet=quiet and self.count > 0,
+            equal=None if self.same is None or not self.count else 100 * self.same / self.count,
         )
 
 
@@ -180,12 +188,13 @@ def sqnr_db(signal: float, noise: float) -> float:
 
 @dataclass(slots=True)
 class Votes:
-    """Running counts for one classifier output, its classes along ``axis``.
+    """Running counts for one classifier output, its classes along ``axis``; None: its values are
+    classes.
 
     ``foreign``: how many labels are none of its ``classes``.
     """
 
-    axis: int = 1
+    axis: int | None = 1
     samples: int = 0
     labelled: int = 0
     foreign: int = 0
@@ -196,10 +205,14 @@ class Votes:
     def add(self, reference: Array, found: Array, labels: Array | None) -> None:
         if reference.shape != found.shape:
             return
+        if self.axis is None:
+            self._add_chosen(reference, found, labels)
+            return
         mine, theirs = (_rows(scores, self.axis) for scores in (found, reference))
         self.positions |= len(mine) > len(found)
-        self.samples += len(mine)
-        before = places(mine, _best(theirs))
+        known = ~np.isnan(np.moveaxis(reference, self.axis, -1)).any(axis=-1).reshape(-1)
+        self.samples += int(np.count_nonzero(known))
+        before = places(mine, _best(theirs))[known]
         self._count("agreement", before == 0)
         self._count("agreement5", before < FIVE)
         if labels is None or len(mine) != len(labels) or labels.ndim != 1:
@@ -213,12 +226,27 @@ class Votes:
             self._count(f"top1{suffix}", before == 0)
             self._count(f"top5{suffix}", before < FIVE)
 
+    def _add_chosen(self, reference: Array, found: Array, labels: Array | None) -> None:
+        mine, theirs = found.reshape(-1), reference.reshape(-1)
+        self.positions |= len(mine) > len(found)
+        self.samples += len(mine)
+        for test in ("agreement", "agreement5"):
+            self._count(test, mine == theirs)
+        if labels is None or labels.shape != mine.shape:
+            return
+        self.labelled += len(labels)
+        known = _as_classes(labels, np.iinfo(np.int64).max)
+        self.foreign += int(np.count_nonzero(known < 0))
+        self.classes = max(self.classes, int(theirs.max(initial=0)) + 1)
+        self._count("top1", mine == known)
+        self._count("top1_float", theirs == known)
+
     def _count(self, test: str, holds: Array) -> None:
         self.hits[test] = self.hits.get(test, 0) + int(np.count_nonzero(holds))
 
     def result(self, name: str) -> Classification:
         def percent(test: str, of: int) -> float | None:
-            return 100.0 * self.hits.get(test, 0) / of if of else None
+            return 100.0 * self.hits[test] / of if of and test in self.hits else None
 
         return Classification(
             name,

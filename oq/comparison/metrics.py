@@ -192,9 +192,15 @@ class _Top:
     votes: Votes = field(default_factory=Votes)
 
     def update(self, exact: Outputs, found: Outputs, labels: Array | None) -> None:
-        name = next((n for n, v in exact.items() if is_classifier(v)), None)
+        name = next((n for n, v in exact.items() if is_classifier(v) or _names_class(v)), None)
         if name is None:
-            raise DataError("--metric top1, top5: no output has axes (sample, class)")
+            raise DataError(
+                "--metric top1, top5: no output has axes (sample, class), or an integer per sample"
+            )
+        if not is_classifier(exact[name]):
+            if self.five:
+                raise DataError(f"--metric top5: {name!r} holds one class per sample, not five")
+            self.votes.axis = None
         self.votes.add(exact[name], found[name], labels)
 
     def value(self) -> Value:
@@ -204,6 +210,11 @@ class _Top:
         else:
             exact, found, agree = counted.top1_float, counted.top1, counted.agreement
         return agree if exact is None or found is None else (exact, found)
+
+
+def _names_class(values: Array) -> bool:
+    """Whether ``values`` are one integer per sample, the class that an ArgMax has chosen."""
+    return values.dtype.kind in "iu" and values.ndim > 0 and values.size == len(values)
 
 
 @dataclass(slots=True)
@@ -305,6 +316,16 @@ def _read(values: Array) -> list[list[int]]:
     return [row[keep & (row != 0)].tolist() for row, keep in zip(best, new, strict=True)]
 
 
+VOID = 255
+"""The label of pixels that are not counted (PASCAL VOC), where a model does not say how many
+classes it has."""
+
+
+def _named(values: Array) -> bool:
+    """Whether all of ``values`` can be classes."""
+    return values.dtype.kind in "iu" and bool((values >= 0).all())
+
+
 @dataclass(slots=True)
 class MeanIou:
     """Mean intersection over union in percent, over the classes that occur.
@@ -312,26 +333,39 @@ class MeanIou:
     ``IoU_c = |predicted c and labelled c| / |predicted c or labelled c|``, counted over all pixels
     of all samples (Everingham et al. 2010, the PASCAL VOC challenge).  The output has axes
     (sample, class, height, width, ...), the labels (sample, height, width, ...); labels outside the
-    classes, such as VOC's 255, are ignored.  Without labels of that shape the float model's own
-    prediction stands in for them.
+    classes, such as VOC's 255, are ignored.  An output of integers (sample, height, width, ...) is
+    the prediction itself, of classes 0 to 254 at least.  Without labels of that shape the float
+    model's own prediction stands in for them.
     """
 
     hits: dict[str, Array] = field(default_factory=dict)
     labelled: bool = False
 
     def update(self, exact: Outputs, found: Outputs, labels: Array | None) -> None:
-        name = next((n for n, v in exact.items() if v.ndim >= 3 and v.dtype.kind == "f"), None)
+        maps = [n for n, v in exact.items() if v.ndim >= 3 and (v.dtype.kind == "f" or _named(v))]
+        name = next((n for n in sorted(maps, key=lambda n: exact[n].dtype.kind != "f")), None)
         if name is None:
-            raise DataError("--metric miou: no output has axes (sample, class, height, width)")
-        classes = exact[name].shape[1]
-        reference, mine = exact[name].argmax(axis=1), found[name].argmax(axis=1)
+            raise DataError(
+                "--metric miou: no output has axes (sample, class, height, width), or integers "
+                "(sample, height, width)"
+            )
+        reference, mine = exact[name], found[name]
+        if reference.dtype.kind == "f":
+            classes = reference.shape[1]
+            reference, mine = reference.argmax(axis=1), mine.argmax(axis=1)
+        else:
+            mine = np.maximum(mine, 0)
+            classes = max(VOID, *(int(v.max(initial=0)) + 1 for v in (reference, mine)))
         self.labelled = labels is not None and labels.shape == reference.shape
         wanted = labels if labels is not None and self.labelled else reference
         self._count("float", reference, wanted, classes)
         self._count("quantized", mine, wanted, classes)
 
     def _count(self, side: str, predicted: Array, wanted: Array, classes: int) -> None:
-        counts = self.hits.setdefault(side, np.zeros((2, classes), np.int64))
+        before = self.hits.get(side, np.zeros((2, 0), np.int64))
+        counts = np.zeros((2, max(classes, before.shape[1])), np.int64)
+        counts[:, : before.shape[1]] = before
+        self.hits[side], classes = counts, counts.shape[1]
         usable = (wanted >= 0) & (wanted < classes)
         p, w = predicted[usable], wanted[usable].astype(np.int64)
         both = np.bincount(p[p == w], minlength=classes)

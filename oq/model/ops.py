@@ -260,6 +260,12 @@ KEEPING = frozenset({"Cast", "Identity"})
 SCORING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
 """Final ops that turn logits into probabilities; errors are measured on the logits."""
 
+CHOOSING = frozenset({"ArgMax", "ArgMin", "TopK"})
+"""Ops that answer with indices of the largest (smallest) values of their first input."""
+
+BEST_OF = frozenset({"ArgMax"})
+"""Those whose answer is one class for each position."""
+
 PICKING = frozenset({"Gather"})
 """Ops that pick slices of their first input by index."""
 

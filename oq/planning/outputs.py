@@ -8,22 +8,47 @@ outputs and logits covers everything seen in calibration, unless the user choose
 
 from dataclasses import replace
 
-from oq.model.ops import JOINING, SCORING, only_moves
-from oq.model.view import GraphView
+from oq.model.ops import CHOOSING, JOINING, KEEPING, SCORING, only_moves
+from oq.model.view import GraphView, NodeView
 from oq.planning.spec import Own, Plan, Share, Site, measured_at
 
 
 def find_logits(view: GraphView) -> tuple[str, ...]:
     """The float outputs of the graph; for an output of a Softmax or Sigmoid, the input of that
-    op."""
+    op.  For indices of an ArgMax or TopK, what these choose from."""
     found = []
-    for output in view.outputs:
-        maker = view.producer(output)
-        if maker is not None and maker.op in SCORING and view.producer(maker.inputs[0]) is not None:
-            output = maker.inputs[0]
+    for answer in view.outputs:
+        output, _ = _logits(view, answer)
         if view.producer(output) is not None and view.is_float(output):
             found.append(output)
     return tuple(dict.fromkeys(found))
+
+
+def ops_behind_logits(view: GraphView) -> tuple[str, ...]:
+    """The ops that turn logits into the outputs of the graph, sorted."""
+    ops = (_logits(view, answer)[1] for answer in view.outputs)
+    return tuple(sorted({op for op in ops if op is not None}))
+
+
+def _logits(view: GraphView, answer: str) -> tuple[str, str | None]:
+    """What :func:`find_logits` takes for an output, and the op that reads it; None for the output
+    itself."""
+    chosen = None if view.is_float(answer) else _choice(view, answer)
+    output, op = (answer, None) if chosen is None else (chosen.inputs[0], chosen.op)
+    maker = view.producer(output)
+    if maker is not None and maker.op in SCORING and view.producer(maker.inputs[0]) is not None:
+        return maker.inputs[0], maker.op
+    return output, op
+
+
+def _choice(view: GraphView, indices: str) -> NodeView | None:
+    """The node that chose the integers ``indices``; None if none did."""
+    maker = view.producer(indices)
+    while maker is not None and maker.inputs and maker.op not in CHOOSING:
+        if maker.op not in KEEPING and not only_moves(maker.op):
+            return None
+        maker = view.producer(maker.inputs[0])
+    return maker if maker is not None and maker.inputs else None
 
 
 def never_clip_logits(plan: Plan, view: GraphView) -> Plan:

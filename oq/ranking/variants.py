@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from oq.comparison.classes import class_axes, class_axis
+from oq.comparison.classes import class_axes, start_votes
 from oq.comparison.deviation import Noise, Votes
 from oq.emission.emit import emit
 from oq.emission.keep_float import keep_loadable
@@ -232,9 +232,9 @@ class _Worker:
                 for name, error in errors[i].items():
                     error.add(exact[name], found[name])
                 for name in outputs:
-                    axis = class_axis(exact[name], axes.get(name))
-                    if axis is not None:
-                        vote = votes[i].setdefault(name, Votes(axis))
+                    vote = votes[i].get(name) or start_votes(exact[name], name, axes)
+                    if vote is not None:
+                        votes[i][name] = vote
                         vote.add(exact[name], found[name], None)
         return [
             _effect(outputs, v.local, e, w) for v, e, w in zip(variants, errors, votes, strict=True)
@@ -264,7 +264,7 @@ class _Worker:
 def _effect(
     outputs: Sequence[str], local: str | None, errors: dict[str, Noise], votes: dict[str, Votes]
 ) -> Effect:
-    agreements = [v.result(n).agreement for n, v in votes.items()]
+    agreements = [v.result(n).agreement for n, v in votes.items() if v.samples]
     return Effect(
         sum(errors[o].ratio for o in outputs) / len(outputs),
         None if local is None else errors[local].ratio,

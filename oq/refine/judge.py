@@ -2,7 +2,8 @@
 
 The SQNR of the outputs in dB, ``10 log10(sum x^2 / sum (x - y)^2)``, averaged over the float
 outputs; for a model that ends in a Softmax or Sigmoid, the SQNR of its input (the logits), since a
-few dozen samples with probabilities near 0 and 1 say little.  The mean hides an output that is lost
+few dozen samples with probabilities near 0 and 1 say little; for an ArgMax or TopK, of what it
+chooses from.  The mean hides an output that is lost
 while another gains, and so does the whole of an output with its channels (boxes in pixels beside
 scores in 0..1), so both are looked at as well (:func:`is_better`).
 
@@ -24,7 +25,7 @@ from oq.engines.engine import DEFAULT, find_engine
 from oq.model.session import SERIAL, Session, expose
 from oq.model.view import GraphView
 from oq.numerics.values import Array
-from oq.planning.outputs import find_logits
+from oq.planning.outputs import find_logits, ops_behind_logits
 from oq.refine.subject import Feeds
 
 HIGHEST_DB = 150.0
@@ -94,10 +95,9 @@ class Judge:
 
     @property
     def measure(self) -> str:
-        """What is compared, in words: the outputs, or what stands before their Softmax or Sigmoid,
-        and in whose rounding."""
-        makers = {self.view.producer(o) for o in self.view.outputs if o not in self.tensors}
-        ops = sorted({m.op for m in makers if m is not None and m.input(0) in self.tensors})
+        """What is compared, in words: the outputs, or what stands before their Softmax, Sigmoid or
+        ArgMax, and in whose rounding."""
+        ops = ops_behind_logits(self.view)
         found = f"SQNR before the {' and '.join(ops)}" if ops else "output SQNR"
         rounded = find_engine(self.engine).rounds
         return f"{found} as {self.engine} rounds" if rounded else found

@@ -1,8 +1,9 @@
 """The comparison of two models as text: errors, accuracy, kernels, latency, error by layer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from oq.comparison.compare import Latency, ReadingResult, Verification
+from oq.comparison.collapse import ReadingResult
+from oq.comparison.compare import Latency, Verification
 from oq.comparison.deviation import Classification, OutputError
 from oq.comparison.layers import LayerError
 from oq.reporting.random import random_note
@@ -40,7 +41,8 @@ def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
     for i, _ in enumerate(found.deployed.outputs):
         for name, reading in readings:
             yield _error_line(name, reading.outputs[i])
-            for remark in _remarks(reading.outputs[i]):
+            chosen = {v.output for v in reading.classes}
+            for remark in _remarks(reading.outputs[i], chosen):
                 yield from item(remark, indent=25)
     yield from _class_lines(readings)
     for score in found.scores:
@@ -162,8 +164,11 @@ def layer_lines(rows: Sequence[LayerError]) -> Iterable[str]:
         )
 
 
-def _remarks(error: OutputError) -> Iterable[str]:
-    """What the figures of an output leave out, or do not say."""
+def _remarks(error: OutputError, chosen: Collection[str]) -> Iterable[str]:
+    """What the figures of an output leave out, or do not say; agreement of the ``chosen`` classes
+    has its own table."""
+    if error.equal is not None and error.name not in chosen:
+        yield f"integers: {error.equal:.1f} % of them are equal"
     if error.nonfinite:
         own = error.nan_in_float
         so = f", {own} of them in the float model itself" if own else ""

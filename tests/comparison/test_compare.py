@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 import pytest
 
+from oq.comparison.collapse import ReadingResult
 from oq.comparison.compare import (
-    ReadingResult,
     Verification,
     compare,
     measure_latency,
@@ -330,3 +330,48 @@ def test_a_float_model_that_answers_nan_has_not_collapsed() -> None:
     assert found.collapse == () and found.literal.outputs[0].nan_in_float == 12
     fine = small("net (float[n,3] x) => (float[n,3] y) { y = Identity(x) }", {})
     assert compare(fine, model, batches, latency=False).collapse
+
+
+def test_scores_that_are_nan_in_float_have_no_class_to_agree_with() -> None:
+    """A layer with NaN weights: int8 makes numbers of them, which agree with nothing."""
+    scores = normal(10, 3)
+    scores[2:] = np.nan
+    exact = small("net (float[n,3] x) => (float[n,3] y) { y = Identity(x) }", {})
+    finite = small(
+        "net (float[n,3] x) => (float[n,3] y) { m = IsNaN(x) y = Where(m, o, x) }",
+        {"o": np.ones(1, np.float32)},
+    )
+    [votes] = compare(exact, finite, [Batch({"x": scores})], latency=False).literal.classes
+    assert (votes.samples, votes.agreement) == (2, 100.0)
+    found = compare(exact, finite, [Batch({"x": scores[2:]})], latency=False)
+    assert found.literal.classes == () and found.collapse == ()
+
+
+@pytest.mark.parametrize(("turned", "lost"), [(3, False), (7, True)])
+def test_classes_that_an_argmax_chose_are_counted_and_their_difference_is_not(
+    turned: int, lost: bool
+) -> None:
+    """Class 0 for 99 is no larger an error than 98 for 99."""
+    scores, other = np.eye(100, dtype=np.float32)[90:], np.eye(100, dtype=np.float32)
+    other[100 - turned :, 0] = 2
+    text = (
+        "net (float[n,100] x) => (uint8[n] y) "
+        "{ m = MatMul(x, w) i = ArgMax<axis = 1, keepdims = 0>(m) y = Cast<to = 2>(i) }"
+    )
+    exact, found = (small(text, {"w": w}) for w in (np.eye(100, dtype=np.float32), other))
+    seen = compare(exact, found, [Batch({"x": scores}, np.arange(90, 100))], latency=False)
+    [votes], [error] = seen.literal.classes, seen.literal.outputs
+    assert (votes.agreement, votes.samples) == (100 - 10 * turned, 10)
+    assert (votes.top1_float, votes.top1) == (100.0, 100 - 10 * turned)
+    assert votes.top5 is None and error.equal == votes.agreement
+    assert bool(seen.collapse) is lost and all("top-1" in text for text in seen.collapse)
+
+
+def test_flags_and_indices_are_judged_by_how_many_are_equal() -> None:
+    text = "net (float[n,4] x) => (bool[n,4] y) { y = Greater(x, t) }"
+    x = np.tile(np.arange(4, dtype=np.float32), (5, 1))
+    first, near, far = (small(text, {"t": np.array(t, np.float32)}) for t in (2.5, 1.5, -1.0))
+    seen = compare(first, near, [Batch({"x": x})], latency=False)
+    assert seen.literal.outputs[0].equal == 75.0
+    assert seen.literal.outputs[0].sqnr_db == 0.0 and not seen.collapse
+    assert compare(first, far, [Batch({"x": x})], latency=False).collapse

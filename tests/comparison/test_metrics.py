@@ -75,6 +75,28 @@ def test_mean_iou_is_over_all_pixels_and_the_classes_that_occur() -> None:
     assert value("miou", first, second, None, 4) == pytest.approx(alone)
 
 
+def test_classes_that_an_argmax_has_chosen_are_measured_as_scores_are() -> None:
+    first, second = (s.argmax(axis=1) for s in (EXACT, FOUND))
+    for labels in (LABELS, None):
+        expected = value("top1", EXACT, FOUND, labels)
+        assert value("top1", first, second, labels) == pytest.approx(expected)
+        columns = first[:, None], second[:, None]
+        assert value("top1", columns[0], columns[1], labels) == pytest.approx(expected)
+    with pytest.raises(DataError, match="'y' holds one class per sample, not five"):
+        value("top5", first, second, LABELS)
+
+
+def test_mean_iou_of_an_argmax_is_that_of_its_scores() -> None:
+    first, second = (RANDOM.normal(size=(9, 5, 4, 3)).astype(np.float32) for _ in range(2))
+    first[:7, 4] = second[:7, 4] = -9  # a class that only the last batch has
+    labels = RANDOM.integers(0, 5, (9, 4, 3))
+    labels[0, 0] = 255
+    best, other = (s.argmax(axis=1).astype(np.uint8) for s in (first, second))
+    for wanted in (labels, None):
+        expected = value("miou", first, second, wanted, 4)
+        assert value("miou", best, other, wanted, 4) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("name", ["top1", "top5", "miou"])
 def test_a_metric_that_fits_no_output(name: str) -> None:
     with pytest.raises(DataError, match=r"no output has axes \(sample, class"):

@@ -1,16 +1,21 @@
 """Whatever an answer's largest values are, its grid holds them, and nothing else is touched."""
 
+from dataclasses import replace
+
 import numpy as np
+import onnx
 import pytest
 
 import oq
+from oq.model.graph import Graph
 from oq.model.session import run
 from oq.planning import registry
-from oq.planning.outputs import find_logits, never_clip_logits
+from oq.planning.outputs import find_logits, never_clip_logits, ops_behind_logits
 from oq.planning.overrides import Choice, make_overrides
 from oq.planning.setup import plan_model
 from oq.planning.spec import Own
 from tests.graphs import Net
+from tests.small import normal, small
 
 QUANTIZING = ("ort", "dpu")
 """Targets that quantize outputs."""
@@ -40,6 +45,20 @@ def test_scores_are_found_in_front_of_the_softmax() -> None:
     net.node("Softmax", [net.gemm(net.input("x", ("n", 4)), "g")], "y")
     assert find_logits(net.view("y", "g")) == ("g",)
     assert find_logits(net.view("y")) == ("g",)
+
+
+def test_scores_are_found_in_front_of_what_chooses_from_them() -> None:
+    text = """net (float[n,4] x) => (uint8[n] y, int64[n,2] top, int64[2] size) {
+        g = MatMul(x, w) p = Softmax(g)
+        i = ArgMax<axis = 1>(p) f = Cast<to = 2>(i) y = Reshape(f, flat)
+        v, top = TopK(g, two)
+        size = Shape(g)
+    }"""
+    constants = {"w": normal(4, 6), "flat": np.array([-1]), "two": np.array([2])}
+    view = Graph(onnx.shape_inference.infer_shapes(small(text, constants))).view()
+    assert find_logits(view) == ("g",)
+    assert ops_behind_logits(view) == ("Softmax", "TopK")
+    assert find_logits(replace(view, outputs=("size",))) == ()
 
 
 @pytest.mark.parametrize("target", QUANTIZING)

@@ -11,7 +11,8 @@ import pytest
 
 from oq import pipeline
 from oq.checks.describe import finding_lines
-from oq.comparison.compare import Latency, ReadingResult, Verification
+from oq.comparison.collapse import ReadingResult
+from oq.comparison.compare import Latency, Verification
 from oq.comparison.deviation import Classification, OutputError
 from oq.engines.engine import Kernels
 from oq.numerics.values import INT8, INT32
