@@ -13,14 +13,14 @@ from oq.prepare.outcome import Outcome
 
 def plain_gemm(graph: Graph) -> Outcome:
     """Rewrite every linear layer of constants on a float32 matrix."""
-    changed = sum(_rewrite(graph, n) for n in graph.view().nodes if n.op == "MatMul")
+    view = graph.view()
+    changed = sum(_rewrite(graph, view, n) for n in view.nodes if n.op == "MatMul")
     if changed:
         graph.cleanup()
     return Outcome(changed)
 
 
-def _rewrite(graph: Graph, matmul: NodeView) -> bool:
-    view = graph.view()
+def _rewrite(graph: Graph, view: GraphView, matmul: NodeView) -> bool:
     product, (data, weight) = matmul.outputs[0], matmul.inputs[:2]
     readers = view.consumers(product)
     if len(readers) != 1 or view.edges(product) != 1 or readers[0].op != "Add":
