@@ -81,5 +81,5 @@ def test_four_times_the_nodes_take_four_times_the_calls(name: str, target: str) 
     assert ratio < LINEAR * len(many.graph.node) / len(few.graph.node)
 
 
-LINEAR = 1.1
+LINEAR = 1.0
 """Calls per node of a graph, over those of one with a quarter of its nodes."""

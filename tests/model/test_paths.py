@@ -39,8 +39,8 @@ def sums(count: int, seed: int) -> GraphView:
     for i in range(count):
         first, second = random.integers(max(0, i - 6), i + 1, 2)
         nodes.append(helper.make_node("Add", [f"t{first}", f"t{second}"], [f"t{i + 1}"], f"n{i}"))
-    ends = [[helper.make_tensor_value_info(t, 1, ["n"])] for t in ("t0", f"t{count}")]
-    graph = helper.make_graph(nodes, "sums", *ends)
+    x, y = ([helper.make_tensor_value_info(t, 1, ["n"])] for t in ("t0", f"t{count}"))
+    graph = helper.make_graph(nodes, "sums", x, y)
     return Graph(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])).view()
 
 
