@@ -190,19 +190,24 @@ EXACT = 2**23
 def _round(x: Array, scale: Array, zero: Array, qtype: QType) -> Array:
     """The codes of ``x`` with ``scale`` and ``zero``, which broadcast to it."""
     with np.errstate(over="ignore"):  # infinitely many steps saturate like too many
-        steps = x.astype(np.float32, copy=False) / scale
+        steps = np.asarray(x.astype(np.float32, copy=False) / scale)
     if not qtype.uniform:
         held: Array = np.clip(steps, qtype.qmin, qtype.qmax)
         return held.astype(qtype.dtype)
-    steps = np.rint(steps)
+    np.rint(steps, out=steps)
     small = qtype.qmax - qtype.qmin < EXACT
     real, whole = (np.float32, np.int32) if small else (np.float64, np.int64)
     points = zero.astype(np.int64)
+    if points.size and (points == points.flat[0]).all():
+        points = points.flat[0]  # one bound for all takes a third of the time
     low, high = (qtype.qmin - points).astype(real), (qtype.qmax - points).astype(real)
+    steps = steps.astype(real, copy=False)
+    np.clip(steps, low, high, out=steps)
     with np.errstate(invalid="ignore"):
-        codes = np.clip(steps.astype(real, copy=False), low, high).astype(whole)
-    made: Array = (codes + points.astype(whole)).astype(qtype.dtype)
-    return made
+        codes = steps.astype(whole)
+    if np.any(points):
+        codes += points.astype(whole)
+    return codes.astype(qtype.dtype)
 
 
 def dequantize(codes: Array, grid: Grid) -> Array:
@@ -210,7 +215,8 @@ def dequantize(codes: Array, grid: Grid) -> Array:
     scale, zero = spread(grid, codes.shape)
     if not grid.qtype.uniform:
         return codes.astype(np.float32) * scale
-    steps: Array = (codes.astype(np.int64) - zero).astype(np.float32)
+    whole = np.int32 if codes.dtype.itemsize < 4 else np.int64  # differences fit
+    steps: Array = (codes.astype(whole) - zero.astype(whole)).astype(np.float32)
     return steps * scale
 
 
