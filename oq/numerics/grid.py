@@ -214,10 +214,10 @@ def _round(x: Array, scale: Array, zero: Array, qtype: QType, codes: Array, step
     steps = steps.astype(real, copy=False)
     np.clip(steps, low, high, out=steps)
     with np.errstate(invalid="ignore"):
-        if np.any(zero):
-            codes[...] = steps.astype(whole) + zero.astype(whole)
-        else:
-            codes[...] = steps if small and codes.dtype.kind in "iu" else steps.astype(whole)
+        made = steps.astype(whole)
+    if np.any(zero):
+        made += zero.astype(whole)
+    codes[...] = made
 
 
 def dequantize(codes: Array, grid: Grid) -> Array:
