@@ -30,7 +30,7 @@ def pack_blocks(graph: Graph, accuracy_level: int) -> int:
         if codes not in held:
             held[codes] = _store(graph, view, dq)
         bias = bias_input(node)
-        rows, columns = view.constants[codes].shape
+        rows, columns = view.extent(codes)
         graph.recast(
             node.name,
             OP,
