@@ -156,8 +156,8 @@ def quantize(x: Array, grid: Grid) -> Array:
     room = np.empty((rows, *real.shape[1:]), np.float32)
     for start in range(0, len(real), rows):
         at = slice(start, start + rows)
-        near = (p[at] if p.ndim == real.ndim and len(p) > 1 else p for p in (scale, zero))
-        _round(real[at], *near, grid.qtype, codes[at], room[: len(real[at])])
+        near = [p[at] if p.ndim == real.ndim and len(p) > 1 else p for p in (scale, zero)]
+        _round(real[at], near[0], near[1], grid.qtype, codes[at], room[: len(real[at])])
     return codes.reshape(x.shape)
 
 
@@ -214,10 +214,8 @@ def _round(x: Array, scale: Array, zero: Array, qtype: QType, codes: Array, step
     steps = steps.astype(real, copy=False)
     np.clip(steps, low, high, out=steps)
     with np.errstate(invalid="ignore"):
-        made = steps.astype(whole)
-    if np.any(zero):
-        made += zero.astype(whole)
-    codes[...] = made
+        made: Array = steps.astype(whole)
+    codes[...] = made + zero.astype(whole) if np.any(zero) else made
 
 
 def dequantize(codes: Array, grid: Grid) -> Array:
