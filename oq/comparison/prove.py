@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import onnx
 
 from oq.comparison.deviation import Noise, sqnr_db
-from oq.comparison.shared_tensors import LITERAL
+from oq.comparison.shared_tensors import ONCE
 from oq.errors import ModelError, OqError
 from oq.model.ops import RANDOM_OPS
 from oq.model.paths import value_sized
@@ -39,7 +39,7 @@ def prove_prepared(
     if any(node.op in RANDOM_OPS for node in view.nodes):
         return
     try:
-        reference, sized = Session(model, LITERAL), value_sized(view)
+        reference, sized = Session(model, ONCE), value_sized(view)
     except ModelError:
         return  # only what oq made of it loads: there is nothing to compare with
     names = [o.name for o in reference.outputs if o.dtype in FLOAT_DTYPES and o.name not in sized]
@@ -47,7 +47,7 @@ def prove_prepared(
         return
     values = reference.run(feeds, names)
     del reference  # one model in memory at a time
-    found = Session(prepared, LITERAL).run(feeds, names)
+    found = Session(prepared, ONCE).run(feeds, names)
     for name, exact, other in zip(names, values, found, strict=True):
         sums = Noise()
         sums.add(exact, other)
