@@ -1,7 +1,9 @@
 """Time of each stage without data, by the number of nodes: ``python -m benchmarks.scaling``.
 
-Seconds of the processor, of one process; the graphs are chains of residual blocks (Conv, Relu, Add)
-and of blocks of a transformer (two products with a bias, a normalization, a sum).
+Seconds of the processor, of one process; the graphs are chains of residual blocks (Conv, Relu,
+Add), of blocks of a transformer (two products with a bias, a normalization, a sum), of layers on a
+matrix (a product, a bias, a Relu), and of blocks with two branches (Convs that a Concat or an Add
+joins).
 """
 
 import argparse
@@ -57,9 +59,39 @@ def feed_forward(i: int, x: str) -> tuple[list[onnx.NodeProto], Mapping[str, Arr
     ], {**weights, **ones}
 
 
+def perceptron(i: int, x: str) -> tuple[list[onnx.NodeProto], Mapping[str, Array]]:
+    """Three nodes over 8 features."""
+    weights = np.random.default_rng(i).normal(0, 0.2, (8, 8)).astype(np.float32)
+    return [
+        helper.make_node("MatMul", [x, f"w{i}"], [f"m{i}"], f"MatMul{i}"),
+        helper.make_node("Add", [f"m{i}", f"b{i}"], [f"a{i}"], f"Add{i}"),
+        helper.make_node("Relu", [f"a{i}"], [f"r{i}"], f"Relu{i}"),
+    ], {f"w{i}": weights, f"b{i}": np.ones(8, np.float32)}
+
+
+def branches(i: int, x: str) -> tuple[list[onnx.NodeProto], Mapping[str, Array]]:
+    """Seven nodes over 8 channels."""
+    random = np.random.default_rng(i)
+    weights = {
+        n: random.normal(0, 0.2, (8, 8, 1, 1)).astype(np.float32) for n in (f"u{i}", f"v{i}")
+    }
+    halves = {f"w{i}": random.normal(0, 0.2, (4, 8, 1, 1)).astype(np.float32)}
+    return [
+        helper.make_node("Conv", [x, f"u{i}"], [f"c{i}"], f"Left{i}"),
+        helper.make_node("Conv", [x, f"v{i}"], [f"d{i}"], f"Right{i}"),
+        helper.make_node("Add", [f"c{i}", f"d{i}"], [f"s{i}"], f"Sum{i}"),
+        helper.make_node("Conv", [f"s{i}", f"w{i}"], [f"e{i}"], f"Upper{i}"),
+        helper.make_node("Relu", [f"e{i}"], [f"r{i}"], f"Relu{i}"),
+        helper.make_node("Conv", [f"s{i}", f"w{i}"], [f"f{i}"], f"Lower{i}"),
+        helper.make_node("Concat", [f"r{i}", f"f{i}"], [f"y{i}"], f"Concat{i}", axis=1),
+    ], {**weights, **halves}
+
+
 GRAPHS: Mapping[str, tuple[Block, tuple[int | str, ...]]] = {
     "residual": (residual, ("n", 8, 4, 4)),
     "transformer": (feed_forward, ("n", 4, 8)),
+    "perceptron": (perceptron, ("n", 8)),
+    "branches": (branches, ("n", 8, 4, 4)),
 }
 """Name -> a block, and the shape of its input and output."""
 
@@ -104,14 +136,15 @@ def main() -> None:
     """Print a table, one row per graph."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--most", type=int, default=SIZES[-1], help="nodes")
-    most = arguments.parse_args().most
+    arguments.add_argument("--target", default="ort")
+    asked = arguments.parse_args()
     print("| graph | nodes | prepare | plan | solve | emit and check | ms per node |")
     print("|---|---|---|---|---|---|---|")
     for name in GRAPHS:
-        for count in (size for size in SIZES if size <= most):
+        for count in (size for size in SIZES if size <= asked.most):
             model = build(name, count)
             gc.collect()  # of the graph before
-            found = seconds(model)
+            found = seconds(model, asked.target)
             each = 1000 * sum(found.values()) / len(model.graph.node)
             cells = " | ".join(f"{value:.2f}" for value in found.values())
             print(f"| {name} | {len(model.graph.node):,} | {cells} | {each:.2f} |", flush=True)

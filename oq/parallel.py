@@ -1,10 +1,11 @@
 """The number of cores, a thread pool over them, and what workers elsewhere are asked to do."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -84,6 +85,30 @@ def parallel_map(
     return found
 
 
+def ahead(
+    work: Callable[[Item], Found], items: Iterable[Item], is_heavy: Callable[[Item], bool]
+) -> Iterator[Found]:
+    """``work`` of every item, in order; that of heavy ones is begun :data:`AHEAD` items early, if
+    there are cores for it: few results are held at a time.
+
+    >>> list(ahead(abs, [-1, 2, -3], lambda item: item < 0))
+    [1, 2, 3]
+    """
+    begun: deque[Callable[[], Found]] = deque()
+    for item in items:
+        if cores() > 1 and is_heavy(item):
+            begun.append(_early().submit(work, item).result)
+        else:
+            begun.append(partial(work, item))
+        if len(begun) > AHEAD:
+            yield begun.popleft()()
+    while begun:
+        yield begun.popleft()()
+
+
+AHEAD = 2
+
+
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """``items`` in lists of ``size``; the last may be shorter.
 
@@ -93,6 +118,12 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     rest = iter(items)
     while some := list(islice(rest, size)):
         yield some
+
+
+@cache
+def _early() -> ThreadPoolExecutor:
+    """Apart from the pool, whose threads may wait for what is begun early."""
+    return ThreadPoolExecutor(AHEAD, thread_name_prefix="oq-ahead")
 
 
 @cache

@@ -5,13 +5,14 @@ A model of 3 GB is for ``make soak``.
 
 import os
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from benchmarks.memory import make_model, peak
-from benchmarks.scaling import build
+from benchmarks.scaling import GRAPHS, build, seconds
 from oq.planning.overrides import Overrides
 from oq.planning.setup import choose_target, plan_model
 
@@ -53,3 +54,32 @@ def test_a_chain_of_1000_sums_is_planned() -> None:
     target, _ = choose_target("ort", {})
     planned = plan_model(build("transformer", 3500), target, Overrides())
     assert sum(s.role == "weight" for s in planned.plan.sites) == 1000
+
+
+def calls(run: Callable[[], object]) -> int:
+    """The calls of functions in ``run``, resumed generators included: a time without noise."""
+    count = 0
+
+    def note(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += 1
+
+    sys.setprofile(note)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("target", ["ort", "trt", "coreml", "dpu", "openvino"])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_four_times_the_nodes_take_four_times_the_calls(name: str, target: str) -> None:
+    few, many = build(name, 40), build(name, 160)
+    seconds(few, target)  # what is looked up once
+    ratio = calls(lambda: seconds(many, target)) / calls(lambda: seconds(few, target))
+    assert ratio < LINEAR * len(many.graph.node) / len(few.graph.node)
+
+
+LINEAR = 1.0
+"""Calls per node of a graph, over those of one with a quarter of its nodes."""

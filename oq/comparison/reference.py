@@ -2,7 +2,7 @@
 
 import onnx
 
-from oq.comparison.shared_tensors import LITERAL
+from oq.comparison.shared_tensors import ONCE
 from oq.errors import ModelError
 from oq.model.graph import Graph
 from oq.model.restore_types import restore_types
@@ -18,7 +18,7 @@ def reference_of(model: onnx.ModelProto) -> onnx.ModelProto:
     if own.most in {None, "float16"}:
         return model
     try:
-        Session(model, LITERAL)
+        Session(model, ONCE)
     except ModelError:
         graph = Graph(widened)
         restore_types(graph, own.inputs, own.outputs)

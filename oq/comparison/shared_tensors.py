@@ -16,6 +16,9 @@ from oq.numerics.values import Array, Batch
 
 LITERAL = Settings(reading="literal", spin=False)
 
+ONCE = Settings(reading="literal", spin=False, packed=False)
+"""For a session that runs one sample."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shared:

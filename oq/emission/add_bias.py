@@ -9,7 +9,7 @@ def add_bias(graph: Graph, layer: Layer, values: Array) -> tuple[str, str | None
     """Give ``layer`` the float32 bias ``values`` (channels,); returns the names of the constant and
     of the Add if the op has no bias input.  The output of the layer keeps its name."""
     bias = graph.add_constant(f"{layer.node}_bias", values)
-    node = graph.view().node(layer.node)
+    node = graph.node(layer.node)
     slot = facts_bias(node)
     if slot is not None:
         graph.set_input(layer.node, slot, bias)
@@ -25,5 +25,4 @@ def add_bias(graph: Graph, layer: Layer, values: Array) -> tuple[str, str | None
         dtype="float32",
     )
     graph.give_output(output, made)
-    producer = graph.view().producer(output)
-    return bias, None if producer is None else producer.name
+    return bias, graph.maker(output)

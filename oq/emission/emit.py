@@ -8,13 +8,16 @@ and tensor-by-tensor comparison with the float model find it under the same name
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 
 from oq.emission.solve import Solution
 from oq.model.graph import Graph
 from oq.model.view import GraphView
-from oq.numerics.grid import Grid, quantize
+from oq.numerics.grid import PIECE, Grid, quantize
+from oq.numerics.values import Array
+from oq.parallel import ahead
 from oq.planning.spec import Plan, Site, SiteKey, key
 
 
@@ -47,11 +50,17 @@ def emit(graph: Graph, plan: Plan, solution: Solution) -> Mapping[SiteKey, Place
     """Insert the Q/DQ of every site of ``plan`` into ``graph``, in place; returns where each is."""
     view = graph.view()
     parameters = _Parameters(graph)
+    stored = (s for s in plan.sites if view.is_constant(s.tensor))
+    rounded = ahead(
+        lambda site: quantize(view.constants[site.tensor], solution.grids[key(site)]),
+        stored,
+        lambda site: prod(view.extent(site.tensor)) > PIECE,
+    )
     placed = {}
     for site in plan.sites:
         grid = solution.grids[key(site)]
         if view.is_constant(site.tensor):
-            codes = _emit_constant(graph, view, site, grid, parameters)
+            codes = _emit_constant(graph, view, site, grid, parameters, next(rounded))
         else:
             codes = _emit_pair(graph, view, site, grid, parameters)
         placed[key(site)] = Placed(*parameters.of(grid, site.tensor), codes)
@@ -60,11 +69,11 @@ def emit(graph: Graph, plan: Plan, solution: Solution) -> Mapping[SiteKey, Place
 
 
 def _emit_constant(
-    graph: Graph, view: GraphView, site: Site, grid: Grid, parameters: _Parameters
+    graph: Graph, view: GraphView, site: Site, grid: Grid, parameters: _Parameters, rounded: Array
 ) -> str:
     """Returns the codes, like :func:`_emit_pair`."""
     tensor = site.tensor
-    codes = graph.add_constant(f"{tensor}_quantized", quantize(view.constants[tensor], grid))
+    codes = graph.add_constant(f"{tensor}_quantized", rounded)
     first = next(n.name for n in view.consumers(tensor) if n.name in site.consumers)
     real = _dequantize(graph, site, grid, (codes, *parameters.of(grid, tensor)), before=first)
     for reader in site.consumers:

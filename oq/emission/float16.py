@@ -81,7 +81,7 @@ def to_float16(
         if (
             cast.inputs[0] in written
             and _types(view, cast) == TO_HALF
-            and graph.view().node(cast.name).inputs[0] == cast.inputs[0]
+            and graph.node(cast.name).inputs[0] == cast.inputs[0]
         ):
             graph.bypass(cast.name)  # what it reads is float16 now
     graph.cleanup()

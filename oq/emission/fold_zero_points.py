@@ -57,7 +57,7 @@ def fold_zero_points(graph: Graph, plan: Plan, solution: Solution) -> tuple[Plan
             replace(grid.qtype, symmetric=True), grid.scale, np.zeros_like(grid.zero_point)
         )
     for name, shift in shifts.items():
-        _shift(graph, layers[name], shift)
+        _shift(graph, view.constants, layers[name], shift)
     made = replace(plan, sites=tuple(sites.get(key(s), s) for s in plan.sites))
     return made, replace(solution, grids=grids), len(found)
 
@@ -73,8 +73,7 @@ def saturating(grid: Grid, bound: float) -> Grid:
 
 def _shifted(graph: Graph, carried: FoldableZeroPoint) -> Site:
     """The site of the tensor that the layer in front writes now; its activation goes."""
-    view = graph.view()
-    plain = view.node(carried.activation).inputs[0]
+    plain = graph.node(carried.activation).inputs[0]
     graph.bypass(carried.activation)
     shifted = graph.split_output(plain, f"{carried.site.tensor}_shifted")
     for layer in carried.behind:
@@ -82,11 +81,11 @@ def _shifted(graph: Graph, carried: FoldableZeroPoint) -> Site:
     return replace(carried.site, tensor=shifted)
 
 
-def _shift(graph: Graph, layer: Layer, by: Array) -> None:
+def _shift(graph: Graph, constants: Mapping[str, Array], layer: Layer, by: Array) -> None:
     if layer.bias is None:
         add_bias(graph, layer, by.astype(np.float32))
         return
-    values = graph.view().constants[layer.bias]
+    values = constants[layer.bias]
     graph.set_constant(layer.bias, (values + by.reshape(values.shape)).astype(values.dtype))
 
 

@@ -6,8 +6,9 @@ channel is increased, and if all weights of a channel are zero it is chosen for 
 channels are common after pruning and BatchNorm folding).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import assert_never
 
 import numpy as np
@@ -17,10 +18,11 @@ from oq.errors import OptionError
 from oq.model.garbage import uncollected
 from oq.model.view import GraphView
 from oq.numerics.calibrator import Calibrator, ErrorGains, covering, needs_beyond
-from oq.numerics.grid import SMALLEST_SCALE, Grid, fit, scaled
+from oq.numerics.grid import PIECE, SMALLEST_SCALE, Grid, fit, scaled
 from oq.numerics.statistics import MASK, Need, Statistics, together
 from oq.numerics.values import QType, Range
 from oq.numerics.weights import channel_range, weight_range
+from oq.parallel import ahead
 from oq.planning.spec import (
     Fixed,
     Own,
@@ -89,11 +91,12 @@ def solve(
     work = _Work()
     methods = dict(named) if named is not None else {}
     given = known if known is not None else {}
+    of_weights = _weight_ranges(plan, view, weights)
     for site in plan.sites:
         match site.spec:
             case Own(qtype, axis, name, _, block):
                 if view.is_constant(site.tensor):
-                    values = weight_range(view.constants[site.tensor], qtype, axis, weights, block)
+                    values = next(of_weights)
                 else:
                     method = calibrator if name is None else methods[name]
                     values = _activation_range(site, qtype, method, view, statistics, given, work)
@@ -117,6 +120,18 @@ def solve(
     work.notes.extend((*_widened_note(work.widened), *_coarse_note(work.coarse)))
     grids = {key(s): work.grids[key(s)] for s in plan.sites}
     return Solution(grids, tuple(work.notes), {**given, **work.ranges})
+
+
+def _weight_ranges(plan: Plan, view: GraphView, method: str) -> Iterator[Range]:
+    """Those of the sites that are constants and have their own grid, in the order of ``plan``."""
+
+    def measure(site: tuple[str, Own]) -> Range:
+        tensor, own = site
+        return weight_range(view.constants[tensor], own.qtype, own.axis, method, own.block)
+
+    sites = ((s.tensor, s.spec) for s in plan.sites if isinstance(s.spec, Own))
+    of_constants = (site for site in sites if view.is_constant(site[0]))
+    return ahead(measure, of_constants, lambda site: prod(view.extent(site[0])) > PIECE)
 
 
 def _is_coarse(values: Range, grid: Grid) -> bool:

@@ -4,6 +4,7 @@ All other modules use names: of tensors, and of nodes (which are unique).  Metho
 place; :meth:`Graph.view` returns a read-only view for decisions.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ from oq.model.surgeon import (
     view_node,
 )
 from oq.model.to_proto import domains_of, export, fill
-from oq.model.view import GraphView
+from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array, TensorInfo
 
 G_LOGGER.severity = G_LOGGER.CRITICAL
@@ -86,7 +87,7 @@ class Graph:
 
     def _look(self) -> GraphView:
         constants = {n: t for n, t in self._tensors.items() if isinstance(t, gs.Constant)}
-        shared = {id(t) for t in constants.values()}
+        shared = functools.cache(self._constants)
         self._waiting.apply(self._graph.nodes)
         for node in self._graph.nodes:
             if node.op == "Constant" and isinstance(node.attrs.get("value"), gs.Constant):
@@ -99,6 +100,18 @@ class Graph:
             constants=Arrays(constants),
             opset=self.opset,
         )
+
+    def node(self, name: str) -> NodeView:
+        """The node called ``name`` as it is now: between two edits, a view of the whole graph would
+        take a time quadratic in its size."""
+        return view_node(self._nodes[name], self._constants)
+
+    def maker(self, tensor: str) -> str | None:
+        """The name of the node that computes ``tensor`` now; None for inputs and constants."""
+        return next((str(node.name) for node in self._tensors[tensor].inputs), None)
+
+    def _constants(self) -> set[int]:
+        return {id(t) for t in self._tensors.values() if isinstance(t, gs.Constant)}
 
     def to_model(self) -> onnx.ModelProto:
         """The model as a protobuf; the origin of added nodes is in their ``metadata_props``.

@@ -37,14 +37,26 @@ def pack(codes: Array, scale: Array, zero: Array, block: int) -> Packed:
     """
     bits = bits_of(str(codes.dtype))
     middle = 0 if str(codes.dtype).startswith("u") else 2 ** (bits - 1)
-    shifted = (codes.astype(np.int16) + middle).astype(np.uint8)
-    full = np.pad(shifted, ((0, -len(shifted) % block), (0, 0))).T
-    points = (zero.astype(np.int16) + middle).astype(np.uint8).T
+    rows, columns = codes.shape
+    turned = np.zeros((columns, -(-rows // block) * block * bits // 8), np.uint8)
+    for start in range(0, rows, STRIP):
+        part = _halves(_unsigned(codes[start : start + STRIP], middle).T, bits)
+        first = start * bits // 8
+        turned[:, first : first + part.shape[1]] = part
+    points = _unsigned(zero, middle).T
     return Packed(
-        _halves(full.reshape(full.shape[0], -1, block), bits),
+        turned.reshape(columns, -1, block * bits // 8),
         np.ascontiguousarray(scale.T).reshape(-1),
         None if (points == 2 ** (bits - 1)).all() else _halves(points, bits).reshape(-1),
     )
+
+
+STRIP = 32
+"""Rows of codes that are turned at a time: a cache holds a line of each."""
+
+
+def _unsigned(codes: Array, middle: int) -> Array:
+    return (codes.astype(np.int16) + middle).astype(np.uint8)
 
 
 def unpack(packed: Packed, shape: tuple[int, int], bits: int, block: int) -> tuple[Array, ...]:
@@ -74,9 +86,10 @@ def bits_of(dtype: str) -> int:
 def _halves(values: Array, bits: int) -> Array:
     """``values`` (..., count) uint8, two to a byte where they have 4 bits."""
     if bits == 8:
-        return np.ascontiguousarray(values)
-    even = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, values.shape[-1] % 2)])
-    return np.asarray(even[..., ::2] | (even[..., 1::2] << 4))
+        return values
+    if values.shape[-1] % 2:
+        values = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, 1)])
+    return np.asarray(values[..., ::2] | (values[..., 1::2] << 4))
 
 
 def _bytes(values: Array, bits: int, count: int) -> Array:

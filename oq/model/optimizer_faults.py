@@ -18,6 +18,9 @@ LOST_OUTPUT = "Failed to find node output"
 """What it says where it fused a residual Add into a grouped convolution whose own output is asked
 for, as onnxruntime 1.32 does last of all: with its other optimizations the model loads."""
 
+BOUND_RUN = "Error in execution: "
+"""What a failed run with bound outputs says first; its exception is no type of onnxruntime's."""
+
 NO_ARRAY = ("can't be converted to MLDataType", "No corresponding Numpy type")
 """What onnxruntime says of values whose type NumPy has not: bfloat16, float8."""
 

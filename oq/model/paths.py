@@ -1,7 +1,7 @@
 """Properties of a tensor that follow from the nodes upstream: its sign, whether its size depends on
 values, distances between tensors."""
 
-from collections import deque
+from collections.abc import Collection, Iterator
 
 from oq.model.operands import clip_bounds, data_inputs
 from oq.model.ops import SCATTERING, SHAPE_OPS, VALUE_SIZED, facts
@@ -11,24 +11,28 @@ from oq.model.view import GraphView, NodeView
 def is_never_negative(view: GraphView, tensor: str) -> bool:
     """Whether the graph guarantees it: the tensor comes from a ReLU, a sigmoid, or a Clip from 0 or
     more, across ops that only move, average, add or multiply such values."""
-    seen, queue = {tensor}, [tensor]
-    while queue:
-        here = queue.pop()
-        if view.is_constant(here):
-            if (view.constants[here] < 0).any():
-                return False
+    return _is_positive(view, view.once(_never_negative), tensor)
+
+
+def _never_negative(view: GraphView) -> frozenset[str]:
+    """All computed tensors of which the graph guarantees it."""
+    found: set[str] = set()
+    for node in view.nodes:
+        row = facts(node.op)
+        if row is None:
             continue
-        producer = view.producer(here)
-        row = None if producer is None else facts(producer.op)
-        if producer is None or row is None:
-            return False
-        if row.sign == "positive" or _clips_at_zero(view, producer):
-            continue
-        if row.sign == "any":
-            return False
-        queue += [t for t in data_inputs(producer) if t not in seen]
-        seen.update(queue)
-    return True
+        keeps = row.sign == "positive" or _clips_at_zero(view, node)
+        if not keeps and row.sign != "any":
+            keeps = all(_is_positive(view, found, t) for t in data_inputs(node))
+        if keeps:
+            found.update(node.outputs)
+    return frozenset(found)
+
+
+def _is_positive(view: GraphView, found: Collection[str], tensor: str) -> bool:
+    if view.is_constant(tensor):
+        return not (view.constants[tensor] < 0).any()
+    return tensor in found
 
 
 def _clips_at_zero(view: GraphView, node: NodeView) -> bool:
@@ -59,23 +63,35 @@ def value_sized(view: GraphView) -> frozenset[str]:
 
 def branch_lengths(view: GraphView, first: str, second: str) -> tuple[int, int] | None:
     """Nodes from the lowest common ancestor of two tensors to each of them; None without one."""
-    near, far = distances(view, first), distances(view, second)
-    both = [t for t in near if t in far and not view.is_constant(t)]
-    common = [(near[t] + far[t], near[t], far[t]) for t in both]
-    if not common:
-        return None
-    _, mine, other = min(common)
-    return mine, other
+    near, far, best = {first: 0}, {second: 0}, None
+    levels = [_levels(view, near), _levels(view, far)]
+    edges = [[first], [second]]
+    depth = 0
+    while any(edges) and (best is None or best[0] >= depth):  # what is left lies further away
+        both = [t for edge in edges for t in edge if t in near and t in far]
+        common = [(near[t] + far[t], near[t], far[t]) for t in both if not view.is_constant(t)]
+        best = min((*common, *(() if best is None else (best,))), default=None)
+        edges = [next(more, []) for more in levels]
+        depth += 1
+    return None if best is None else (best[1], best[2])
 
 
 def distances(view: GraphView, tensor: str) -> dict[str, int]:
     """Length of the shortest path, in nodes, from each upstream tensor to ``tensor``."""
-    seen, queue = {tensor: 0}, deque([tensor])
-    while queue:
-        here = queue.popleft()
-        producer = view.producer(here)
-        for source in () if producer is None else producer.inputs:
-            if source and source not in seen:
-                seen[source] = seen[here] + 1
-                queue.append(source)
+    seen = {tensor: 0}
+    for _ in _levels(view, seen):
+        pass
     return seen
+
+
+def _levels(view: GraphView, seen: dict[str, int]) -> Iterator[list[str]]:
+    """Upstream of the only tensor of ``seen``, level by level, which ``seen`` takes up with their
+    distances."""
+    edge, far = list(seen), 0
+    while edge:
+        far += 1
+        made = [view.producer(t) for t in edge]
+        read = (t for node in made if node is not None for t in node.inputs if t)
+        edge = [t for t in dict.fromkeys(read) if t not in seen]
+        seen.update(dict.fromkeys(edge, far))
+        yield edge

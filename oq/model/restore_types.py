@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 
 from oq.model.graph import Graph
+from oq.model.view import GraphView
 
 
 def restore_types(graph: Graph, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
@@ -19,18 +20,18 @@ def restore_types(graph: Graph, inputs: Mapping[str, str], outputs: Mapping[str,
             like=name,
             dtype="float32",
         )
-        cast = graph.view().producer(single)
+        cast = graph.maker(single)
         graph.redirect(name, single)
         if cast is not None:
-            graph.set_input(cast.name, 0, name)
+            graph.set_input(cast, 0, name)
         graph.set_dtype(name, dtype)
+    view = graph.view() if outputs else None
     for name, dtype in outputs.items():
-        if name not in inputs:
-            _restore_output(graph, name, dtype)
+        if view is not None and name not in inputs:
+            _restore_output(graph, view, name, dtype)
 
 
-def _restore_output(graph: Graph, name: str, dtype: str) -> None:
-    view = graph.view()
+def _restore_output(graph: Graph, view: GraphView, name: str, dtype: str) -> None:
     if view.is_constant(name):
         values = view.constants[name]
         graph.redirect(name, graph.add_constant(f"{name}_float32", values))

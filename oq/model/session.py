@@ -27,6 +27,7 @@ from oq.model.files import loadable
 from oq.model.noise import freeze_noise
 from oq.model.optimizer_faults import (
     BIASES,
+    BOUND_RUN,
     KEEP_INT8,
     LOST_OUTPUT,
     MIXED_INT8,
@@ -50,6 +51,7 @@ class Settings:
     is necessary to compare two sessions in one process fairly.  ``reserve`` True, onnxruntime's own
     default, holds the memory that one run has taken once more for the next, in one piece.
     ``frozen``: random operators draw the same in every run (:mod:`oq.model.noise`).
+    ``packed`` False does not copy all weights into the order that kernels read, for a single run.
     """
 
     reading: Reading = "deployed"
@@ -58,11 +60,14 @@ class Settings:
     spin: bool = True
     reserve: bool = False
     frozen: bool = True
+    packed: bool = True
 
 
 SERIAL = Settings(reading="literal", threads=1)
 """The literal mode on one thread: for parallel runs, with the same sums on any machine."""
 
+
+SPINS, UNPACKED = "session.intra_op.allow_spinning", "session.disable_prepacking"
 
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 """The session entry with the folder of external data, for a model that is given as bytes."""
@@ -115,8 +120,8 @@ class Session:
             options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         elif has_float8(model):
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        if not settings.spin:
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry(SPINS, str(int(settings.spin)))
+        options.add_session_config_entry(UNPACKED, str(int(not settings.packed)))
         options.enable_mem_pattern = settings.reserve
         if dump is not None:
             options.optimized_model_filepath = str(dump)
@@ -245,7 +250,7 @@ def expose(model: onnx.ModelProto, tensors: Sequence[str], count: bool = False) 
 
 def infer(model: onnx.ModelProto, tensors: Sequence[str]) -> dict[str, TensorInfo]:
     """Types of intermediate ``tensors`` as inferred by onnxruntime, if ONNX cannot."""
-    session = Session(expose(model, tensors), Settings(reading="literal"))
+    session = Session(expose(model, tensors), Settings("literal", packed=False))
     return {info.name: info for info in session.outputs}
 
 
@@ -352,14 +357,9 @@ def _as_model_error() -> Iterator[None]:
         yield
     except Exception as error:
         if type(error).__module__.startswith("onnxruntime") or LOST_OUTPUT in str(error):
-            raise ModelError(
-                f"onnxruntime cannot load the model: {runtime_message(error)}"
-            ) from error
+            said = f"onnxruntime cannot load the model: {runtime_message(error)}"
+            raise ModelError(said) from error
         raise
-
-
-BOUND_RUN = "Error in execution: "
-"""What a failed run with bound outputs says first; its exception is no type of onnxruntime's."""
 
 
 def _hint(feeds: Mapping[str, Array]) -> str:
@@ -377,10 +377,9 @@ def _as_data_error(feeds: Mapping[str, Array]) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.startswith("onnxruntime") or BOUND_RUN in str(error):
             shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feeds.items())
-            raise DataError(
-                f"the model fails on a batch of {shapes}: {runtime_message(error)}{_hint(feeds)}"
-            ) from error
-        if any(said in str(error) for said in NO_ARRAY):
+            said = f"the model fails on a batch of {shapes}: {runtime_message(error)}"
+            raise DataError(said + _hint(feeds)) from error
+        if any(known in str(error) for known in NO_ARRAY):
             raise DataError(
                 "onnxruntime has no arrays of bfloat16, float8 or 4-bit types, which the model "
                 "reads or writes; give it inputs and outputs of float32 or float16"

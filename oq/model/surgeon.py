@@ -1,7 +1,7 @@
 """What onnx-graphsurgeon holds of a graph, as plain values, and small edits of its lists."""
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,10 +96,11 @@ class Arrays(Mapping[str, Array]):
         return len(self._constants)
 
 
-def view_node(node: Any, shared: set[int]) -> NodeView:
-    """A gs ``node`` as a plain value; ``shared``: see :func:`captured_names`."""
+def view_node(node: Any, shared: Callable[[], set[int]]) -> NodeView:
+    """A gs ``node`` as a plain value; ``shared``: see :func:`captured_names`, asked for where there
+    are bodies."""
     inner = [a for a in node.attrs.values() if isinstance(a, gs.Graph)]
-    captured = tuple(dict.fromkeys(name for g in inner for name in captured_names(g, shared)))
+    captured = tuple(dict.fromkeys(name for g in inner for name in captured_names(g, shared())))
     within = tuple(_nodes_within(node))
     return NodeView(
         name=node.name,

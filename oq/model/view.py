@@ -6,7 +6,7 @@ module that edits.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from oq.numerics.values import FLOAT_DTYPES, Array, Shape, TensorInfo
 
@@ -96,6 +96,14 @@ class GraphView:
     def is_constant(self, tensor: str) -> bool:
         """Whether ``tensor`` is an initializer."""
         return tensor in self.constants
+
+    def extent(self, constant: str) -> tuple[int, ...]:
+        """The shape of a ``constant``, whose values may lie in a file: they are not read."""
+        info = self.tensors.get(constant)
+        known = None if info is None or constant in self._producers else info.shape
+        if known is None or not all(isinstance(size, int) for size in known):
+            return tuple(self.constants[constant].shape)
+        return cast("tuple[int, ...]", known)
 
     def is_float(self, tensor: str) -> bool:
         """Whether ``tensor`` is a float tensor (False if its dtype is unknown)."""

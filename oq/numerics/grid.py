@@ -145,64 +145,77 @@ def quantize(x: Array, grid: Grid) -> Array:
     The first equation of this module.  A narrow range (-127..127) is also clipped to its bounds,
     which QuantizeLinear does not do: it only saturates at those of the dtype.
     """
-    if x.size <= PIECE:
-        return _codes(x, grid)
-    codes = np.empty(x.shape, grid.qtype.dtype)
-    unit = (
-        grid.block
-        if grid.block is not None and grid.axis is not None and grid.axis % x.ndim == 0
-        else 1
-    )
-    rows = max(PIECE * len(x) // x.size // unit, 1) * unit
-    for start in range(0, len(x), rows):
-        part = slice(start, start + rows)
-        codes[part] = _codes(x[part], _of_rows(grid, part, x.ndim))
-    return codes
+    if grid.block is not None and grid.axis is not None and x.shape[grid.axis] % grid.block:
+        return _with_short_block(x, grid, grid.axis % x.ndim, grid.block)
+    real, scale, zero = _aligned(x, grid)
+    codes = np.empty(real.shape, grid.qtype.dtype)
+    if real.size <= PIECE:
+        _round(real, scale, zero, grid.qtype, codes, np.empty(real.shape, np.float32))
+        return codes.reshape(x.shape)
+    rows = max(PIECE * len(real) // real.size, 1)
+    room = np.empty((rows, *real.shape[1:]), np.float32)
+    for start in range(0, len(real), rows):
+        at = slice(start, start + rows)
+        near = [p[at] if p.ndim == real.ndim and len(p) > 1 else p for p in (scale, zero)]
+        _round(real[at], near[0], near[1], grid.qtype, codes[at], room[: len(real[at])])
+    return codes.reshape(x.shape)
 
 
-PIECE = 2**18
-"""Values that are quantized at a time: what lies between takes 40 bytes of each."""
+PIECE = 2**16
+"""Values that are quantized at a time, in memory that a processor's cache holds."""
 
 
-def _of_rows(grid: Grid, rows: slice, ndim: int) -> Grid:
-    """The grid of ``rows`` of the first of ``ndim`` axes, whole blocks of it."""
-    first = grid.axis is not None and grid.axis % ndim == 0
-    if not first and grid.block is None:
-        return grid
-    if first and grid.block is not None:
-        rows = slice(rows.start // grid.block, -(-rows.stop // grid.block))
-    return replace(grid, scale=grid.scale[rows], zero_point=grid.zero_point[rows])
-
-
-def _codes(x: Array, grid: Grid) -> Array:
-    if grid.block is None or grid.axis is None or x.shape[grid.axis] % grid.block:
-        return _round(x, *spread(grid, x.shape), grid.qtype)
-    axis = grid.axis % x.ndim  # whole blocks: one scale for each, without a copy per value
-    split = (*x.shape[:axis], -1, grid.block, *x.shape[axis + 1 :])
+def _aligned(x: Array, grid: Grid) -> tuple[Array, Array, Array]:
+    """``x`` with an axis of whole blocks split in two, and the scale and zero point that broadcast
+    to it, without a copy per value."""
+    if grid.block is None or grid.axis is None:
+        return x, *spread(grid, x.shape)
+    axis = grid.axis % x.ndim
+    split = (*x.shape[:axis], x.shape[axis] // grid.block, grid.block, *x.shape[axis + 1 :])
     scale, zero = (np.expand_dims(part, axis + 1) for part in (grid.scale, grid.zero_point))
-    return _round(x.reshape(split), scale, zero, grid.qtype).reshape(x.shape)
+    return x.reshape(split), scale, zero.astype(np.int64)
+
+
+def _with_short_block(x: Array, grid: Grid, axis: int, block: int) -> Array:
+    """The codes of ``x``, whose last block along ``axis`` is shorter than the others."""
+    whole = x.shape[axis] // block
+    cut = (slice(None),) * axis
+    made = [
+        quantize(
+            x[(*cut, values)],
+            replace(grid, scale=grid.scale[at], zero_point=grid.zero_point[at], block=size),
+        )
+        for values, at, size in (
+            (slice(0, whole * block), (*cut, slice(0, whole)), block),
+            (slice(whole * block, None), (*cut, slice(whole, None)), x.shape[axis] % block),
+        )
+    ]
+    return np.concatenate(made, axis)
 
 
 EXACT = 2**23
 """Up to here float32 holds every integer, and its sums."""
 
 
-def _round(x: Array, scale: Array, zero: Array, qtype: QType) -> Array:
-    """The codes of ``x`` with ``scale`` and ``zero``, which broadcast to it."""
+def _round(x: Array, scale: Array, zero: Array, qtype: QType, codes: Array, steps: Array) -> None:
+    """Write the codes of ``x`` with ``scale`` and ``zero``, which broadcast to it, to ``codes``;
+    ``steps``: float32 values of room."""
     with np.errstate(over="ignore"):  # infinitely many steps saturate like too many
-        steps = x.astype(np.float32, copy=False) / scale
+        np.divide(x.astype(np.float32, copy=False), scale, out=steps)
     if not qtype.uniform:
-        held: Array = np.clip(steps, qtype.qmin, qtype.qmax)
-        return held.astype(qtype.dtype)
-    steps = np.rint(steps)
+        codes[...] = np.clip(steps, qtype.qmin, qtype.qmax)
+        return
+    np.rint(steps, out=steps)
     small = qtype.qmax - qtype.qmin < EXACT
     real, whole = (np.float32, np.int32) if small else (np.float64, np.int64)
-    points = zero.astype(np.int64)
-    low, high = (qtype.qmin - points).astype(real), (qtype.qmax - points).astype(real)
+    if zero.size and (zero == zero.flat[0]).all():
+        zero = zero.flat[0]  # one bound for all takes a third of the time
+    low, high = (qtype.qmin - zero).astype(real), (qtype.qmax - zero).astype(real)
+    steps = steps.astype(real, copy=False)
+    np.clip(steps, low, high, out=steps)
     with np.errstate(invalid="ignore"):
-        codes = np.clip(steps.astype(real, copy=False), low, high).astype(whole)
-    made: Array = (codes + points.astype(whole)).astype(qtype.dtype)
-    return made
+        made: Array = steps.astype(whole)
+    codes[...] = made + zero.astype(whole) if np.any(zero) else made
 
 
 def dequantize(codes: Array, grid: Grid) -> Array:
@@ -210,7 +223,8 @@ def dequantize(codes: Array, grid: Grid) -> Array:
     scale, zero = spread(grid, codes.shape)
     if not grid.qtype.uniform:
         return codes.astype(np.float32) * scale
-    steps: Array = (codes.astype(np.int64) - zero).astype(np.float32)
+    whole = np.int32 if codes.dtype.itemsize < 4 else np.int64  # differences fit
+    steps: Array = (codes.astype(whole) - zero.astype(whole)).astype(np.float32)
     return steps * scale
 
 

@@ -39,7 +39,9 @@ def share_concat_grids(
     specs: dict[str, Own | Share] = {}
     for joins in _classes([_join(c, by_tensor) for c in concats]):
         # by how many tensors each is computed from: an order that no renaming changes
-        ordered = sorted(joins, key=lambda j: -len(distances(view, j.output)))
+        ordered = (
+            sorted(joins, key=lambda j: -len(distances(view, j.output))) if joins[1:] else joins
+        )
         family = tuple(dict.fromkeys(r for j in ordered for r in j.roots))
         qtypes = {_qtype(by_tensor[r], by_tensor) for r in family}
         qtype = qtypes.pop() if len(qtypes) == 1 else mixed
@@ -58,13 +60,14 @@ def _join(concat: Match, sites: Mapping[str, Site]) -> _Join:
 
 def _classes(joins: Iterable[_Join]) -> Iterable[tuple[_Join, ...]]:
     """Joins that have a grid in common, directly or through others."""
-    classes: list[tuple[_Join, ...]] = []
-    for join in joins:
-        near = [c for c in classes if any(set(j.roots) & set(join.roots) for j in c)]
-        classes = [c for c in classes if c not in near]
+    classes: dict[int, tuple[_Join, ...]] = {}
+    member: dict[str, int] = {}  # root -> its class
+    for number, join in enumerate(joins):
+        near = sorted({member[r] for r in join.roots if r in member})
         if join.roots:
-            classes.append((*(j for c in near for j in c), join))
-    return classes
+            classes[number] = (*(j for c in near for j in classes.pop(c)), join)
+            member |= {r: number for j in classes[number] for r in j.roots}
+    return classes.values()
 
 
 def _widest(joins: Sequence[_Join], family: Sequence[str]) -> tuple[str, ...]:

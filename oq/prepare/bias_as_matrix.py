@@ -14,13 +14,13 @@ from oq.prepare.outcome import Outcome
 
 def bias_as_matrix(graph: Graph) -> Outcome:
     """Prepend an axis of length 1 to the bias of every such layer."""
-    changed = 0
-    for node in graph.view().nodes:
-        found = added_row(graph.view(), node)
+    view, changed = graph.view(), 0
+    for node in view.nodes:
+        found = added_row(view, node)
         if found is None:
             continue
         add, bias = found
-        values = graph.view().constants[bias].reshape(1, -1)
+        values = view.constants[bias].reshape(1, -1)
         slot = add.inputs.index(bias)
         graph.set_input(add.name, slot, graph.add_constant(f"{bias}_matrix", values))
         changed += 1

@@ -18,10 +18,10 @@ from oq.prepare.outcome import Outcome
 
 def gemm_operands(graph: Graph) -> Outcome:
     """Rewrite every Gemm of constants on a float32 matrix."""
-    changed = 0
-    for node in graph.view().nodes:
-        if node.op == "Gemm" and _is_layer(graph.view(), node):
-            parts = (_fold_alpha(graph, node), _fold_beta(graph, node), _turn(graph, node))
+    view, changed = graph.view(), 0
+    for node in view.nodes:
+        if node.op == "Gemm" and _is_layer(view, node):
+            parts = [fold(graph, view, node) for fold in (_fold_alpha, _fold_beta, _turn)]
             changed += any(parts)
     if changed:
         graph.cleanup()
@@ -59,8 +59,8 @@ def _features(view: GraphView, gemm: NodeView) -> int:
     return int(view.constants[gemm.inputs[1]].shape[0 if gemm.attributes.get("transB") else 1])
 
 
-def _fold_alpha(graph: Graph, gemm: NodeView) -> bool:
-    view, weight = graph.view(), gemm.inputs[1]
+def _fold_alpha(graph: Graph, view: GraphView, gemm: NodeView) -> bool:
+    weight = gemm.inputs[1]
     alpha = float(gemm.attributes.get("alpha", 1.0))
     if alpha == 1.0:
         return False
@@ -70,8 +70,8 @@ def _fold_alpha(graph: Graph, gemm: NodeView) -> bool:
     return True
 
 
-def _fold_beta(graph: Graph, gemm: NodeView) -> bool:
-    view, bias = graph.view(), gemm.input(2)
+def _fold_beta(graph: Graph, view: GraphView, gemm: NodeView) -> bool:
+    bias = gemm.input(2)
     beta = float(gemm.attributes.get("beta", 1.0))
     row = row_of(view, bias, _features(view, gemm)) if bias else None
     if beta == 1.0 and (row is None or view.constants[bias].shape == row.shape):
@@ -85,7 +85,7 @@ def _fold_beta(graph: Graph, gemm: NodeView) -> bool:
     return True
 
 
-def _turn(graph: Graph, gemm: NodeView) -> bool:
+def _turn(graph: Graph, view: GraphView, gemm: NodeView) -> bool:
     if not gemm.attributes.get("transA"):
         return False
     data = gemm.inputs[0]
@@ -96,7 +96,7 @@ def _turn(graph: Graph, gemm: NodeView) -> bool:
         dtype="float32",
         before=gemm.name,
     )
-    shape = graph.view().shape(data)
+    shape = view.shape(data)
     if shape is not None:
         graph.set_types({turned: TensorInfo(turned, "float32", shape[::-1])})
     graph.set_input(gemm.name, 0, turned)

@@ -13,14 +13,14 @@ from oq.prepare.outcome import Outcome
 
 def plain_gemm(graph: Graph) -> Outcome:
     """Rewrite every linear layer of constants on a float32 matrix."""
-    changed = sum(_rewrite(graph, n) for n in graph.view().nodes if n.op == "MatMul")
+    view = graph.view()
+    changed = sum(_rewrite(graph, view, n) for n in view.nodes if n.op == "MatMul")
     if changed:
         graph.cleanup()
     return Outcome(changed)
 
 
-def _rewrite(graph: Graph, matmul: NodeView) -> bool:
-    view = graph.view()
+def _rewrite(graph: Graph, view: GraphView, matmul: NodeView) -> bool:
     product, (data, weight) = matmul.outputs[0], matmul.inputs[:2]
     readers = view.consumers(product)
     if len(readers) != 1 or view.edges(product) != 1 or readers[0].op != "Add":
@@ -29,7 +29,7 @@ def _rewrite(graph: Graph, matmul: NodeView) -> bool:
         return False
     add = readers[0]
     bias = next((t for t in add.inputs if t != product), "")
-    row = row_of(view, bias, view.constants[weight].shape[1])
+    row = row_of(view, bias, view.extent(weight)[1])
     if row is None:
         return False
     inputs = (data, weight, _constant(graph, view, bias, row))
@@ -38,4 +38,4 @@ def _rewrite(graph: Graph, matmul: NodeView) -> bool:
 
 
 def _constant(graph: Graph, view: GraphView, name: str, row: Array) -> str:
-    return name if view.constants[name].shape == row.shape else graph.add_constant(name, row)
+    return name if view.extent(name) == row.shape else graph.add_constant(name, row)

@@ -17,13 +17,13 @@ def squeeze_weight(graph: Graph) -> Outcome:
     for node in view.nodes:
         if node.op not in STACKING or not view.is_constant(node.inputs[1]):
             continue
-        values = view.constants[node.inputs[1]]
-        rank = view.rank(node.inputs[0])
-        if values.ndim < 3 or values.shape[:-2] != (1,) * (values.ndim - 2):
+        shape, rank = view.extent(node.inputs[1]), view.rank(node.inputs[0])
+        if len(shape) < 3 or shape[:-2] != (1,) * (len(shape) - 2):
             continue
-        if rank is None or rank < values.ndim:
+        if rank is None or rank < len(shape):
             continue
-        flat = graph.add_constant(f"{node.inputs[1]}_matrix", values.reshape(values.shape[-2:]))
+        matrix = view.constants[node.inputs[1]].reshape(shape[-2:])
+        flat = graph.add_constant(f"{node.inputs[1]}_matrix", matrix)
         graph.set_input(node.name, 1, flat)
         changed += 1
     if changed:
