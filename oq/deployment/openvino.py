@@ -1,6 +1,7 @@
 """The format ``openvino``: OpenVINO's IR, two files, written by OpenVINO itself.
 
-OpenVINO reads Q/DQ of all styles, so a file of any target is taken.  What it has written is read
+OpenVINO reads Q/DQ of all styles, so a file of any target is taken.  Biases of 8 bits are given to
+it as floats of the same values.  What it has written is read
 back by oq's own reader, grid by grid and code by code, and run by the CPU plugin beside the Q/DQ
 file in onnxruntime's literal mode.  The plugin rounds otherwise in places (it computes on codes);
 what that changes must stay below what quantization itself changes: the outputs without the Q/DQ
@@ -27,9 +28,11 @@ from oq.engines.engine import Kernels, is_installed
 from oq.engines.openvino import count_kernels, write_ir
 from oq.engines.openvino_ir import OpenvinoFile, open_file
 from oq.errors import MissingExtra, ModelError
+from oq.model.graph import Graph
 from oq.model.metadata import target_of
 from oq.model.noise import freeze_noise, random_nodes
-from oq.model.qdq import DQ, Q
+from oq.model.operands import bias_input
+from oq.model.qdq import DQ, Q, constant, dequantized_by
 from oq.model.session import Session, Settings
 from oq.numerics.values import Array
 from oq.progress import Counter
@@ -56,6 +59,7 @@ NAMED = 5
 
 def write(given: Given, path: Path) -> Made:
     """Write the IR and prove it."""
+    given = replace(given, model=with_float_biases(given.model))
     try:
         write_ir(given.model, path)
     except MissingExtra as error:
@@ -104,22 +108,34 @@ def _stored(model: onnx.ModelProto, file: File) -> tuple[Proof, ...]:
     mine, theirs = model_contents(model), file.contents()
     known = {_key(use) for use in (*theirs.activations, *theirs.weights)}
     uses = [u for u in (*mine.activations, *mine.weights) if u.scale and u.dtype in COMPARED]
-    # a zero point that OpenVINO works out is None there
-    keys = ((u, _key(u), _key(replace(u, zero_point=None))) for u in uses)
-    lost = [use.tensor for use, key, without in keys if known.isdisjoint((key, without))]
+    lost = [use.tensor for use in uses if known.isdisjoint(_keys(use))]
     what = f"scales and zero points of {counted(len(uses), 'tensor')}"
     grids = f"{len(lost)} differ, {lost[0]!r} first" if lost else "all equal"
-    codes = _codes(model, file)
-    wrong = [name for name, equal in codes.items() if not equal]
+    values = _constants(model, file)
+    wrong = [name for name, equal in values.items() if not equal]
     said = f"{wrong[0]!r} differs" if wrong else "all equal"
     proofs = (
         Proof(what, grids, not lost),
-        Proof(f"codes of {counted(len(codes), 'constant')}", said, not wrong),
+        Proof(f"values of {counted(len(values), 'constant')}", said, not wrong),
     )
-    return tuple(p for p, some in zip(proofs, (uses, codes), strict=True) if some)
+    return tuple(p for p, some in zip(proofs, (uses, values), strict=True) if some)
 
 
 COMPARED = frozenset({"int4", "uint4", "int8", "uint8", "int32"})
+
+
+def _keys(use: GridUse) -> tuple[tuple[object, ...], ...]:
+    """What may stand for ``use`` there: its grid; without the zero point, which OpenVINO works out;
+    that of codes which count from 0, as a FakeQuantize alone has."""
+    point = use.zero_point
+    least = int(np.iinfo(use.dtype).min) if use.dtype in LEVELS else 0
+    counted_from_0 = None if point is None else (point[0] - least, point[1] - least)
+    found = replace(use, dtype=LEVELS.get(use.dtype, use.dtype), zero_point=counted_from_0)
+    return _key(use), _key(replace(use, zero_point=None)), _key(found)
+
+
+LEVELS: Mapping[str, str] = {"int8": "256 levels", "uint8": "256 levels"}
+"""Types of 8 bits -> what the reader calls codes that have no type."""
 
 
 def _key(use: GridUse) -> tuple[object, ...]:
@@ -127,13 +143,18 @@ def _key(use: GridUse) -> tuple[object, ...]:
     return use.dtype, *ends, use.zero_point
 
 
-def _codes(model: onnx.ModelProto, file: File) -> Mapping[str, bool]:
-    """Constant of 8 bits that both have by one name and of one size -> whether it is equal."""
+STORED = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.INT8, onnx.TensorProto.UINT8})
+"""Types of constants that OpenVINO stores as they are."""
+
+
+def _constants(model: onnx.ModelProto, file: File) -> Mapping[str, bool]:
+    """Constant of 8 bits or float32 that both have by one name and of one size -> whether it is
+    equal."""
     layers = [layer for network in file.networks for layer in network.layers.values()]
     held = {layer.name: layer for layer in layers if layer.kind in CONSTANT}
     found = {}
     for tensor in model.graph.initializer:
-        if tensor.data_type in {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}:
+        if tensor.data_type in STORED:
             mine = numpy_helper.to_array(tensor).tobytes()
             layer = held.get(tensor.name)
             if layer is not None and len(file.bytes_of(layer)) == len(mine):
@@ -220,6 +241,31 @@ class _Gap:
         rounding, pairs = (db(d) + " dB" * isfinite(d) for d in self._decibels)
         own = "" if pairs == "equal" else f" (quantizing activations: {pairs})"
         return f"SQNR {rounding}{own}"
+
+
+def with_float_biases(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with each bias of 8-bit codes as floats, which are the same values.
+
+    OpenVINO 2026.4 takes such a bias for an operand of its own where the layer gives one pixel, and
+    computes something else."""
+    graph = Graph(model)
+    view, found = graph.view(), dict[str, Array]()
+    for node in view.nodes:
+        bias = bias_input(node)
+        dq = None if bias is None else dequantized_by(view, bias)
+        if bias is None or dq is None:
+            continue
+        codes, scale, zero = (constant(view, dq, slot) for slot in (0, 1, 2))
+        if codes is None or codes.dtype.name not in LEVELS or scale is None:
+            continue
+        wide = codes.astype(np.float32)
+        found[bias] = np.asarray((wide if zero is None else wide - zero) * scale, np.float32)
+    if not found:
+        return model
+    for bias, values in found.items():
+        graph.make_constant(bias, values)
+    graph.cleanup()
+    return graph.to_model()
 
 
 def without_pairs(model: onnx.ModelProto) -> onnx.ModelProto:
