@@ -13,10 +13,6 @@ operation set.
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from oq.numerics.values import Array
-
 LEVELS = 256
 """Codes of 8 bits; wider ones are left as they are."""
 
@@ -59,8 +55,8 @@ def fix_reshapes(network: Any, ops: Any) -> int:
         if _kind(node) != "Reshape" or _kind(node.input_value(1).get_node()) == "Constant":
             continue
         if node.output(0).get_partial_shape().is_static:
-            shape = np.asarray(node.output(0).get_shape(), np.int64)
-            node.input(1).replace_source_output(ops.constant(shape).output(0))
+            shape = ops.constant(list(node.output(0).get_shape()), dtype="int64")
+            node.input(1).replace_source_output(shape.output(0))
             count += 1
     network.validate_nodes_and_infer_types()
     return count
@@ -76,23 +72,24 @@ def _dequantized(rounding: Any) -> Iterator[Any]:
 
 def _is_one_grid(rounding: Any, last: Any) -> bool:
     """Whether dequantization up to ``last`` gives the limits that ``rounding`` starts from."""
-    low, high, least, most = (_values(rounding.input_value(slot)) for slot in (1, 2, 3, 4))
-    scale, before = _values(last.input_value(1)), last.input_value(0).get_node()
-    zero = _values(before.input_value(1)) if _kind(before) == "Subtract" else np.zeros(1)
-    known = (low, high, least, most, scale, zero)
-    if any(v is None or v.size != 1 for v in known):
+    before = last.input_value(0).get_node()
+    zero = _value(before.input_value(1)) if _kind(before) == "Subtract" else 0.0
+    scale = _value(last.input_value(1))
+    low, high, least, most = (_value(rounding.input_value(slot)) for slot in (1, 2, 3, 4))
+    if zero is None or scale is None or None in (low, high, least, most):
         return False
-    one, other, first, end, step, point = (float(v.item()) for v in known if v is not None)
-    near = CLOSE * max(abs(one), abs(other))
-    return abs((first - point) * step - one) <= near and abs((end - point) * step - other) <= near
+    near = CLOSE * max(abs(low), abs(high))
+    ends = ((least, low), (most, high))
+    return all(abs((code - zero) * scale - limit) <= near for code, limit in ends)
 
 
-def _values(output: Any) -> Array | None:
-    """The values of a constant, behind Converts and Reshapes, float64; None if it is computed."""
+def _value(output: Any) -> Any:
+    """The value of a constant that has one, behind Converts and Reshapes; else None."""
     node = output.get_node()
     while _kind(node) in {"Convert", "Reshape"}:
         node = node.input_value(0).get_node()
-    return np.asarray(node.get_data(), np.float64) if _kind(node) == "Constant" else None
+    held = node.get_data() if _kind(node) == "Constant" else None
+    return float(held.item()) if held is not None and held.size == 1 else None
 
 
 def _readers(node: Any, kind: str) -> list[Any]:
