@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from oq.checks.float16 import no_float16_scale, sides_differ, sum_overflows
+from oq.checks.int32 import steps_overflow
 from oq.checks.placement import (
     concat_grids,
     doubled_pair,
@@ -346,6 +347,12 @@ CHECKS = _table(
             "warning",
             int8_across_a_move,
             "to run the file in onnxruntime, load it with session.qdqisint8allowed=1",
+        ),
+        Check(
+            "steps-in-int32",
+            "warning",
+            steps_overflow,
+            "calibrate on real data, or keep it in float",
         ),
         Check("float16-scale", "error", no_float16_scale, "use the nearest normal float16"),
         Check("sum-in-float16", "warning", sum_overflows, "use larger scales for both operands"),
