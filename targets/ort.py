@@ -88,8 +88,9 @@ FUSION = (
 ON_X86_PASS = "widen_input"
 """A pass whose gain was measured only on x86."""
 
-ON_X86 = ("shared-int8", "loads")
-"""Checks of int8 activations, which onnxruntime turns into uint8 on x86 only."""
+ON_X86 = ("shared-int8", "steps-in-int32", "loads")
+"""Checks of what onnxruntime does on x86 only: it turns int8 activations into uint8, and converts
+to int32 without limits."""
 
 
 def on_arm(target: Target) -> Target:

@@ -1,7 +1,8 @@
 """OpenVINO's IR, read from its two files without OpenVINO: layers in .xml, constants in .bin.
 
 Layers are linked by edges between ports.  A quantized activation is a FakeQuantize, whose four
-limits give the scale, and a Convert to the integer type; a quantized weight is a Const of integers
+limits give the scale, and maybe a Convert to the integer type; without one its codes have no type
+and count from 0.  A quantized weight is a Const of integers
 that is converted, less a zero point, times a scale.  (docs.openvino.ai, "Operation Sets" and
 "OpenVINO IR format"; FakeQuantize-1: ``scale = (input_high - input_low) / (levels - 1)``.)
 """
@@ -265,7 +266,7 @@ class _Reading:
         if source is None or low is None or high is None or least is None:
             return
         scale = (high - low) / (int(layer.data["levels"]) - 1)
-        points = np.round(least - low / scale)
+        points = np.round((least if codes is not None else 0) - low / scale)
         kind = "" if codes is None else codes.data.get("destination_type", "")
         yield GridUse(
             source.names[0] if source.names else source.name,

@@ -17,7 +17,7 @@ from oq.progress import Watch
 
 FORMATS: Mapping[str, str] = {
     "coreml": "oq.deployment.coreml.format",
-    "openvino": "oq.deployment.openvino",
+    "openvino": "oq.deployment.openvino.format",
     "pt2": "oq.aten.pt2",
     "qoperator": "oq.deployment.qoperator.write",
     "torchscript": "oq.aten.torchscript",

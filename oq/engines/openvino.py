@@ -20,6 +20,7 @@ from typing import Any, cast
 import onnx
 
 from oq.engines.engine import Engine, Kernels
+from oq.engines.openvino_network import fix_reshapes, join_pairs
 from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError, one_line
 from oq.model.bodies import nodes_in
 from oq.model.files import loadable
@@ -179,7 +180,8 @@ def _where(layer: Layer | None) -> str:
 
 
 def write_ir(model: onnx.ModelProto, path: Path) -> None:
-    """Write ``model`` as OpenVINO's IR: ``path``, which ends in .xml, and its .bin beside it.
+    """Write ``model`` as OpenVINO's IR, in the form of :mod:`oq.engines.openvino_network`:
+    ``path``, which ends in .xml, and its .bin beside it.
 
     Layers that have no name of the ONNX file's are numbered in the order of the graph: OpenVINO
     would number them in the order in which the process has made them.
@@ -193,6 +195,8 @@ def write_ir(model: onnx.ModelProto, path: Path) -> None:
     known |= {t.name for t in model.graph.initializer}
     with _as_model_error():
         network = _read(model)
+        join_pairs(network, _import().opset13)
+        fix_reshapes(network, _import().opset13)
         for i, op in enumerate(network.get_ordered_ops()):
             kind = op.get_type_name()
             numbered = re.fullmatch(rf"{re.escape(kind)}_\d+", op.friendly_name)

@@ -1,6 +1,7 @@
 """OpenVINO's IR without OpenVINO: a file written by hand, and damage of it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ NODES = (
 )
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path, nodes: tuple[Any, ...] = NODES) -> Path:
     """x -> FakeQuantize -> int8; w: int8 with two scales; v: 4-bit codes that nothing reads."""
     layers, edges, held = [], [], b""
     for name, kind, shape, values in CONSTANTS:
@@ -46,7 +47,7 @@ def write(folder: Path) -> Path:
         layers.append(layer(KEYS[name], name, "Const", place, kind, "", axes))
         held += stored
     keys = dict(KEYS)
-    for name, kind, data, inputs, precision, names in NODES:
+    for name, kind, data, inputs, precision, names in nodes:
         keys[name] = str(len(keys))
         layers.append(layer(keys[name], name, kind, data, precision, names, "<dim>-1</dim>"))
         edges += [
@@ -81,6 +82,15 @@ def test_grids_are_worked_out_from_the_layers(tmp_path: Path) -> None:
     assert found.inputs == (TensorInfo("x", "float32", (None,)),)
     assert found.outputs == (TensorInfo("a,b", "float32", (None,)),)
     assert found.bytes == sum(f.stat().st_size for f in tmp_path.iterdir())
+
+
+def test_codes_without_a_type_count_from_0(tmp_path: Path) -> None:
+    """Quantized and dequantized in one: the limits behind are those before, -6.4 and 6.35."""
+    joined = ("round", "FakeQuantize", 'levels="256"', ("x", "low", "high", "low", "high"), "", "")
+    nodes = tuple(joined if n[0] == "round" else n for n in NODES if n[0] != "codes")
+    (rounded,) = oq.inspect(write(tmp_path, nodes)).activations
+    assert (rounded.dtype, rounded.zero_point) == ("256 levels", (128, 128))
+    assert rounded.scale == pytest.approx((0.05, 0.05))
 
 
 def test_four_bit_codes_are_unpacked_first_half_first(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def formats_of(target: str) -> list[str]:
     return names if SOAK or target == "openvino" else [n for n in names if n != "pt2"]
 
 
-REFUSED: Mapping[tuple[str, str], str] = {
+REFUSED: Mapping[tuple[str, ...], str] = {
     **{
         (n, "xmodel"): "of this model these lack: LRN"
         for n in ("inception_v1", "bvlc_alexnet", "zfnet512")
@@ -55,8 +55,15 @@ REFUSED: Mapping[tuple[str, str], str] = {
         ("detector with NMS", form): "NonMaxSuppression has no form in torch here"
         for form in ("pt2", "torchscript")
     },
+    # its weights are all alike, and its activations grow to 1e17, beyond 1e8 as masks, which ranges
+    # leave out: sums saturate by a factor that onnxruntime's int32 does not hold
+    **{
+        ("resnet50", "qoperator", target): "'n118_Add' has no integer form: its operands reach"
+        for target in ("coreml", "ort")
+    },
 }
-"""(model, format) -> what the refusal says: these have no row there."""
+"""(model, format), and the target if only its files are -> what the refusal says: these have no row
+there, or ask for what the runtime cannot do."""
 
 
 @cache
@@ -91,8 +98,8 @@ def test_every_format(name: str, target: str, tmp_path: Path) -> None:
             found[name, form] = str(error)
             continue
         assert done.proofs and all(p.passed for p in done.proofs)
-    expected = {key: said for key, said in REFUSED.items() if key[0] == name
-                and key[1] in formats_of(target)}  # fmt: skip
+    expected = {(key[0], key[1]): said for key, said in REFUSED.items() if key[0] == name
+                and key[1] in formats_of(target) and key[2:] in ((), (target,))}  # fmt: skip
     assert found.keys() == expected.keys(), found
     for key, said in expected.items():
         assert said in found[key]

@@ -272,6 +272,18 @@ def batchnorm(call: Call) -> Value:
     return np.asarray(found, np.float32)
 
 
+def groupnorm(call: Call) -> Value:
+    """Each group of channels less its mean, over the root of its variance and ``eps``, times
+    ``weight``, plus ``bias``; the channels are the last axis.  ``instancenorm``: a group each."""
+    x = call.floats()[0].astype(np.float64)
+    groups = call.op.get("num_groups", x.shape[-1])
+    split = x.reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
+    less = split - split.mean(axis=(1, 3), keepdims=True)
+    spread = np.sqrt((less**2).mean(axis=(1, 3), keepdims=True) + call.op.get("eps"))
+    weight, bias = (floats(call.arguments[name][0]) for name in ("weight", "bias"))
+    return np.asarray((less / spread).reshape(x.shape) * weight + bias, np.float32)
+
+
 # -- over windows and axes -----------------------------------------------------------------------
 
 
@@ -319,6 +331,12 @@ def reduction_sum(call: Call) -> Value:
     return np.atleast_1d(x.sum(axis=axes, keepdims=call.op.get("keep_dims")))
 
 
+def reduction_product(call: Call) -> Value:
+    """The product along the axes, in float."""
+    x, axes = call.floats()[0], tuple(call.op.get("axis"))
+    return np.atleast_1d(x.prod(axis=axes, keepdims=call.op.get("keep_dims")))
+
+
 KERNELS: Mapping[str, Kernel] = {
     "const": const,
     "fix": fix,
@@ -350,10 +368,13 @@ KERNELS: Mapping[str, Kernel] = {
     "prelu": prelu,
     "softmax": softmax,
     "batchnorm": batchnorm,
+    "groupnorm": groupnorm,
+    "instancenorm": groupnorm,
     "maxpool2d": maxpool,
     "avgpool2d": avgpool,
     "reduction_mean": reduction_mean,
     "reduction_max": reduction_max,
+    "reduction_product": reduction_product,
     "reduction_sum": reduction_sum,
     "concat": moves.concat,
     "reshape": moves.reshape,

@@ -41,6 +41,8 @@ FIX = {"fix_point": "int32", "bit_width": "int32", "if_signed": "bool", "round_m
 REDUCED = {"axis": "int32s", "keep_dims": "bool"}
 RESIZED = {"align_corners": "bool", "half_pixel_centers": "bool", "scale": "floats"}
 NORMED = dict.fromkeys(("input", "gamma", "beta", "moving_mean", "moving_var"), REQUIRED)
+AFFINE = {**ONE, "weight": OPTIONAL, "bias": OPTIONAL}
+EPSILON = {"eps": "float", "affine": "bool"}
 UNARY = Rule(shapes.same, ONE)
 PAIRED = Rule(shapes.broadcast, MANY)
 REDUCTION = Rule(shapes.reduce, ONE, REDUCED)
@@ -65,7 +67,7 @@ RULES: Mapping[str, Rule] = {
     "prelu": Rule(shapes.same, {"input": REQUIRED, "weight": REQUIRED}),
     "maxpool2d": Rule(shapes.pool, ONE, WINDOW, POOLED),
     "avgpool2d": Rule(shapes.pool, ONE, WINDOW, COUNTED),
-    **dict.fromkeys(("reduction_mean", "reduction_max", "reduction_sum"), REDUCTION),
+    **{f"reduction_{what}": REDUCTION for what in ("mean", "max", "product", "sum")},
     "softmax": Rule(shapes.along_axis, ONE, {"axis": "int32"}),
     "concat": Rule(shapes.concat, MANY, {"axis": "int32"}),
     "reshape": Rule(shapes.reshape, {**ONE, "shape": OPTIONAL}, {}, {"shape": "int32s"}),
@@ -81,6 +83,10 @@ RULES: Mapping[str, Rule] = {
     "pixel-shuffle": Rule(shapes.shuffle, ONE, {"scale": "int32", "upscale": "bool"}),
     "gstiling": Rule(shapes.shuffle, ONE, {"reverse": "bool", "stride": "int32"}),
     "batchnorm": Rule(shapes.same, NORMED, {"axis": "int32", "epsilon": "float"}),
+    "instancenorm": Rule(shapes.same, AFFINE, EPSILON),
+    "groupnorm": Rule(
+        shapes.same, AFFINE, {**EPSILON, "num_groups": "int32", "num_channels": "int32"}
+    ),
 }
 """Op type -> its rule.  Other types load as custom ops, which the CPU runs; oq reads none."""
 

@@ -6,18 +6,22 @@ from typing import Any
 
 import onnx
 
+from oq.checks.int32 import steps_overflow
 from oq.deployment.formats import Format, Given, Made
 from oq.deployment.qoperator.convert import OPERATORS, PLATFORMS, Converted, convert
 from oq.deployment.qoperator.prove import prove
 from oq.errors import ModelError, OptionError
 from oq.model.files import PROTOBUF_LIMIT, model_bytes
-from oq.model.qoperators import BY_NAME, MICROSOFT, qoperator
+from oq.model.graph import Graph
+from oq.model.ops import has_weight
+from oq.model.qdq import dequantized_by
+from oq.model.qoperators import BY_NAME, COMPUTING, MICROSOFT, qoperator
 from oq.wording import counted
 
 NO_KERNELS = (
     "the file has no operator between DequantizeLinear and QuantizeLinear that has an integer "
-    "form; docs/formats/qoperator.md lists them, oq check FILE -t ort says what stays in float, "
-    "and oq quantize FLOAT.onnx -t ort makes a file of them"
+    "form{why}; docs/formats/qoperator.md lists them, and oq quantize FLOAT.onnx -t ort makes a "
+    "file of them"
 )
 
 ALREADY = "the file holds integer operators already, and no more Q/DQ that they could stand for"
@@ -44,15 +48,35 @@ def convert_checked(model: onnx.ModelProto, operators: str, platform: str) -> Co
     """:func:`convert` with what it may be asked for.
 
     Raises:
-        ModelError: there is nothing to convert.
+        ModelError: there is nothing to convert, or onnxruntime's operators would overflow.
         OptionError: ``operators`` or ``platform`` is not known.
     """
     check({"operators": operators, "platform": platform})
+    for node, said in steps_overflow(Graph(model).view()):
+        raise ModelError(
+            f"{node!r} has no integer form: {said}; its scales are not of real data: calibrate on "
+            f"such (oq quantize FLOAT.onnx -t ort -d DATA), or keep it in float (--keep-float)"
+        )
     converted = convert(model, operators, platform)
     if not converted.kernels:
         done = any(qoperator(n.op_type, n.domain) for n in model.graph.node)
-        raise ModelError(ALREADY if done else NO_KERNELS)
+        raise ModelError(ALREADY if done else NO_KERNELS.format(why=_why_none(model)))
     return converted
+
+
+def _why_none(model: onnx.ModelProto) -> str:
+    """The first layer of a Q/DQ model, and what it lacks."""
+    view = Graph(model).view()
+    for node in view.nodes:
+        if not has_weight(node.op) or dequantized_by(view, node.inputs[0]) is None:
+            continue
+        if node.op not in COMPUTING:
+            return f": {node.op} {node.name!r} has none"
+        return (
+            f": {node.op} {node.name!r} has a result that is not quantized again, which an integer "
+            "operator could not give faster than the float one"
+        )
+    return ""
 
 
 def check(options: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Ops on single values: sums and products of tensors, activations, and what the CPU computes."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -159,6 +160,13 @@ def square(t: Translation, node: NodeView) -> None:
     t.put(node.outputs[0], t.add(node, "mul", (x, x), x.shape, x.layout, exact=False))
 
 
+def absolute(t: Translation, node: NodeView) -> None:
+    """Abs, as the larger of a value and its negative, on the CPU."""
+    x = t.data(node, node.inputs[0])
+    less = t.add(*(node, "neg", (x,), x.shape, x.layout), wish=f"{node.name}_neg", exact=False)
+    t.put(node.outputs[0], t.add(node, "max", (x, less), x.shape, x.layout, exact=False))
+
+
 def gelu(t: Translation, node: NodeView) -> None:
     """Gelu by erf, on the CPU."""
     if node.attributes.get("approximate", "none") != "none":
@@ -199,6 +207,38 @@ def batch_norm(t: Translation, node: NodeView) -> None:
         exact=False,
         more=held,
     )
+    t.put(node.outputs[0], found)
+
+
+def instance_norm(t: Translation, node: NodeView) -> None:
+    """InstanceNormalization of an image, on the CPU."""
+    _normalize(t, node, "instancenorm", {}, (t.weight(node, 1), t.weight(node, 2)))
+
+
+def group_norm(t: Translation, node: NodeView) -> None:
+    """GroupNormalization of an image, on the CPU."""
+    channels, groups = t.shape(node, node.inputs[0])[1], int(node.attributes["num_groups"])
+    counts: dict[str, Attribute] = {"num_groups": groups, "num_channels": channels}
+    factors = []
+    for slot in (1, 2):
+        given = t.weight(node, slot)
+        each = channels // given.values.size  # one per group before opset 21
+        factors.append(given.arrange(partial(np.repeat, repeats=each)))
+    _normalize(t, node, "groupnorm", counts, factors)
+
+
+def _normalize(
+    t: Translation,
+    node: NodeView,
+    kind: str,
+    counts: dict[str, Attribute],
+    factors: Sequence[Parameter],
+) -> None:
+    x = t.image(node, node.inputs[0])
+    epsilon = float(np.float32(node.attributes.get("epsilon", 1e-5)))
+    held = {name: (t.hold(f),) for name, f in zip(("weight", "bias"), factors, strict=True)}
+    whole: dict[str, Attribute] = {**counts, "eps": epsilon, "affine": True}
+    found = t.add(node, kind, (x,), x.shape, x.layout, whole, exact=False, more=held)
     t.put(node.outputs[0], found)
 
 

@@ -78,9 +78,17 @@ def _put_mean(t: Translation, node: NodeView, mean: Placed, count: int, always: 
     t.put(node.outputs[0], Placed(found.op, found.dims, found.layout, exact=True, gain=gain))
 
 
-def _reduction(t: Translation, node: NodeView, kind: str, exact: bool | None) -> tuple[Placed, int]:
-    """A reduction over constant axes, and how many values it takes together."""
-    x = t.data(node, node.inputs[0])
+def _reduction(
+    t: Translation,
+    node: NodeView,
+    kind: str,
+    exact: bool | None,
+    given_data: Placed | None = None,
+    wish: str = "",
+) -> tuple[Placed, int]:
+    """A reduction over constant axes, of what ``node`` reads or of ``given_data``, and how many
+    values it takes together."""
+    x = given_data or t.data(node, node.inputs[0])
     rank = len(x.shape)
     given = node.attributes.get("axes", t.constant(node, 1, "axes"))
     axes = sorted({int(a) % rank for a in (range(rank) if given is None else given)})
@@ -92,7 +100,8 @@ def _reduction(t: Translation, node: NodeView, kind: str, exact: bool | None) ->
         layout = tuple(left.index(a) for a in x.layout if a in left)
     shape = t.shape(node, node.outputs[0])
     where: Layout = tuple(i for i, a in enumerate(x.layout) if a in axes)
-    made = t.add(node, kind, (x,), shape, layout, {"axis": where, "keep_dims": keep}, exact=exact)
+    reduced: dict[str, Attribute] = {"axis": where, "keep_dims": keep}
+    made = t.add(node, kind, (x,), shape, layout, reduced, exact=exact, wish=wish)
     return made, math.prod(x.shape[a] for a in axes)
 
 
@@ -110,3 +119,16 @@ def reduce_max(t: Translation, node: NodeView) -> None:
 def reduce_sum(t: Translation, node: NodeView) -> None:
     """ReduceSum, on the CPU."""
     t.put(node.outputs[0], _reduction(t, node, "reduction_sum", False)[0])
+
+
+def reduce_product(t: Translation, node: NodeView) -> None:
+    """ReduceProd, on the CPU."""
+    t.put(node.outputs[0], _reduction(t, node, "reduction_product", False)[0])
+
+
+def reduce_min(t: Translation, node: NodeView) -> None:
+    """ReduceMin, as the negative of the largest negative, on the CPU."""
+    x, name = t.data(node, node.inputs[0]), node.name
+    less = t.add(*(node, "neg", (x,), x.shape, x.layout), wish=f"{name}_neg", exact=False)
+    most, _ = _reduction(t, node, "reduction_max", False, less, f"{name}_max")
+    t.put(node.outputs[0], t.add(node, "neg", (most,), most.shape, most.layout, exact=False))

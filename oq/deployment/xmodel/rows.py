@@ -20,6 +20,7 @@ class Row:
 
 
 ROWS: Mapping[str, Row] = {
+    "Abs": Row(elementwise.absolute),
     "Add": Row(elementwise.broadcast("add")),
     "AveragePool": Row(means.average_pool),
     "BatchNormalization": Row(elementwise.batch_norm),
@@ -39,9 +40,11 @@ ROWS: Mapping[str, Row] = {
     "Gelu": Row(elementwise.gelu),
     "Gemm": Row(layers.gemm),
     "GlobalAveragePool": Row(means.global_average_pool),
+    "GroupNormalization": Row(elementwise.group_norm, 1),
     "HardSigmoid": Row(elementwise.hard_sigmoid),
     "HardSwish": Row(elementwise.hard_swish),
     "Identity": Row(elementwise.alias),
+    "InstanceNormalization": Row(elementwise.instance_norm, 1),
     "LeakyRelu": Row(elementwise.leaky_relu),
     "MatMul": Row(layers.matmul),
     "Max": Row(elementwise.broadcast("max")),
@@ -56,6 +59,8 @@ ROWS: Mapping[str, Row] = {
     "QuantizeLinear": Row(pairs.quantize, 1),
     "ReduceMax": Row(means.reduce_max, 1),
     "ReduceMean": Row(means.reduce_mean, 1),
+    "ReduceMin": Row(means.reduce_min, 1),
+    "ReduceProd": Row(means.reduce_product, 1),
     "ReduceSum": Row(means.reduce_sum, 1),
     "Relu": Row(elementwise.unary("relu")),
     "Reshape": Row(moving.reshape, 1),

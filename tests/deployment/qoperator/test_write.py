@@ -10,7 +10,7 @@ import oq
 from oq.model.session import optimized_ops
 from tests.graphs import Net
 from tests.qdq_cases import CASES, LEFT, Pairs
-from tests.small import normal, ops, random_feeds, reference
+from tests.small import floats, normal, ops, random_feeds, reference, small
 
 BUNDLED = Path(oq.__file__).parents[1] / "models" / "bundled"
 
@@ -80,7 +80,7 @@ def test_unknown_values(files: tuple[Path, Path], options: dict[str, str], said:
 
 def test_nothing_to_convert(tmp_path: Path) -> None:
     onnx.save(LEFT["no integer form"](), tmp_path / "a.onnx")
-    with pytest.raises(oq.ModelError, match=r"no operator between .* has an integer form"):
+    with pytest.raises(oq.ModelError, match=r"integer form: ConvTranspose .* has none; docs"):
         oq.deploy(tmp_path / "a.onnx", "qoperator")
     onnx.save(CASES["conv"]().model, tmp_path / "b.onnx")
     made = oq.deploy(tmp_path / "b.onnx", "qoperator").output
@@ -125,3 +125,34 @@ def test_a_transformer_s_products_take_their_bias_in(tmp_path: Path) -> None:
     made = onnx.load(found.output)
     assert ops(made) == ["QuantizeLinear", "MatMulIntegerToFloat"]
     assert "Add" not in optimized_ops(made)
+
+
+def test_a_float_result_is_named(tmp_path: Path) -> None:
+    """Files for TensorRT and OpenVINO quantize inputs alone."""
+    constants = {"s": floats(0.1)[0], "z": np.asarray(0, np.int8), "w": normal(4, 3, 1, 1)}
+    text = """net (float[n,3,4,4] x) => (float[n,4,4,4] y) {
+        q = QuantizeLinear(x, s, z)
+        d = DequantizeLinear(q, s, z)
+        wq = QuantizeLinear(w, s, z)
+        wd = DequantizeLinear(wq, s, z)
+        c = Conv(d, wd)
+        y = Tanh(c)
+    }"""
+    with pytest.raises(oq.ModelError, match=r"Conv '.*' has a result that is not quantized"):
+        oq.deploy(small(text, constants), "qoperator", tmp_path / "m.onnx")
+
+
+def test_a_sum_beyond_int32_is_refused_by_name(tmp_path: Path) -> None:
+    """onnxruntime's QLinearAdd gives the smallest code where the largest is right."""
+    text = """net (float[n,4] x) => (float[n,4] y) {
+        q = QuantizeLinear(x, s, z)
+        d = DequantizeLinear(q, s, z)
+        c = Add(d, d)
+        cq = QuantizeLinear(c, t, z)
+        y = DequantizeLinear(cq, t, z)
+    }"""
+    model = small(text, {"s": floats(1)[0], "t": floats(1e-7)[0], "z": np.asarray(0, np.uint8)})
+    model.graph.node[2].name = "sum"
+    with pytest.raises(oq.ModelError, match=r"'sum' has no integer form.* 5.1e\+09 steps"):
+        oq.deploy(model, "qoperator", tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())

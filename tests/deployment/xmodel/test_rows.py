@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 from oq.errors import ModelError
 from oq.numerics.values import Array
 from tests.graphs import Net
+from tests.small import normal, small
 from tests.xmodels import feeds_of, image, quantized, simulated, write
 
 Build = Callable[[Net], tuple[str, ...] | None]
@@ -192,6 +193,15 @@ def by_cpu(net: Net) -> None:
     net.node("Softmax", ["u"], "y", axis=1)
 
 
+def normalized(net: Net) -> None:
+    net.conv("x", "a")
+    net.node("InstanceNormalization", ["a", net.weight("g", 4), net.weight("h", 4)], "i")
+    net.node("Abs", ["i"], "b")
+    net.conv("b", "c")
+    net.node("ReduceMin", ["c", ints(net, "ax", 2)], "m")
+    net.node("ReduceProd", ["m", ints(net, "by", 1)], "y", keepdims=0)
+
+
 def several(net: Net) -> tuple[str, ...]:
     net.input("z", ("n", 4, 8, 6))
     net.conv("x", "a")
@@ -225,11 +235,12 @@ OPS: dict[Build, str] = {
     pools: "avgpool2d conv2d maxpool2d mul reduction_mean",
     edges: "avgpool2d conv2d",
     by_cpu: "celu conv2d 2 div elu exp gelu mul 2 neg prelu reduction_sum sigmoid softmax tanh",
+    normalized: "conv2d 2 instancenorm max neg 3 reduction_max reduction_product",
     several: "concat conv2d reduction_max",
 }
 """A network -> the ops of its file: constants, inputs and ``fix`` left out."""
 
-FLOAT = {linear, edges, by_cpu, attention}
+FLOAT = {linear, edges, by_cpu, attention, normalized}
 """Networks of which the CPU computes an output, or what leads to it, in float."""
 
 
@@ -256,6 +267,26 @@ def test_the_file_computes_what_the_dpu_computes(build: Build) -> None:
         else:
             np.testing.assert_array_equal(found, wanted[name])
     assert all(p.passed for p in made.proofs())
+
+
+@pytest.mark.parametrize(("opset", "factors"), [(18, 2), (21, 4)])
+def test_groups_of_channels(opset: int, factors: int) -> None:
+    """Opset 21 has a factor per channel where opset 18 had one per group."""
+    text = """net (float[1,4,8,6] x) => (float[1,4,8,6] y) {
+        c = Conv <pads = [1, 1, 1, 1]> (x, w)
+        y = GroupNormalization <num_groups = 2> (c, s, b)
+    }"""
+    constants = {
+        "w": normal(4, 4, 3, 3),
+        "s": normal(factors, seed=1),
+        "b": normal(factors, seed=2),
+    }
+    made = write(quantized(small(text, constants, opset=opset, ir=10)))
+    opened = made.read()
+    assert opened.problems == () and spelled(dict(opened.contents().ops)) == "conv2d groupnorm"
+    feeds = feeds_of(opened)
+    (found,) = opened.run(feeds)
+    np.testing.assert_allclose(found, simulated(made.model, feeds)["y"], rtol=1e-5, atol=1e-6)
 
 
 def test_no_pair_lies_twice_and_no_axis_moves_without_need() -> None:
