@@ -350,17 +350,16 @@ CHECKS = _table(
             "to run the file in onnxruntime, load it with session.qdqisint8allowed=1",
         ),
         Check(
-<<<<<<< HEAD
             "loads-bodies",
             "error",
             moved_into_a_body,
             "let the bodies read a copy (Max with one input)",
-=======
+        ),
+        Check(
             "steps-in-int32",
             "warning",
             steps_overflow,
             "calibrate on real data, or keep it in float",
->>>>>>> deploy
         ),
         Check("float16-scale", "error", no_float16_scale, "use the nearest normal float16"),
         Check("sum-in-float16", "warning", sum_overflows, "use larger scales for both operands"),
