@@ -21,6 +21,7 @@ from oq.model.ops import (
     only_moves,
 )
 from oq.model.view import GraphView, NodeView
+from oq.numerics.values import Array
 
 KEPT_LINEAR = LINEAR | JOINING
 KEPT_ENERGY = KEPT_LINEAR | ENERGY_KEEPING
@@ -53,8 +54,9 @@ def _transforms(view: GraphView, logarithm: NodeView) -> list[str]:
         if node is None or (node.name, squared) in seen:
             continue
         seen.add((node.name, squared))
-        if _is_layer(view, node):
-            if squared or _is_filter_bank(view, node):
+        weight = _weight(view, node)
+        if weight is not None:
+            if squared or _is_filter_bank(view.constants[weight]):
                 found.append(node.name)
                 todo.append((node.input(0), squared))
         elif node.op in ROOTS:
@@ -66,16 +68,14 @@ def _transforms(view: GraphView, logarithm: NodeView) -> list[str]:
     return found
 
 
-def _is_layer(view: GraphView, node: NodeView) -> bool:
+def _weight(view: GraphView, node: NodeView) -> str | None:
     row = facts(node.op)
-    return row is not None and row.weight is not None and view.is_constant(node.input(row.weight))
+    weight = None if row is None or row.weight is None else node.input(row.weight)
+    return weight if weight and view.is_constant(weight) else None
 
 
-def _is_filter_bank(view: GraphView, node: NodeView) -> bool:
+def _is_filter_bank(weight: Array) -> bool:
     """Whether every weight is 0 or more and some are 0: each output sums a band."""
-    row = facts(node.op)
-    assert row is not None and row.weight is not None
-    weight = view.constants[node.input(row.weight)]
     return bool(np.min(weight, initial=0.0) >= 0 and np.any(weight == 0))
 
 

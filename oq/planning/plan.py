@@ -32,9 +32,8 @@ from oq.model.ops import BODIES, SHAPE_OPS, STACKING, STANDARD, only_moves, weig
 from oq.model.paths import is_never_negative
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import INT32
+from oq.planning.at_risk import at_risk
 from oq.planning.concat_grids import share_concat_grids
-from oq.planning.divisors import divisors
-from oq.planning.energies import spectra
 from oq.planning.islands import drop_islands
 from oq.planning.predicates import ALWAYS
 from oq.planning.requests import Request, in_graph_order, requests_of
@@ -52,7 +51,6 @@ from oq.planning.spec import (
     Site,
     Skip,
 )
-from oq.planning.states import carried_states
 from oq.planning.target import BrokenChain, Match, Output, Target, find
 
 KEPT = "kept in float by --keep-float {pattern!r}"
@@ -78,7 +76,7 @@ def plan(
     Raises:
         OptionError: a glob of ``keep_float`` matches no node.
     """
-    wary = {} if naive else _wary(view, target, states)
+    wary = {} if naive else at_risk(view, target, states)
     kept = wary | dict(apart or {}) | _unchosen(view, only) | _kept(view, tuple(keep_float))
     matches, refusals = match_rules(view, target, kept, naive)
     if only is None and not naive:
@@ -99,11 +97,6 @@ def plan(
         skips=tuple(_skips(view, target, owner, kept, refusals)),
         refusals=tuple(refusals),
     )
-
-
-def _wary(view: GraphView, target: Target, states: Mapping[str, str] | None) -> dict[str, str]:
-    """Node -> why any grid would destroy what it computes."""
-    return carried_states(view, states) | divisors(view, target.exclusive) | spectra(view)
 
 
 def _before_padding(view: GraphView, site: Site) -> Site:

@@ -26,6 +26,25 @@ def test_another_result_is_a_bug() -> None:
         prove_prepared(scaled(1.0), scaled(1.5), view, FEEDS)
 
 
+def test_a_difference_of_rounding_that_the_model_enlarges_is_no_bug() -> None:
+    """Sin(1e7 x) in float32 says nothing of x, whichever way the product is computed."""
+
+    def model(*factors: float) -> onnx.ModelProto:
+        steps, last = "", "x"
+        for i in range(len(factors)):
+            steps += f"p{i} = Mul({last}, c{i}) "
+            last = f"p{i}"
+        constants = {f"c{i}": np.array(f, np.float32) for i, f in enumerate(factors)}
+        return small(f"net (float[n] x) => (float[n] y) {{ {steps} y = Sin({last}) }}", constants)
+
+    once, twice = model(1e7), model(1.7e3, 1e7 / 1.7e3)
+    feeds = {"x": np.random.default_rng(0).normal(size=256).astype(np.float32)}
+    prove_prepared(once, twice, Graph(once).view(), feeds)
+    gentle = model(3.0)
+    with pytest.raises(RuntimeError, match="changed its output 'y'"):
+        prove_prepared(gentle, model(3.5), Graph(gentle).view(), feeds)
+
+
 def test_integers_truth_values_and_texts_are_the_same() -> None:
     """Of what follows from floats a few may differ: the largest of two that are nearly equal."""
     text = """net (int64[n] i, float[n] x) => (int64[n] j, bool[n] b, string[n] s, bool[n] f) {{

@@ -1,0 +1,15 @@
+"""What any grid would destroy, however well its range is chosen: it stays in float."""
+
+from collections.abc import Mapping
+
+from oq.model.view import GraphView
+from oq.planning.divisors import divisors
+from oq.planning.energies import spectra
+from oq.planning.states import carried_states
+from oq.planning.target import Target
+
+
+def at_risk(view: GraphView, target: Target, states: Mapping[str, str] | None) -> dict[str, str]:
+    """Node -> why: states that are fed back (``states``: those of a body), what divides, and the
+    energies of a spectrogram whose logarithm is taken."""
+    return carried_states(view, states) | divisors(view, target.exclusive) | spectra(view)
