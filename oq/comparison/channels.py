@@ -36,15 +36,16 @@ class ChannelErrors:
 
 @dataclass(slots=True)
 class ChannelSums:
-    """Running sums by channel of one output, in float64."""
+    """Running sums by channel of one output, in float64.  ``classes``: see :func:`channel_axis`."""
 
+    classes: int | None = None
     axis: int = 0
     sums: Array = field(default_factory=lambda: np.zeros((3, 0)))  # signal, noise, values
     peaks: Array = field(default_factory=lambda: np.zeros(0))
 
     def add(self, reference: Array, found: Array) -> None:
         """Add a batch of both models; batches of other shapes are left out."""
-        axis = channel_axis(reference.shape)
+        axis = channel_axis(reference.shape, self.classes)
         if axis is None or reference.shape != found.shape or not reference.size:
             return
         count = reference.shape[axis]
@@ -77,14 +78,19 @@ class ChannelSums:
         return ChannelErrors(self.axis, worst, decibels[worst], lost, len(decibels))
 
 
-def channel_axis(shape: tuple[int, ...]) -> int | None:
-    """The channel axis of an output: the shorter one of that behind the samples and the last one;
-    None without one of 2 to :data:`MOST_CHANNELS` channels.
+def channel_axis(shape: tuple[int, ...], classes: int | None = None) -> int | None:
+    """The channel axis of an output: that of its ``classes`` where it is known to score some at
+    each position, else the shorter one of that behind the samples and the last one; None without
+    one of 2 to :data:`MOST_CHANNELS` channels.
 
     >>> channel_axis((1, 84, 8400)), channel_axis((1, 300, 6)), channel_axis((8, 1000))
     (1, 2, None)
+    >>> channel_axis((1, 40, 97), -1), channel_axis((1, 40, 6625), -1)
+    (2, None)
     """
     if len(shape) < 2:
         return None
     axis = 1 if shape[1] <= shape[-1] else len(shape) - 1
+    if classes is not None and len(shape) > 2:
+        axis = classes % len(shape)
     return axis if 2 <= shape[axis] <= MOST_CHANNELS else None

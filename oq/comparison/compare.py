@@ -295,7 +295,8 @@ class _Counts:
         for i, values in enumerate(exact):
             for reading, results in found.items():
                 self.sums.setdefault((reading, i), Sums()).add(values, results[i])
-                self.channels.setdefault((reading, i), ChannelSums()).add(values, results[i])
+                parts = ChannelSums(self.axes.get(self.names[i]))
+                self.channels.setdefault((reading, i), parts).add(values, results[i])
                 votes = self.votes.get((reading, i)) or start_votes(
                     values, self.names[i], self.axes
                 )

@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 
 from oq.comparison.channels import ChannelSums
+from oq.comparison.classes import class_axes
 from oq.comparison.deviation import Noise, sqnr_db
 from oq.engines.engine import DEFAULT, find_engine
 from oq.model.session import SERIAL, Session, expose
@@ -107,8 +108,9 @@ class Judge:
         ignored; values that are not finite only in ``quantized`` count as infinite noise."""
         found = self._run(quantized, self.engine)
         figures, channels = [], []
-        for slot, _ in enumerate(self.tensors):
-            sums, parts = Noise(), ChannelSums()
+        axes = class_axes(self.model, self.tensors)
+        for slot, tensor in enumerate(self.tensors):
+            sums, parts = Noise(), ChannelSums(axes.get(tensor))
             for exact, other in zip(self._exact, found, strict=True):
                 sums.add(exact[slot], other[slot])
                 parts.add(exact[slot], other[slot])
