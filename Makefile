@@ -10,7 +10,7 @@ MODELOPT ?=
 # Tests start oq some 200 times: its modules are compiled once, even where a shell says otherwise.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test soak bench bench-accuracy results train clean
+.PHONY: demo test soak bench bench-accuracy results public train clean
 
 demo: $(VENV)/.core
 	$(BIN)/oq demo -o out/demo
@@ -37,6 +37,9 @@ bench: $(VENV)/.dev
 
 results: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.results --real "$(REAL)"
+
+public: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.public --folder out/public
 
 bench-accuracy: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.draws --real "$(REAL)"
