@@ -22,7 +22,7 @@ import onnx
 from oq.engines.engine import Engine, Kernels
 from oq.engines.openvino_network import fix_reshapes, join_pairs
 from oq.errors import DataError, MissingExtra, ModelError, OptionError, OqError, one_line
-from oq.model.bodies import nodes_in
+from oq.model.bodies import nodes_in, reads_of
 from oq.model.files import loadable
 from oq.model.functions import without_functions
 from oq.model.noise import freeze_noise
@@ -67,8 +67,7 @@ class Compiled:
         self._compiled = _compile(model, settings.threads, settings.frozen)
         self._request = self._compiled.create_infer_request()
         self._names = list(names) if graph is None else [o.name for o in graph.output]
-        # of inputs that nothing reads, none is left
-        self._read = {name for port in self._compiled.inputs for name in port.get_names()}
+        self._unread = set() if graph is None else _unread(graph)  # OpenVINO has no ports for them
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
         """The outputs (all of them when ``outputs`` is None) for one batch.
@@ -77,7 +76,7 @@ class Compiled:
             DataError: the model fails on this batch.
         """
         try:
-            values = self._request.infer({n: a for n, a in feeds.items() if n in self._read})
+            values = self._request.infer({n: a for n, a in feeds.items() if n not in self._unread})
             wanted = self._names if outputs is None else outputs
             return [values[self._compiled.output(name)] for name in wanted]
         except RuntimeError as error:
@@ -206,6 +205,12 @@ def write_ir(model: onnx.ModelProto, path: Path) -> None:
         _import().save_model(network, path, compress_to_fp16=False)
     except RuntimeError as error:
         raise OSError(f"OpenVINO gave up ({_say(error)}); is the disk full?") from error
+
+
+def _unread(graph: onnx.GraphProto) -> set[str]:
+    """The inputs of ``graph`` that no node reads and that are no outputs."""
+    read = {t for node in graph.node for t in reads_of(node)} | {v.name for v in graph.output}
+    return {v.name for v in graph.input} - read
 
 
 def _refuse_strings(inputs: Iterable[onnx.ValueInfoProto]) -> None:

@@ -370,12 +370,13 @@ class Graph:
     # -- inside -----------------------------------------------------------------------------
 
     def _name_nodes(self) -> None:
-        taken: set[str] = set()
-        for node in self._graph.nodes:
-            wish = node.name or f"{node.op}_{node.outputs[0].name if node.outputs else 'node'}"
-            node.name = claim_name(wish, taken)
-            self._nodes[node.name] = node
-        self._names |= taken
+        for graph in (self._graph, *self._graph.subgraphs(recursive=True)):
+            taken: set[str] = set()
+            for node in graph.nodes:
+                wish = node.name or f"{node.op}_{node.outputs[0].name if node.outputs else 'node'}"
+                node.name = claim_name(wish, taken) if graph is self._graph else wish
+            self._names |= taken
+        self._nodes |= {node.name: node for node in self._graph.nodes}
 
     def _insert(self, node: Any, before: str | None) -> None:
         if before is not None:

@@ -165,7 +165,9 @@ def plan_graph(
     model = graph.to_model()
     inside = plan_inside(model, profile, overrides, decide_inside)
     plan = replace(tell_hollow(plan, profile), made=made)
-    left = LeftInside(model, profile, overrides, {body.path for body in inside}).told()
+    known = {body.path for body in inside}
+    holds = any(n.inner for n in view.nodes)
+    left = LeftInside(model, profile, overrides, known).told() if holds else ()
     return Planned(profile, graph, model, view, plan, overrides, own, inside, left)
 
 

@@ -11,13 +11,14 @@ from oq.checks.legal import CHECKS
 from oq.model.graph import Graph
 from oq.model.optimizer_faults import KEEP_INT8, MIXED_INT8
 from oq.model.session import Session, Settings, optimized_ops, run
+from tests.emission.test_keep_float import behind_a_move
 from tests.graphs import Net
 from tests.pairs import conv, dequantize, pair, quantize, stored
 from tests.small import normal
 
 PLACEMENT = {
     *{"residual", "concat", "pad", "half", "double-pair", "weight-only", "shared-int8", "loads"},
-    "loads-by-option",
+    *{"loads-by-option", "loads-bodies"},
 }
 
 
@@ -176,3 +177,11 @@ def test_int8_across_a_move_does_not_load(grid: str, opset: int) -> None:
 def test_what_oq_writes_offends_against_none(name: str, target: str) -> None:
     made = pipeline.quantize(BUNDLED / f"{name}.onnx", target, "random", samples=4, verify=False)
     assert pipeline.check(made.model, target) == ()
+
+
+def test_bodies_read_no_tensor_that_is_moved_behind_a_pair() -> None:
+    plain, guarded = behind_a_move(guarded=False), behind_a_move(guarded=True)
+    assert found("loads-bodies", guarded) == []
+    assert found("loads-bodies", plain) == [
+        ("If_z", "its bodies read 'm', which is moved behind a pair")
+    ]

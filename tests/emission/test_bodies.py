@@ -165,3 +165,14 @@ def test_a_loop_with_ranges_at_run_time() -> None:
     assert ((wanted - found) ** 2).sum() < (wanted**2).sum() / 1e4
     held = {t.name: t.data_type for g in graphs_in(made.graph) for t in g.initializer}
     assert held["v"] == onnx.TensorProto.FLOAT and held["w_quantized"] == onnx.TensorProto.INT8
+
+
+@pytest.mark.parametrize("glob", ["If_y/then_branch/MatMul_p", "*then_branch/*", "MatMul_p"])
+def test_kept_in_float_by_the_name_that_the_plan_lists(glob: str) -> None:
+    settings = {"weights": "int8"}
+    done = oq.quantize(branches(), "ort", settings=settings, keep_float=[glob])
+    assert optimized_ops(done.model)["MatMulNBits"] == 3
+    assert [s.node for s in done.report.plan.skips if s.op == "MatMul"] == [
+        "If_y/then_branch/MatMul_p"
+    ]
+    assert done.report.short().startswith("ort: 3 of 4 layers quantized")
