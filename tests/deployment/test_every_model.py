@@ -16,6 +16,7 @@ import pytest
 import oq
 from oq.deployment.formats import FORMATS, find_format
 from oq.planning import registry
+from tests.branched import patches, unet
 from tests.deployment.test_models import SOAK, need
 from tests.detector import detector
 from tests.light import HUGE, LIGHT, light, narrow
@@ -30,6 +31,8 @@ MODELS: dict[str, Made] = {
     "detector with NMS": partial(detector, suppress=True),
 }
 LARGE: dict[str, Made] = {
+    "U-Net": unet,
+    "patches": patches,
     **{name: partial(light, name) for name in LIGHT},
     **{name: partial(narrow, name) for name in HUGE},
     "resnet20": partial(Path, CIFAR, "resnet20.onnx"),
@@ -49,6 +52,7 @@ REFUSED: Mapping[tuple[str, ...], str] = {
         (n, "xmodel"): "of this model these lack: LRN"
         for n in ("inception_v1", "bvlc_alexnet", "zfnet512")
     },
+    ("patches", "xmodel"): "of this model these lack: Expand, Shape",
     ("transformer", "xmodel"): "of this model these lack: LayerNormalization",
     ("detector with NMS", "xmodel"): "of this model these lack: NonMaxSuppression",
     **{
