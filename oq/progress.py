@@ -149,8 +149,11 @@ class Counter:
             self(at + 1)
 
     def _standing(self, now: float) -> str:
-        """``120 of 2,000, 65 s left``."""
+        """``120 of 2,000, 65 s left``; of the first, nobody knows how long the rest takes."""
         if not self.total:
             return f"{self.done:,}"
-        left = (now - self.begun) * (self.total - self.done) / max(self.done, 1)
-        return f"{self.done:,} of {self.total:,}, {left:.0f} s left"
+        standing = f"{self.done:,} of {self.total:,}"
+        if not self.done:
+            return standing
+        left = (now - self.begun) * (self.total - self.done) / self.done
+        return f"{standing}, {left:.0f} s left"

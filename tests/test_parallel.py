@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from oq.parallel import cores, keep_to, parallel_map
+from oq.parallel import AHEAD, ahead, cores, keep_to, parallel_map
 from tests.cores import ALL
 
 
@@ -35,3 +35,27 @@ def test_a_process_keeps_to_its_share() -> None:
         assert cores() == 1
         assert len(set(parallel_map(lambda _: threading.get_ident(), range(64)))) == 1
     assert cores() == before
+
+
+@pytest.mark.usefixtures("all_cores")
+def test_few_heavy_items_are_begun_early() -> None:
+    begun: list[int] = []
+
+    def note(item: int) -> int:
+        begun.append(item)
+        return -item
+
+    found = []
+    for number, result in enumerate(ahead(note, range(20), lambda item: item % 3 > 0)):
+        found.append(result)
+        assert max(begun) <= number + AHEAD
+    assert found == [-i for i in range(20)] and sorted(begun) == [*range(20)]
+    with pytest.raises(ZeroDivisionError):
+        list(ahead(lambda i: 1 // i, [1, 0], bool))
+
+
+@pytest.mark.usefixtures("all_cores")
+def test_a_process_of_one_core_begins_nothing_early() -> None:
+    with keep_to(1):
+        here = ahead(lambda _: threading.get_ident(), range(5), lambda _: True)
+        assert set(here) == {threading.get_ident()}

@@ -60,6 +60,15 @@ def test_a_long_stage_says_how_far_it_is(
     assert said == ["calibrate 50 of 100, 25 s left", "calibrate 80 of 100, 12 s left"]
 
 
+def test_before_the_first_sample_no_time_is_left(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_now", iter([0.0, 0.0, 25.0]).__next__)
+    with caplog.at_level(logging.INFO, "oq"):
+        Counter("calibrate", 100, None)(0)
+    assert [r.getMessage() for r in caplog.records] == ["calibrate 0 of 100"]
+
+
 @pytest.mark.parametrize(
     ("quiet", "verbose", "level"),
     [(True, False, logging.ERROR), (False, False, logging.INFO), (False, True, logging.DEBUG)],

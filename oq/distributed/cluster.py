@@ -8,11 +8,13 @@ import logging
 import os
 import pickle
 import socket
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar, cast
 
 from oq.distributed.tasks import Outcome, Tally, join_all, run_item, this_place
 from oq.errors import DataError, MissingExtra, OptionError, OqError, one_line
@@ -61,14 +63,42 @@ def open_workers(where: "str | Workers | None") -> Iterator[Workers | None]:
         yield where
         return
     ray = _library()
-    mine = not ray.is_initialized()
-    if mine:
-        _connect(ray, where)
-    try:
+    if ray.is_initialized():
         yield RayWorkers(ray)
-    finally:
-        if mine:
+        return
+    with _output_apart():
+        _connect(ray, where)
+        try:
+            yield RayWorkers(ray)
+        finally:
             ray.shutdown()
+
+
+@contextmanager
+def _output_apart() -> Iterator[None]:
+    """What Ray says of lost workers goes to standard error: it prints it in the middle of the
+    results of this process."""
+    mine = sys.stdout
+    sys.stdout = shared = cast("TextIO", _Shared(mine))
+    try:
+        yield
+    finally:
+        if sys.stdout is shared:
+            sys.stdout = mine
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """Standard output, ``mine`` for all threads but those of Ray."""
+
+    mine: TextIO
+
+    def write(self, text: str) -> int:
+        is_ray = threading.current_thread().name.startswith("ray_")
+        return (sys.stderr if is_ray else self.mine).write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.mine, name)
 
 
 def opened(where: "str | Workers | None") -> Workers | None:

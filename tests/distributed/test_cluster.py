@@ -21,7 +21,7 @@ from oq import cli
 from oq.budget.candidate import Candidates, send
 from oq.budget.score import Judged, make_score
 from oq.calibration.measure import Shared
-from oq.distributed.cluster import JOINED, RayWorkers, open_workers
+from oq.distributed.cluster import JOINED, RayWorkers, _output_apart, open_workers
 from oq.distributed.tasks import Outcome
 from oq.errors import DataError, MissingExtra, OptionError, OqError
 from oq.model.files import model_bytes
@@ -309,6 +309,20 @@ def test_an_error_stops_the_others_and_progress_counts_all(cluster: Any) -> None
         workers.fold(sleep_and_list, [1, 99, 2, 3, 4, 5], add)
     with pytest.raises(DataError, match=r"^item 99: is bad$"):
         list(workers.map(sleep_and_list, [1, 99]))
+
+
+def test_what_ray_says_is_no_result(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ray prints on standard output, from a thread of its own, that a worker was lost."""
+    before = sys.stdout
+    with _output_apart():
+        for name in ("ray_listen_error_messages", "mine"):
+            speaker = threading.Thread(target=print, args=(name,), name=name)
+            speaker.start()
+            speaker.join()
+        assert sys.stdout.encoding == before.encoding
+    found = capsys.readouterr()
+    assert (found.out, found.err) == ("mine\n", "ray_listen_error_messages\n")
+    assert sys.stdout is before
 
 
 def test_ctrl_c_leaves_no_actor(cluster: Any, tmp_path: Path) -> None:

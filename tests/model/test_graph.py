@@ -398,3 +398,14 @@ def test_attributes_without_values_are_kept_in_bodies_too() -> None:
         for body in made.attribute:
             (axes,) = [a for a in body.g.node[-1].attribute if a.name == "axes"]
             assert axes.type == onnx.AttributeProto.INTS and not axes.HasField("ref_attr_name")
+
+
+def test_a_node_is_seen_as_it_is_between_edits() -> None:
+    graph = Graph(small(CAPTURE, {"w": normal(3)}))
+    branch = next(n for n in graph.view().nodes if n.op == "If")
+    relu = graph.maker("r")
+    assert relu is not None and graph.maker("x") is None
+    assert graph.node(branch.name) == branch and "r" in branch.captured
+    new = graph.add_node("Neg", ("x",), "negated", name="minus", like="x", dtype="float32")
+    graph.set_input(relu, 0, new)
+    assert graph.node(relu).inputs == ("negated",) and graph.maker("negated") == "minus"

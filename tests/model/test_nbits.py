@@ -10,7 +10,7 @@ CODES = {"uint4": (0, 16), "int4": (-8, 8), "uint8": (0, 256), "int8": (-128, 12
 
 
 @pytest.mark.parametrize("dtype", CODES)
-@pytest.mark.parametrize("rows", [32, 33, 48, 5])
+@pytest.mark.parametrize("rows", [32, 33, 48, 70, 5])
 def test_every_code_is_where_the_operator_reads_it(dtype: str, rows: int) -> None:
     """Code (i, o) is in byte (o, i // 16, i % 16), or half of byte (o, i // 16, i % 16 // 2)."""
     random, columns, block = np.random.default_rng(rows), 7, 16

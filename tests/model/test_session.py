@@ -241,3 +241,14 @@ def test_what_a_residual_add_reads_can_be_asked_for(capfd: pytest.CaptureFixture
     for name, values in reference(model, feeds).items():
         np.testing.assert_allclose(found[name], values, atol=1e-5)
     assert capfd.readouterr().out == ""
+
+
+def test_weights_that_are_not_packed_give_the_same_products() -> None:
+    model = small(
+        "net (float[n,64] x) => (float[n,32] y) { y = MatMul(x, w) }", {"w": normal(64, 32)}
+    )
+    feeds = {"x": normal(5, 64, seed=1)}
+    packed, plain = (
+        Session(model, Settings("literal", packed=p)).run(feeds) for p in (True, False)
+    )
+    np.testing.assert_allclose(plain[0], packed[0], rtol=1e-5, atol=1e-5)

@@ -85,3 +85,14 @@ def test_an_optional_input_left_out_has_no_readers() -> None:
     view = Graph(model).view()
     assert view.nodes[0].inputs == ("x", "", "h")
     assert view.consumers("") == () and view.edges("h") == 1
+
+
+def test_the_shape_of_a_constant_is_that_of_its_values() -> None:
+    """Whatever the file declares of one that a node writes."""
+    model = small(
+        "net (float[n,3] x) => (float[n,3] y) <float[m] k> "
+        "{ k = Constant <value = float[3] {1, 2, 3}> () z = Add(x, k) y = Mul(z, w) }",
+        {"w": normal(1, 3)},
+    )
+    view = Graph(model).view()
+    assert view.extent("w") == (1, 3) and view.extent("k") == (3,)
