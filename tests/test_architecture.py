@@ -24,7 +24,7 @@ COMMANDS = ("calibrate", "deploy", "finetune", "look", "make", "plot", "sensitiv
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "imports": set(),
-    "parallel": set(),
+    "parallel": {"threadpoolctl"},
     "progress": {"rich"},
     "wording": {"errors"},
     "numerics": {"ml_dtypes", "numpy", "errors"},

@@ -3,8 +3,9 @@
 import threading
 
 import pytest
+from threadpoolctl import threadpool_info
 
-from oq.parallel import AHEAD, ahead, cores, keep_to, parallel_map
+from oq.parallel import AHEAD, ahead, cores, keep_to, one_blas_thread, parallel_map, run_ahead
 from tests.cores import ALL
 
 
@@ -59,3 +60,33 @@ def test_a_process_of_one_core_begins_nothing_early() -> None:
     with keep_to(1):
         here = ahead(lambda _: threading.get_ident(), range(5), lambda _: True)
         assert set(here) == {threading.get_ident()}
+
+
+def test_work_done_ahead_keeps_its_order_and_is_one_item_ahead() -> None:
+    """Item 1 runs while item 0 is used, and item 2 waits until item 1 has been asked for."""
+    begun = [threading.Event() for _ in range(3)]
+
+    def work(i: int) -> int:
+        begun[i].set()
+        return sum(parallel_map(lambda j: j * i, range(4)))
+
+    coming = run_ahead(work, range(3))
+    assert next(coming) == 0
+    assert begun[1].wait(10) and not begun[2].wait(0.05)
+    assert list(coming) == [6, 12]
+    assert list(run_ahead(work, [])) == []
+
+
+def test_an_error_ahead_is_raised_where_its_item_is_taken() -> None:
+    coming = run_ahead(lambda i: 1 // i, [1, 0])
+    assert next(coming) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(coming)
+
+
+def test_blas_has_one_thread_and_gets_its_others_back() -> None:
+    before = [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+    with one_blas_thread():
+        inside = [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+    after = [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+    assert set(inside) <= {1} and after == before

@@ -50,20 +50,25 @@ class DeviceWalk:
         run."""
         if tensor not in self._here[0]:
             self._run(tensor)
-        return tuple(real(values[tensor]) for values in self._here)
+        return tuple(parallel_map(lambda values: real(values[tensor]), self._here))
 
     def shift(self, tensor: str, by: Array) -> None:
         """Add ``by``, which broadcasts to it, to ``tensor`` for the nodes that have not run; to
         fixed-point numbers as a bias is added: what is finer is truncated."""
-        for values in self._here:
-            values[tensor] = _shifted(values[tensor], by)
+        moved = parallel_map(lambda values: _shifted(values[tensor], by), self._here)
+        for values, there in zip(self._here, moved, strict=True):
+            values[tensor] = there
 
     def peek(self, tensor: str, shifted: str, by: Array) -> tuple[Array, ...]:
         """The values that ``tensor`` would have if ``by`` was added to ``shifted``."""
-        tried = [{**values, shifted: _shifted(values[shifted], by)} for values in self._here]
         piece = [] if tensor == shifted else self._ancestors(tensor)
-        parallel_map(lambda values: self._compute(piece, values), tried)
-        return tuple(real(values[tensor]) for values in tried)
+
+        def look(values: dict[str, Value]) -> Array:
+            tried = {**values, shifted: _shifted(values[shifted], by)}
+            self._compute(piece, tried)
+            return real(tried[tensor])
+
+        return tuple(parallel_map(look, self._here))
 
     def set_constant(self, tensor: str, values: Array, grid: Grid | None = None) -> None:
         """Replace a constant, whose values lie on ``grid``, for the nodes that have not run."""

@@ -34,10 +34,8 @@ def weight_range(
     shares = SHARES.reshape(-1, *(1,) * full.lo.ndim)
     every = fit(Range(full.lo * shares, full.hi * shares), qtype)
     best, least = full, np.full(full.lo.shape, np.inf)
-    for i, share in enumerate(SHARES):
-        scale, zero = np.asarray(every.scale[i]), np.asarray(every.zero_point[i])
-        if i and _like_last(every, i):  # powers of two are few
-            continue
+    for i in _differing(every):  # powers of two are few
+        share, scale, zero = SHARES[i], np.asarray(every.scale[i]), np.asarray(every.zero_point[i])
         candidate = Range(full.lo * share, full.hi * share)
         error = _squares(values, Grid(qtype, scale, zero, axis, block))
         better = error < least
@@ -48,10 +46,14 @@ def weight_range(
     return best
 
 
-def _like_last(grids: Grid, i: int) -> bool:
-    """Whether the grid of row ``i`` is that of the row before."""
-    parts = (grids.scale, grids.zero_point)
-    return all(np.array_equal(part[i], part[i - 1]) for part in parts)
+def _differing(grids: Grid) -> Array:
+    """The rows of ``grids`` that are not the grid of the row before."""
+    count = len(grids.scale)
+    changed = np.zeros(count, bool)
+    changed[0] = True
+    for part in (grids.scale, grids.zero_point):
+        changed[1:] |= (part[1:] != part[:-1]).reshape(count - 1, -1).any(axis=1)
+    return np.flatnonzero(changed)
 
 
 def channel_range(values: Array, axis: int | None, block: int | None = None) -> Range:

@@ -27,15 +27,22 @@ ENOUGH = 10
 refitted."""
 
 
-def refit(rows: Array, exact: Array, given: Array) -> Array:
-    """``rows`` (group, channel, weight) for windows ``given`` in place of ``exact`` ones, both
-    (group, row, weight) with their means subtracted."""
-    count, width = exact.shape[1:]
-    if count < ENOUGH * width:
-        return rows
-    held, kept = ((w.transpose(0, 2, 1) @ exact).astype(np.float64) for w in (exact, given))
-    lost = held - kept
-    ridge = RIDGE * np.einsum("gii->gi", held).mean(axis=1) + np.finfo(np.float32).tiny
-    held += ridge[:, None, None] * np.eye(width)
+def enough(windows: Array) -> bool:
+    """Whether there are enough ``windows`` (group, row, weight) to refit weights."""
+    return bool(windows.shape[1] >= ENOUGH * windows.shape[2])
+
+
+def product(first: Array, second: Array) -> Array:
+    """``sum over rows of first second^T``, float64 (group, weight, weight), of two arrays of
+    windows (group, row, weight)."""
+    return np.asarray((first.transpose(0, 2, 1) @ second).astype(np.float64))
+
+
+def refit(rows: Array, exact: Array, crossed: Array) -> Array:
+    """``rows`` (group, channel, weight) for windows z in place of windows x, their means
+    subtracted: ``exact`` is the :func:`product` of x with itself, ``crossed`` that of z with x."""
+    ridge = RIDGE * np.einsum("gii->gi", exact).mean(axis=1) + np.finfo(np.float32).tiny
+    held = exact + ridge[:, None, None] * np.eye(exact.shape[1])
+    lost = exact - crossed
     undo = np.linalg.solve(held, lost.transpose(0, 2, 1)).transpose(0, 2, 1)
     return np.asarray(rows + rows @ undo)

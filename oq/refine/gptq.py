@@ -13,19 +13,20 @@ Before that, weights are refitted to the quantized input (:mod:`oq.refine.gptaq`
 to the bias, which is corrected layer by layer in the same pass (:mod:`oq.refine.bias`).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from oq.engines.engine import Walk as Rounding
 from oq.numerics.grid import Grid, fake_quantize, spread
 from oq.numerics.values import Array
+from oq.parallel import parallel_map, run_ahead
 from oq.planning.layers import Layer, find_layers
 from oq.planning.spec import SiteKey
 from oq.refine.bias import coarse_grid, fit_bias, mean, output_error, round_bias, shifted
 from oq.refine.channel_statistics import float_means
-from oq.refine.gptaq import refit
+from oq.refine.gptaq import enough, product, refit
 from oq.refine.joined import find_ends
 from oq.refine.layer_inputs import (
     WIDEST,
@@ -73,27 +74,23 @@ def round_layers(subject: Subject, method: Method) -> Change:
 
     Starts from the float weights and biases, regardless of earlier steps.
     """
-    means, exact = float_means(subject), Walk(subject.exact(), subject.samples)
-    rounded, ends = subject.walk(), find_ends(subject)
+    means, rounded, ends = float_means(subject), subject.walk(), find_ends(subject)
+    layers = [*find_layers(subject.view, subject.plan)]
     changed = subject.changes()
     grids: dict[SiteKey, Grid] = {}
     nearest: list[str] = []
-    for layer in subject.each([*find_layers(subject.view, subject.plan)]):
+    floats = _read_ahead(subject, layers, ends)
+    for layer in subject.each(layers):
         grid = subject.solution.grids[layer.site]
         weight = changed.get(layer.weight, subject.view.constants[layer.weight])
         bias = None if layer.bias is None else subject.view.constants[layer.bias]
         coarse, wanted = coarse_grid(subject, layer), means[layer.node]
-        reason = why_not(layer, weight, WIDEST if grid.block is None else WIDEST_IN_BLOCKS)
-        if not grid.qtype.uniform:
-            reason = "its weight is float8"
+        reason = _why_nearest(layer, weight, grid)
         if reason is not None and layer.weight not in changed:
             nearest.append(f"{layer.node!r}: {reason}")
             weight = fake_quantize(weight, grid)
         elif layer.weight not in changed:
-            seen = _look(layer, weight, exact, rounded)
-            if layer.node in ends:
-                by = _other_error(layer, ends[layer.node], exact, rounded)
-                seen = replace(seen, error=seen.error + by)
+            seen = _look(layer, weight, next(floats), rounded, ends.get(layer.node))
             missing = None
             if bias is not None and coarse is not None:
                 settled = fit_bias(layer, bias, seen.error, coarse)
@@ -109,10 +106,55 @@ def round_layers(subject: Subject, method: Method) -> Change:
             end = ends.get(layer.node, layer.last)
             settled = round_bias(layer, wanted, rounded, bias, coarse, end)
             changed[layer.bias], grids[settled.site] = settled.values, settled.grid
+    floats.close()
     note = f"{len(changed)} weights and biases re-rounded"
     if nearest:
         note += f"; {len(nearest)} layers rounded to nearest ({nearest[0]})"
     return Change(changed, note, grids)
+
+
+def _why_nearest(layer: Layer, weight: Array, grid: Grid) -> str | None:
+    """None, or why the weights of ``layer`` are rounded to nearest."""
+    if not grid.qtype.uniform:
+        return "its weight is float8"
+    return why_not(layer, weight, WIDEST if grid.block is None else WIDEST_IN_BLOCKS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exact:
+    """Of the float model: the ``windows`` that a layer reads (group, row, weight); of the ``other``
+    operand of the Add behind which its mean is set right, if there is one, the input that it is,
+    and its mean (channels,)."""
+
+    windows: Array
+    other: tuple[int, Array] | None
+
+
+def _read_ahead(
+    subject: Subject, layers: Sequence[Layer], ends: Mapping[str, str]
+) -> Generator[_Exact, None, None]:
+    """What each of ``layers`` that is refitted reads in the float model, one layer ahead: that does
+    not depend on how the layers before are rounded."""
+    exact, constants = Walk(subject.exact(), subject.samples), subject.view.constants
+    refitted: dict[str, Layer] = {}  # by weight: what layers share is refitted to the first of them
+    for layer in layers:
+        if _why_nearest(layer, constants[layer.weight], subject.solution.grids[layer.site]) is None:
+            refitted.setdefault(layer.weight, layer)
+
+    def read(layer: Layer) -> _Exact:
+        values = exact.at(exact.input(layer.node))
+        windows = draw_windows(layer, values, constants[layer.weight])
+        return _Exact(windows, _read_other(layer, ends.get(layer.node), exact))
+
+    return run_ahead(read, refitted.values())
+
+
+def _read_other(layer: Layer, end: str | None, exact: Walk) -> tuple[int, Array] | None:
+    if end is None:
+        return None
+    out = exact.output(layer.last)
+    (slot,) = (s for s in (0, 1) if exact.input(end, s) != out)
+    return slot, mean(exact.at(exact.input(end, slot)), layer.axis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,29 +170,28 @@ class _Seen:
     error: Array
 
 
-def _look(layer: Layer, weight: Array, exact: Walk, rounded: Rounding) -> _Seen:
+def _look(layer: Layer, weight: Array, exact: _Exact, rounded: Rounding, end: str | None) -> _Seen:
     rows = rows_of(layer, weight).astype(np.float64)
-    inputs = (walk.at(walk.input(layer.node)) for walk in (exact, rounded))
-    wanted, given = finite(*(draw_windows(layer, values, weight) for values in inputs))
+    drawn = draw_windows(layer, rounded.at(rounded.input(layer.node)), weight)
+    wanted, given = finite(exact.windows, drawn)
     means, found = center(wanted), center(given)
     error = np.einsum("gof,gf->go", rows, means - found).reshape(-1)
+    if end is not None and exact.other is not None:
+        slot, exactly = exact.other
+        error += exactly - mean(rounded.at(rounded.input(end, slot)), layer.axis)
     return _Seen(rows, wanted, given, found, error)
-
-
-def _other_error(layer: Layer, end: str, exact: Walk, rounded: Rounding) -> Array:
-    """The mean (channels,) that the other operand of the Add ``end`` lacks."""
-    out = exact.output(layer.last)
-    (slot,) = (s for s in (0, 1) if exact.input(end, s) != out)
-    wanted, given = (mean(w.at(w.input(end, slot)), layer.axis) for w in (exact, rounded))
-    return np.asarray(wanted - given)
 
 
 def _round_layer(
     layer: Layer, weight: Array, grid: Grid, seen: _Seen, method: Method, missing: Array | None
 ) -> Array:
     """``weight`` on its grid; ``missing`` (channels,) is what its bias leaves for it to make up."""
-    rows, windows = refit(seen.rows, seen.exact, seen.rounded), seen.rounded
-    moments = (windows.transpose(0, 2, 1) @ windows).astype(np.float64) / max(windows.shape[1], 1)
+    count, pairs = seen.rounded.shape[1], [(seen.rounded, seen.rounded)]
+    if enough(seen.exact):
+        pairs = [(seen.rounded, seen.exact), (seen.exact, seen.exact), *pairs]
+    *others, moments = parallel_map(lambda pair: product(*pair), pairs)
+    rows = refit(seen.rows, others[1], others[0]) if others else seen.rows
+    moments /= max(count, 1)
     if missing is not None:
         moments += seen.means[:, :, None] * seen.means[:, None, :]
         rows = rows + compensate(moments, seen.means, missing, rows.shape[:2])

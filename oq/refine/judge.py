@@ -26,6 +26,7 @@ from oq.engines.engine import DEFAULT, find_engine
 from oq.model.session import SERIAL, Session, expose
 from oq.model.view import GraphView
 from oq.numerics.values import Array
+from oq.parallel import parallel_map
 from oq.planning.outputs import find_logits, ops_behind_logits
 from oq.refine.subject import Feeds
 
@@ -120,7 +121,5 @@ class Judge:
 
     def _run(self, model: onnx.ModelProto, engine: str) -> list[list[Array]]:
         exposed, runner = expose(model, self.tensors), find_engine(engine)
-        if runner.rounds:
-            loaded = runner.load(exposed, SERIAL)
-            return [loaded.run(feeds, self.tensors) for feeds in self.samples]
-        return Session(exposed, SERIAL).run_all(self.samples, self.tensors, self.at_once)
+        loaded = runner.load(exposed, SERIAL) if runner.rounds else Session(exposed, SERIAL)
+        return parallel_map(lambda f: loaded.run(f, self.tensors), self.samples, self.at_once)

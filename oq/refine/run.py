@@ -23,7 +23,7 @@ from oq.model.stored import spilling
 from oq.model.view import GraphView
 from oq.numerics.statistics import Statistics
 from oq.numerics.values import Batch
-from oq.parallel import cores
+from oq.parallel import cores, one_blas_thread
 from oq.planning.outputs import find_logits
 from oq.planning.setup import Planned
 from oq.progress import LOG, Watch
@@ -122,7 +122,8 @@ def improve(
         watch=watch,
     )
     allowed = [n for n in names if n not in denied]
-    refined = refine(allowed, begun, unseen, recalibrate)
+    with one_blas_thread():
+        refined = refine(allowed, begun, unseen, recalibrate)
     told = (*refined.outcomes, *(_undone(n, why) for n, why in denied.items()))
     kept = _settled(refined.subject, begun, subject, given)
     outcomes = tuple(sorted(told, key=lambda o: list(STEPS).index(o.step)))

@@ -60,7 +60,7 @@ def test_every_layer_of_a_net(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("oq.refine.adaround.ITERATIONS", 50)
     monkeypatch.setattr("oq.refine.gptq.refit", spy)
-    before = subject(relu_chain(), count=10)
+    before = subject(relu_chain(), count=100)
     change = learn_rounding(before)
     layers = list(find_layers(before.view, before.plan))
     assert len(refitted) == len(layers)
