@@ -9,6 +9,7 @@ two layers has 0 to 20 dB.  With a move of axes between the two it fuses nothing
 import numpy as np
 
 from oq.model.graph import Graph
+from oq.model.ops import IN_ORDER
 from oq.model.view import GraphView, NodeView
 from oq.prepare.mean_to_pool import constant_axes
 from oq.prepare.outcome import Outcome
@@ -48,5 +49,9 @@ def reduce_apart(graph: Graph) -> Outcome:
 
 
 def _is_rewritten(view: GraphView, node: NodeView) -> bool:
+    """Whether nothing that moves axes stands behind ``node`` yet: the plugin would cancel two."""
     info = view.tensors.get(node.inputs[0]) if node.op in REDUCING else None
-    return info is not None and info.dtype == "float32" and bool(view.consumers(node.outputs[0]))
+    if info is None or info.dtype != "float32":
+        return False
+    apart = IN_ORDER if node.attributes.get("keepdims", 1) else frozenset({"Unsqueeze"})
+    return any(reader.op not in apart for reader in view.consumers(node.outputs[0]))

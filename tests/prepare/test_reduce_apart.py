@@ -28,11 +28,19 @@ def test_the_axes_are_moved_by_a_node_of_their_own(op: str, kept: int, moved: st
     assert_same_outputs(before, graph.to_model())
 
 
-def test_a_maximum_over_points_is_right_in_openvino() -> None:
+@pytest.mark.parametrize(
+    "middle",
+    [
+        "m = ReduceMax<keepdims = 0>(c, axes)",
+        "k = ReduceMax<keepdims = 1>(c, axes) m = Squeeze(k, axes)",
+        "k = ReduceMax<keepdims = 1>(c, axes) m = Flatten(k)",
+    ],
+)
+def test_a_maximum_over_points_is_right_in_openvino(middle: str) -> None:
     pytest.importorskip("openvino")
-    text = """net (float[n,8,10] x) => (float[n,5] y) {
-        c = Conv<kernel_shape = [1]>(x, w) m = ReduceMax<keepdims = 0>(c, axes) y = MatMul(m, v)
-    }"""
+    text = f"""net (float[n,8,10] x) => (float[n,5] y) {{
+        c = Conv<kernel_shape = [1]>(x, w) {middle} y = MatMul(m, v)
+    }}"""
     constants = {"w": normal(16, 8, 1), "v": normal(16, 5, seed=1), "axes": np.array([2])}
     model = onnx.shape_inference.infer_shapes(small(text, constants, opset=18))
     x = normal(24, 8, 10, seed=2)
