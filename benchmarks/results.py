@@ -19,7 +19,8 @@ import onnx
 
 from benchmarks.subjects import BUNDLED, Samples, Subject, find_subjects, read_npz
 from oq import pipeline
-from oq.comparison.compare import ReadingResult, Verification
+from oq.comparison.collapse import ReadingResult
+from oq.comparison.compare import Verification
 from oq.comparison.deviation import Classification, OutputError
 from oq.planning import registry
 
