@@ -13,6 +13,8 @@ tables for OpenVINO's CPU; probes of ``runtimePrecision`` in compiled graphs):
   dequantization across them.  All inputs of a Concat share one scale, so that it moves across too.
 * Averages run in integers where a quantized layer reads them; alone they would gain nothing.
 * ConvTranspose runs in float whatever its inputs are (probed with 2026.4).
+* A pair right behind a reduction fuses into it, and gives wrong values; a Squeeze or Unsqueeze
+  between the two keeps them apart (probed with 2026.4).
 * Attention is one float kernel; its products stay in float, and so does Softmax.
 """
 
@@ -48,6 +50,7 @@ TARGET = Target(
     dtypes=(UINT8, INT8),
     weights=INT8_NARROW,
     min_opset=13,
+    passes=("reduce_apart",),
     refine=("smooth", "bias", "ranges", "round"),
     rules=(
         OpRule(("Conv", "Add", ACTIVATION), skip_follows=True, unless=RESIDUAL),

@@ -1,6 +1,6 @@
 """Predicts, node by node, what a target runs in integers, from the Q/DQ file alone.
 
-The target's rules are matched to the graph (:func:`oq.planning.plan.match_rules`), with dequantized
+The target's rules are matched to the graph (:mod:`oq.planning.matches`), with dequantized
 constants read as constants, so that a pair within a chain ends it, as it does in the runtime.  A
 match runs in integers if
 
@@ -35,7 +35,8 @@ from oq.model.qdq import (
     stored,
 )
 from oq.model.view import GraphView, NodeView
-from oq.planning.plan import holds_floats, match_rules, skip_reason
+from oq.planning.matches import match_rules
+from oq.planning.plan import holds_floats, skip_reason
 from oq.planning.target import Match, Output, Place, Target
 
 Runs = Literal["int8", "weights", "float"]

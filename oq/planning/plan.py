@@ -3,8 +3,8 @@ session.
 
 Three steps, each its own function:
 
-1. **match_rules**: rules are matched to the graph, longest chains first; a node belongs to one
-   group.
+1. **match_rules** (:mod:`oq.planning.matches`): rules are matched to the graph, longest chains
+   first; a node belongs to one group.
 2. **request**: every group requests quantization of the inputs it reads.
 3. **settle**: requests on a tensor become one site, with the spec given by the producer's rule.
 
@@ -35,7 +35,7 @@ from oq.numerics.values import INT32
 from oq.planning.at_risk import at_risk
 from oq.planning.concat_grids import share_concat_grids
 from oq.planning.islands import drop_islands
-from oq.planning.predicates import ALWAYS
+from oq.planning.matches import match_rules
 from oq.planning.requests import Request, in_graph_order, requests_of
 from oq.planning.spec import (
     Fixed,
@@ -51,7 +51,7 @@ from oq.planning.spec import (
     Site,
     Skip,
 )
-from oq.planning.target import BrokenChain, Match, Output, Target, find
+from oq.planning.target import Match, Output, Target
 
 KEPT = "kept in float by --keep-float {pattern!r}"
 NOT_CHOSEN = "not selected by any --layer (--mode selective)"
@@ -138,60 +138,6 @@ def _unchosen(view: GraphView, only: Iterable[str] | None) -> dict[str, str]:
         if only_moves(n.op) or any(fnmatch.fnmatchcase(t, g) for t in (n.name, n.op) for g in globs)
     }
     return {n.name: NOT_CHOSEN for n in view.nodes if n.name not in chosen}
-
-
-def match_rules(
-    view: GraphView, target: Target, kept: dict[str, str], naive: bool
-) -> tuple[list[Match], list[Refusal]]:
-    """The matches of the rules of ``target``, each node in at most one of them, and the refusals.
-
-    ``kept`` maps a node that must stay in float to the reason; with ``naive``, rules for ops that
-    would run slower apply too.
-    """
-    owner: dict[str, Match] = {}
-    matches: list[Match] = []
-    refusals: list[Refusal] = []
-    for found in find(view, target.rules):
-        if found.anchor.name in owner:
-            continue
-        if isinstance(found, BrokenChain):
-            for node in (found.anchor, *found.stopped):
-                refusals.append(Refusal(node.name, found.name, found.reason))
-            continue
-        reason = _refuse(view, found, kept, owner, naive)
-        if reason is None:
-            matches.append(found)
-            owner.update({n.name: found for n in found.members})
-        else:
-            refusals.append(Refusal(found.anchor.name, found.name, reason))
-            refusals += _along(view, found, kept, naive)
-    return matches, refusals
-
-
-def _along(view: GraphView, match: Match, kept: dict[str, str], naive: bool) -> Iterable[Refusal]:
-    """Refusals of what a kernel takes along that could run in integers and is to stay in float."""
-    slower = () if naive else match.rule.slower
-    if match.anchor.name in kept or any(p(view, match) for p in slower):
-        reason = f"its layer {match.anchor.name!r} stays in float"
-        for node in match.members[1:]:
-            yield Refusal(node.name, match.name, kept.get(node.name, reason))
-
-
-def _refuse(
-    view: GraphView, match: Match, kept: dict[str, str], owner: dict[str, Match], naive: bool
-) -> str | None:
-    for node in match.members:
-        if node.name in kept:
-            why = kept[node.name]
-            return why if node is match.anchor else f"{node.name!r} is {why}"
-    # before ownership, which depends on the order of the nodes
-    rule = match.rule
-    predicates = (*rule.unless, *ALWAYS, *(() if naive else rule.slower))
-    reason = next((r for p in predicates if (r := p(view, match)) is not None), None)
-    if reason is not None:
-        return reason
-    taken = next((n.name for n in match.members if n.name in owner), None)
-    return taken and f"{taken!r} is already part of {owner[taken].anchor.name!r}'s kernel"
 
 
 def _settle(

@@ -5,9 +5,11 @@
 
 The letters of an equation are of four kinds: in both tensors and the result (batch), in both and
 not in the result (summed), in one of them and the result (rows, columns).  The operands are
-transposed to (batch, rows, summed) and (batch, summed, columns).  Several summed or several column
-letters are flattened, which needs their sizes: those of a constant operand.  No target has a kernel
-for Einsum; exporters of JAX and of attention layers write their linear layers so.
+transposed to (batch, rows, summed) and (batch, summed, columns); of several row letters, all but
+the last come in front of the batch, which MatMul broadcasts (a mixture of experts).  Several summed
+or several column letters are flattened, which needs their sizes: those of a constant operand.  No
+target has a kernel for Einsum; exporters of JAX and of attention layers write their linear layers
+so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,12 +47,17 @@ def einsum_to_matmul(graph: Graph) -> Outcome:
         text = str(node.attributes["equation"])
         if len(inputs) == 2 and view.is_constant(inputs[0]) and not view.is_constant(inputs[1]):
             inputs, text = inputs[::-1], _swapped(text)
-        found = _read(_spelled(text, view.rank(inputs[0])))
-        if found is None or not _fits(view, inputs, found):
+        orders = [(inputs, _spelled(text, view.rank(inputs[0])))]
+        if len(inputs) == 2 and not view.is_constant(inputs[1]):
+            orders.append((inputs[::-1], _swapped(orders[0][1])))
+        for operands, equation in orders:
+            found = _read(equation)
+            if found is not None and _fits(view, operands, found):
+                _rewrite(graph, view, replace(node, inputs=operands), found)
+                changed += 1
+                break
+        else:
             refusals.append(f"Einsum {node.name!r} is kept: it is not one product of matrices")
-            continue
-        _rewrite(graph, view, replace(node, inputs=inputs), found)
-        changed += 1
     if changed:
         graph.cleanup()
     return Outcome(changed, tuple(refusals))
@@ -101,12 +108,12 @@ def _fits(view: GraphView, inputs: tuple[str, ...], found: Equation) -> bool:
     if not found.batch and found.rows and found.summed and view.is_constant(inputs[1]):
         return True
     # a batch of matrices, as MatMul has them
-    return len(found.summed) == len(found.columns) == len(found.rows) == 1
+    return len(found.summed) == len(found.columns) == 1 and bool(found.rows)
 
 
 def _rewrite(graph: Graph, view: GraphView, node: NodeView, found: Equation) -> None:
     left, right = node.inputs
-    rows, columns = found.batch + found.rows, found.columns
+    rows, columns = found.rows[:-1] + found.batch + found.rows[-1:], found.columns
     size = dict(zip(found.left, view.shape(left) or (), strict=True))
     size |= zip(found.right, view.shape(right) or (), strict=True)
     work = _Work(graph, node, size)

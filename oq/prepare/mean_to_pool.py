@@ -44,14 +44,14 @@ def mean_to_pool(graph: Graph) -> Outcome:
 
 def _is_global_pool(view: GraphView, node: NodeView) -> bool:
     rank = view.rank(node.inputs[0])
-    axes = _axes(view, node)
+    axes = constant_axes(view, node)
     if rank != 4 or axes is None:
         return False
     info = view.tensors[node.inputs[0]]
     return info.dtype == "float32" and sorted(a % rank for a in axes) == [2, 3]
 
 
-def _axes(view: GraphView, node: NodeView) -> list[int] | None:
+def constant_axes(view: GraphView, node: NodeView) -> list[int] | None:
     """The axes, an attribute up to opset 17 and an input since; None when not constant."""
     if "axes" in node.attributes:
         return [int(a) for a in node.attributes["axes"]]

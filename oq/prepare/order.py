@@ -42,6 +42,7 @@ from oq.prepare.outcome import Outcome
 from oq.prepare.outputs_apart import outputs_apart
 from oq.prepare.plain_gemm import plain_gemm
 from oq.prepare.raise_opset import raise_opset
+from oq.prepare.reduce_apart import reduce_apart
 from oq.prepare.round_slopes import round_edge_slope, round_slopes
 from oq.prepare.shortcut_to_conv import shortcut_to_conv
 from oq.prepare.split_groups import split_groups
@@ -83,6 +84,7 @@ BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
     "split_mean": split_mean,
     "harden_sigmoid": harden_sigmoid,
     "insert_rescale": insert_rescale,
+    "reduce_apart": reduce_apart,
     "round_edge_slope": round_edge_slope,
     "round_slopes": round_slopes,
     "write_attributes": write_attributes,

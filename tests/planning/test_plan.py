@@ -226,3 +226,13 @@ def test_planning_changes_nothing() -> None:
     view: GraphView = graph.view()
     assert plan(view, registry.target("ort")) == plan(view, registry.target("ort"))
     assert graph.to_model().SerializeToString(deterministic=True) == before
+
+
+def test_an_activation_behind_a_layer_that_cannot_be_quantized_stays_in_its_kernel() -> None:
+    net = Net()
+    weight = net.node("Abs", [net.input("k", (4, 4, 3, 3))], "w")
+    net.node("Conv", [net.input("x", ("n", 4, 8, 8)), weight], "c", pads=[1, 1, 1, 1])
+    net.conv(net.node("Relu", ["c"], "r"), "y")
+    found = plan(Graph(net.model("y")).view(), registry.target("dpu"))
+    assert floats(found)["r"] == "its layer 'n_c' stays in float"
+    assert "r > y" in activations(found) and "c" not in activations(found)

@@ -5,7 +5,7 @@ import pytest
 
 from oq.model.graph import Graph
 from oq.planning import registry
-from oq.planning.plan import match_rules
+from oq.planning.matches import match_rules
 from oq.planning.requests import in_graph_order, requests_of
 from tests.graphs import Net
 
