@@ -44,6 +44,12 @@ def _is_judged_by_equality(error: OutputError, chosen: set[str]) -> bool:
     return error.name in chosen or error.equal >= COLLAPSE_AGREEMENT
 
 
+def uncompared(reading: ReadingResult) -> tuple[str, ...]:
+    """The outputs that had another shape than in float in every run: decoders that stop elsewhere,
+    detectors that find another number.  None of their values could be compared."""
+    return tuple(e.name for e in reading.outputs if e.resized and e.sqnr_db == -math.inf)
+
+
 def signs_of_collapse(reading: ReadingResult) -> Iterable[str]:
     """The outputs and channels of ``reading`` that no longer resemble the float model's, each in a
     sentence."""

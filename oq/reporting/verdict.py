@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from oq.comparison.collapse import uncompared
 from oq.comparison.compare import TOP1, Verification
 from oq.reporting.search import Searched
 from oq.reporting.verification import verification_lines
@@ -44,6 +45,8 @@ def judge_drop(found: Verification) -> Verdict:
     said = [] if metric is None or lost is None else [f"{told_drop(metric, lost)} ({bound})"]
     if found.collapse:
         said.insert(0, f"collapsed: {found.collapse[0]}")
+    if len(uncompared(found.literal)) == len(found.literal.outputs):
+        said.append("no output could be compared: each has another shape than in float")
     reason = "; ".join(said or ["not collapsed; the data has no labels"])
     return Verdict(found.passed, metric, lost, limit, reason)
 

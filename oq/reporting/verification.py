@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from oq.comparison.collapse import ReadingResult
+from oq.comparison.collapse import ReadingResult, uncompared
 from oq.comparison.compare import Latency, Verification
 from oq.comparison.deviation import Classification, OutputError
 from oq.comparison.layers import LayerError
@@ -26,6 +26,7 @@ def verification_lines(found: Verification, remedy: str = "") -> Iterable[str]:
     (``remedy``).
     """
     yield from _collapse_lines(found, remedy)
+    yield from _uncompared_lines(found)
     yield f"verified on {counted(found.samples, 'sample')} against the float model"
     for text in (*found.notes, *random_note(found.random)):
         yield from item(text)
@@ -140,6 +141,16 @@ def _collapse_lines(found: Verification, remedy: str) -> Iterable[str]:
     if remedy:
         yield from item(f"next: {remedy}")
     yield ""
+
+
+def _uncompared_lines(found: Verification) -> Iterable[str]:
+    names = [n for n in uncompared(found.deployed) if n in uncompared(found.literal)]
+    if names:
+        yield "NOT COMPARED: in every run there is another number of results than in float"
+        for name in names:
+            yield from item(f"output {name!r}: its figures below say nothing")
+        yield from item("next: oq verify with --metric package.module:callable of your own")
+        yield ""
 
 
 def layer_lines(rows: Sequence[LayerError]) -> Iterable[str]:

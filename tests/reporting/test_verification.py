@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
+import onnx
 import pytest
 
 import oq
-from oq.comparison.compare import Latency
+from oq.comparison.compare import Latency, compare
+from oq.numerics.values import Batch
+from oq.reporting.verdict import judge_drop
 from oq.reporting.verification import latency_words, verification_lines
 from tests.damaged import X, damaged
+from tests.small import normal, small
 
 
 @pytest.mark.parametrize(
@@ -46,3 +51,21 @@ def test_a_file_judged_as_another_target_is_said_to_be() -> None:
     said = "made for target dpu, judged here as ort"
     assert said in "\n".join(verification_lines(other))
     assert said not in "\n".join(verification_lines(replace(other, made_for="ort")))
+
+
+def test_results_of_another_number_are_not_compared_and_that_is_said() -> None:
+    """A model that keeps what is above a threshold: as it is, and moved so far that all is kept."""
+
+    def model(least: float) -> onnx.ModelProto:
+        text = """net (float[n] x) => (float[k] y) {
+            over = Greater(x, least) i = NonZero(over) t = Transpose(i) y = GatherND(x, t)
+        }"""
+        return small(text, {"least": np.array(least, np.float32)})
+
+    batch = Batch({"x": normal(64)})
+    found = compare(model(0.0), model(-9.0), [batch], latency=False)
+    lines = list(verification_lines(found))
+    assert lines[0].startswith("NOT COMPARED: ") and "'y'" in lines[1]
+    assert "no output could be compared" in str(judge_drop(found))
+    same = compare(model(0.0), model(1e-9), [batch], latency=False)
+    assert next(iter(verification_lines(same))).startswith("verified on 64 samples")
