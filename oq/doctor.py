@@ -12,7 +12,7 @@ from oq.parallel import cores
 
 CORE = (
     *("onnx", "onnxruntime", "numpy", "ml_dtypes"),
-    *("onnx-graphsurgeon", "pyyaml", "rich", "typer"),
+    *("onnx-graphsurgeon", "pyyaml", "rich", "threadpoolctl", "typer"),
 )
 """Required packages, as listed in pyproject.toml."""
 

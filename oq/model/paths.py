@@ -31,7 +31,8 @@ def _never_negative(view: GraphView) -> frozenset[str]:
 
 def _is_positive(view: GraphView, found: Collection[str], tensor: str) -> bool:
     if view.is_constant(tensor):
-        return not (view.constants[tensor] < 0).any()
+        values = view.constants[tensor]
+        return values.dtype.kind not in "OSU" and not (values < 0).any()
     return tensor in found
 
 
