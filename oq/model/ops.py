@@ -248,6 +248,9 @@ ROOTS = frozenset({"Sqrt"})
 LINEAR = frozenset({"Add", "Div", "Mul", "Neg", "Sub"})
 """Elementwise ops that are linear where one input is constant."""
 
+SATURATING = frozenset({"Erf", "Sigmoid", "Tanh"})
+"""Functions that are constant but for a part around 0."""
+
 ENERGY_KEEPING = frozenset({"Abs", "Clip", "Max", "ReduceMean", "ReduceSum", "Relu", "Sum"})
 """Ops on energies that leave small ones small."""
 

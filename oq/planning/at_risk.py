@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from oq.model.view import GraphView
 from oq.planning.divisors import divisors
 from oq.planning.energies import spectra
+from oq.planning.saturation import powers
 from oq.planning.states import carried_states
 from oq.planning.target import Target
 
 
 def at_risk(view: GraphView, target: Target, states: Mapping[str, str] | None) -> dict[str, str]:
-    """Node -> why: states that are fed back (``states``: those of a body), what divides, and the
-    energies of a spectrogram whose logarithm is taken."""
-    return carried_states(view, states) | divisors(view, target.exclusive) | spectra(view)
+    """Node -> why: states that are fed back (``states``: those of a body), what divides, the
+    energies of a spectrogram whose logarithm is taken, and powers in front of what saturates."""
+    found = carried_states(view, states) | divisors(view, target.exclusive)
+    return found | spectra(view) | powers(view)
