@@ -1,8 +1,8 @@
 """The argument of a function that saturates, where it holds a power of a tensor, stays in float.
 
-Gelu is often written as ``x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`` (Hendrycks and Gimpel,
-2016).  For x up to 20 the argument of the tanh reaches 300, and all but -3..3 gives 1 or -1: of
-256 codes, three are left for the part that matters.
+Gelu is often written as ``x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`` (Hendrycks and
+Gimpel, 2016).  For x up to 20 the argument of the tanh reaches 300, and all but -3..3 gives 1 or
+-1: of 256 codes, three are left for the part that matters.
 """
 
 from collections import deque
