@@ -27,7 +27,7 @@ KEPT_LINEAR = LINEAR | JOINING
 KEPT_ENERGY = KEPT_LINEAR | ENERGY_KEEPING
 """Ops that are crossed on the way back, besides those that only move values."""
 
-SPANS = "{!r} takes the logarithm of energies, whose span is more than 8 bits hold"
+SPANS = "{!r} takes the logarithm of energies, and 8 bits cannot span their range"
 
 
 def spectra(view: GraphView) -> dict[str, str]:

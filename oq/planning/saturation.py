@@ -14,7 +14,7 @@ from oq.model.view import GraphView, NodeView
 NEAREST = 16
 """Nodes in front of the function that are looked at: a power further away is that of a layer."""
 
-FEW = "{!r} saturates, and most codes of its argument, which holds a power, would lie beyond"
+FEW = "{!r} saturates, and its argument holds a power: most codes would lie where it is flat"
 
 
 def powers(view: GraphView) -> dict[str, str]:
