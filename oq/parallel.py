@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import islice
@@ -88,44 +88,50 @@ def parallel_map(
 
 
 AHEAD = 2
+"""Items that :func:`map_ahead` begins early: few results are held at a time."""
 
 
-def ahead(
+def map_ahead(
     work: Callable[[Item], Found], items: Iterable[Item], is_heavy: Callable[[Item], bool]
 ) -> Iterator[Found]:
     """``work`` of every item, in order; that of heavy ones is begun :data:`AHEAD` items early, if
-    there are cores for it: few results are held at a time.
+    there are cores for it, and two may run at once.
 
-    >>> list(ahead(abs, [-1, 2, -3], lambda item: item < 0))
+    >>> list(map_ahead(abs, [-1, 2, -3], lambda item: item < 0))
     [1, 2, 3]
     """
-    begun: deque[Callable[[], Found]] = deque()
-    for item in items:
+
+    def begin(item: Item) -> Callable[[], Found]:
         if cores() > 1 and is_heavy(item):
-            begun.append(_early().submit(work, item).result)
-        else:
-            begun.append(partial(work, item))
-        if len(begun) > AHEAD:
-            yield begun.popleft()()
-    while begun:
-        yield begun.popleft()()
+            return _early().submit(work, item).result
+        return partial(work, item)
+
+    return _in_order(begin, items, AHEAD)
 
 
-def run_ahead(work: Callable[[Item], Found], items: Iterable[Item]) -> Generator[Found, None, None]:
-    """``work`` of every item, in order and never of two at once, in a thread of its own, which is
-    one item ahead of what has been taken: for work that goes on where the last left off, but does
-    not depend on what is made of the items before.
+def step_ahead(
+    work: Callable[[Item], Found], items: Iterable[Item]
+) -> Generator[Found, None, None]:
+    """``work`` of every item, in order, one item ahead of what has been taken, in a thread of its
+    own: never two at once, for work that goes on where the last left off.
 
     Unlike that of :func:`parallel_map`, ``work`` may call :func:`parallel_map`.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="oq-ahead") as thread:
-        coming: Future[Found] | None = None
-        for item in items:
-            taken, coming = coming, thread.submit(work, item)
-            if taken is not None:
-                yield taken.result()
-        if coming is not None:
-            yield coming.result()
+        yield from _in_order(lambda item: thread.submit(work, item).result, items, 1)
+
+
+def _in_order(
+    begin: Callable[[Item], Callable[[], Found]], items: Iterable[Item], early: int
+) -> Iterator[Found]:
+    """What is found for every item, each begun ``early`` items before it is taken."""
+    begun: deque[Callable[[], Found]] = deque()
+    for item in items:
+        begun.append(begin(item))
+        if len(begun) > early:
+            yield begun.popleft()()
+    while begun:
+        yield begun.popleft()()
 
 
 @contextmanager

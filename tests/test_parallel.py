@@ -5,7 +5,7 @@ import threading
 import pytest
 from threadpoolctl import threadpool_info
 
-from oq.parallel import AHEAD, ahead, cores, keep_to, one_blas_thread, parallel_map, run_ahead
+from oq.parallel import AHEAD, cores, keep_to, map_ahead, one_blas_thread, parallel_map, step_ahead
 from tests.cores import ALL
 
 
@@ -47,18 +47,18 @@ def test_few_heavy_items_are_begun_early() -> None:
         return -item
 
     found = []
-    for number, result in enumerate(ahead(note, range(20), lambda item: item % 3 > 0)):
+    for number, result in enumerate(map_ahead(note, range(20), lambda item: item % 3 > 0)):
         found.append(result)
         assert max(begun) <= number + AHEAD
     assert found == [-i for i in range(20)] and sorted(begun) == [*range(20)]
     with pytest.raises(ZeroDivisionError):
-        list(ahead(lambda i: 1 // i, [1, 0], bool))
+        list(map_ahead(lambda i: 1 // i, [1, 0], bool))
 
 
 @pytest.mark.usefixtures("all_cores")
 def test_a_process_of_one_core_begins_nothing_early() -> None:
     with keep_to(1):
-        here = ahead(lambda _: threading.get_ident(), range(5), lambda _: True)
+        here = map_ahead(lambda _: threading.get_ident(), range(5), lambda _: True)
         assert set(here) == {threading.get_ident()}
 
 
@@ -70,15 +70,15 @@ def test_work_done_ahead_keeps_its_order_and_is_one_item_ahead() -> None:
         begun[i].set()
         return sum(parallel_map(lambda j: j * i, range(4)))
 
-    coming = run_ahead(work, range(3))
+    coming = step_ahead(work, range(3))
     assert next(coming) == 0
     assert begun[1].wait(10) and not begun[2].wait(0.05)
     assert list(coming) == [6, 12]
-    assert list(run_ahead(work, [])) == []
+    assert list(step_ahead(work, [])) == []
 
 
 def test_an_error_ahead_is_raised_where_its_item_is_taken() -> None:
-    coming = run_ahead(lambda i: 1 // i, [1, 0])
+    coming = step_ahead(lambda i: 1 // i, [1, 0])
     assert next(coming) == 1
     with pytest.raises(ZeroDivisionError):
         next(coming)

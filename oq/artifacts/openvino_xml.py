@@ -2,9 +2,9 @@
 
 Layers are linked by edges between ports.  A quantized activation is a FakeQuantize, whose four
 limits give the scale, and maybe a Convert to the integer type; without one its codes have no type
-and count from 0.  A quantized weight is a Const of integers
-that is converted, less a zero point, times a scale.  (docs.openvino.ai, "Operation Sets" and
-"OpenVINO IR format"; FakeQuantize-1: ``scale = (input_high - input_low) / (levels - 1)``.)
+and count from 0.  A quantized weight is a Const of integers that is converted, less a zero point,
+times a scale.  (docs.openvino.ai, "Operation Sets" and "OpenVINO IR format"; FakeQuantize-1:
+``scale = (input_high - input_low) / (levels - 1)``.)
 """
 
 import re

@@ -228,7 +228,7 @@ class Votes:
 
     def _add_chosen(self, reference: Array, found: Array, labels: Array | None) -> None:
         mine, theirs = found.reshape(-1), reference.reshape(-1)
-        self.positions |= len(mine) > len(found)
+        self.positions |= found.ndim > 0 and len(mine) > len(found)  # one class may have no axes
         self.samples += len(mine)
         for test in ("agreement", "agreement5"):
             self._count(test, mine == theirs)

@@ -343,7 +343,7 @@ class MeanIou:
 
     def update(self, exact: Outputs, found: Outputs, labels: Array | None) -> None:
         maps = [n for n, v in exact.items() if v.ndim >= 3 and (v.dtype.kind == "f" or _named(v))]
-        name = next((n for n in sorted(maps, key=lambda n: exact[n].dtype.kind != "f")), None)
+        name = min(maps, key=lambda n: exact[n].dtype.kind != "f", default=None)
         if name is None:
             raise DataError(
                 "--metric miou: no output has axes (sample, class, height, width), or integers "
@@ -367,7 +367,7 @@ class MeanIou:
         counts[:, : before.shape[1]] = before
         self.hits[side], classes = counts, counts.shape[1]
         usable = (wanted >= 0) & (wanted < classes)
-        p, w = predicted[usable], wanted[usable].astype(np.int64)
+        p, w = (v[usable].astype(np.int64) for v in (predicted, wanted))
         both = np.bincount(p[p == w], minlength=classes)
         counts[0] += both
         counts[1] += np.bincount(p, minlength=classes) + np.bincount(w, minlength=classes) - both

@@ -107,7 +107,7 @@ def _moves_as_far(
 
 def _follow_from_floats(view: GraphView) -> set[str]:
     """The tensors of ``view`` that are computed from floats: their values, not their shapes."""
-    found = {i.name for i in view.inputs if view.is_float(i.name)}
+    found = set[str]()
     for node in view.nodes:
         if node.op in SIZES:
             continue

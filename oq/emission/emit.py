@@ -17,7 +17,7 @@ from oq.model.graph import Graph
 from oq.model.view import GraphView
 from oq.numerics.grid import PIECE, Grid, quantize
 from oq.numerics.values import Array
-from oq.parallel import ahead
+from oq.parallel import map_ahead
 from oq.planning.spec import Plan, Site, SiteKey, key
 
 
@@ -51,7 +51,7 @@ def emit(graph: Graph, plan: Plan, solution: Solution) -> Mapping[SiteKey, Place
     view = graph.view()
     parameters = _Parameters(graph)
     stored = (s for s in plan.sites if view.is_constant(s.tensor))
-    rounded = ahead(
+    rounded = map_ahead(
         lambda site: quantize(view.constants[site.tensor], solution.grids[key(site)]),
         stored,
         lambda site: prod(view.extent(site.tensor)) > PIECE,

@@ -14,7 +14,7 @@ from oq.model.operands import bias_input, weight_input
 from oq.model.qdq import block_size, codes_dtype, dequantized_by, stored
 from oq.model.view import GraphView, NodeView
 from oq.numerics.grid import PIECE
-from oq.parallel import ahead
+from oq.parallel import map_ahead
 
 
 def pack_blocks(graph: Graph, accuracy_level: int) -> int:
@@ -26,7 +26,7 @@ def pack_blocks(graph: Graph, accuracy_level: int) -> int:
     view, held = graph.view(), dict[str, tuple[str, ...]]()
     found = [(node, dq) for node in view.nodes if (dq := _in_blocks(view, node)) is not None]
     stored = {dq.inputs[0]: dq for _, dq in found}  # each once
-    packed = ahead(
+    packed = map_ahead(
         lambda dq: _pack(view, dq),
         stored.values(),
         lambda dq: prod(view.extent(dq.inputs[0])) > PIECE,

@@ -22,7 +22,7 @@ from oq.numerics.grid import PIECE, SMALLEST_SCALE, Grid, fit, scaled
 from oq.numerics.statistics import MASK, Need, Statistics, together
 from oq.numerics.values import QType, Range
 from oq.numerics.weights import channel_range, weight_range
-from oq.parallel import ahead
+from oq.parallel import map_ahead
 from oq.planning.spec import (
     Fixed,
     Own,
@@ -131,7 +131,7 @@ def _weight_ranges(plan: Plan, view: GraphView, method: str) -> Iterator[Range]:
 
     sites = ((s.tensor, s.spec) for s in plan.sites if isinstance(s.spec, Own))
     of_constants = (site for site in sites if view.is_constant(site[0]))
-    return ahead(measure, of_constants, lambda site: prod(view.extent(site[0])) > PIECE)
+    return map_ahead(measure, of_constants, lambda site: prod(view.extent(site[0])) > PIECE)
 
 
 def _is_coarse(values: Range, grid: Grid) -> bool:

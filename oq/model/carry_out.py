@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from oq.model.bodies import bodies_of, graphs_in
 from oq.model.names import claim_name
+from oq.model.proto_fields import replace_all
 from oq.model.scan_to_loop import scan_to_loop
 from oq.model.submodels import path_of
 
@@ -33,13 +34,13 @@ def carry_out(model: onnx.ModelProto, paths: Sequence[str], *, count: bool = Fal
     nodes = [n for part in graphs_in(model.graph) for n in part.node]
     taken = {t for n in nodes for t in (*n.output, *n.input)} | {n.name for n in nodes}
     fresh = partial(claim_name, taken=taken)
-    way = _count if count else _flatten
-    for path, values in _carry(model.graph, paths, way, fresh).items():
+    summary = _count if count else _flatten
+    for path, values in _carry(model.graph, paths, summary, fresh).items():
         model.graph.node.append(helper.make_node("Identity", [values], [path], fresh("carried")))
 
 
 def _carry(
-    graph: onnx.GraphProto, paths: Sequence[str], way: "Way", fresh: Fresh
+    graph: onnx.GraphProto, paths: Sequence[str], summary: "Summary", fresh: Fresh
 ) -> dict[str, str]:
     """Each of ``paths`` that lies in a body of ``graph`` -> the tensor of ``graph`` with its
     values."""
@@ -53,8 +54,8 @@ def _carry(
             if node.op_type == SCAN:
                 scan_to_loop(graph, node, fresh)
             inside = [p.removeprefix(prefix) for p in within]
-            deeper = _carry(body, inside, way, fresh)
-            values = [deeper.get(t) or way(body, t, fresh) for t in inside]
+            deeper = _carry(body, inside, summary, fresh)
+            values = [deeper.get(t) or summary(body, t, fresh) for t in inside]
             made = WAYS[node.op_type](graph, node, attribute, values, fresh)
             found |= dict(zip(within, made, strict=True))
     return found
@@ -83,7 +84,7 @@ def _count(graph: onnx.GraphProto, tensor: str, fresh: Fresh) -> str:
     return _flatten(graph, _add(graph, "Size", [tensor], fresh), fresh)
 
 
-Way = Callable[[onnx.GraphProto, str, Fresh], str]
+Summary = Callable[[onnx.GraphProto, str, Fresh], str]
 """What is carried out of a tensor."""
 
 
@@ -127,8 +128,8 @@ def _from_loop(
         outputs.insert(states, whole)
         states += 1
         made.append(_add(graph, "ConcatFromSequence", [whole], fresh, axis=0))
-    _replace(body.output, given)
-    _replace(node.output, outputs)
+    replace_all(body.output, given)
+    replace_all(node.output, outputs)
     return made
 
 
@@ -139,11 +140,6 @@ def _before(graph: onnx.GraphProto, fresh: Fresh) -> str:
     graph.node.insert(0, helper.make_node("SequenceConstruct", [none], [empty], empty))
     graph.node.insert(0, helper.make_node("Constant", [], [none], none, value=value))
     return empty
-
-
-def _replace(field: Any, values: Sequence[Any]) -> None:
-    del field[:]
-    field.extend(values)
 
 
 SCAN = "Scan"

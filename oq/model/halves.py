@@ -68,14 +68,15 @@ def in_single(model: onnx.ModelProto) -> onnx.ModelProto:
     made = onnx.ModelProto()
     made.CopyFrom(model)
     for graph in graphs_in(made.graph):
-        for cast, half in list(_stored_halves(graph)):
+        found = list(_stored_halves(graph))
+        for cast, half in found:
             values = values_of(half).astype(np.float32)
             graph.initializer.append(numpy_helper.from_array(values, cast.output[0]))
             graph.node.remove(cast)
         read = {t for part in graphs_in(graph) for n in part.node for t in n.input}
         read |= {v.name for part in graphs_in(graph) for v in part.output}
-        for tensor in [t for t in graph.initializer if t.name not in read]:
-            graph.initializer.remove(tensor)
+        for half in {half.name: half for _, half in found if half.name not in read}.values():
+            graph.initializer.remove(half)
     return made
 
 

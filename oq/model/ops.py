@@ -123,6 +123,10 @@ VALUE_SIZED = frozenset({"Compress", "If", "Loop", "NonMaxSuppression", "NonZero
 SCATTERING = frozenset({"ScatterElements", "ScatterND"})
 """Ops whose output has the size of their first input, however much they write into it."""
 
+COUNTED = frozenset({"Loop"})
+"""Ops whose body is given the number of the turn and a condition first, and returns a condition
+first."""
+
 BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 """Ops with subgraphs."""
 
@@ -223,6 +227,9 @@ RESHAPING: Mapping[str, bool] = {"Flatten": True, "Reshape": False}
 
 IN_ORDER = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
 """Ops that keep all values in order, and the last axis if its size does not change."""
+
+REDUCING = frozenset({"ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"})
+"""Reductions that OpenVINO's CPU plugin fuses a QuantizeLinear into."""
 
 PERMUTING = frozenset({"Transpose"})
 """Ops that permute axes by ``perm``."""

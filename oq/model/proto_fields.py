@@ -201,3 +201,9 @@ def same_names(model: onnx.ModelProto, inputs: Set[str], outputs: Set[str]) -> N
                 f"the two models have different {kind}s, {sorted(mine)} and {sorted(theirs)}; "
                 "give the float model and a quantized version of it"
             )
+
+
+def replace_all(field: Any, values: Sequence[Any]) -> None:
+    """Let the repeated ``field`` of a protobuf hold ``values``, in place."""
+    del field[:]
+    field.extend(values)

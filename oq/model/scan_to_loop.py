@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from oq.model.bodies import bodies_of
+from oq.model.proto_fields import replace_all
 
 Fresh = Callable[[str], str]
 
@@ -44,9 +45,9 @@ def scan_to_loop(graph: onnx.GraphProto, node: onnx.NodeProto, fresh: Fresh) -> 
 
     number = helper.make_tensor_value_info(turn, TensorProto.INT64, [])
     flags = (helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in (go, still))
-    _replace(body.input, [number, next(flags), *list(body.input)[:states]])
-    _replace(body.output, [next(flags), *body.output])
-    _replace(node.input, [turns, "", *list(node.input)[:states]])
+    replace_all(body.input, [number, next(flags), *list(body.input)[:states]])
+    replace_all(body.output, [next(flags), *body.output])
+    replace_all(node.input, [turns, "", *list(node.input)[:states]])
     for attribute in [a for a in node.attribute if a.name != "body"]:
         node.attribute.remove(attribute)
     node.op_type = "Loop"
@@ -85,9 +86,11 @@ def _carry_stacks(
         behind.add("ConcatFromSequence", [whole], node.output[states + i], axis=axes[i])
     kept = [i for i in stacks if i not in odd]
     body.node.extend(ends.made)
-    _replace(body.output, [*given[: 1 + states], *carried, *(given[1 + states + i] for i in kept)])
+    replace_all(
+        body.output, [*given[: 1 + states], *carried, *(given[1 + states + i] for i in kept)]
+    )
     stacked = [node.output[states + i] for i in kept]
-    _replace(node.output, [*list(node.output)[:states], *outputs, *stacked])
+    replace_all(node.output, [*list(node.output)[:states], *outputs, *stacked])
     at = _place(graph, node)
     _put(graph, at + 1, behind.made)
     _put(graph, at, front.made)
@@ -121,8 +124,3 @@ def _put(graph: onnx.GraphProto, at: int, nodes: Sequence[onnx.NodeProto]) -> No
     """Insert ``nodes`` in order."""
     for node in reversed(nodes):
         graph.node.insert(at, node)
-
-
-def _replace(field: Any, values: Sequence[Any]) -> None:
-    del field[:]
-    field.extend(values)

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node())[:16] or "host"
@@ -26,7 +26,8 @@ def scratch_prefix(folder: Path, name: str) -> str:
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:
-            left.unlink(missing_ok=True)
+            with suppress(OSError):  # of another user, in a folder that all write to
+                left.unlink()
     return f"{mine}{os.getpid()}-"
 
 

@@ -12,15 +12,13 @@ from dataclasses import dataclass, field
 import onnx
 
 from oq.model.bodies import bodies_of, captured_by, graphs_in, reads_of
+from oq.model.ops import COUNTED
 from oq.model.stored import values_of
 
 Step = tuple[str, str]
 """A node, and its attribute that holds a body."""
 
 Constants = Mapping[str, onnx.TensorProto]
-
-COUNTED = frozenset({"Loop"})
-"""Ops whose body is given the number of the turn and a condition first, and gives one on."""
 
 SHARED = 1024
 """Bytes from which a constant that is equal in several bodies is stored once."""

@@ -16,6 +16,7 @@ from oq.model.ops import (
     LINEAR,
     LOGARITHMS,
     ROOTS,
+    SCALING,
     SQUARES,
     facts,
     only_moves,
@@ -80,5 +81,5 @@ def _is_filter_bank(weight: Array) -> bool:
 
 
 def _squares(node: NodeView) -> bool:
-    return node.op in SQUARES or (node.op in LINEAR and len(node.inputs) == 2
-                                  and node.inputs[0] == node.inputs[1])  # fmt: skip
+    of_itself = node.op in SCALING and node.input(0) == node.input(1)
+    return of_itself or node.op in SQUARES

@@ -9,12 +9,10 @@ two layers has 0 to 20 dB.  With a move of axes between the two it fuses nothing
 import numpy as np
 
 from oq.model.graph import Graph
-from oq.model.ops import IN_ORDER
+from oq.model.ops import IN_ORDER, REDUCING
 from oq.model.view import GraphView, NodeView
 from oq.prepare.mean_to_pool import constant_axes
 from oq.prepare.outcome import Outcome
-
-REDUCING = frozenset({"ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"})
 
 
 def reduce_apart(graph: Graph) -> Outcome:

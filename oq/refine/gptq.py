@@ -21,7 +21,7 @@ import numpy as np
 from oq.engines.engine import Walk as Rounding
 from oq.numerics.grid import Grid, fake_quantize, spread
 from oq.numerics.values import Array
-from oq.parallel import parallel_map, run_ahead
+from oq.parallel import parallel_map, step_ahead
 from oq.planning.layers import Layer, find_layers
 from oq.planning.spec import SiteKey
 from oq.refine.bias import coarse_grid, fit_bias, mean, output_error, round_bias, shifted
@@ -146,7 +146,7 @@ def _read_ahead(
         windows = draw_windows(layer, values, constants[layer.weight])
         return _Exact(windows, _read_other(layer, ends.get(layer.node), exact))
 
-    return run_ahead(read, refitted.values())
+    return step_ahead(read, refitted.values())
 
 
 def _read_other(layer: Layer, end: str | None, exact: Walk) -> tuple[int, Array] | None:

@@ -3,9 +3,9 @@
 The SQNR of the outputs in dB, ``10 log10(sum x^2 / sum (x - y)^2)``, averaged over the float
 outputs; for a model that ends in a Softmax or Sigmoid, the SQNR of its input (the logits), since a
 few dozen samples with probabilities near 0 and 1 say little; for an ArgMax or TopK, of what it
-chooses from.  The mean hides an output that is lost
-while another gains, and so does the whole of an output with its channels (boxes in pixels beside
-scores in 0..1), so both are looked at as well (:func:`is_better`).
+chooses from.  The mean hides an output that is lost while another gains, and so does the whole of
+an output with its channels (boxes in pixels beside scores in 0..1), so both are looked at as well
+(:func:`is_better`).
 
 Both models run as ONNX defines them, without graph optimizations (:mod:`oq.model.session`:
 literal); the quantized one in the target's engine where that rounds otherwise

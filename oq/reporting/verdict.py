@@ -45,7 +45,7 @@ def judge_drop(found: Verification) -> Verdict:
     said = [] if metric is None or lost is None else [f"{told_drop(metric, lost)} ({bound})"]
     if found.collapse:
         said.insert(0, f"collapsed: {found.collapse[0]}")
-    if len(uncompared(found.literal)) == len(found.literal.outputs):
+    if 0 < len(found.literal.outputs) == len(uncompared(found.literal)):
         said.append("no output could be compared: each has another shape than in float")
     reason = "; ".join(said or ["not collapsed; the data has no labels"])
     return Verdict(found.passed, metric, lost, limit, reason)

@@ -375,3 +375,11 @@ def test_flags_and_indices_are_judged_by_how_many_are_equal() -> None:
     assert seen.literal.outputs[0].equal == 75.0
     assert seen.literal.outputs[0].sqnr_db == 0.0 and not seen.collapse
     assert compare(first, far, [Batch({"x": x})], latency=False).collapse
+
+
+def test_one_class_without_axes_is_counted() -> None:
+    """The ArgMax of a vector is a number."""
+    model = small("net (float[5] x) => (int64 y) { y = ArgMax<axis = 0, keepdims = 0>(x) }")
+    x = np.arange(5, dtype=np.float32)
+    [votes] = compare(model, model, [Batch({"x": x})], latency=False).literal.classes
+    assert (votes.samples, votes.agreement, votes.positions) == (1, 100.0, False)

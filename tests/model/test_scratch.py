@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from oq.model.files import replacing_files, write_text
-from oq.model.scratch import HOST
+from oq.model.scratch import HOST, scratch_prefix
 
 KILLED = """
 import os, signal, sys
@@ -48,3 +50,16 @@ def test_long_names_in_any_script(tmp_path: Path) -> None:
     path = tmp_path / (80 * "模" + ".txt")
     write_text(path, "new")
     assert path.read_text() == "new" and not hidden(tmp_path)
+
+
+def test_what_may_not_be_removed_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another user left in a folder that all write to."""
+    left = tmp_path / f".q.onnx-{HOST}-999999999-a.tmp"
+    left.write_text("half")
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert scratch_prefix(tmp_path, "q.onnx").endswith(f"-{os.getpid()}-")
+    assert left.exists()

@@ -85,3 +85,9 @@ def test_other_layers_are_not_concerned(text: str) -> None:
     )
     assert not spectra(view(model))
     assert plan(view(model), registry.target("trt")).sites
+
+
+def test_twice_a_value_is_no_energy() -> None:
+    assert spectra(view(front_end("a = Add(r, r) q = Add(i, i) m = Add(a, q)"))) == {
+        "MatMul_b": SPANS.format("Log_l")
+    }

@@ -19,6 +19,7 @@ from oq.deployment.formats import Given, Proof
 from oq.engines.openvino import write_ir
 from oq.engines.openvino_ir import OpenvinoFile, open_file
 from oq.model.noise import freeze_noise, random_nodes
+from oq.model.ops import NORMALIZED, only_moves
 from oq.model.qdq import DQ, Q
 from oq.model.session import Session, Settings, expose
 from oq.numerics.values import Array, Batch
@@ -45,9 +46,6 @@ COARSE = 0.01
 """The step of float32 at the values that a Softmax reads from which its result says nothing: a step
 changes a probability by that share of it, and each sum is rounded many times."""
 
-MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-SOFTMAX = frozenset({"LogSoftmax", "Softmax"})
-
 
 def prove_outputs(given: Given, opened: OpenvinoFile) -> Proof:
     """The proof that ``opened`` computes what the Q/DQ model of ``given`` does on its samples.
@@ -61,7 +59,9 @@ def prove_outputs(given: Given, opened: OpenvinoFile) -> Proof:
         return proof
     front = replace(given, model=expose(given.model, read))
     first = next(iter(given.samples.batches(1)))
-    peak = max(float(np.abs(v).max()) for v in Session(front.model, LITERAL).run(first.feeds))
+    inputs = [t for t in read if t not in {o.name for o in given.model.graph.output}]
+    values = Session(front.model, LITERAL).run(first.feeds, inputs)
+    peak = max((float(np.abs(v).max(initial=0)) for v in values), default=0.0)
     if np.spacing(np.float32(peak)) < COARSE:
         return proof
     with _written(front.model) as same:
@@ -76,11 +76,11 @@ def before_softmax(model: onnx.ModelProto) -> list[str]:
     found = []
     for name in (o.name for o in model.graph.output):
         maker = makers.get(name)
-        while maker is not None and maker.op_type in MOVES:
+        while maker is not None and only_moves(maker.op_type):
             maker = makers.get(maker.input[0])
-        ends = maker is not None and maker.op_type in SOFTMAX and maker.input[0] in makers
+        ends = maker is not None and maker.op_type in NORMALIZED and maker.input[0] in makers
         found.append(maker.input[0] if maker is not None and ends else name)
-    return found if found != [o.name for o in model.graph.output] else []
+    return list(dict.fromkeys(found)) if found != [o.name for o in model.graph.output] else []
 
 
 @contextmanager

@@ -80,3 +80,11 @@ def test_what_is_wrong_of_one_sample_by_itself_is_seen(
     with pytest.raises(oq.ModelError, match="outputs on 3 samples"):
         oq.deploy(model(1), "openvino", tmp_path / "m.xml", samples=3)
     assert not list(tmp_path.iterdir())
+
+
+def test_logits_beside_their_softmax_are_read_once() -> None:
+    """A graph cannot give out one tensor twice."""
+    body = "{ z = Relu(x) y = Softmax(z) }"
+    assert before_softmax(small(f"net (float[n,8] x) => (float[n,8] z, float[n,8] y) {body}")) == [
+        "z"
+    ]
