@@ -9,8 +9,6 @@ from functools import cache, partial
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from threadpoolctl import threadpool_limits
-
 _told: list[int] = []
 
 Item = TypeVar("Item")
@@ -142,6 +140,8 @@ def one_blas_thread() -> Iterator[None]:
     runs meanwhile: on a machine that has other work, rounding the weights of ResNet-20 took four
     times as long.
     """
+    from threadpoolctl import threadpool_limits
+
     with threadpool_limits(limits=1, user_api="blas"):
         yield
 

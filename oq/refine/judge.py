@@ -13,7 +13,7 @@ literal); the quantized one in the target's engine where that rounds otherwise
 such a rounding differs by.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -89,10 +89,12 @@ class Judge:
     engine: str = DEFAULT
     at_once: int | None = None
     tensors: tuple[str, ...] = ()
+    _axes: Mapping[str, int | None] = field(default_factory=dict)
     _exact: list[list[Array]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.tensors = find_logits(self.view)
+        self._axes = class_axes(self.model, self.tensors)
         self._exact = self._run(self.model, DEFAULT)
 
     @property
@@ -109,9 +111,8 @@ class Judge:
         ignored; values that are not finite only in ``quantized`` count as infinite noise."""
         found = self._run(quantized, self.engine)
         figures, channels = [], []
-        axes = class_axes(self.model, self.tensors)
         for slot, tensor in enumerate(self.tensors):
-            sums, parts = Noise(), ChannelSums(axes.get(tensor))
+            sums, parts = Noise(), ChannelSums(self._axes.get(tensor))
             for exact, other in zip(self._exact, found, strict=True):
                 sums.add(exact[slot], other[slot])
                 parts.add(exact[slot], other[slot])
