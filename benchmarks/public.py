@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import oq
+from benchmarks.results import reading_of
 from oq.numerics.values import Array
 from oq.planning import registry
 from oq.planning.explain import weighted_layers
@@ -32,6 +33,9 @@ WORDS = (
     "scale zero point range calibrator observer tensor residual layer kernel integer float weight "
     "bias target engine deploy verify accuracy channel block fusion shape axis batch sample model"
 )
+
+
+KINDS = "*.py *.so *.md *.npz *.onnx *.toml *.txt *.png *.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +139,7 @@ def files(seed: int) -> Iterator[Feeds]:
     found = sorted(
         p
         for place in places
-        for kind in (
-            "*.py",
-            "*.so",
-            "*.md",
-            "*.npz",
-            "*.onnx",
-            "*.toml",
-            "*.txt",
-            "*.png",
-            "*.json",
-        )
+        for kind in KINDS.split()
         for p in sorted(place.rglob(kind))[:12]
         if p.stat().st_size > 64 and ".venv" not in p.parts
     )
@@ -236,7 +230,7 @@ def rows(model: Public, path: Path) -> Iterator[str]:
         except oq.OqError as error:
             yield f"| {model.name} | {name} | {str(error).partition(':')[0]} | | | | |"
             continue
-        reading = judged.deployed if name in ("ort", "dpu") else judged.literal
+        reading = reading_of(judged, name)
         done, of = weighted_layers(made.report.plan)
         agree = min((v.agreement for v in reading.classes), default=None)
         report = made.report

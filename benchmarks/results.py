@@ -111,11 +111,11 @@ def count_votes(
 ) -> tuple[Classification, OutputError]:
     """Accuracy and error of ``model`` as its ``target`` computes it."""
     judged = pipeline.verify(subject.model, model, samples.data, target=target, latency=False)
-    reading = _reading(judged, target)
+    reading = reading_of(judged, target)
     return reading.classes[0], reading.outputs[0]
 
 
-def _reading(judged: Verification, target: str) -> ReadingResult:
+def reading_of(judged: Verification, target: str) -> ReadingResult:
     """The reading that ``target`` means: onnxruntime's own kernels, the simulated DPU, or the Q/DQ
     as ONNX defines them."""
     return judged.deployed if target in ("ort", "dpu") else judged.literal

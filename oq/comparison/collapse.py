@@ -47,7 +47,11 @@ def _is_judged_by_equality(error: OutputError, chosen: set[str]) -> bool:
 def uncompared(reading: ReadingResult) -> tuple[str, ...]:
     """The outputs that had another shape than in float in every run: decoders that stop elsewhere,
     detectors that find another number.  None of their values could be compared."""
-    return tuple(e.name for e in reading.outputs if e.resized and e.sqnr_db == -math.inf)
+    return tuple(e.name for e in reading.outputs if _is_uncompared(e))
+
+
+def _is_uncompared(error: OutputError) -> bool:
+    return error.resized > 0 and error.sqnr_db == -math.inf
 
 
 def signs_of_collapse(reading: ReadingResult) -> Iterable[str]:
@@ -56,8 +60,8 @@ def signs_of_collapse(reading: ReadingResult) -> Iterable[str]:
     channels = reading.channels or (None,) * len(reading.outputs)
     chosen = {v.output for v in reading.classes}
     for error, parts in zip(reading.outputs, channels, strict=True):
-        unknown = error.sqnr_db == -math.inf and (error.resized or _is_nan_in_float(error))
-        if error.quiet or unknown or _is_judged_by_equality(error, chosen):
+        unknown = error.sqnr_db == -math.inf and _is_nan_in_float(error)
+        if error.quiet or unknown or _is_uncompared(error) or _is_judged_by_equality(error, chosen):
             continue  # near 0 throughout, never of one shape, or NaN in float already
         if error.sqnr_db < COLLAPSE_DB:
             yield f"output {error.name!r} has an SQNR of {error.sqnr_db:.1f} dB"

@@ -70,15 +70,7 @@ def _copy_for_bodies(graph: Graph, tensor: str) -> None:
     """Let the bodies that read ``tensor`` read a copy of it; its other readers read what it was."""
     readers = [n.name for n in graph.view().consumers(tensor) if tensor in n.inputs]
     moved = graph.split_output(tensor, f"{tensor}_moved")
-    copy = graph.add_node(
-        "Max",
-        (moved,),
-        f"{tensor}_in_bodies",
-        name=f"{tensor}_Max",
-        like=moved,
-        dtype="float32",
-        rule="guard: bodies read it",
-    )
+    copy = _copy(graph, moved, f"{tensor}_in_bodies", tensor, "bodies read it")
     graph.give_output(tensor, copy)
     for name in readers:
         graph.replace_reads(name, tensor, moved)
@@ -91,18 +83,26 @@ def _part(graph: Graph, names: Iterable[str]) -> tuple[str, ...]:
         node = view.node(name)
         tensor = node.inputs[OPS[node.op].data[0]]
         if tensor not in copies:
-            copies[tensor] = graph.add_node(
-                "Max",
-                (tensor,),
-                f"{tensor}_in_float",
-                name=f"{tensor}_Max",
-                like=tensor,
-                dtype="float32",
-                rule="guard: the next layer stays in float",
-                before=name,
-            )
+            why = "the next layer stays in float"
+            copies[tensor] = _copy(graph, tensor, f"{tensor}_in_float", tensor, why, name)
         graph.replace_reads(name, tensor, copies[tensor])
     return found
+
+
+def _copy(
+    graph: Graph, tensor: str, made: str, origin: str, why: str, before: str | None = None
+) -> str:
+    """The Max of ``tensor`` alone, ``made``, named after the tensor ``origin``."""
+    return graph.add_node(
+        "Max",
+        (tensor,),
+        made,
+        name=f"{origin}_Max",
+        like=tensor,
+        dtype="float32",
+        rule=f"guard: {why}",
+        before=before,
+    )
 
 
 def _slower(view: GraphView, node: NodeView) -> bool:
