@@ -54,7 +54,7 @@ def emit(graph: Graph, plan: Plan, solution: Solution) -> Mapping[SiteKey, Place
     rounded = map_ahead(
         lambda site: quantize(view.constants[site.tensor], solution.grids[key(site)]),
         stored,
-        lambda site: prod(view.extent(site.tensor)) > PIECE,
+        lambda site: prod(view.constant_shape(site.tensor)) > PIECE,
     )
     placed = {}
     for site in plan.sites:

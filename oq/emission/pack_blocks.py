@@ -29,14 +29,14 @@ def pack_blocks(graph: Graph, accuracy_level: int) -> int:
     packed = map_ahead(
         lambda dq: _pack(view, dq),
         stored.values(),
-        lambda dq: prod(view.extent(dq.inputs[0])) > PIECE,
+        lambda dq: prod(view.constant_shape(dq.inputs[0])) > PIECE,
     )
     for node, dq in found:
         codes = dq.inputs[0]
         if codes not in held:
             held[codes] = _store(graph, dq, next(packed))
         bias = bias_input(node)
-        rows, columns = view.extent(codes)
+        rows, columns = view.constant_shape(codes)
         graph.recast(
             node.name,
             OP,

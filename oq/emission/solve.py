@@ -131,7 +131,7 @@ def _weight_ranges(plan: Plan, view: GraphView, method: str) -> Iterator[Range]:
 
     sites = ((s.tensor, s.spec) for s in plan.sites if isinstance(s.spec, Own))
     of_constants = (site for site in sites if view.is_constant(site[0]))
-    return map_ahead(measure, of_constants, lambda site: prod(view.extent(site[0])) > PIECE)
+    return map_ahead(measure, of_constants, lambda site: prod(view.constant_shape(site[0])) > PIECE)
 
 
 def _is_coarse(values: Range, grid: Grid) -> bool:

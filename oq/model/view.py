@@ -97,7 +97,7 @@ class GraphView:
         """Whether ``tensor`` is an initializer."""
         return tensor in self.constants
 
-    def extent(self, constant: str) -> tuple[int, ...]:
+    def constant_shape(self, constant: str) -> tuple[int, ...]:
         """The shape of a ``constant``, whose values may lie in a file: they are not read."""
         info = self.tensors.get(constant)
         known = None if info is None or constant in self._producers else info.shape

@@ -255,7 +255,7 @@ def _parameter_sites(view: GraphView, target: Target, match: Match) -> Iterable[
     weight, bias = weight_input(node), bias_input(node)
     data = data_inputs(node)
     if weight is not None and view.is_constant(weight):
-        rank = len(view.extent(weight))
+        rank = len(view.constant_shape(weight))
         axis = weight_axis(node.op, node.attributes, rank)
         # no runtime multiplies a stack of matrices by scales per channel
         is_stack = rank > 2 and node.op in STACKING and target.block is None

@@ -43,7 +43,7 @@ def bias_is_not_constant(view: GraphView, match: Match) -> str | None:
         return f"bias {bias!r} is computed at run time, so it cannot be stored as int32"
     if weight is None or not view.is_constant(weight):
         return None
-    shape, of = view.extent(bias), view.extent(weight)
+    shape, of = view.constant_shape(bias), view.constant_shape(weight)
     axis = weight_axis(match.anchor.op, match.anchor.attributes, len(of))
     if axis is None:
         return None
@@ -69,7 +69,7 @@ def constant_is_empty(view: GraphView, match: Match) -> str | None:
     """A weight of a head that was cut off has no values, so no range."""
     for node in match.members:
         for tensor in (*data_inputs(node), weight_input(node), bias_input(node)):
-            if tensor is not None and view.is_constant(tensor) and 0 in view.extent(tensor):
+            if tensor is not None and view.is_constant(tensor) and 0 in view.constant_shape(tensor):
                 return f"constant {tensor!r} holds no values"
     return None
 

@@ -29,7 +29,7 @@ def _rewrite(graph: Graph, view: GraphView, matmul: NodeView) -> bool:
         return False
     add = readers[0]
     bias = next((t for t in add.inputs if t != product), "")
-    row = row_of(view, bias, view.extent(weight)[1])
+    row = row_of(view, bias, view.constant_shape(weight)[1])
     if row is None:
         return False
     inputs = (data, weight, _constant(graph, view, bias, row))
@@ -38,4 +38,4 @@ def _rewrite(graph: Graph, view: GraphView, matmul: NodeView) -> bool:
 
 
 def _constant(graph: Graph, view: GraphView, name: str, row: Array) -> str:
-    return name if view.extent(name) == row.shape else graph.add_constant(name, row)
+    return name if view.constant_shape(name) == row.shape else graph.add_constant(name, row)

@@ -17,7 +17,7 @@ def squeeze_weight(graph: Graph) -> Outcome:
     for node in view.nodes:
         if node.op not in STACKING or not view.is_constant(node.inputs[1]):
             continue
-        shape, rank = view.extent(node.inputs[1]), view.rank(node.inputs[0])
+        shape, rank = view.constant_shape(node.inputs[1]), view.rank(node.inputs[0])
         if len(shape) < 3 or shape[:-2] != (1,) * (len(shape) - 2):
             continue
         if rank is None or rank < len(shape):

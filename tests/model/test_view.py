@@ -95,4 +95,4 @@ def test_the_shape_of_a_constant_is_that_of_its_values() -> None:
         {"w": normal(1, 3)},
     )
     view = Graph(model).view()
-    assert view.extent("w") == (1, 3) and view.extent("k") == (3,)
+    assert view.constant_shape("w") == (1, 3) and view.constant_shape("k") == (3,)
