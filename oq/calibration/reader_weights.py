@@ -8,7 +8,7 @@ constant weights, or with weights of no values (Add, pooling, a head that was cu
 
 import numpy as np
 
-from oq.model.ops import facts, weight_axis
+from oq.model.ops import weight_axis, weight_input
 from oq.model.view import GraphView, NodeView
 from oq.numerics.calibrator import ErrorGains
 from oq.planning.spec import Site
@@ -26,8 +26,7 @@ def error_gains(view: GraphView, site: Site) -> ErrorGains:
 
 
 def _weigh(view: GraphView, node: NodeView) -> ErrorGains:
-    row = facts(node.op)
-    name = "" if row is None or row.weight is None else node.inputs[row.weight]
+    name = weight_input(node.op, node.inputs)
     if not name or not view.is_constant(name):
         return ErrorGains()
     weight = view.constants[name].astype(np.float64)

@@ -22,7 +22,7 @@ from oq.checks.placement import (
     shared_int8,
     weight_only,
 )
-from oq.model.ops import WHOLE_AXIS, facts, has_weight, weight_axis
+from oq.model.ops import WHOLE_AXIS, facts, has_weight, weight_axis, weight_input
 from oq.model.qdq import DQ, Q, above_pair, constant, dequantized_by, pairs, scales
 from oq.model.qoperators import BY_NAME
 from oq.model.view import GraphView, NodeView
@@ -158,17 +158,15 @@ def wrong_weight_axis(view: GraphView) -> Iterator[Found]:
     """Weights are quantized along their output-channel axis (onnxruntime's MatMul silently accepts
     a wrong axis and computes wrong results)."""
     for node in view.nodes:
-        row = facts(node.op)
-        if row is None or row.weight is None or len(node.inputs) <= row.weight:
-            continue
-        source = view.producer(node.inputs[row.weight])
+        weight = weight_input(node.op, node.inputs)
+        source = view.producer(weight)
         scale = None if source is None or source.op != DQ else constant(view, source, 1)
         if source is None or scale is None or scale.size == 1:
             continue
         if source.attributes.get("block_size"):
             continue  # blocks lie along the inputs, and every output channel has its own
         # other tools write no type for what a DequantizeLinear makes, so ask its codes
-        ranks = (view.rank(t) for t in (node.inputs[row.weight], source.inputs[0]))
+        ranks = (view.rank(t) for t in (weight, source.inputs[0]))
         rank = next((r for r in ranks if r is not None), None)
         if rank is None:
             continue

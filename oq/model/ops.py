@@ -159,6 +159,17 @@ def has_weight(op: str) -> bool:
     return row is not None and row.weight is not None
 
 
+def weight_input(op: str, inputs: Sequence[str]) -> str:
+    """Which of its ``inputs`` is the weight of ``op``; "" if it has none.
+
+    >>> weight_input("Conv", ("x", "w", "b")), weight_input("Relu", ("x",))
+    ('w', '')
+    """
+    row = facts(op)
+    slot = None if row is None else row.weight
+    return "" if slot is None or slot >= len(inputs) else inputs[slot]
+
+
 def anchor(nodes: Sequence[str], ops: Sequence[str]) -> str:
     """The node after which a kernel is named: the one with a weight, else the first; ``ops`` are
     those of ``nodes``."""

@@ -18,8 +18,8 @@ from oq.model.ops import (
     ROOTS,
     SCALING,
     SQUARES,
-    facts,
     only_moves,
+    weight_input,
 )
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
@@ -55,8 +55,8 @@ def _transforms(view: GraphView, logarithm: NodeView) -> list[str]:
         if node is None or (node.name, squared) in seen:
             continue
         seen.add((node.name, squared))
-        weight = _weight(view, node)
-        if weight is not None:
+        weight = weight_input(node.op, node.inputs)
+        if view.is_constant(weight):
             if squared or _is_filter_bank(view.constants[weight]):
                 found.append(node.name)
                 todo.append((node.input(0), squared))
@@ -67,12 +67,6 @@ def _transforms(view: GraphView, logarithm: NodeView) -> list[str]:
         elif only_moves(node.op) or node.op in (KEPT_LINEAR if squared else KEPT_ENERGY):
             todo += [(t, squared) for t in node.inputs if t and view.is_float(t)]
     return found
-
-
-def _weight(view: GraphView, node: NodeView) -> str | None:
-    row = facts(node.op)
-    weight = None if row is None or row.weight is None else node.input(row.weight)
-    return weight if weight and view.is_constant(weight) else None
 
 
 def _is_filter_bank(weight: Array) -> bool:

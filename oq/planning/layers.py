@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oq.model.operands import bias_input
-from oq.model.ops import ADDING, facts, output_axis, weight_axis
+from oq.model.ops import ADDING, facts, output_axis, weight_axis, weight_input
 from oq.model.paths import value_sized
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
@@ -59,11 +59,8 @@ def find_layers(view: GraphView, plan: Plan) -> Iterator[Layer]:
     sized = value_sized(view)
     sites = {(s.tensor, reader): key(s) for s in plan.sites for reader in s.consumers}
     for node in view.nodes:
-        row = facts(node.op)
-        if row is None or row.weight is None or row.weight >= len(node.inputs):
-            continue
-        weight = node.inputs[row.weight]
-        if not sized.isdisjoint(node.inputs):
+        weight = weight_input(node.op, node.inputs)
+        if not weight or not sized.isdisjoint(node.inputs):
             continue
         axis = output_axis(node.op)
         site = sites.get((weight, node.name))
