@@ -11,8 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from oq.numerics.grid import Grid
-from oq.numerics.statistics import Statistics, bucket_edges, sorted_histogram
+from oq.numerics.statistics import FINITE_BUCKETS, Statistics, bucket_edges, sorted_histogram
 from oq.numerics.values import Array
+
+ZERO = FINITE_BUCKETS
+"""The place of the bucket of 0 among all, which come in ascending order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,10 @@ def to_histogram(statistics: Statistics) -> Histogram:
     counts = sorted_histogram(statistics)
     low, high = bucket_edges()
     occupied = np.flatnonzero(counts)
+    starts = low[occupied]
+    starts[occupied == ZERO] = -high[ZERO]  # what the bucket of -0 would hold is counted there
     return Histogram(
-        np.clip(low[occupied], statistics.lo, statistics.hi),
+        np.clip(starts, statistics.lo, statistics.hi),
         np.clip(high[occupied], statistics.lo, statistics.hi),
         counts[occupied].astype(np.float64),
     )

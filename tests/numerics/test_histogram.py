@@ -127,6 +127,13 @@ def test_magnitudes_are_the_tally_of_absolute_values(values: Array) -> None:
     assert by_bucket(found) == by_bucket(expected)
 
 
+def test_a_subnormal_below_zero_lies_in_its_bucket() -> None:
+    """-1e-45 shares the bucket of 0, as -0 does; the bucket reaches down to it."""
+    found = to_histogram(histogram(np.array([-1e-45, 0.0], np.float32)))
+    assert found.low[0] == np.float32(-1e-45) and found.high[0] == 0.0
+    assert magnitudes(found).high.max() == np.float32(1e-45)
+
+
 def by_bucket(values: Histogram) -> dict[int, float]:
     """Counts by the top 16 bits of each bucket's middle."""
     counts: dict[int, float] = {}
