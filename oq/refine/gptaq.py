@@ -43,6 +43,5 @@ def refit(rows: Array, exact: Array, crossed: Array) -> Array:
     subtracted: ``exact`` is the :func:`product` of x with itself, ``crossed`` that of z with x."""
     ridge = RIDGE * np.einsum("gii->gi", exact).mean(axis=1) + np.finfo(np.float32).tiny
     held = exact + ridge[:, None, None] * np.eye(exact.shape[1])
-    lost = exact - crossed
-    undo = np.linalg.solve(held, lost.transpose(0, 2, 1)).transpose(0, 2, 1)
-    return np.asarray(rows + rows @ undo)
+    lost = rows @ (exact - crossed)
+    return np.asarray(rows + np.linalg.solve(held, lost.transpose(0, 2, 1)).transpose(0, 2, 1))

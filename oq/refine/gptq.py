@@ -3,12 +3,17 @@
 Rounding to nearest minimizes the error of the weights, not that of the layer's output.  With ``H =
 E[(x - E x)(x - E x)^T]`` over the windows x that the layer reads, the error of an output channel is
 ``d^T H d`` for the error d of its weights.  Weights are rounded one after the other, those of the
-largest inputs first; the error of weight j changes the remaining weights by
+largest inputs first, each with what the errors of those before ask of it:
 
-    w[k] -= (w[j] - rounded(w[j])) * U[j, k] / U[j, j],     inverse(H + damping) = U^T U
+    rounded(w[j] + sum of U[k, j] / U[j, j] * d[k] over k < j),   H + damping = U U^T, U upper
+    d[k] = w[k] - rounded(...)
 
-(Frantar et al. 2022, "GPTQ", arXiv:2210.17323, equations 2 and 3; Hassibi & Stork 1993, "Optimal
-Brain Surgeon".)  No torch, no labels; a weight may be rounded further than to its two neighbours.
+since ``d^T H d = |U^T d|^2``.  This is GPTQ (Frantar et al. 2022, arXiv:2210.17323), which changes
+the weights behind j by the rows of a factor of the inverse of H instead (Hassibi & Stork 1993,
+"Optimal Brain Surgeon"); the codes are the same, without an inverse (Chen et al. 2025, "The
+Geometry of LLM Quantization: GPTQ as Babai's Nearest Plane Algorithm", arXiv:2507.18553).  No
+torch, no labels; a weight may be rounded further than to its two neighbours.
+
 Before that, weights are refitted to the quantized input (:mod:`oq.refine.gptaq`).  Means are left
 to the bias, which is corrected layer by layer in the same pass (:mod:`oq.refine.bias`).
 """
@@ -34,6 +39,7 @@ from oq.refine.layer_inputs import (
     center,
     draw_windows,
     finite,
+    is_finite,
     rows_of,
     weight_of,
     why_not,
@@ -45,7 +51,7 @@ DAMPING = 0.01
 """Fraction of the mean second moment that is added to the diagonal, so that H is invertible."""
 
 BLOCK = 32
-"""Weights that are rounded before the others are updated, in one product (GPTQ, section 3.3)."""
+"""Weights between two products that take in all errors so far (GPTQ, section 3.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +128,14 @@ def _why_nearest(layer: Layer, weight: Array, grid: Grid) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Exact:
-    """Of the float model: the ``windows`` that a layer reads (group, row, weight); of the ``other``
-    operand of the Add behind which its mean is set right, if there is one, the input that it is,
-    and its mean (channels,)."""
+    """Of the float model: the ``windows`` that a layer reads (group, row, weight), less their
+    ``means`` (group, weight), if these are finite, and then their ``square``, the
+    :func:`~oq.refine.gptaq.product` with themselves.  Of the ``other`` operand of the Add behind
+    which its mean is set right, if there is one, the input that it is, and its mean (channels,)."""
 
     windows: Array
+    means: Array
+    square: Array | None
     other: tuple[int, Array] | None
 
 
@@ -144,7 +153,9 @@ def _read_ahead(
     def read(layer: Layer) -> _Exact:
         values = exact.at(exact.input(layer.node))
         windows = draw_windows(layer, values, constants[layer.weight])
-        return _Exact(windows, _read_other(layer, ends.get(layer.node), exact))
+        means = center(windows)
+        square = product(windows, windows) if is_finite(means) and enough(windows) else None
+        return _Exact(windows, means, square, _read_other(layer, ends.get(layer.node), exact))
 
     return step_ahead(read, refitted.values())
 
@@ -161,10 +172,12 @@ def _read_other(layer: Layer, end: str | None, exact: Walk) -> tuple[int, Array]
 class _Seen:
     """What a layer with the weights ``rows`` (group, channel, weight) reads: windows (group, row,
     weight) of the float model and of the ``rounded`` one, less their ``means`` (group, weight);
+    ``square`` is the product of the first with themselves, if it is known already, and
     ``error`` (channels,) is the mean that its output lacks for it."""
 
     rows: Array
     exact: Array
+    square: Array | None
     rounded: Array
     means: Array
     error: Array
@@ -172,26 +185,36 @@ class _Seen:
 
 def _look(layer: Layer, weight: Array, exact: _Exact, rounded: Rounding, end: str | None) -> _Seen:
     rows = rows_of(layer, weight).astype(np.float64)
-    drawn = draw_windows(layer, rounded.at(rounded.input(layer.node)), weight)
-    wanted, given = finite(exact.windows, drawn)
-    means, found = center(wanted), center(given)
+    wanted, means, square = exact.windows, exact.means, exact.square
+    given = draw_windows(layer, rounded.at(rounded.input(layer.node)), weight)
+    found = center(given)
+    if not is_finite(means) or not is_finite(found):
+        wanted, given = finite(wanted, given)
+        means, found, square = _centered(wanted, means), _centered(given, found), None
     error = np.einsum("gof,gf->go", rows, means - found).reshape(-1)
     if end is not None and exact.other is not None:
         slot, exactly = exact.other
         error += exactly - mean(rounded.at(rounded.input(end, slot)), layer.axis)
-    return _Seen(rows, wanted, given, found, error)
+    return _Seen(rows, wanted, square, given, found, error)
+
+
+def _centered(some: Array, means: Array) -> Array:
+    """The means of ``some`` of the windows, which are subtracted from them; ``means`` of all have
+    been, if they are finite."""
+    return center(some) + (means if is_finite(means) else 0.0)
 
 
 def _round_layer(
     layer: Layer, weight: Array, grid: Grid, seen: _Seen, method: Method, missing: Array | None
 ) -> Array:
     """``weight`` on its grid; ``missing`` (channels,) is what its bias leaves for it to make up."""
-    count, pairs = seen.rounded.shape[1], [(seen.rounded, seen.rounded)]
-    if enough(seen.exact):
-        pairs = [(seen.rounded, seen.exact), (seen.exact, seen.exact), *pairs]
-    *others, moments = parallel_map(lambda pair: product(*pair), pairs)
-    rows = refit(seen.rows, others[1], others[0]) if others else seen.rows
-    moments /= max(count, 1)
+    others = [seen.exact] if enough(seen.exact) else []
+    moments, *crossed = parallel_map(lambda w: product(seen.rounded, w), [seen.rounded, *others])
+    rows = seen.rows
+    if crossed:
+        square = product(seen.exact, seen.exact) if seen.square is None else seen.square
+        rows = refit(rows, square, *crossed)
+    moments /= max(seen.rounded.shape[1], 1)
     if missing is not None:
         moments += seen.means[:, :, None] * seen.means[:, None, :]
         rows = rows + compensate(moments, seen.means, missing, rows.shape[:2])
@@ -229,27 +252,32 @@ def feedback(rows: Array, moments: Array, steps: Steps) -> Array:
 
     ``moments`` (group, weight, weight): H of each group, positive semidefinite.
     """
-    width = rows.shape[2]
-    size = np.einsum("gii->gi", moments)
-    order = np.argsort(-size, axis=1, kind="stable")
-    h = np.take_along_axis(moments, order[:, :, None], 1)
-    h = np.take_along_axis(h, order[:, None, :], 2)
-    upper = np.linalg.cholesky(np.linalg.inv(_damped(h))).transpose(0, 2, 1)
+    order = np.argsort(-np.einsum("gii->gi", moments), axis=1, kind="stable")
+    behind = order[:, ::-1]
+    h = np.take_along_axis(moments, behind[:, :, None], 1)
+    h = np.take_along_axis(h, behind[:, None, :], 2)
+    upper = np.linalg.cholesky(_damped(h))[:, ::-1, ::-1]
+    passed = upper / np.einsum("gii->gi", upper)[:, None, :]
+    passed = np.ascontiguousarray(passed.transpose(0, 2, 1))  # axes (group, to, from)
 
-    def sorted_by_size(values: Array) -> Array:
-        return np.take_along_axis(np.broadcast_to(values, rows.shape), order[:, None, :], 2)
+    def by_size(values: Array) -> Array:  # axes (group, weight, channel)
+        found = np.take_along_axis(np.broadcast_to(values, rows.shape), order[:, None, :], 2)
+        return np.ascontiguousarray(found.transpose(0, 2, 1))
 
-    left, scale, zero = map(sorted_by_size, (rows, steps.scale, steps.zero))
+    exact, scale, zero = map(by_size, (rows, steps.scale, steps.zero))
     lowest, highest = steps.lowest - zero, steps.highest - zero
-    codes, errors = np.empty_like(left), np.empty_like(left)
-    for start in range(0, width, BLOCK):
-        end = min(start + BLOCK, width)
-        for j in range(start, end):
-            code = np.clip(np.rint(left[:, :, j] / scale[:, :, j]), lowest[..., j], highest[..., j])
-            codes[:, :, j] = code * scale[:, :, j]
-            errors[:, :, j] = (left[:, :, j] - codes[:, :, j]) / upper[:, None, j, j]
-            left[:, :, j + 1 : end] -= errors[:, :, j, None] * upper[:, None, j, j + 1 : end]
-        left[:, :, end:] -= errors[:, :, start:end] @ upper[:, start:end, end:]
-    found = np.empty_like(codes)
-    np.put_along_axis(found, np.broadcast_to(order[:, None, :], codes.shape), codes, 2)
+    rounded, errors = np.empty_like(exact), np.empty_like(exact)
+    for start in range(0, exact.shape[1], BLOCK):
+        block = slice(start, start + BLOCK)
+        wanted = exact[:, block] + passed[:, block, :start] @ errors[:, :start]
+        for j in range(start, start + wanted.shape[1]):
+            since = (passed[:, j, None, start:j] @ errors[:, start:j])[:, 0]
+            code = np.rint((wanted[:, j - start] + since) / scale[:, j])
+            code = np.minimum(np.maximum(code, lowest[:, j]), highest[:, j])
+            rounded[:, j] = code * scale[:, j]
+            errors[:, j] = exact[:, j] - rounded[:, j]
+    found = np.empty(rows.shape)
+    np.put_along_axis(
+        found, np.broadcast_to(order[:, None, :], rows.shape), rounded.transpose(0, 2, 1), 2
+    )
     return found

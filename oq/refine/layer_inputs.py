@@ -4,8 +4,8 @@ A convolution at one position is a dot product of each output channel's weights 
 input; the windows of a linear layer are its input vectors.
 """
 
+import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -41,10 +41,12 @@ def why_not(layer: Layer, weight: Array, widest: int = WIDEST) -> str | None:
 
 
 def rows_of(layer: Layer, weight: Array) -> Array:
-    """``weight`` with axes (group, output channel of the group, weight)."""
+    """``weight`` with axes (group, output channel of the group, weight); the weights of a channel
+    are those of a window, (position in the kernel, input channel)."""
     if weight.ndim == 2:
         return (weight if layer.weight_axis == 0 else weight.T)[None]
-    return weight.reshape(layer.group, weight.shape[0] // layer.group, -1)
+    last = np.moveaxis(weight, 1, -1)
+    return last.reshape(layer.group, weight.shape[0] // layer.group, -1)
 
 
 def weight_of(layer: Layer, rows: Array, like: Array) -> Array:
@@ -52,7 +54,8 @@ def weight_of(layer: Layer, rows: Array, like: Array) -> Array:
     if like.ndim == 2:
         flat = rows[0] if layer.weight_axis == 0 else rows[0].T
         return np.ascontiguousarray(flat.astype(like.dtype))
-    return np.asarray(rows.reshape(like.shape).astype(like.dtype))
+    last = rows.reshape(like.shape[0], *like.shape[2:], like.shape[1])
+    return np.ascontiguousarray(np.moveaxis(last, -1, 1).astype(like.dtype))
 
 
 def draw_windows(layer: Layer, values: Values, weight: Array, seed: int = 0) -> Array:
@@ -78,11 +81,18 @@ def finite(*windows: Array) -> tuple[Array, ...]:
 
 
 def center(windows: Array) -> Array:
-    """Subtract their means (group, weight), float64, from ``windows`` (group, row, weight)."""
+    """Subtract their means (group, weight), float64, from ``windows`` (group, row, weight); if all
+    values are finite, which is when the means are."""
     count = windows.shape[1]
     means = np.full(count, 1 / max(count, 1), windows.dtype) @ windows
-    windows -= means[:, None, :]
+    if is_finite(means):
+        windows -= means[:, None, :]
     return np.asarray(means.astype(np.float64))
+
+
+def is_finite(values: Array) -> bool:
+    """Whether all ``values`` are."""
+    return bool(np.isfinite(values).all())
 
 
 def _unfold(
@@ -92,17 +102,21 @@ def _unfold(
     rank = len(kernel)
     pads = _numbers(layer, "pads", 0, 2 * rank)
     strides, gaps = _numbers(layer, "strides", 1, rank), _numbers(layer, "dilations", 1, rank)
-    around = [(0, 0), (0, 0), *((pads[i], pads[rank + i]) for i in range(rank))]
+    around = [(0, 0), *((pads[i], pads[rank + i]) for i in range(rank)), (0, 0)]
+    source = np.moveaxis(values, 1, -1)
+    if share * math.prod(kernel) > values.size // values.shape[1]:
+        source = np.ascontiguousarray(source)  # copied as runs of channels, not value by value
+    if any(pads):
+        source = np.pad(source, around)
     reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, gaps, strict=True))
-    windows = sliding_window_view(np.pad(values, around), reach, axis=tuple(range(2, 2 + rank)))
+    windows = sliding_window_view(source, reach, axis=tuple(range(1, 1 + rank)))
     steps = tuple(slice(None, None, s) for s in strides)
     inner = tuple(slice(None, None, d) for d in gaps)
-    windows = windows[(slice(None), slice(None), *steps, *inner)]
-    sizes = (windows.shape[0], *windows.shape[2 : 2 + rank])
-    first, *places = np.unravel_index(_draw(random, int(np.prod(sizes)), share), sizes)
-    spots: tuple[Any, ...] = (first, slice(None), *places)
-    rows = windows[spots]  # axes (row, channel, kernel...)
-    return np.ascontiguousarray(rows.reshape(len(rows), layer.group, -1).transpose(1, 0, 2))
+    windows = np.moveaxis(windows[(slice(None), *steps, slice(None), *inner)], 1 + rank, -1)
+    sizes = windows.shape[: 1 + rank]
+    rows = windows[np.unravel_index(_draw(random, math.prod(sizes), share), sizes)]
+    grouped = rows.reshape(len(rows), math.prod(kernel), layer.group, -1).transpose(2, 0, 1, 3)
+    return np.ascontiguousarray(grouped).reshape(layer.group, len(rows), -1)
 
 
 def _draw(random: np.random.Generator, count: int, wanted: int) -> Array:

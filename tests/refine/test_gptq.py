@@ -46,6 +46,24 @@ def test_the_output_error_is_less_than_that_of_nearest() -> None:
     np.testing.assert_array_equal(feedback(rows, np.eye(12)[None], steps), nearest)
 
 
+def test_the_codes_are_those_of_gptq() -> None:
+    """Equations 2 and 3 of the paper as they stand: each error changes the weights behind it by a
+    row of the inverse of H, from which the row and column of the weight are then taken out."""
+    random = np.random.default_rng(8)
+    inputs = random.normal(size=(400, 40)) @ random.normal(size=(40, 40))
+    rows, moments = random.normal(size=(3, 40)), inputs.T @ inputs / 400
+    steps = Steps(random.uniform(0.1, 0.3, (1, 3, 1)), np.asarray(0), -3, 3)
+    left, codes, todo = rows.copy(), np.zeros_like(rows), list(np.argsort(-np.diag(moments)))
+    damped = moments + 0.01 * np.diag(moments).mean() * np.eye(40)
+    while todo:
+        inverse = np.linalg.inv(damped[np.ix_(todo, todo)])
+        j, scale = todo[0], steps.scale[0, :, 0]
+        codes[:, j] = np.clip(np.rint(left[:, j] / scale), -3, 3) * scale
+        left[:, todo] -= ((left[:, j] - codes[:, j]) / inverse[0, 0])[:, None] * inverse[0]
+        todo.pop(0)
+    np.testing.assert_allclose(feedback(rows[None], moments[None], steps)[0], codes, rtol=1e-12)
+
+
 def test_codes_stay_in_range() -> None:
     rows = np.asarray([[[10.0, -10.0, 0.2]]])
     steps = Steps(np.asarray(0.05), np.asarray(0), -127, 127)
@@ -107,6 +125,14 @@ def test_centered_windows_have_no_means() -> None:
     before = windows.mean(axis=1, dtype=np.float64)
     np.testing.assert_allclose(center(windows), before, rtol=1e-5)
     np.testing.assert_allclose(windows.mean(axis=1), 0, atol=1e-5)
+
+
+def test_windows_with_an_infinite_value_are_not_centered() -> None:
+    windows = np.arange(12, dtype=np.float32).reshape(1, 4, 3)
+    windows[0, 2, 1] = np.inf
+    before = windows.copy()
+    assert not np.isfinite(center(windows)).all()
+    np.testing.assert_array_equal(windows, before)
 
 
 def test_what_a_bias_leaves_is_made_up_at_the_least_error() -> None:
