@@ -143,7 +143,10 @@ def _add_bias(total: FixedPoint, bias: FixedPoint, arithmetic: Arithmetic) -> Fi
         added, reach = scaled(bias, position - bias.position)
     base, base_reach = scaled(total, position - total.position)
     whole = base_reach + reach
-    return FixedPoint(hold(base, whole) + hold(added, whole), position, whole)
+    values, added = hold(base, whole), hold(added, whole)
+    fits = np.broadcast_shapes(values.shape, added.shape) == values.shape
+    own = values if fits and values is not total.numerator else None  # else others may read it
+    return FixedPoint(np.add(values, added, out=own), position, whole)
 
 
 # -- activations -------------------------------------------------------------------------------

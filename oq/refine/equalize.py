@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from oq.data.samples import BATCH
+from oq.numerics.statistics import MASK, Statistics
 from oq.numerics.values import Array
 from oq.numerics.weights import channel_reach
 from oq.planning.spec import Own
@@ -52,11 +53,13 @@ def equalize(subject: Subject) -> Change:
     ends = channel_extremes(subject.model, axes, all_samples(subject), subject.sizing)
     changed = subject.changes()
     moved: set[str] = set()
+    seen: dict[str, Statistics] = {}
     scaled = 0
     for chain in chains:
         by = factors(subject, chain, changed, *ends[chain.tensor])
         scaled += int(np.count_nonzero(by != 1))
         moved.update(chain.path)
+        seen |= _scaled(subject, chain, by, *ends[chain.tensor])
         first, second, bias = chain.first.weight, chain.second.weight, chain.first.bias
         changed[first] = scale_first(chain, subject.constant(first, changed), by)
         if bias is not None:
@@ -64,7 +67,7 @@ def equalize(subject: Subject) -> Change:
             changed[bias] = (values * by.reshape(values.shape)).astype(values.dtype)
         changed[second] = scale_second(chain, subject.constant(second, changed), 1 / by)
     note = f"{scaled} channels of {len(chains)} tensors scaled"
-    return Change(changed, note, moved=frozenset(moved))
+    return Change(changed, note, moved=frozenset(moved), seen=seen)
 
 
 def factors(
@@ -93,6 +96,18 @@ def factors(
         live = live & both
     least = 1.0 if np.isfinite(chain.bound) else 1 / LARGEST
     return np.where(live, np.clip(wanted, least, room), 1.0)
+
+
+def _scaled(
+    subject: Subject, chain: LayerPair, by: Array, lo: Array, hi: Array
+) -> dict[str, Statistics]:
+    """The statistics of the tensor of ``chain``, of which channels between ``lo`` and ``hi`` are
+    scaled ``by``: counts and extremes, if all samples were seen and all their values are usable."""
+    before = subject.seen.get(chain.tensor)
+    if subject.source is None or before is None or before.nonfinite or before.masked:
+        return {}
+    ends = float((lo * by).min()) + 0.0, float((hi * by).max()) + 0.0  # -0 becomes 0
+    return {} if max(map(abs, ends)) >= MASK else {chain.tensor: Statistics(before.count, 0, *ends)}
 
 
 def all_samples(subject: Subject) -> Iterator[Feeds]:

@@ -37,7 +37,7 @@ class Change:
 
     ``grids`` are new grids of biases that no longer fit theirs.  Of an early step: ``ranges`` are
     those it knows exactly, ``sized`` the tensors whose channels it has scaled, ``moved`` those
-    whose values have changed (None: any may have).
+    whose values have changed (None: any may have), ``seen`` the statistics of some of them.
     """
 
     constants: Mapping[str, Array]
@@ -46,6 +46,7 @@ class Change:
     ranges: Mapping[str, Range] = field(default_factory=dict)
     sized: frozenset[str] = frozenset()
     moved: frozenset[str] | None = None
+    seen: Mapping[str, Statistics] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class Subject:
             view=graph.view(),
             constants=early,
             early=early,
-            seen={t: s for t, s in self.seen.items() if t not in moved},
+            seen={t: s for t, s in self.seen.items() if t not in moved} | {**change.seen},
             means={},
             sized=self.sized | change.sized,
             known={**self.known, **change.ranges},

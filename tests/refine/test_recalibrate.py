@@ -82,10 +82,27 @@ def recalibration(target: str) -> tuple[Calibration, Subject, Fitted]:
 def test_what_has_not_moved_is_not_measured_again() -> None:
     made, before, source = recalibration("trt")
     *_, last = before.seen
-    change = replace(equalize(before), moved=frozenset({last}))
+    change = replace(equalize(before), moved=frozenset({last}), seen={})
     marked = replace(before, seen={t: replace(EMPTY, count=1, lo=-2, hi=3) for t in before.seen})
     after = made.recalibrate(marked.remade(change), source, None)
     assert {t for t in after.seen if after.seen[t] is not marked.seen[t]} == {last}
+
+
+def test_extremes_of_scaled_channels_follow_from_those_before() -> None:
+    """Nothing is measured again for them, and they are what a measurement gives."""
+    made, before, source = recalibration("trt")
+    change = equalize(before)
+    after = before.remade(change)
+    assert set(change.seen) == {"lb", "rc", "rg"} & set(before.seen)
+    measured = made.recalibrate(replace(after, seen={}), source, None).seen
+    for tensor, found in change.seen.items():
+        assert after.seen[tensor] is found
+        assert found.count == measured[tensor].count
+        ends, wanted = ([s.lo, s.hi] for s in (found, measured[tensor]))
+        np.testing.assert_allclose(ends, wanted, rtol=1e-5, atol=1e-6)
+    masked = {t: replace(s, masked=1) for t, s in before.seen.items()}
+    assert not equalize(replace(before, seen=masked)).seen
+    assert not equalize(replace(before, source=None)).seen  # of some samples alone
 
 
 @pytest.mark.parametrize("calibrator", [None, "mse"])
