@@ -1,7 +1,7 @@
 """Convolutions of integers held in floating point, by onnxruntime where float32 holds them.
 
 Sums of products below 2**24 are exact in float32 in any order, so onnxruntime's kernel gives the
-integers that NumPy's product of windows gives (:mod:`oq.dpu.windows`), without copies of the
+integers that NumPy's product of windows gives (:mod:`oq.numerics.windows`), without copies of the
 windows and in less time: a fifth of it for depthwise layers, nine tenths for 1x1 ones.
 """
 
@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from oq.dpu.windows import Windows
-from oq.dpu.windows import convolve as convolve_windows
 from oq.model.session import SERIAL, Session
 from oq.numerics.values import Array
+from oq.numerics.windows import Windows
+from oq.numerics.windows import convolve as convolve_windows
 
 SHAPES = 256
 """Sessions that are kept: one for every kind of window and number of groups."""

@@ -25,8 +25,8 @@ import numpy as np
 from oq.dpu.convolutions import convolve
 from oq.dpu.fixed_point import Arithmetic, FixedPoint, floored, hold, rounded, scaled
 from oq.dpu.mean_factors import LARGEST_SIDE, mean_factors, mean_gain
-from oq.dpu.windows import scatter, window_sums, windows_of
 from oq.numerics.values import Array
+from oq.numerics.windows import scatter, window_sums, windows_of
 
 SLOPE_BITS = 8
 SIXTH, SIXTH_BITS = 2731, 14

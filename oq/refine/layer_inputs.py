@@ -5,13 +5,13 @@ input; the windows of a linear layer are its input vectors.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from oq.model.operands import pads_by_size
 from oq.numerics.values import Array
+from oq.numerics.windows import Windows, windows_of
 from oq.parallel import parallel_map
 from oq.planning.layers import Layer
 from oq.refine.layerwise import Values
@@ -66,11 +66,16 @@ def draw_windows(layer: Layer, values: Values, weight: Array, seed: int = 0) -> 
     if weight.ndim == 2:
         flat = [v.reshape(-1, v.shape[-1]) for v in values]
         return np.concatenate([v[_draw(random, len(v), share)] for v in flat])[None]
+    windows = [windows_of(layer.attributes, weight.shape[2:], v.shape[2:]) for v in values]
+    counts = [
+        len(v) * math.prod(w.steps(v.shape[2:])) for v, w in zip(values, windows, strict=True)
+    ]
+    ends = np.cumsum(np.minimum(counts, share))
+    found = np.empty((layer.group, ends[-1], math.prod(weight.shape[1:])), values[0].dtype)
+    parts = np.split(found, ends[:-1], axis=1)
     seeds = random.spawn(len(values))
-    parts = parallel_map(
-        lambda i: _unfold(layer, values[i], weight, seeds[i], share), range(len(values))
-    )
-    return np.concatenate(parts, axis=1)
+    parallel_map(lambda part: _unfold(*part), zip(parts, values, windows, seeds, strict=True))
+    return found
 
 
 def finite(*windows: Array) -> tuple[Array, ...]:
@@ -95,36 +100,26 @@ def is_finite(values: Array) -> bool:
     return bool(np.isfinite(values).all())
 
 
-def _unfold(
-    layer: Layer, values: Array, weight: Array, random: np.random.Generator, share: int
-) -> Array:
-    kernel = weight.shape[2:]
-    rank = len(kernel)
-    pads = _numbers(layer, "pads", 0, 2 * rank)
-    strides, gaps = _numbers(layer, "strides", 1, rank), _numbers(layer, "dilations", 1, rank)
-    around = [(0, 0), *((pads[i], pads[rank + i]) for i in range(rank)), (0, 0)]
-    source = np.moveaxis(values, 1, -1)
-    if share * math.prod(kernel) > values.size // values.shape[1]:
+def _unfold(found: Array, values: Array, windows: Windows, random: np.random.Generator) -> None:
+    """Fill ``found`` (group, row, weight) with windows of ``values``."""
+    group, rows, _ = found.shape
+    source, rank = np.moveaxis(values, 1, -1), len(windows.kernel)
+    if rows * windows.count > values.size // values.shape[1]:
         source = np.ascontiguousarray(source)  # copied as runs of channels, not value by value
-    if any(pads):
-        source = np.pad(source, around)
-    reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, gaps, strict=True))
-    windows = sliding_window_view(source, reach, axis=tuple(range(1, 1 + rank)))
-    steps = tuple(slice(None, None, s) for s in strides)
-    inner = tuple(slice(None, None, d) for d in gaps)
-    windows = np.moveaxis(windows[(slice(None), *steps, slice(None), *inner)], 1 + rank, -1)
-    sizes = windows.shape[: 1 + rank]
-    rows = windows[np.unravel_index(_draw(random, math.prod(sizes), share), sizes)]
-    grouped = rows.reshape(len(rows), math.prod(kernel), layer.group, -1).transpose(2, 0, 1, 3)
-    return np.ascontiguousarray(grouped).reshape(layer.group, len(rows), -1)
+    if any(map(any, windows.pads)):
+        source = np.pad(source, ((0, 0), *windows.pads, (0, 0)))
+    reach = tuple((k - 1) * d + 1 for k, d in zip(windows.kernel, windows.dilations, strict=True))
+    seen = sliding_window_view(source, reach, axis=tuple(range(1, 1 + rank)))
+    steps = tuple(slice(None, None, s) for s in windows.strides)
+    inner = tuple(slice(None, None, d) for d in windows.dilations)
+    seen = np.moveaxis(seen[(slice(None), *steps, slice(None), *inner)], 1 + rank, -1)
+    sizes = seen.shape[: 1 + rank]
+    drawn = seen[np.unravel_index(_draw(random, math.prod(sizes), rows), sizes)]
+    grouped = drawn.reshape(rows, windows.count, group, -1).transpose(2, 0, 1, 3)
+    found[...] = grouped.reshape(found.shape)
 
 
 def _draw(random: np.random.Generator, count: int, wanted: int) -> Array:
     if count <= wanted:
         return np.arange(count)
     return np.sort(random.choice(count, wanted, replace=False))
-
-
-def _numbers(layer: Layer, name: str, default: int, count: int) -> Sequence[int]:
-    found = layer.attributes.get(name)
-    return [int(v) for v in found] if isinstance(found, list | tuple) else [default] * count

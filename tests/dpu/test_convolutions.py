@@ -7,9 +7,9 @@ import pytest
 
 from oq.dpu import convolutions
 from oq.dpu.convolutions import convolve
-from oq.dpu.windows import convolve as product_of_windows
-from oq.dpu.windows import windows_of
 from oq.numerics.values import Array
+from oq.numerics.windows import convolve as product_of_windows
+from oq.numerics.windows import windows_of
 
 
 def integers(*shape: int, seed: int, most: int = 128) -> Array:

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oq.dpu.windows import convolve, scatter, window_sums, windows_of
 from oq.numerics.values import Array
+from oq.numerics.windows import convolve, scatter, window_sums, windows_of
 from tests.graphs import Net
 from tests.small import reference
 
