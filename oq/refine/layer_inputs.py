@@ -66,11 +66,10 @@ def draw_windows(layer: Layer, values: Values, weight: Array, seed: int = 0) -> 
     if weight.ndim == 2:
         flat = [v.reshape(-1, v.shape[-1]) for v in values]
         return np.concatenate([v[_draw(random, len(v), share)] for v in flat])[None]
-    windows = [windows_of(layer.attributes, weight.shape[2:], v.shape[2:]) for v in values]
-    counts = [
-        len(v) * math.prod(w.steps(v.shape[2:])) for v, w in zip(values, windows, strict=True)
-    ]
-    ends = np.cumsum(np.minimum(counts, share))
+    sizes = [v.shape[2:] for v in values]
+    windows = [windows_of(layer.attributes, weight.shape[2:], s) for s in sizes]
+    steps = [math.prod(w.steps(s)) for w, s in zip(windows, sizes, strict=True)]
+    ends = np.cumsum([min(len(v) * n, share) for v, n in zip(values, steps, strict=True)])
     found = np.empty((layer.group, ends[-1], math.prod(weight.shape[1:])), values[0].dtype)
     parts = np.split(found, ends[:-1], axis=1)
     seeds = random.spawn(len(values))
