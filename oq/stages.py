@@ -48,7 +48,7 @@ from oq.progress import Clock, Counter
 from oq.refine.defaults import AgainstDefaults, Defaults, compare_with_defaults
 from oq.refine.order import NONE, choose_steps
 from oq.refine.recalibrate import Calibration
-from oq.refine.run import Refined
+from oq.refine.run import Refined, measure_ahead
 from oq.reporting.notes import (
     default_notes,
     describe_data,
@@ -158,7 +158,9 @@ def set_up(
     )
     job = replace(job, sizing=size_batches(job))
     is_named = asked["calibrator"] is not None
-    return Calibration(planned, chosen.methods, job, known, chosen.weights, is_named)
+    made = Calibration(planned, chosen.methods, job, known, chosen.weights, is_named)
+    # a cache holds what the run's calibrator needs, whatever refinement does afterwards
+    return made if asked["cache"] else measure_ahead(made, chosen.steps, given.used)
 
 
 def keep_apart(

@@ -54,6 +54,11 @@ def find_layer_pairs(view: GraphView, plan: Plan) -> Iterator[LayerPair]:
             yield found
 
 
+def may_scale(view: GraphView, plan: Plan) -> bool:
+    """Whether there is a pair."""
+    return any(True for _ in find_layer_pairs(view, plan))
+
+
 def scale_first(chain: LayerPair, weight: Array, by: Array) -> Array:
     """The weight of the first layer with output channel c times ``by[c]`` (channels,)."""
     scaled = weight * along(by, chain.first.weight_axis, weight.ndim)

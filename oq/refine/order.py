@@ -9,13 +9,16 @@ which the ranges must be final.
 from collections.abc import Mapping, Sequence
 
 from oq.errors import OptionError
+from oq.model.view import GraphView
+from oq.planning.spec import Plan
 from oq.refine.absorb import absorb
 from oq.refine.adaround import learn_rounding
 from oq.refine.bias import correct_bias
 from oq.refine.equalize import equalize
 from oq.refine.gptq import round_with_feedback
+from oq.refine.layer_pairs import may_scale
 from oq.refine.rescale import rescale
-from oq.refine.smooth import smooth
+from oq.refine.smooth import may_smooth, smooth
 from oq.refine.step import Step
 from oq.refine.subject import Change, Subject
 
@@ -35,15 +38,21 @@ STEPS: Mapping[str, Step] = {
         "outliers in front of linear layers moved into their weights (SmoothQuant)",
         smooth,
         early=True,
+        may_move=may_smooth,
     ),
     "rescale": Step(
         "scales of channels in depthwise 1x1 convolutions set by data", rescale, early=True
     ),
     "bias": Step("mean error of each layer's output, taken back in its bias", correct_bias),
     "absorb": Step(
-        "least values of channels moved into the bias of the next layer", absorb, early=True
+        "least values of channels moved into the bias of the next layer",
+        absorb,
+        early=True,
+        may_move=may_scale,
     ),
-    "equalize": Step("channels between two layers brought to one size", equalize, early=True),
+    "equalize": Step(
+        "channels between two layers brought to one size", equalize, early=True, may_move=may_scale
+    ),
     "ranges": Step(
         "ranges with the least squared error (calibrator mse)",
         remeasure_ranges,
@@ -64,6 +73,15 @@ STEPS: Mapping[str, Step] = {
 }
 
 NONE = "none"
+
+
+def calibrator_ahead(names: Sequence[str], view: GraphView, plan: Plan) -> str | None:
+    """The calibrator of the first of the steps ``names`` that has one, if no step in front of it
+    can move what it measures; None if there is none."""
+    for step in (STEPS[name] for name in names):
+        if step.calibrator is not None or (step.early and step.may_move(view, plan)):
+            return step.calibrator
+    return None
 
 
 def choose_steps(wished: str | Sequence[str] | None, default: Sequence[str]) -> tuple[str, ...]:

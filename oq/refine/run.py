@@ -24,13 +24,14 @@ from oq.model.view import GraphView
 from oq.numerics.statistics import Statistics
 from oq.numerics.values import Batch
 from oq.parallel import cores, one_blas_thread
+from oq.planning import registry
 from oq.planning.outputs import find_logits
-from oq.planning.setup import Planned
+from oq.planning.setup import Planned, needs_of
 from oq.progress import LOG, Watch
 from oq.refine.add_biases import add_zero_biases, drop_unused_biases
 from oq.refine.channel_statistics import float_means
 from oq.refine.judge import Judge, Verdict, is_better
-from oq.refine.order import STEPS
+from oq.refine.order import STEPS, calibrator_ahead
 from oq.refine.outcome import Outcome
 from oq.refine.recalibrate import Calibration
 from oq.refine.step import Step
@@ -128,6 +129,24 @@ def improve(
     kept = _settled(refined.subject, begun, subject, given)
     outcomes = tuple(sorted(told, key=lambda o: list(STEPS).index(o.step)))
     return Refined(kept, outcomes, planned if kept.plan is planned.plan else None)
+
+
+def measure_ahead(
+    recalibration: Calibration, names: Sequence[str], calibrated: Fitted | None
+) -> Calibration:
+    """``recalibration``, measuring in its one pass also what the first of the steps ``names`` with
+    a calibrator of its own will ask for, if that is known before any step is tried."""
+    if calibrated is None:
+        return recalibration
+    planned, job = recalibration.planned, recalibration.job
+    steps = [n for n in names if _why_not(STEPS[n], recalibration, calibrated) is None]
+    name = calibrator_ahead(steps, planned.view, planned.plan)
+    if name is None:
+        return recalibration
+    methods = replace(recalibration.methods, default=registry.calibrator(name))
+    more = {t: n for t, n in needs_of(planned, methods).items() if t in job.needs}
+    needs = {t: n | more.get(t, frozenset()) for t, n in job.needs.items()}
+    return replace(recalibration, job=replace(job, needs=needs))
 
 
 def _why_not(step: Step, recalibration: Calibration, calibrated: Fitted) -> str | None:

@@ -23,6 +23,7 @@ from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
 from oq.numerics.weights import channel_reach
 from oq.planning.layers import NO_BIAS, Layer, along, find_layers
+from oq.planning.spec import Plan
 from oq.refine.channel_statistics import channel_extremes
 from oq.refine.equalize import all_samples
 from oq.refine.subject import Change, Subject
@@ -46,9 +47,7 @@ NOTHING = "it needs a normalization or linear layer that feeds linear layers alo
 
 def smooth(subject: Subject) -> Change:
     """New constants for every input of linear layers that can be scaled."""
-    view = subject.view
-    layers = {layer.node: layer for layer in find_layers(view, subject.plan)}
-    found = [smoothing_group(view, node, layers) for node in view.nodes]
+    found = list(find_groups(subject.view, subject.plan))
     fans = [fan for fan in found if isinstance(fan, SmoothingGroup)]
     refused = [why for why in found if isinstance(why, str)]
     others = f"{len(refused)} cannot be scaled ({refused[0]})" if refused else ""
@@ -67,6 +66,18 @@ def smooth(subject: Subject) -> Change:
             changed[name] = np.asarray(product.astype(values.dtype))
     note = f"{len(fans)} tensors smoothed"
     return Change(changed, f"{note}, {others}" if others else note)
+
+
+def find_groups(view: GraphView, plan: Plan) -> Iterator[SmoothingGroup | str]:
+    """The groups of ``view``, and why others are none (:func:`smoothing_group`)."""
+    layers = {layer.node: layer for layer in find_layers(view, plan)}
+    found = (smoothing_group(view, node, layers) for node in view.nodes)
+    return (group for group in found if group is not None)
+
+
+def may_smooth(view: GraphView, plan: Plan) -> bool:
+    """Whether there is a group."""
+    return any(isinstance(group, SmoothingGroup) for group in find_groups(view, plan))
 
 
 def factors(

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from oq.model.view import GraphView
+from oq.planning.spec import Plan
 from oq.refine.subject import Change, Subject
 
 
@@ -13,7 +15,8 @@ class Step:
     An ``early`` step does not change the float function and comes before calibration: ranges are
     measured again after it.  Late steps use the grids.  ``calibrator`` is used by an early step in
     place of the run's.  ``instead`` names steps whose work this one includes.  ``fewest`` is the
-    minimum number of calibration samples.
+    minimum number of calibration samples.  ``may_move``: whether an early step without a calibrator
+    can change values of tensors in a model, as far as its graph and plan tell.
     """
 
     summary: str
@@ -22,3 +25,4 @@ class Step:
     calibrator: str | None = None
     instead: tuple[str, ...] = ()
     fewest: int = 0
+    may_move: Callable[[GraphView, Plan], bool] = lambda _view, _plan: True
