@@ -3,7 +3,7 @@
 Facts of ONNX, independent of the target.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -65,6 +65,13 @@ def constant_limits(view: GraphView, node: NodeView) -> tuple[float, float] | No
         return None
     low, high = clip_bounds(view, node)
     return -np.inf if low is None else low, np.inf if high is None else high
+
+
+CLIP_LIMITS: Mapping[str, Callable[[GraphView, NodeView], tuple[float, float] | None]] = {
+    "Clip": constant_limits,
+    "Relu": lambda _view, _node: (0.0, np.inf),
+}
+"""Activations that clip -> the bounds of a node; None where these are computed."""
 
 
 def data_inputs(node: NodeView) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import fnmatch
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from glob import escape
-from typing import assert_never
+from typing import Literal, assert_never
 
 import onnx
 
@@ -25,6 +25,19 @@ from oq.planning.target import Target
 from oq.prepare.infer_types import infer_types
 
 NO_LAYERS = "its bodies hold no layer that target {} quantizes"
+
+
+@dataclass(frozen=True, slots=True)
+class PackedWeights:
+    """Weights in blocks of ``block`` inputs, as MatMulNBits with this ``accuracy_level``."""
+
+    block: int
+    accuracy_level: int
+
+
+InBodies = Literal["calibrated", "at run time"] | PackedWeights
+"""How layers in bodies are quantized: planned and calibrated as those of the main graph, or without
+a plan (:mod:`oq.emission.bodies`), as products with ranges taken at run time or packed weights."""
 
 Decide = Callable[[GraphView, Target, Overrides], Plan]
 
@@ -44,10 +57,20 @@ class Inside:
         return path_of(self.steps)
 
 
-def quantizes_bodies(target: Target) -> bool:
-    """Whether bodies are planned: the weights of other variants of a target are quantized in them
-    without a plan (:mod:`oq.emission.bodies`)."""
-    return target.bodies and target.block is None and not target.at_run_time
+def how_in_bodies(target: Target) -> InBodies | None:
+    """How ``target`` quantizes layers in bodies; None: they stay in float."""
+    if target.at_run_time:
+        return "at run time"
+    if target.block is None:
+        return "calibrated" if target.bodies else None
+    if target.packs_blocks is None:
+        return None
+    return PackedWeights(target.block, target.packs_blocks)
+
+
+def plans_bodies(target: Target) -> bool:
+    """Whether bodies are planned as graphs of their own."""
+    return how_in_bodies(target) == "calibrated"
 
 
 def holds_layers(plan: Plan) -> bool:
@@ -58,7 +81,7 @@ def holds_layers(plan: Plan) -> bool:
 
 def tell_hollow(plan: Plan, target: Target) -> Plan:
     """``plan`` with what ``target`` says of nodes whose bodies could be quantized, and are not."""
-    if not quantizes_bodies(target):
+    if not plans_bodies(target):
         return plan
     why = NO_LAYERS.format(target.name)
     return replace(
@@ -71,7 +94,7 @@ def plan_inside(
 ) -> tuple[Inside, ...]:
     """The bodies of ``model`` that hold layers with weights, outer ones first; ``decide`` plans one
     graph.  None for a target that quantizes no bodies."""
-    return tuple(_inside(model, (), target, overrides, decide)) if quantizes_bodies(target) else ()
+    return tuple(_inside(model, (), target, overrides, decide)) if plans_bodies(target) else ()
 
 
 def _inside(
