@@ -267,7 +267,7 @@ def _computes(group: Group, site: Site, view: GraphView) -> bool:
 
 
 def _readers(site: Site, view: GraphView) -> tuple[str, ...]:
-    return site.consumers if site.consumers else tuple(n.name for n in view.consumers(site.tensor))
+    return site.consumers or tuple(n.name for n in view.consumers(site.tensor))
 
 
 @dataclass(frozen=True, slots=True)
