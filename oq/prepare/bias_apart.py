@@ -11,7 +11,7 @@ import numpy as np
 from oq.model.graph import Graph
 from oq.model.ops import has_bias
 from oq.model.view import GraphView, NodeView
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 SLOT = 2
 """The slot of the bias."""
@@ -27,9 +27,7 @@ def bias_apart(graph: Graph) -> Outcome:
         if view.is_constant(weight) and view.constants[weight].dtype == np.float32:
             _rewrite(graph, view, node)
             changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)
 
 
 def _is_stored(view: GraphView, node: NodeView) -> bool:

@@ -15,7 +15,7 @@ from oq.model.graph import Graph
 from oq.model.ops import has_bias
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def fold_batchnorm(graph: Graph) -> Outcome:
@@ -33,9 +33,7 @@ def fold_batchnorm(graph: Graph) -> Outcome:
         if layer is not None:
             _fold(graph, view, layer, norm)
             changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed, tuple(refusals))
+    return finish(graph, changed, refusals)
 
 
 def _refuse(view: GraphView, norm: NodeView) -> str | None:

@@ -16,7 +16,7 @@ from oq.model.graph import Graph
 from oq.model.ops import CONVOLUTIONS, PIECEWISE
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import TensorInfo
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 HEIGHT = 2
 """The axis of length 1 in (samples, channels, height, width)."""
@@ -33,9 +33,7 @@ def line_to_image(graph: Graph) -> Outcome:
         if node.op in CONVOLUTIONS and _fits(view, node):
             _rewrite(graph, view, node, images)
             changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)
 
 
 def _fits(view: GraphView, node: NodeView) -> bool:

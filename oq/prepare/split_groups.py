@@ -12,7 +12,7 @@ import numpy as np
 from oq.model.graph import Graph
 from oq.model.ops import PIECEWISE
 from oq.model.view import GraphView, NodeView
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 CHANNELS = 1
 """The channel axis of x and y."""
@@ -34,9 +34,7 @@ def split_groups(graph: Graph) -> Outcome:
         if len(shape) == 4 and not group * shape[1] == shape[0] == group:
             _split(graph, view, conv, group)
             changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed, tuple(refusals))
+    return finish(graph, changed, refusals)
 
 
 def _split(graph: Graph, view: GraphView, conv: NodeView, group: int) -> None:
