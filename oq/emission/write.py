@@ -45,7 +45,7 @@ PACKED = ("the weights", "in blocks, rounded to the nearest")
 AT_RUN_TIME = ("the products", "of integers, with the ranges of data taken at run time")
 UNREFINED = (
     "in bodies of If, Loop and Scan {layers} run in integers, with ranges over all turns; "
-    "neither refinement nor a ranking or search reaches them"
+    "refinement does not reach them"
 )
 WIDENED = (
     "the model is {own}: it was calibrated in float32, and its float rest is {rest} now; inputs "

@@ -168,6 +168,12 @@ def plan_graph(
     return Planned(profile, graph, model, view, plan, overrides, own, inside, left)
 
 
+def replan(planned: Planned, apart: Mapping[str, str]) -> Planned:
+    """``planned`` with the nodes of ``apart`` in float too."""
+    overrides = replace(planned.overrides, apart={**planned.overrides.apart, **apart})
+    return plan_graph(*(planned.graph, planned.target, overrides, planned.own), planned.plan.made)
+
+
 def decide_inside(view: GraphView, profile: Target, overrides: Overrides) -> Plan:
     """The plan of a body, with all ``overrides``, which are its own."""
     plan = decide(view, profile, overrides)
