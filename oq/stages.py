@@ -349,12 +349,13 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
     asked, chosen, given, run = summary.asked, summary.chosen, summary.given, summary.run
     planned = run.refined.planned or run.recalibration.planned
     seen = run.measured.statistics
+    unset = {*(chosen.target.options or ())} - {*(asked["settings"] or ())}
     odd = data_warnings(inputs_of(given.model), seen, run.measured.samples) if seen else ()
     notes = (
         *random_data_warning(given.source),
         *source_note(given.source),
         *engine_note(chosen.target),
-        *speed_advice(summary.found, chosen.target.options or ()),
+        *speed_advice(summary.found, unset),
         *sizing_notes(*summary.sizings),
         *run.measured.notes,
         *random_note(random_nodes(given.model)),

@@ -40,9 +40,12 @@ CARRIED = (
     "QuantizeLinear saturates in place of the ReLU"
 )
 
-INSIDE = "in bodies of If, Loop and Scan {what} of {layers} are {how}"
+INSIDE = (
+    "in bodies of If, Loop and Scan {what} of {layers} are {how}; neither a ranking nor a search "
+    "reaches them"
+)
 PACKED = ("the weights", "in blocks, rounded to the nearest")
-AT_RUN_TIME = ("the products", "of integers, with the ranges of data taken at run time")
+AT_RUN_TIME = ("the products", "computed in integers, with ranges taken at run time")
 UNREFINED = (
     "in bodies of If, Loop and Scan {layers} run in integers, with ranges over all turns; "
     "refinement does not reach them"

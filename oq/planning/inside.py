@@ -89,7 +89,7 @@ def holds_layers(plan: Plan) -> bool:
 
 def tell_hollow(plan: Plan, target: Target) -> Plan:
     """``plan`` with what ``target`` says of nodes whose bodies could be quantized, and are not."""
-    if not plans_bodies(target):
+    if how_in_bodies(target) is None:
         return plan
     skips = (replace(s, reason=NO_LAYERS) if s.op in BODIES else s for s in plan.skips)
     return replace(plan, skips=tuple(skips))

@@ -64,8 +64,8 @@ WITHOUT_RANGES: Mapping[str, str] = {
 
 
 def speed_advice(found: Verification | None, options: Collection[str]) -> tuple[str, ...]:
-    """What to try where int8 is no faster in the engine that runs the files of a target with
-    these ``options``."""
+    """What to try where int8 is no faster in the engine that runs the files of a target, of whose
+    ``options`` these are at their defaults."""
     time = None if found is None else found.latency
     if found is None or time is None or found.mode != "deployed":
         return ()
