@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from oq.model.ops import RECURRENT, facts
+from oq.model.ops import RECURRENT, bias_slot, facts
 from oq.model.view import GraphView, NodeView
 
 
@@ -96,8 +96,7 @@ def recurrent_input(node: NodeView) -> str | None:
 
 def bias_input(node: NodeView) -> str | None:
     """The tensor at the bias slot of ``node``."""
-    row = facts(node.op)
-    return None if row is None else _at(node, row.bias)
+    return _at(node, bias_slot(node.op))
 
 
 def gemm_sum(

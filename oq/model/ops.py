@@ -159,10 +159,15 @@ def has_weight(op: str) -> bool:
     return row is not None and row.weight is not None
 
 
+def bias_slot(op: str) -> int | None:
+    """The slot of the bias input of ``op``, None without one."""
+    row = facts(op)
+    return None if row is None else row.bias
+
+
 def has_bias(op: str) -> bool:
     """Whether ``op`` has a bias input."""
-    row = facts(op)
-    return row is not None and row.bias is not None
+    return bias_slot(op) is not None
 
 
 def weight_input(op: str, inputs: Sequence[str]) -> str:
@@ -334,65 +339,3 @@ RANGES_AT_RUN_TIME = frozenset(
 
 RANGING = frozenset({"DynamicQuantizeLinear"})
 """Ops that quantize their input with its own range."""
-
-INTEGER_KERNELS = frozenset(
-    {
-        "ConvInteger",
-        "DynamicQuantizeLSTM",
-        "DynamicQuantizeMatMul",
-        "MatMulInteger",
-        "MatMulIntegerToFloat",
-        "MatMulNBits",
-        "QAttention",
-        "QGemm",
-        "QLinearAdd",
-        "QLinearAveragePool",
-        "QLinearConcat",
-        "QLinearConv",
-        "QLinearGlobalAveragePool",
-        "QLinearLeakyRelu",
-        "QLinearMatMul",
-        "QLinearMul",
-        "QLinearSigmoid",
-        "QLinearSoftmax",
-        "QLinearWhere",
-    }
-)
-"""Names of integer kernels in onnxruntime's optimized graphs."""
-
-FLOAT_KERNELS = frozenset(
-    {
-        "Add",
-        "AveragePool",
-        "BatchNormalization",
-        "BiasGelu",
-        "Conv",
-        "ConvTranspose",
-        "Div",
-        "Erf",
-        "FastGelu",
-        "FusedConv",
-        "FusedGemm",
-        "FusedMatMul",
-        "Gelu",
-        "Gemm",
-        "GlobalAveragePool",
-        "HardSigmoid",
-        "HardSwish",
-        "InstanceNormalization",
-        "LSTM",
-        "LayerNormalization",
-        "LeakyRelu",
-        "MatMul",
-        "Mul",
-        "QuickGelu",
-        "ReduceMean",
-        "Sigmoid",
-        "SimplifiedLayerNormalization",
-        "SkipLayerNormalization",
-        "Softmax",
-        "Sub",
-        "Tanh",
-    }
-)
-"""Their float counterparts: compute nodes, unlike data movement such as Reshape and Transpose."""
