@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 
 import oq
-from oq.calibration.apart import concats_apart, layers_unseen
+from oq.calibration.apart import concats_apart
 from oq.calibration.data_checks import data_warnings
 from oq.calibration.job import Job, Measured, size_batches
 from oq.calibration.measure import Shared, measure_missing, missing
@@ -41,7 +41,7 @@ from oq.planning.setup import (
     choose_target,
     make_methods,
     needs_of,
-    plan_graph,
+    replan,
 )
 from oq.planning.target import Target
 from oq.progress import Clock, Counter
@@ -175,8 +175,7 @@ def keep_apart(
     float that no sample runs, and with what that leaves to measure.  A Concat whose result a layer
     reads in integers stays as it is: it gets one grid anyway."""
     known = measured.statistics
-    if unseen := layers_unseen(first.planned.inside, known, first.known):
-        first = replace(first, planned=replan(first.planned, unseen))
+    first = first.of_seen(known)
     planned = first.planned
     wide = concats_apart(planned.view, planned.plan, known)
     if not wide or planned.overrides.mode == "naive":
@@ -191,12 +190,6 @@ def keep_apart(
     # the batches of the run, which some calibrators see
     job = replace(second.job, sizing=size_batches(first.job))
     return second, replace(measured, statistics=measure_missing(job, given.used, known))
-
-
-def replan(planned: Planned, apart: Mapping[str, str]) -> Planned:
-    """``planned`` with the nodes of ``apart`` in float too."""
-    overrides = replace(planned.overrides, apart={**planned.overrides.apart, **apart})
-    return plan_graph(*(planned.graph, planned.target, overrides, planned.own), planned.plan.made)
 
 
 def find_cache(asked: QuantizeOptions) -> Path | Shared | None:
@@ -358,12 +351,13 @@ def make_report(summary: RunSummary, clock: Clock) -> Report:
     asked, chosen, given, run = summary.asked, summary.chosen, summary.given, summary.run
     planned = run.refined.planned or run.recalibration.planned
     seen = run.measured.statistics
+    unset = {*(chosen.target.options or ())} - {*(asked["settings"] or ())}
     odd = data_warnings(inputs_of(given.model), seen, run.measured.samples) if seen else ()
     notes = (
         *random_data_warning(given.source),
         *source_note(given.source),
         *engine_note(chosen.target),
-        *speed_advice(summary.found, chosen.target.options or ()),
+        *speed_advice(summary.found, unset),
         *sizing_notes(*summary.sizings),
         *run.measured.notes,
         *random_note(random_nodes(given.model)),

@@ -79,8 +79,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "wording", "numerics", "model", "exporting", "prepare", "planning", "checks", "data",
         "emission", "refine", "options", "pipeline"},
     "budget": {"onnx", "errors", "parallel", "progress", "wording", "model", "exporting",
-        "planning", "checks", "distributed", "data", "comparison", "calibration", "emission",
-        "refine", "ranking", "reporting", "page", "options", "pipeline"},
+        "planning", "checks", "distributed", "data", "comparison", "calibration", "refine",
+        "ranking", "reporting", "page", "options", "pipeline"},
     "oq": {"errors", "artifacts", "ranking", "page", "deployment", "pipeline", "training",
         "budget"},
     "demo": {"errors", "model", "planning", "comparison", "pipeline"},
@@ -347,3 +347,18 @@ def test_tests_mirror_the_tree() -> None:
         folders = file.parent.relative_to(ROOT / "tests").parts
         name = ".".join((*folders, file.stem.removeprefix("test_")))
         assert name in modules or name in ACROSS, f"tests/{name} is the test of no module"
+
+
+UNNAMED = 184
+"""Modules without a test of their own name: what they do is tested through others.  A new module
+gets one, so this number only falls."""
+
+
+def test_a_new_module_has_a_test_of_its_name() -> None:
+    found = {
+        ".".join((*f.parent.relative_to(ROOT / "tests").parts, f.stem.removeprefix("test_")))
+        for f in (ROOT / "tests").rglob("test_*.py")
+    }
+    files = (m.removeprefix("oq.") for m, f in MODULES.items() if f.name != "__init__.py")
+    lacking = sorted(set(files) - found)
+    assert len(lacking) <= UNNAMED, f"{len(lacking)} modules have none: {lacking}"

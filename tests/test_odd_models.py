@@ -9,7 +9,7 @@ import pytest
 import oq
 from oq import pipeline
 from oq.checks.judgement import judge
-from oq.model.ops import INTEGER_KERNELS
+from oq.engines.onnxruntime import INTEGER_KERNELS
 from oq.model.session import Session, Settings, optimized_ops
 from oq.planning import registry
 from oq.planning.overrides import Mode

@@ -19,16 +19,13 @@ from oq.calibration.ranges import known_ranges
 from oq.data.samples import BATCH, divide, feed_defaults, in_float32, open_samples
 from oq.data.sizing import Sizing
 from oq.data.source import Fitted
-from oq.emission.solve import Solution
-from oq.model.cost import macs
 from oq.model.footprint import Footprint
 from oq.model.session import Settings
-from oq.model.view import GraphView
 from oq.parallel import Workers
 from oq.planning.overrides import Overrides
-from oq.planning.setup import Planned, choose_target, make_methods, needs_of, plan_model
-from oq.ranking.rank import Candidate, find_candidates
-from oq.ranking.variants import TASK_VARIANTS, Variant, open_bench
+from oq.planning.setup import choose_target, make_methods, needs_of, plan_model
+from oq.ranking.candidates import Solved, find_candidates, solve_all
+from oq.ranking.variants import TASK_VARIANTS, Variant
 from oq.refine.recalibrate import Calibration
 
 
@@ -36,36 +33,31 @@ from oq.refine.recalibrate import Calibration
 class Ranker:
     """The plan with everything in int8, its grids, and the samples to compare on."""
 
-    planned: Planned
-    solution: Solution
+    solved: Solved
     held: Fitted
     workers: Workers | None = None
 
     def rank(self, known: Mapping[str, Ranked]) -> Iterator[Ranked]:
         """Score every layer that is not ``known``, :data:`TASK_VARIANTS` at a time per worker."""
-        planned = self.planned
-        new = [
-            layer
-            for layer in find_candidates(planned.plan, planned.view)
-            if layer.node not in known
-        ]
+        planned = self.solved.planned
+        new = [layer for layer in find_candidates(planned) if layer.node not in known]
         if not new:
             return
         footprint = Footprint(planned.model, planned.view.tensors)
         batches = self.held.batches(Sizing(footprint, wanted=BATCH, models=TASK_VARIANTS))
-        given, workers = (planned.model, planned.plan, self.solution, batches), self.workers
+        workers = self.workers
         many = TASK_VARIANTS * (1 if workers is None else workers.slots)
-        with open_bench(*given, workers=workers) as bench:
+        with self.solved.open_bench(batches, workers=workers) as bench:
             for i in range(0, len(new), many):
                 some = new[i : i + many]
                 alone = [Variant((*layer.parameters, *layer.activations)) for layer in some]
                 for layer, effect in zip(some, bench.run(alone), strict=True):
                     error = math.inf if math.isnan(effect.error) else effect.error
-                    yield Ranked(layer.node, error, _macs(layer, planned.view))
+                    yield Ranked(layer.node, error, layer.macs)
 
     def in_graph_order(self, known: Mapping[str, Ranked]) -> tuple[Ranked, ...]:
         """The ``known`` layers of the plan; if no shape determines the MACs, each counts 1."""
-        layers = find_candidates(self.planned.plan, self.planned.view)
+        layers = find_candidates(self.solved.planned)
         found = tuple(known[layer.node] for layer in layers)
         if any(one.macs for one in found):
             return found
@@ -108,9 +100,5 @@ def make_ranker(
     job = replace(job, max_memory=max_memory, workers=ray)
     how = profile.weight_range if weights is None else weights
     recalibration = Calibration(planned, methods, job, known, how, calibrator is not None)
-    solution = recalibration.solve(recalibration.measure(used, shared).statistics)
-    return Ranker(planned, solution, used if held is None else held, ray)
-
-
-def _macs(layer: Candidate, view: GraphView) -> int:
-    return sum(macs(view, view.node(name)) or 0 for name in layer.nodes)
+    seen = recalibration.measure(used, shared).statistics
+    return Ranker(solve_all(recalibration, seen), used if held is None else held, ray)

@@ -5,7 +5,7 @@ Tools write them as ``Mul(Cast(MatMulInteger(...)), Mul(scales))``, with or with
 
 from collections.abc import Iterator, Mapping
 
-from oq.model.ops import CONVERTING, RANGES_AT_RUN_TIME, RANGING, SCALING
+from oq.model.ops import CASTING, RANGES_AT_RUN_TIME, RANGING, SCALING
 from oq.model.view import GraphView, NodeView
 
 
@@ -19,7 +19,7 @@ def _around(view: GraphView, node: NodeView) -> Iterator[str]:
     if above is not None and above.op in RANGING:
         yield above.name
     for cast in view.consumers(node.outputs[0]):
-        if cast.op not in CONVERTING:
+        if cast.op not in CASTING:
             continue
         yield cast.name
         for scaling in view.consumers(cast.outputs[0]):

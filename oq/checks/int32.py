@@ -13,13 +13,12 @@ from itertools import product
 
 import numpy as np
 
+from oq.model.ops import CLIPPING
 from oq.model.qdq import codes_dtype, constant, dequantized_by, quantizers_of
 from oq.model.view import GraphView, NodeView
 from oq.planning.check import Found
 
 LIMIT = 2.0**31
-CLAMPS = frozenset({"Clip", "Relu"})
-"""Ops that onnxruntime fuses with the operator before them."""
 
 
 def steps_overflow(view: GraphView) -> Iterator[Found]:
@@ -59,7 +58,7 @@ def _step_behind(view: GraphView, tensor: str) -> float:
     """The scale of the QuantizeLinear that alone reads ``tensor``, past ReLU and Clip; else 0."""
     while view.edges(tensor) == 1 and view.consumers(tensor):
         (reader,) = view.consumers(tensor)
-        if reader.op not in CLAMPS:
+        if reader.op not in CLIPPING:  # onnxruntime fuses these
             break
         tensor = reader.outputs[0]
     found = quantizers_of(view, tensor)

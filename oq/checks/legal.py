@@ -22,7 +22,7 @@ from oq.checks.placement import (
     shared_int8,
     weight_only,
 )
-from oq.model.ops import WHOLE_AXIS, facts, has_weight, weight_axis, weight_input
+from oq.model.ops import CLIPPING, WHOLE_AXIS, facts, has_weight, weight_axis, weight_input
 from oq.model.qdq import DQ, Q, above_pair, constant, dequantized_by, pairs, scales
 from oq.model.qoperators import BY_NAME
 from oq.model.view import GraphView, NodeView
@@ -197,7 +197,7 @@ def split_fusion(view: GraphView) -> Iterator[Found]:
 def many_readers(view: GraphView) -> Iterator[Found]:
     """The float output of a kernel that ends in a QuantizeLinear has no other reader."""
     for node in view.nodes:
-        fused = view.producer(node.inputs[0]) if node.op in {"Relu", "Clip"} else None
+        fused = view.producer(node.inputs[0]) if node.op in CLIPPING else None
         if facts(node.op) is None or not _reads_codes(view, node if fused is None else fused):
             continue
         for tensor in node.outputs:
@@ -215,9 +215,7 @@ def quantized_anyway(view: GraphView) -> Iterator[Found]:
             continue
         weight = node.input(row.weight)
         readers = view.consumers(node.outputs[0])
-        behind = [
-            r for n in readers if n.op in {"Relu", "Clip"} for r in view.consumers(n.outputs[0])
-        ]
+        behind = [r for n in readers if n.op in CLIPPING for r in view.consumers(n.outputs[0])]
         if view.is_constant(weight) and any(r.op == Q for r in (*readers, *behind)):
             yield node.name, f"{node.op} has float weights between integer neighbours"
 

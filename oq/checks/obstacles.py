@@ -7,7 +7,7 @@ Each function looks at one match in a Q/DQ graph and returns None or the reason;
 import numpy as np
 
 from oq.model.operands import bias_input, data_inputs, gemm_sum, weight_input
-from oq.model.ops import PICKING
+from oq.model.ops import CLIPPING, PICKING
 from oq.model.qdq import Q, block_size, codes_dtype, constant, dequantized_by, stored
 from oq.model.view import GraphView, NodeView
 from oq.planning.target import Place
@@ -17,7 +17,7 @@ def clip_differs_from_range(place: Place) -> str | None:
     """A ReLU or Clip fuses if the QuantizeLinear after it saturates at its bounds (onnxruntime,
     ClipQuantFusion and ReluQuantFusion)."""
     view, last = place.view, place.match.links[-1]
-    if len(place.match.links) == 1 or last.op not in {"Relu", "Clip"}:
+    if len(place.match.links) == 1 or last.op not in CLIPPING:
         return None
     low, high = (0.0, np.inf) if last.op == "Relu" else _bounds(view, last)
     for q in place.sinks:

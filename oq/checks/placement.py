@@ -5,7 +5,7 @@ each row."""
 from collections.abc import Iterator
 
 from oq.model.operands import weight_input
-from oq.model.ops import has_weight
+from oq.model.ops import PRODUCTS, has_weight
 from oq.model.qdq import (
     DQ,
     PAIR,
@@ -25,7 +25,7 @@ from oq.model.qdq import (
 from oq.model.view import GraphView, NodeView
 from oq.planning.check import Found
 
-SHARED = frozenset({"Gather", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+CROSSED = frozenset({"Gather", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 """Ops across which onnxruntime moves a pair (QDQPropagationTransformer)."""
 
 
@@ -109,7 +109,7 @@ def weight_only(view: GraphView) -> Iterator[Found]:
     for node in view.nodes:
         weight = weight_input(node)
         dq = None if weight is None else dequantized_by(view, weight)
-        if dq is None or node.op not in {"Gemm", "MatMul"} or node.attributes.get("transB"):
+        if dq is None or node.op not in PRODUCTS or node.attributes.get("transB"):
             continue
         if block_size(dq) is not None:
             continue
@@ -131,7 +131,7 @@ def int8_across_a_move(view: GraphView) -> Iterator[Found]:
     """From opset 21 on, moving an int8 pair across an op makes onnxruntime 1.31 refuse the file
     on x86 (TypeInferenceError: output_dtype INT8 does not match y_zero_point type UINT8)."""
     for node in view.nodes if view.opset >= 21 else ():
-        dq = dequantized_by(view, node.inputs[0]) if node.op in SHARED else None
+        dq = dequantized_by(view, node.inputs[0]) if node.op in CROSSED else None
         if dq is None or codes_dtype(view, dq) != "int8" or stored(view, dq):
             continue
         if any(n.op not in PAIR for n in view.consumers(node.outputs[0])):
@@ -152,7 +152,7 @@ def moved_tensors(view: GraphView) -> Iterator[str]:
     """What comes from a DequantizeLinear across ops that only move values."""
     moved = set[str]()
     for node in view.nodes:
-        if node.op not in SHARED or not node.inputs:
+        if node.op not in CROSSED or not node.inputs:
             continue
         if node.inputs[0] in moved or dequantized_by(view, node.inputs[0]) is not None:
             moved.update(t for t in node.outputs if t)

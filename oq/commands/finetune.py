@@ -1,7 +1,6 @@
 """``oq finetune``: quantization-aware training without a loop of one's own."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -13,6 +12,7 @@ from oq.commands.flags import (
     ModelArg,
     OptionalDataOpt,
     OptionalTargetOpt,
+    QuantizedOpt,
     read_flags,
     takes,
     with_config,
@@ -36,10 +36,7 @@ def finetune(
     model: ModelArg,
     target: OptionalTargetOpt = None,
     data: OptionalDataOpt = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="default: MODEL.TARGET.onnx"),
-    ] = None,
+    output: QuantizedOpt = None,
     config: ConfigOpt = None,
     as_json: JsonOpt = False,
     **flags: Any,

@@ -104,22 +104,21 @@ ConfigOpt = Annotated[
         help="settings from a file (see oq config); flags win over it",
     ),
 ]
-SamplesOpt = Annotated[int | None, flag(rows.SAMPLES)]
 BatchOpt = Annotated[int, flag(rows.VERIFY_BATCH)]
-AutoBatchOpt = Annotated[int | None, flag(rows.BATCH_SIZE)]
 PreprocessOpt = Annotated[str | None, flag(rows.PREPROCESS)]
 RenameOpt = Annotated[list[str] | None, flag(rows.RENAME)]
-ProviderOpt = Annotated[str, flag(rows.PROVIDER)]
 KeepOpt = Annotated[list[str] | None, flag(rows.KEEP_FLOAT)]
 LayerOpt = Annotated[list[str] | None, flag(rows.LAYER)]
 ModeOpt = Annotated[str, flag(rows.HOW_FAR)]
 SetOpt = Annotated[list[str] | None, flag(rows.SETTINGS)]
 CalibratorOpt = Annotated[str | None, flag(rows.CALIBRATOR)]
 WeightsOpt = Annotated[str | None, flag(rows.WEIGHTS)]
-MemoryOpt = Annotated[int | None, flag(rows.MAX_MEMORY)]
 ShapeOpt = Annotated[list[str] | None, flag(rows.SHAPE)]
 RayOpt = Annotated[str | None, flag(rows.RAY)]
 SeedOpt = Annotated[int, flag(rows.SEED)]
+QuantizedOpt = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="default: MODEL.TARGET.onnx")
+]
 SaveRangesOpt = Annotated[
     Path | None,
     typer.Option(

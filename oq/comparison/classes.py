@@ -22,8 +22,8 @@ from oq.model.ops import (
     PERMUTING,
     SHAPE_OPS,
     STANDARD,
-    only_moves,
 )
+from oq.model.paths import Made, find_choice
 from oq.numerics.values import Array
 
 LAST_AXIS_SINCE = 13
@@ -99,12 +99,13 @@ def _ranks(model: onnx.ModelProto) -> dict[str, int]:
 
 def _is_chosen(tensor: str, producers: Mapping[str, onnx.NodeProto]) -> bool:
     """Whether an ArgMax computes ``tensor``, across casts and moves."""
-    node = producers.get(tensor)
-    while node is not None and node.input and node.op_type not in BEST_OF:
-        if node.op_type not in KEEPING and not only_moves(node.op_type):
-            return False
-        node = producers.get(node.input[0])
-    return node is not None and node.op_type in BEST_OF
+
+    def made(name: str) -> Made | None:
+        node = producers.get(name)
+        return None if node is None else (node.op_type, node.input)
+
+    choice = find_choice(tensor, made)
+    return choice is not None and choice[0] in BEST_OF
 
 
 def _axis(tensor: str, facts: _Facts) -> int | None:

@@ -51,7 +51,7 @@ def uncompared(reading: ReadingResult) -> tuple[str, ...]:
 
 
 def _is_uncompared(error: OutputError) -> bool:
-    return error.resized > 0 and error.sqnr_db == -math.inf
+    return 0 < error.runs == error.resized
 
 
 def signs_of_collapse(reading: ReadingResult) -> Iterable[str]:

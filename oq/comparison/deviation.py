@@ -20,15 +20,15 @@ FIVE = 5
 class OutputError:
     """The error of one output against a reference, over all samples.
 
-    ``max_abs``, ``mean_abs``: absolute error in the output's unit.  ``sqnr_db``: signal over noise,
-    ``10 log10(sum x^2 / sum (x - y)^2)`` (inf when equal).  ``cosine``: of both outputs as one long
-    vector.  ``nonfinite``: the number of values that are NaN or infinite in either, which are
-    excluded from the other figures.  ``resized``: the number of batches in which both differ in
-    shape (as many boxes as NonMaxSuppression leaves), which are excluded too.  ``nan_in_float``:
-    those of ``nonfinite`` that are the float model's own.  ``quiet``: its values are 0 to
-    :data:`PRESENT` and no error is as large, so that the SQNR says little (a map of probabilities
-    of what no sample shows).  ``equal``: of integers and booleans, the percentage of values that
-    are the same.
+    ``max_abs``, ``mean_abs``: absolute error in the output's unit. ``sqnr_db``: signal over noise,
+    ``10 log10(sum x^2 / sum (x - y)^2)`` (inf when equal). ``cosine``: of both outputs as one long
+    vector. ``nonfinite``: the number of values that are NaN or infinite in either, which are
+    excluded from the other figures. ``resized``: the number of batches, of ``runs`` in all, in
+    which both differ in shape (as many boxes as NonMaxSuppression leaves), which are excluded too.
+    ``nan_in_float``: those of ``nonfinite`` that are the float model's own. ``quiet``: its values
+    are 0 to :data:`PRESENT` and no error is as large, so that the SQNR says little (a map of
+    probabilities of what no sample shows). ``equal``: of integers and booleans, the percentage of
+    values that are the same.
     """
 
     name: str
@@ -38,6 +38,7 @@ class OutputError:
     cosine: float
     nonfinite: int
     resized: int = 0
+    runs: int = 0
     nan_in_float: int = 0
     quiet: bool = False
     equal: float | None = None
@@ -83,12 +84,14 @@ class Sums:
     count: int = 0
     nonfinite: int = 0
     resized: int = 0
+    runs: int = 0
     nan_in_float: int = 0
     lo: float = math.inf
     hi: float = -math.inf
     same: int | None = None
 
     def add(self, reference: Array, found: Array) -> None:
+        self.runs += 1
         if reference.shape != found.shape:
             self.resized += 1
             return
@@ -124,6 +127,7 @@ class Sums:
             *(name, self.max_abs, mean, db, min(1.0, cosine)),
             nonfinite=self.nonfinite,
             resized=self.resized,
+            runs=self.runs,
             nan_in_float=self.nan_in_float,
             quiet=quiet and self.count > 0,
             equal=None if self.same is None or not self.count else 100 * self.same / self.count,

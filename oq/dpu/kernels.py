@@ -70,7 +70,7 @@ def conv(call: Call) -> FixedPoint | str:
     x, w = call.exact(0), call.exact(1)
     windows = windows_of(call.attributes, w.numerator.shape[2:], x.numerator.shape[2:])
     group = int(call.attributes.get("group", 1))
-    found = _products(x, w, 1, lambda a, b: convolve(a, b, windows, group))
+    found = _products(x, w, lambda a, b: convolve(a, b, windows, group))
     return _with_bias(call, found, (-1, *(1,) * (w.numerator.ndim - 2)))
 
 
@@ -84,9 +84,7 @@ def conv_transpose(call: Call) -> FixedPoint | str:
     group = int(call.attributes.get("group", 1))
     extra = tuple(call.attributes.get("output_padding", (0,) * rank))
     wide = replace(w, numerator=np.moveaxis(w.numerator, 1, 0))  # bound per output channel
-    found = _products(
-        x, wide, group, lambda a, b: scatter(a, np.moveaxis(b, 1, 0), windows, group, extra)
-    )
+    found = _products(x, wide, lambda a, b: scatter(a, np.moveaxis(b, 1, 0), windows, group, extra))
     return _with_bias(call, found, (-1, *(1,) * rank))
 
 
@@ -99,7 +97,7 @@ def gemm(call: Call) -> FixedPoint | str:
         x = x.with_codes(x.numerator.T)
     if not call.attributes.get("transB"):
         w = w.with_codes(w.numerator.T)
-    return _with_bias(call, _products(x, w, 1, lambda a, b: a @ b.T), (-1,))
+    return _with_bias(call, _products(x, w, lambda a, b: a @ b.T), (-1,))
 
 
 def matmul(call: Call) -> FixedPoint | str:
@@ -110,12 +108,10 @@ def matmul(call: Call) -> FixedPoint | str:
     return FixedPoint(values, x.position + y.position, reach, summed=True)
 
 
-def _products(
-    x: FixedPoint, w: FixedPoint, group: int, work: Callable[[Array, Array], Array]
-) -> FixedPoint:
+def _products(x: FixedPoint, w: FixedPoint, work: Callable[[Array, Array], Array]) -> FixedPoint:
     """``work(x, w)``, in a type that holds ``max|x| * sum|w|`` of the largest output channel.
 
-    Weights have their output channels first; ``group`` of them may share a row.
+    Weights have their output channels first.
     """
     rows = np.abs(w.numerator.astype(np.float64)).reshape(len(w.numerator), -1)
     reach = x.reach * max(1.0, float(rows.sum(axis=1).max(initial=0.0)))

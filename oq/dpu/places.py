@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 from oq.dpu.kernels import is_hard_sigmoid
 from oq.model.operands import bias_input, clip_bounds, data_inputs, weight_input
-from oq.model.ops import facts
+from oq.model.ops import CLIPPING, SLOPED, facts
 from oq.model.qdq import past_pair
 from oq.model.view import GraphView, NodeView
 
-SLOPED = frozenset({"LeakyRelu", "PRelu"})
-FUSED = frozenset({"Clip", "Relu", *SLOPED})
+FUSED = CLIPPING | SLOPED
 """Activations that a kernel applies before it rounds."""
 
 FUSED_BOUNDS = ((0.0, 6.0), (0.0, 1.0))

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from oq.dpu.places import Place
+from oq.model.ops import CONVOLUTIONS, PRODUCTS
 
 Positions = Mapping[str, int]
 """Grid name -> position."""
@@ -215,7 +216,7 @@ class Row:
 
 
 POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool")
-LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+LAYERS = CONVOLUTIONS | PRODUCTS
 """ConvTranspose and MatMul are not in AMD's passes; they share the datapath."""
 
 GATES = frozenset({"HardSigmoid"})

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from oq.dpu.kernels import is_hard_sigmoid
 from oq.dpu.limits import DEVICES, Limits, Shape, beyond
-from oq.dpu.places import CLIP, FUSED_BOUNDS, SLOPED
+from oq.dpu.places import CLIP, FUSED_BOUNDS
 from oq.model.operands import clip_bounds, is_padded
-from oq.model.ops import facts, only_moves
+from oq.model.ops import SLOPED, facts, only_moves
 from oq.model.view import GraphView, NodeView
 from oq.planning.target import Match, Predicate
 

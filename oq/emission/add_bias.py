@@ -1,8 +1,9 @@
 """Adds a bias to a layer without one: as its bias input, or as an Add after it."""
 
 from oq.model.graph import Graph
+from oq.model.ops import bias_slot
 from oq.numerics.values import Array
-from oq.planning.layers import Layer, facts_bias
+from oq.planning.layers import Layer
 
 
 def add_bias(graph: Graph, layer: Layer, values: Array) -> tuple[str, str | None]:
@@ -10,7 +11,7 @@ def add_bias(graph: Graph, layer: Layer, values: Array) -> tuple[str, str | None
     of the Add if the op has no bias input.  The output of the layer keeps its name."""
     bias = graph.add_constant(f"{layer.node}_bias", values)
     node = graph.node(layer.node)
-    slot = facts_bias(node)
+    slot = bias_slot(layer.op)
     if slot is not None:
         graph.set_input(layer.node, slot, bias)
         return bias, None

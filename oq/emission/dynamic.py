@@ -35,7 +35,7 @@ def quantize_data(graph: Graph) -> int:
             continue
         if node.inputs[0] not in data:
             data[node.inputs[0]] = _quantize(graph, node.inputs[0], node.name)
-        _multiply(graph, view, node, dq, data[node.inputs[0]])
+        _multiply(graph, node, dq, data[node.inputs[0]])
         count += 1
     if count:
         graph.cleanup()
@@ -59,9 +59,7 @@ def _quantize(graph: Graph, tensor: str, reader: str) -> tuple[str, str, str]:
     return made, scale, zero
 
 
-def _multiply(
-    graph: Graph, view: GraphView, node: NodeView, dq: NodeView, data: tuple[str, str, str]
-) -> None:
+def _multiply(graph: Graph, node: NodeView, dq: NodeView, data: tuple[str, str, str]) -> None:
     codes, scale, zero = data
     result, bias = node.outputs[0], bias_input(node)
 

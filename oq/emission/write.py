@@ -29,6 +29,7 @@ from oq.numerics.grid import Grid
 from oq.numerics.statistics import Statistics
 from oq.numerics.values import Array, Range
 from oq.planning.check import Finding
+from oq.planning.inside import PackedWeights, how_in_bodies
 from oq.planning.setup import Planned
 from oq.planning.spec import Plan, SiteKey
 from oq.planning.target import Target
@@ -39,14 +40,15 @@ CARRIED = (
     "QuantizeLinear saturates in place of the ReLU"
 )
 
-INSIDE = "in bodies of If, Loop and Scan {what} of {layers} are {how}"
-HOW = {
-    "blocks": ("the weights", "in blocks, rounded to the nearest"),
-    "run time": ("the products", "of integers, with the ranges of data taken at run time"),
-}
+INSIDE = (
+    "in bodies of If, Loop and Scan {what} of {layers} are {how}; neither a ranking nor a search "
+    "reaches them"
+)
+PACKED = ("the weights", "in blocks, rounded to the nearest")
+AT_RUN_TIME = ("the products", "computed in integers, with ranges taken at run time")
 UNREFINED = (
     "in bodies of If, Loop and Scan {layers} run in integers, with ranges over all turns; "
-    "neither refinement nor a ranking or search reaches them"
+    "refinement does not reach them"
 )
 WIDENED = (
     "the model is {own}: it was calibrated in float32, and its float rest is {rest} now; inputs "
@@ -114,7 +116,7 @@ def write_graph(
     made = planned.graph.to_model()
     layers = _quantize_bodies(made, planned)
     if layers:
-        what, how = HOW["run time" if planned.target.at_run_time else "blocks"]
+        what, how = AT_RUN_TIME if planned.target.at_run_time else PACKED
         notes += (INSIDE.format(layers=counted(len(layers), "layer"), what=what, how=how),)
     if inside:
         layers, more = emit_inside(made, planned.inside, inside, planned.target)
@@ -141,12 +143,13 @@ def _quantize_bodies(model: onnx.ModelProto, planned: Planned) -> tuple[str, ...
 
 
 def _form_inside(target: Target) -> Form | None:
-    """What products in bodies become; None where they stay in float."""
-    if target.at_run_time:
-        return AtRunTime(target.weights, target.weight_range)
-    if target.block is None or target.packs_blocks is None:
-        return None
-    return Blocks(target.weights, target.block, target.weight_range, target.packs_blocks)
+    """What products in bodies without a plan become; None where there are none."""
+    match how_in_bodies(target):
+        case "at run time":
+            return AtRunTime(target.weights, target.weight_range)
+        case PackedWeights(block, accuracy_level):
+            return Blocks(target.weights, block, target.weight_range, accuracy_level)
+    return None
 
 
 def _insist(findings: tuple[Finding, ...]) -> None:

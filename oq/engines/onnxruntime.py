@@ -3,8 +3,69 @@
 import onnx
 
 from oq.engines.engine import Engine, Kernels
-from oq.model.ops import FLOAT_KERNELS, INTEGER_KERNELS
 from oq.model.session import Session, optimized_ops
+
+INTEGER_KERNELS = frozenset(
+    {
+        "ConvInteger",
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeMatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "MatMulNBits",
+        "QAttention",
+        "QGemm",
+        "QLinearAdd",
+        "QLinearAveragePool",
+        "QLinearConcat",
+        "QLinearConv",
+        "QLinearGlobalAveragePool",
+        "QLinearLeakyRelu",
+        "QLinearMatMul",
+        "QLinearMul",
+        "QLinearSigmoid",
+        "QLinearSoftmax",
+        "QLinearWhere",
+    }
+)
+"""Names of integer kernels in onnxruntime's optimized graphs."""
+
+FLOAT_KERNELS = frozenset(
+    {
+        "Add",
+        "AveragePool",
+        "BatchNormalization",
+        "BiasGelu",
+        "Conv",
+        "ConvTranspose",
+        "Div",
+        "Erf",
+        "FastGelu",
+        "FusedConv",
+        "FusedGemm",
+        "FusedMatMul",
+        "Gelu",
+        "Gemm",
+        "GlobalAveragePool",
+        "HardSigmoid",
+        "HardSwish",
+        "InstanceNormalization",
+        "LSTM",
+        "LayerNormalization",
+        "LeakyRelu",
+        "MatMul",
+        "Mul",
+        "QuickGelu",
+        "ReduceMean",
+        "Sigmoid",
+        "SimplifiedLayerNormalization",
+        "SkipLayerNormalization",
+        "Softmax",
+        "Sub",
+        "Tanh",
+    }
+)
+"""Their float counterparts: compute nodes, unlike data movement such as Reshape and Transpose."""
 
 
 def count_kernels(model: onnx.ModelProto) -> Kernels:

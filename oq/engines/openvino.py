@@ -26,12 +26,13 @@ from oq.model.bodies import nodes_in, reads_of
 from oq.model.files import loadable
 from oq.model.functions import without_functions
 from oq.model.noise import freeze_noise
+from oq.model.ops import CONVOLUTIONS, PRODUCTS
 from oq.model.session import Settings
 from oq.numerics.values import Array
 
 FEATURE = "--engine openvino"
 
-HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+HEAVY = CONVOLUTIONS | PRODUCTS
 """The compute-heavy ops of an ONNX file."""
 
 _ELSEWHERE = HEAVY | {"DequantizeLinear"}

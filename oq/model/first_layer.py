@@ -5,6 +5,7 @@ shapes and neighbouring nodes.
 """
 
 from oq.model.operands import weight_input
+from oq.model.ops import CLIPPING
 from oq.model.view import GraphView, NodeView
 
 FEW_CHANNELS = 3
@@ -19,9 +20,6 @@ with 32; with 128 over 14 x 14 both take about 14 us."""
 
 LAYER = frozenset({"Conv"})
 """Ops that may stay in float as a first layer, and that may read it."""
-
-FUSED = frozenset({"Relu", "Clip"})
-"""Ops that a convolution fuses, in float as in int8."""
 
 MOVES = frozenset(
     {"Cast", "Div", "Pad", "Reshape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze"}
@@ -56,7 +54,7 @@ def is_computed_in_float(view: GraphView, tensor: str) -> bool:
     node = view.producer(tensor)
     if node is None:
         return not view.is_constant(tensor)
-    if node.op in MOVES or node.op in FUSED:
+    if node.op in MOVES or node.op in CLIPPING:
         return is_computed_in_float(view, node.inputs[0])
     if node.op in SUMS:
         return all(is_computed_in_float(view, t) for t in node.inputs if not view.is_constant(t))
@@ -65,6 +63,6 @@ def is_computed_in_float(view: GraphView, tensor: str) -> bool:
 
 def _only_convs_read(view: GraphView, tensor: str) -> bool:
     readers = view.consumers(tensor)
-    if len(readers) == 1 and readers[0].op in FUSED:
+    if len(readers) == 1 and readers[0].op in CLIPPING:
         return _only_convs_read(view, readers[0].outputs[0])
     return bool(readers) and tensor not in view.outputs and all(r.op in LAYER for r in readers)

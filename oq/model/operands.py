@@ -3,11 +3,11 @@
 Facts of ONNX, independent of the target.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from oq.model.ops import RECURRENT, facts
+from oq.model.ops import RECURRENT, bias_slot, facts
 from oq.model.view import GraphView, NodeView
 
 
@@ -67,6 +67,13 @@ def constant_limits(view: GraphView, node: NodeView) -> tuple[float, float] | No
     return -np.inf if low is None else low, np.inf if high is None else high
 
 
+CLIP_LIMITS: Mapping[str, Callable[[GraphView, NodeView], tuple[float, float] | None]] = {
+    "Clip": constant_limits,
+    "Relu": lambda _view, _node: (0.0, np.inf),
+}
+"""Activations that clip -> the bounds of a node; None where these are computed."""
+
+
 def data_inputs(node: NodeView) -> tuple[str, ...]:
     """The tensors at the data slots of ``node``."""
     row = facts(node.op)
@@ -89,8 +96,7 @@ def recurrent_input(node: NodeView) -> str | None:
 
 def bias_input(node: NodeView) -> str | None:
     """The tensor at the bias slot of ``node``."""
-    row = facts(node.op)
-    return None if row is None else _at(node, row.bias)
+    return _at(node, bias_slot(node.op))
 
 
 def gemm_sum(

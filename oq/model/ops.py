@@ -159,6 +159,17 @@ def has_weight(op: str) -> bool:
     return row is not None and row.weight is not None
 
 
+def bias_slot(op: str) -> int | None:
+    """The slot of the bias input of ``op``, None without one."""
+    row = facts(op)
+    return None if row is None else row.bias
+
+
+def has_bias(op: str) -> bool:
+    """Whether ``op`` has a bias input."""
+    return bias_slot(op) is not None
+
+
 def weight_input(op: str, inputs: Sequence[str]) -> str:
     """Which of its ``inputs`` is the weight of ``op``; "" if it has none.
 
@@ -192,12 +203,22 @@ def weight_axis(op: str, attributes: Mapping[str, Any], rank: int) -> int | None
     return row.weight_axis % rank if rank else None
 
 
-OUTPUT_AXIS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1, "MatMul": -1}
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+
+PRODUCTS = frozenset({"Gemm", "MatMul"})
+"""Ops whose weight is a matrix, or a stack of them."""
+
+OUTPUT_AXIS: Mapping[str, int] = {**dict.fromkeys(CONVOLUTIONS, 1), **dict.fromkeys(PRODUCTS, -1)}
 """op with a weight -> the channel axis of its output."""
+
+WHOLE_SUMS = frozenset({"Conv", *PRODUCTS})
+"""Those of which each output is a sum over all weights of its channel; a ConvTranspose leaves
+weights out at its borders and between its strides."""
 
 RECURRENT: Mapping[str, int] = {"LSTM": 2}
 """op -> the slot of the weight that its own state is multiplied by, with the output channels of its
 other weight."""
+
 CASTING = frozenset({"Cast"})
 """Ops that change the type of a tensor, not its values."""
 
@@ -230,6 +251,15 @@ HOMOGENEOUS: Mapping[str, bool] = {"LeakyRelu": False, "PRelu": False, "Relu": T
 BOUNDED = frozenset({"Clip"})
 """Activations that clip at constant bounds."""
 
+CLIPPING = frozenset({"Relu", *BOUNDED})
+"""Activations that clip and change nothing else."""
+
+SLOPED = frozenset({"LeakyRelu", "PRelu"})
+"""Activations that multiply what is negative."""
+
+PIECEWISE = frozenset({*CLIPPING, "LeakyRelu"})
+"""Activations that are linear in pieces, which are the same for all channels."""
+
 POOLING: Mapping[str, bool] = {"AveragePool": False, "GlobalAveragePool": True, "MaxPool": False}
 """Ops that combine the positions of a channel -> whether a single position remains."""
 
@@ -257,8 +287,11 @@ ZERO_KEEPING = frozenset({"Abs", "Neg", "Sqrt"})
 LOGARITHMS = frozenset({"Log"})
 """Ops whose output tells ratios apart, of small values as of large ones."""
 
-SQUARES = frozenset({"Pow", "ReduceL2", "ReduceSumSquare"})
-"""Ops that make energies of amplitudes, beside the product of a tensor with itself."""
+SQUARES = frozenset({"ReduceL2", "ReduceSumSquare"})
+"""Ops that sum squares."""
+
+POWERS: Mapping[str, int] = {"Pow": 1}
+"""op -> the slot of the exponent of its first input."""
 
 ROOTS = frozenset({"Sqrt"})
 """Ops that make amplitudes of energies."""
@@ -306,68 +339,3 @@ RANGES_AT_RUN_TIME = frozenset(
 
 RANGING = frozenset({"DynamicQuantizeLinear"})
 """Ops that quantize their input with its own range."""
-
-CONVERTING = frozenset({"Cast"})
-"""Ops that change the type of values."""
-
-INTEGER_KERNELS = frozenset(
-    {
-        "ConvInteger",
-        "DynamicQuantizeLSTM",
-        "DynamicQuantizeMatMul",
-        "MatMulInteger",
-        "MatMulIntegerToFloat",
-        "MatMulNBits",
-        "QAttention",
-        "QGemm",
-        "QLinearAdd",
-        "QLinearAveragePool",
-        "QLinearConcat",
-        "QLinearConv",
-        "QLinearGlobalAveragePool",
-        "QLinearLeakyRelu",
-        "QLinearMatMul",
-        "QLinearMul",
-        "QLinearSigmoid",
-        "QLinearSoftmax",
-        "QLinearWhere",
-    }
-)
-"""Names of integer kernels in onnxruntime's optimized graphs."""
-
-FLOAT_KERNELS = frozenset(
-    {
-        "Add",
-        "AveragePool",
-        "BatchNormalization",
-        "BiasGelu",
-        "Conv",
-        "ConvTranspose",
-        "Div",
-        "Erf",
-        "FastGelu",
-        "FusedConv",
-        "FusedGemm",
-        "FusedMatMul",
-        "Gelu",
-        "Gemm",
-        "GlobalAveragePool",
-        "HardSigmoid",
-        "HardSwish",
-        "InstanceNormalization",
-        "LSTM",
-        "LayerNormalization",
-        "LeakyRelu",
-        "MatMul",
-        "Mul",
-        "QuickGelu",
-        "ReduceMean",
-        "Sigmoid",
-        "SimplifiedLayerNormalization",
-        "SkipLayerNormalization",
-        "Softmax",
-        "Sub",
-        "Tanh",
-    }
-)
-"""Their float counterparts: compute nodes, unlike data movement such as Reshape and Transpose."""

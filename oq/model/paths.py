@@ -1,11 +1,22 @@
 """Properties of a tensor that follow from the nodes upstream: its sign, whether its size depends on
-values, distances between tensors."""
+values, which node chose it, distances between tensors."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from oq.model.operands import clip_bounds, data_inputs
-from oq.model.ops import SCATTERING, SHAPE_OPS, VALUE_SIZED, facts
+from oq.model.ops import (
+    CHOOSING,
+    KEEPING,
+    SCATTERING,
+    SHAPE_OPS,
+    VALUE_SIZED,
+    facts,
+    only_moves,
+)
 from oq.model.view import GraphView, NodeView
+
+Made = tuple[str, Sequence[str]]
+"""The op and the inputs of the node that computes a tensor."""
 
 
 def is_never_negative(view: GraphView, tensor: str) -> bool:
@@ -60,6 +71,20 @@ def value_sized(view: GraphView) -> frozenset[str]:
         if node.op == "NonZero" or node.op not in SHAPE_OPS:
             valued.update(outputs if not valued.isdisjoint(reads) else ())
     return frozenset(sized)
+
+
+def find_choice(indices: str, made: Callable[[str], Made | None]) -> Made | None:
+    """The node that chose ``indices`` (ArgMax, TopK), across casts and moves; None if none did.
+
+    ``made``: how a tensor is computed, None for inputs and constants.
+    """
+    node = made(indices)
+    while node is not None and node[1] and node[0] not in CHOOSING:
+        op, inputs = node
+        if op not in KEEPING and not only_moves(op):
+            return None
+        node = made(inputs[0])
+    return node if node is not None and node[1] else None
 
 
 def branch_lengths(view: GraphView, first: str, second: str) -> tuple[int, int] | None:

@@ -19,7 +19,8 @@ def scan_to_loop(graph: onnx.GraphProto, node: onnx.NodeProto, fresh: Fresh) -> 
     first scanned input a, of which turn i reads ``Gather(a, i, axis)``, or i from the end.
 
     An output that is stacked along another axis than the first, or in reverse, becomes a sequence
-    that the Loop carries.  Opset 13 or later (Unsqueeze).
+    that the Loop carries.  Opset 13 or later (Unsqueeze).  There is one turn at least: at a Scan of
+    none, onnxruntime 1.32 ends the process.
     """
     own = {a.name: helper.get_attribute_value(a) for a in node.attribute if a.name != "body"}
     ((_, body),) = bodies_of(node)
@@ -117,7 +118,8 @@ class _Nodes:
 
 
 def _place(graph: onnx.GraphProto, node: onnx.NodeProto) -> int:
-    return next(i for i, other in enumerate(graph.node) if other.name == node.name)
+    """Where ``node`` is; no other computes the same tensors, while names may be empty."""
+    return next(i for i, other in enumerate(graph.node) if other.output == node.output)
 
 
 def _put(graph: onnx.GraphProto, at: int, nodes: Sequence[onnx.NodeProto]) -> None:

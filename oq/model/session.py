@@ -393,7 +393,7 @@ def _info(value: Any) -> TensorInfo:
     try:
         name: str | None = np.dtype(dtype).name
     except (TypeError, ValueError):  # no NumPy type; a sequence or a map reads like a wrong one
-        name = dtype if dtype in {"bfloat16"} else None
+        name = dtype if dtype == "bfloat16" else None
     # onnxruntime reports an unknown rank as no axes, like a scalar's: believe neither
     shape: Shape | None = tuple(value.shape) if value.shape else None
     return TensorInfo(value.name, name, shape)

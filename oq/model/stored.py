@@ -122,11 +122,6 @@ def whole(model: onnx.ModelProto) -> onnx.ModelProto:
     return full
 
 
-def stored_bytes(model: onnx.ModelProto) -> int:
-    """The bytes of the values of ``model`` that lie in files."""
-    return sum(place_of(t).size for t in model.graph.initializer if is_stored(t))
-
-
 @dataclass(slots=True, weakref_slot=True)
 class Spill:
     """Files for the weights that a run makes; they go with the last that holds this object, or when

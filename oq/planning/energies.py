@@ -15,6 +15,7 @@ from oq.model.ops import (
     JOINING,
     LINEAR,
     LOGARITHMS,
+    POWERS,
     ROOTS,
     SCALING,
     SQUARES,
@@ -62,7 +63,7 @@ def _transforms(view: GraphView, logarithm: NodeView) -> list[str]:
                 todo.append((node.input(0), squared))
         elif node.op in ROOTS:
             todo.append((node.input(0), False))
-        elif not squared and _squares(node):
+        elif not squared and _squares(view, node):
             todo.append((node.input(0), True))
         elif only_moves(node.op) or node.op in (KEPT_LINEAR if squared else KEPT_ENERGY):
             todo += [(t, squared) for t in node.inputs if t and view.is_float(t)]
@@ -74,6 +75,10 @@ def _is_filter_bank(weight: Array) -> bool:
     return bool(np.min(weight, initial=0.0) >= 0 and np.any(weight == 0))
 
 
-def _squares(node: NodeView) -> bool:
+def _squares(view: GraphView, node: NodeView) -> bool:
+    """Whether ``node`` makes energies of amplitudes."""
+    if node.op in POWERS:
+        exponent = node.input(POWERS[node.op])
+        return view.is_constant(exponent) and bool(np.all(view.constants[exponent] == 2))
     of_itself = node.op in SCALING and node.input(0) == node.input(1)
     return of_itself or node.op in SQUARES

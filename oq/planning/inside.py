@@ -6,10 +6,10 @@ is measured over all turns (:mod:`oq.model.carry_out`).
 """
 
 import fnmatch
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from glob import escape
-from typing import assert_never
+from typing import Literal, assert_never
 
 import onnx
 
@@ -24,30 +24,61 @@ from oq.planning.spec import Fixed, Own, Plan, Product, Scaled, Share, Site
 from oq.planning.target import Target
 from oq.prepare.infer_types import infer_types
 
-NO_LAYERS = "its bodies hold no layer that target {} quantizes"
+NO_LAYERS = "no layer in its bodies is quantized"
+
+
+@dataclass(frozen=True, slots=True)
+class PackedWeights:
+    """Weights in blocks of ``block`` inputs, as MatMulNBits with this ``accuracy_level``."""
+
+    block: int
+    accuracy_level: int
+
+
+InBodies = Literal["calibrated", "at run time"] | PackedWeights
+"""How layers in bodies are quantized: planned and calibrated as those of the main graph, or without
+a plan (:mod:`oq.emission.bodies`), as products with ranges taken at run time or packed weights."""
 
 Decide = Callable[[GraphView, Target, Overrides], Plan]
 
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """The body at ``steps`` in the prepared model: its graph, view and plan."""
+    """The body at ``steps`` in the prepared model: its graph, view and plan; ``states``: what each
+    turn is given of the one before it -> what that gives on."""
 
     steps: tuple[Step, ...]
     graph: Graph
     view: GraphView
     plan: Plan
+    states: Mapping[str, str]
 
     @property
     def path(self) -> str:
         """What stands in front of the names of its tensors and nodes, where they are told."""
         return path_of(self.steps)
 
+    def decide(self, target: Target, overrides: Overrides, decide: Decide) -> Plan:
+        """The plan that ``decide`` makes of the body with other ``overrides`` of the whole
+        model."""
+        own = replace(narrowed(overrides, self.view, self.path), states=self.states)
+        return _of_layers(decide(self.view, target, own), target)
 
-def quantizes_bodies(target: Target) -> bool:
-    """Whether bodies are planned: the weights of other variants of a target are quantized in them
-    without a plan (:mod:`oq.emission.bodies`)."""
-    return target.bodies and target.block is None and not target.at_run_time
+
+def how_in_bodies(target: Target) -> InBodies | None:
+    """How ``target`` quantizes layers in bodies; None: they stay in float."""
+    if target.at_run_time:
+        return "at run time"
+    if target.block is None:
+        return "calibrated" if target.bodies else None
+    if target.packs_blocks is None:
+        return None
+    return PackedWeights(target.block, target.packs_blocks)
+
+
+def plans_bodies(target: Target) -> bool:
+    """Whether bodies are planned as graphs of their own."""
+    return how_in_bodies(target) == "calibrated"
 
 
 def holds_layers(plan: Plan) -> bool:
@@ -58,12 +89,10 @@ def holds_layers(plan: Plan) -> bool:
 
 def tell_hollow(plan: Plan, target: Target) -> Plan:
     """``plan`` with what ``target`` says of nodes whose bodies could be quantized, and are not."""
-    if not quantizes_bodies(target):
+    if how_in_bodies(target) is None:
         return plan
-    why = NO_LAYERS.format(target.name)
-    return replace(
-        plan, skips=tuple(replace(s, reason=why) if s.op in BODIES else s for s in plan.skips)
-    )
+    skips = (replace(s, reason=NO_LAYERS) if s.op in BODIES else s for s in plan.skips)
+    return replace(plan, skips=tuple(skips))
 
 
 def plan_inside(
@@ -71,7 +100,7 @@ def plan_inside(
 ) -> tuple[Inside, ...]:
     """The bodies of ``model`` that hold layers with weights, outer ones first; ``decide`` plans one
     graph.  None for a target that quantizes no bodies."""
-    return tuple(_inside(model, (), target, overrides, decide)) if quantizes_bodies(target) else ()
+    return tuple(_inside(model, (), target, overrides, decide)) if plans_bodies(target) else ()
 
 
 def _inside(
@@ -89,12 +118,17 @@ def _inside(
         if graph is None:
             continue
         view = graph.view()
-        own = replace(narrowed(overrides, view, path_of(steps)), states=body.states)
-        plan = tell_hollow(decide(view, target, own), target)
         if any(has_weight(n.op) for n in view.nodes):
-            left = plan if holds_layers(plan) else replace(plan, sites=(), groups=())
-            yield Inside(steps, graph, view, left)
+            own = replace(narrowed(overrides, view, path_of(steps)), states=body.states)
+            plan = _of_layers(decide(view, target, own), target)
+            yield Inside(steps, graph, view, plan, body.states)
         yield from _inside(graph.to_model(), steps, target, overrides, decide)
+
+
+def _of_layers(plan: Plan, target: Target) -> Plan:
+    """The ``plan`` of a body, which quantizes nothing where no layer with weights is."""
+    plan = tell_hollow(plan, target)
+    return plan if holds_layers(plan) else replace(plan, sites=(), groups=())
 
 
 def _typed(body: onnx.ModelProto) -> Graph | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oq.model.operands import bias_input
-from oq.model.ops import ADDING, facts, output_axis, weight_axis, weight_input
+from oq.model.ops import ADDING, has_bias, output_axis, weight_axis, weight_input
 from oq.model.paths import value_sized
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
@@ -87,7 +87,7 @@ def along(channels: Array, axis: int, rank: int) -> Array:
 def _bias(view: GraphView, node: NodeView, channels: int) -> tuple[str, str | None, str]:
     """(node behind which the bias is in, the bias, why there is none)."""
     last, bias = node.name, bias_input(node)
-    if bias is None and facts_bias(node) is None:
+    if bias is None and not has_bias(node.op):
         output = node.outputs[0]
         readers = view.consumers(output)
         if readers and view.edges(output) == 1 and readers[0].op in ADDING:
@@ -110,9 +110,3 @@ def _bias(view: GraphView, node: NodeView, channels: int) -> tuple[str, str | No
 def _is_row(values: Array, channels: int) -> bool:
     """Whether ``values`` are one per channel, along their last axis."""
     return values.size == channels == (values.shape[-1] if values.ndim else 1)
-
-
-def facts_bias(node: NodeView) -> int | None:
-    """The slot of the bias of the op of ``node``, used or not."""
-    row = facts(node.op)
-    return None if row is None else row.bias

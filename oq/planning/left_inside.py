@@ -16,6 +16,7 @@ from oq.model.carry_out import LEAVING
 from oq.model.ops import has_weight
 from oq.model.products import Scope, find_matrix, scope_of
 from oq.model.submodels import path_of
+from oq.planning.inside import how_in_bodies
 from oq.planning.overrides import Overrides
 from oq.planning.plan import KEPT, NOT_CHOSEN
 from oq.planning.spec import Group, Plan, Skip
@@ -66,7 +67,7 @@ class LeftInside:
             return Skip(name, node.op_type, KEPT.format(pattern=pattern))
         if self.overrides.only is not None:
             return Skip(name, node.op_type, NOT_CHOSEN)
-        if not why and rewrites_bodies(self.target):
+        if not why and _rewrites_bodies(self.target):
             found = find_matrix(node, scopes)
             if not isinstance(found, str):
                 return Group((name,), (node.op_type,), node.op_type)
@@ -75,7 +76,7 @@ class LeftInside:
 
     def _why(self, op: str) -> str:
         """Why layers in a body of ``op`` are not planned; "" if each of them has its own reason."""
-        if rewrites_bodies(self.target):
+        if _rewrites_bodies(self.target):
             return ""
         if self.target.block is not None:
             return AS_BLOCKS.format(op=op)
@@ -84,13 +85,16 @@ class LeftInside:
         return "" if op in LEAVING else UNMEASURED.format(op=op)
 
 
-def rewrites_bodies(target: Target) -> bool:
+def _rewrites_bodies(target: Target) -> bool:
     """Whether products in bodies are rewritten without a plan."""
-    return target.at_run_time or (target.block is not None and target.packs_blocks is not None)
+    return how_in_bodies(target) not in {None, "calibrated"}
 
 
 def with_left(plan: Plan, left: Sequence[Left]) -> Plan:
-    """``plan`` with the layers that are ``left`` in bodies."""
-    groups = (found for found in left if isinstance(found, Group))
+    """``plan`` with the layers that are ``left`` in bodies; a node whose body holds one that is
+    quantized is no node in float."""
+    groups = [found for found in left if isinstance(found, Group)]
+    hold = tuple(name for group in groups for name in group.nodes)
+    own = (s for s in plan.skips if not any(name.startswith(f"{s.node}/") for name in hold))
     skips = (found for found in left if isinstance(found, Skip))
-    return replace(plan, groups=(*plan.groups, *groups), skips=(*plan.skips, *skips))
+    return replace(plan, groups=(*plan.groups, *groups), skips=(*own, *skips))

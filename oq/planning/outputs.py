@@ -7,9 +7,11 @@ outputs and logits covers everything seen in calibration, unless the user choose
 """
 
 from dataclasses import replace
+from functools import partial
 
-from oq.model.ops import CHOOSING, JOINING, KEEPING, SCORING, only_moves
-from oq.model.view import GraphView, NodeView
+from oq.model.ops import JOINING, SCORING, only_moves
+from oq.model.paths import Made, find_choice
+from oq.model.view import GraphView
 from oq.planning.spec import Own, Plan, Share, Site, measured_at
 
 
@@ -33,22 +35,17 @@ def ops_behind_logits(view: GraphView) -> tuple[str, ...]:
 def _logits(view: GraphView, answer: str) -> tuple[str, str | None]:
     """What :func:`find_logits` takes for an output, and the op that reads it; None for the output
     itself."""
-    chosen = None if view.is_float(answer) else _choice(view, answer)
-    output, op = (answer, None) if chosen is None else (chosen.inputs[0], chosen.op)
+    chosen = None if view.is_float(answer) else find_choice(answer, partial(_made, view))
+    output, op = (answer, None) if chosen is None else (chosen[1][0], chosen[0])
     maker = view.producer(output)
     if maker is not None and maker.op in SCORING and view.producer(maker.inputs[0]) is not None:
         return maker.inputs[0], maker.op
     return output, op
 
 
-def _choice(view: GraphView, indices: str) -> NodeView | None:
-    """The node that chose the integers ``indices``; None if none did."""
-    maker = view.producer(indices)
-    while maker is not None and maker.inputs and maker.op not in CHOOSING:
-        if maker.op not in KEEPING and not only_moves(maker.op):
-            return None
-        maker = view.producer(maker.inputs[0])
-    return maker if maker is not None and maker.inputs else None
+def _made(view: GraphView, tensor: str) -> Made | None:
+    maker = view.producer(tensor)
+    return None if maker is None else (maker.op, maker.inputs)
 
 
 def never_clip_logits(plan: Plan, view: GraphView) -> Plan:

@@ -8,11 +8,14 @@ Gimpel, 2016).  For x up to 20 the argument of the tanh reaches 300, and all but
 from collections import deque
 from collections.abc import Iterable
 
-from oq.model.ops import LINEAR, SATURATING, SCALING, SQUARES
+from oq.model.ops import LINEAR, POWERS, SATURATING, SCALING, SQUARES
 from oq.model.view import GraphView, NodeView
 
 NEAREST = 16
 """Nodes in front of the function that are looked at: a power further away is that of a layer."""
+
+CROSSED = LINEAR | SQUARES | POWERS.keys()
+"""Ops that are crossed on the way back."""
 
 FEW = "{!r} saturates, and its argument holds a power: most codes would lie where it is flat"
 
@@ -34,13 +37,13 @@ def powers(view: GraphView) -> dict[str, str]:
 def _behind(
     view: GraphView, tensors: Iterable[str], roots: frozenset[str] = frozenset()
 ) -> list[NodeView]:
-    """The elementwise nodes that compute ``tensors``, back to ``roots``, the nearest first."""
+    """The nodes that compute ``tensors``, back to ``roots``, the nearest first."""
     found: dict[str, NodeView] = {}
     todo = deque(tensors)
     while todo and len(found) < NEAREST:
         tensor = todo.popleft()
         maker = None if tensor in roots else view.producer(tensor)
-        if maker is None or maker.name in found or maker.op not in LINEAR | SQUARES:
+        if maker is None or maker.name in found or maker.op not in CROSSED:
             continue
         found[maker.name] = maker
         todo += [t for t in maker.inputs if t]
@@ -50,7 +53,7 @@ def _behind(
 def _root(view: GraphView, node: NodeView) -> str | None:
     """The tensor of which ``node`` makes a power: its input, or the one of its two that the other
     is computed from."""
-    if node.op in SQUARES:
+    if node.op in SQUARES or node.op in POWERS:
         return node.input(0)
     if node.op not in SCALING:
         return None

@@ -4,7 +4,7 @@ plan."""
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx
 
@@ -21,7 +21,7 @@ from oq.planning.inside import (
     Inside,
     holds_layers,
     plan_inside,
-    quantizes_bodies,
+    plans_bodies,
     tell_hollow,
     with_inside,
 )
@@ -36,9 +36,6 @@ from oq.planning.zero_points import assign_zero_points
 from oq.prepare.bodies import prepare_bodies
 from oq.prepare.order import prepare
 from oq.prepare.widen_floats import FLOAT32, OwnTypes, is_float16
-
-if TYPE_CHECKING:
-    pass
 
 
 def choose_target(name: str, settings: Mapping[str, Any]) -> tuple[Target, dict[str, Any]]:
@@ -140,7 +137,7 @@ def plan_model(model: onnx.ModelProto, profile: Target, overrides: Overrides) ->
     nodes = ((node.name, node.op) for node in prepared.graph.view().nodes)
     made = made_layers(nodes, {node.name: node.op_type for node in model.graph.node})
     graph = prepared.graph
-    if quantizes_bodies(profile) and any(n.op in BODIES for n in graph.view().nodes):
+    if plans_bodies(profile) and any(n.op in BODIES for n in graph.view().nodes):
         chosen = partial(_gains_inside, profile=profile, overrides=overrides)
         graph = prepare_bodies(graph, profile.passes, chosen)
     return plan_graph(graph, profile, overrides, prepared.own, made)
@@ -169,6 +166,12 @@ def plan_graph(
     holds = any(n.inner for n in view.nodes)
     left = LeftInside(model, profile, overrides, known).told() if holds else ()
     return Planned(profile, graph, model, view, plan, overrides, own, inside, left)
+
+
+def replan(planned: Planned, apart: Mapping[str, str]) -> Planned:
+    """``planned`` with the nodes of ``apart`` in float too."""
+    overrides = replace(planned.overrides, apart={**planned.overrides.apart, **apart})
+    return plan_graph(*(planned.graph, planned.target, overrides, planned.own), planned.plan.made)
 
 
 def decide_inside(view: GraphView, profile: Target, overrides: Overrides) -> Plan:

@@ -4,8 +4,9 @@ Measured with onnxruntime 1.31 on x86 with AVX512-VNNI and AMX, one and two thre
 looks only at shapes and neighbouring nodes, never at names.
 """
 
-from oq.model.first_layer import FUSED, MOVES, SUMS, channels_of, stays_float
+from oq.model.first_layer import MOVES, SUMS, channels_of, stays_float
 from oq.model.operands import data_inputs, weight_input
+from oq.model.ops import CLIPPING
 from oq.model.view import GraphView
 from oq.planning.target import Match
 
@@ -14,7 +15,7 @@ WRITES_CODES = frozenset(
 )
 """Ops whose integer kernels always write integers, never floats."""
 
-THROUGH = frozenset({*FUSED, *MOVES, "Flatten", "MaxPool"})
+THROUGH = frozenset({*CLIPPING, *MOVES, "Flatten", "MaxPool"})
 """Ops that write what they read, codes or floats."""
 
 

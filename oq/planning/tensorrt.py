@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 
 from oq.model.operands import data_inputs, weight_input
-from oq.model.ops import facts, only_moves
+from oq.model.ops import CONVOLUTIONS, facts, only_moves
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Shape
 from oq.planning.target import Match
@@ -147,7 +147,7 @@ def is_not_behind_a_convolution(view: GraphView, match: Match) -> str | None:
         producer = view.producer(tensor)
     weight = None if producer is None else weight_input(producer)
     stored = weight is not None and view.is_constant(weight)
-    if producer is not None and producer.op in {"Conv", "ConvTranspose"} and stored:
+    if producer is not None and producer.op in CONVOLUTIONS and stored:
         return None
     return "an int8 input is only faster directly after a convolution, whose kernel can write it"
 

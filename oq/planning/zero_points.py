@@ -16,14 +16,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from oq.model.operands import constant_limits, is_padded
-from oq.model.ops import BOUNDED, HOMOGENEOUS
+from oq.model.ops import BOUNDED, HOMOGENEOUS, WHOLE_SUMS
 from oq.model.view import GraphView, NodeView
 from oq.planning.layers import Layer, find_layers
 from oq.planning.spec import Own, Plan, Site
-
-READERS = frozenset({"Conv", "Gemm", "MatMul"})
-"""Layers in which every output is a sum over all weights of its channel, which is not so for
-ConvTranspose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +96,7 @@ def _sums(view: GraphView, node: NodeView, tensor: str, layers: Mapping[str, Lay
     """Whether ``node`` adds one number per channel to its output for a shift of all of ``tensor``:
     a stack of matrices has channels of its own for each."""
     layer = layers.get(node.name)
-    if layer is None or node.op not in READERS or node.inputs[0] != tensor or not _bears(layer):
+    if layer is None or node.op not in WHOLE_SUMS or node.inputs[0] != tensor or not _bears(layer):
         return False
     if layer.axis == -1 and len(view.constants[layer.weight].shape) != 2:
         return False

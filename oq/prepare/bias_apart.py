@@ -9,27 +9,25 @@ one value per output channel; without such a bias the layer itself runs in integ
 import numpy as np
 
 from oq.model.graph import Graph
+from oq.model.ops import has_bias
 from oq.model.view import GraphView, NodeView
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
-BIASED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 SLOT = 2
-"""The slot of their bias."""
+"""The slot of the bias."""
 
 
 def bias_apart(graph: Graph) -> Outcome:
     """Take every such bias out of layers with constant float32 weights."""
     view, changed = graph.view(), 0
     for node in view.nodes:
-        if node.op not in BIASED or not node.input(SLOT) or _is_stored(view, node):
+        if not has_bias(node.op) or not node.input(SLOT) or _is_stored(view, node):
             continue
         weight = node.inputs[1]
         if view.is_constant(weight) and view.constants[weight].dtype == np.float32:
             _rewrite(graph, view, node)
             changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)
 
 
 def _is_stored(view: GraphView, node: NodeView) -> bool:

@@ -9,7 +9,7 @@ block of two layers.  A bias with two axes does not match that rewrite (probed w
 
 from oq.model.graph import Graph
 from oq.model.operands import added_row
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def bias_as_matrix(graph: Graph) -> Outcome:
@@ -24,6 +24,4 @@ def bias_as_matrix(graph: Graph) -> Outcome:
         slot = add.inputs.index(bias)
         graph.set_input(add.name, slot, graph.add_constant(f"{bias}_matrix", values))
         changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)

@@ -13,7 +13,7 @@ import numpy as np
 from oq.model.graph import Graph
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import TensorInfo
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 SMALLEST = 2
 """Rows and columns of W; a single row only adds up x."""
@@ -26,9 +26,7 @@ def constant_left(graph: Graph) -> Outcome:
         if node.op in {"MatMul", "Gemm"} and _fits(view, node):
             _rewrite(graph, view, node)
             changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)
 
 
 def _fits(view: GraphView, node: NodeView) -> bool:

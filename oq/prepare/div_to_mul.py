@@ -11,7 +11,7 @@ import numpy as np
 
 from oq.model.graph import Graph
 from oq.model.view import GraphView, NodeView
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def div_to_mul(graph: Graph) -> Outcome:
@@ -22,9 +22,7 @@ def div_to_mul(graph: Graph) -> Outcome:
         if node.op == "Div" and _is_rewritable(view, node):
             _rewrite(graph, view, node)
             changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)
 
 
 def _is_rewritable(view: GraphView, node: NodeView) -> bool:

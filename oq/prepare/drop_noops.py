@@ -5,7 +5,7 @@ from collections.abc import Callable
 from oq.errors import ModelError
 from oq.model.graph import Graph
 from oq.model.view import GraphView, NodeView
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def drop_noops(graph: Graph) -> Outcome:
@@ -33,9 +33,7 @@ def _drop(graph: Graph, is_noop: Callable[[GraphView, NodeView], bool]) -> Outco
             refusals.append(str(refusal))
         else:
             changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed, tuple(refusals))
+    return finish(graph, changed, refusals)
 
 
 def _is_noop(view: GraphView, node: NodeView) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 from oq.model.graph import Graph
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import TensorInfo
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,7 @@ def einsum_to_matmul(graph: Graph) -> Outcome:
                 break
         else:
             refusals.append(f"Einsum {node.name!r} is kept: it is not one product of matrices")
-    if changed:
-        graph.cleanup()
-    return Outcome(changed, tuple(refusals))
+    return finish(graph, changed, refusals)
 
 
 def _swapped(equation: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from oq.model.graph import Graph
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def fold_affine(graph: Graph) -> Outcome:
@@ -25,9 +25,7 @@ def fold_affine(graph: Graph) -> Outcome:
         for norm, step, values in found:
             _fold(graph, view, norm, step, values)
         changed += len(found)
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)
 
 
 def _match(view: GraphView, norm: NodeView) -> tuple[NodeView, NodeView, Array] | None:

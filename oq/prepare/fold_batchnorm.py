@@ -12,11 +12,10 @@ of the folded weights.
 import numpy as np
 
 from oq.model.graph import Graph
+from oq.model.ops import has_bias
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
-from oq.prepare.outcome import Outcome
-
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm"})
+from oq.prepare.outcome import Outcome, finish
 
 
 def fold_batchnorm(graph: Graph) -> Outcome:
@@ -34,15 +33,13 @@ def fold_batchnorm(graph: Graph) -> Outcome:
         if layer is not None:
             _fold(graph, view, layer, norm)
             changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed, tuple(refusals))
+    return finish(graph, changed, refusals)
 
 
 def _refuse(view: GraphView, norm: NodeView) -> str | None:
     source = norm.inputs[0]
     layer = view.producer(source)
-    if layer is None or layer.op not in WEIGHTED:
+    if layer is None or not has_bias(layer.op):
         found = "a graph input" if layer is None else f"{layer.op} {layer.name!r}"
         return f"it follows {found}, which has no weights to fold into"
     if view.edges(source) != 1:

@@ -9,7 +9,7 @@ from oq.model.graph import Graph
 from oq.model.operands import pads_by_size
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def fold_pad(graph: Graph) -> Outcome:
@@ -33,9 +33,7 @@ def fold_pad(graph: Graph) -> Outcome:
             graph.set_attribute(conv.name, "auto_pad", "NOTSET")
         graph.bypass(pad.name)
         changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed, tuple(refusals))
+    return finish(graph, changed, refusals)
 
 
 def _refuse(view: GraphView, pad: NodeView) -> str | None:

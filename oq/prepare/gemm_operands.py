@@ -13,7 +13,7 @@ import numpy as np
 from oq.model.graph import Graph
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array, TensorInfo
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def gemm_operands(graph: Graph) -> Outcome:
@@ -23,9 +23,7 @@ def gemm_operands(graph: Graph) -> Outcome:
         if node.op == "Gemm" and _is_layer(view, node):
             parts = [fold(graph, view, node) for fold in (_fold_alpha, _fold_beta, _turn)]
             changed += any(parts)
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)
 
 
 def row_of(view: GraphView, bias: str, features: int) -> Array | None:

@@ -5,7 +5,7 @@ that was not trained with it loses accuracy.
 """
 
 from oq.model.graph import Graph
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def harden_sigmoid(graph: Graph) -> Outcome:
@@ -19,6 +19,4 @@ def harden_sigmoid(graph: Graph) -> Outcome:
             name=f"{node.name}_HardSigmoid",
             attributes={"alpha": 1 / 6, "beta": 0.5},
         )
-    if nodes:
-        graph.cleanup()
-    return Outcome(len(nodes))
+    return finish(graph, len(nodes))

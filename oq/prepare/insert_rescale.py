@@ -23,7 +23,7 @@ from oq.model.ops import BOUNDED
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
 from oq.numerics.weights import channel_reach
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 ODD = np.asarray([63, 31, 15, 7, 3, 3, 1]) / 64
 """A scale for each k = 0 .. 6, about 2**-k."""
@@ -48,9 +48,7 @@ def insert_rescale(graph: Graph) -> Outcome:
         if conv.op == "Conv" and _fits(view, conv):
             _insert(graph, view, conv)
             changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)
 
 
 def uneven(weight: Array) -> bool:

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from oq.model.graph import Graph
+from oq.model.ops import CONVOLUTIONS, PIECEWISE
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import TensorInfo
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
-CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
-FUSED = frozenset({"Clip", "LeakyRelu", "Relu"})
 HEIGHT = 2
 """The axis of length 1 in (samples, channels, height, width)."""
 
@@ -34,9 +33,7 @@ def line_to_image(graph: Graph) -> Outcome:
         if node.op in CONVOLUTIONS and _fits(view, node):
             _rewrite(graph, view, node, images)
             changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)
 
 
 def _fits(view: GraphView, node: NodeView) -> bool:
@@ -66,7 +63,8 @@ def _rewrite(graph: Graph, view: GraphView, node: NodeView, images: dict[str, st
         graph.set_attribute(node.name, name, value)
     out, end = node.outputs[0], node
     readers = view.consumers(out)
-    if view.edges(out) == 1 and readers and readers[0].op in FUSED and readers[0].inputs[0] == out:
+    alone = view.edges(out) == 1 and readers and readers[0].inputs[0] == out
+    if alone and readers[0].op in PIECEWISE:
         _set_shape(graph, view, out, out)
         out, end = readers[0].outputs[0], readers[0]
     image = graph.split_output(out, f"{out}_image")

@@ -6,7 +6,7 @@ has an integer kernel; with keepdims = 0 a Flatten follows, since (N, C, 1, 1) -
 
 from oq.model.graph import Graph
 from oq.model.view import GraphView, NodeView
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def mean_to_pool(graph: Graph) -> Outcome:
@@ -37,9 +37,7 @@ def mean_to_pool(graph: Graph) -> Outcome:
             )
         graph.give_output(out, pooled)
         changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)
 
 
 def _is_global_pool(view: GraphView, node: NodeView) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from oq.model.graph import Graph
 from oq.model.view import GraphView, NodeView
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def norm_to_conv(graph: Graph) -> Outcome:
@@ -39,9 +39,7 @@ def _to_conv(graph: Graph, *, inner: bool) -> Outcome:
             changed += 1
         else:
             refusals.append(f"BatchNormalization {norm.name!r} is kept: {reason}")
-    if changed:
-        graph.cleanup()
-    return Outcome(changed, tuple(refusals))
+    return finish(graph, changed, refusals)
 
 
 def _refuse(view: GraphView, norm: NodeView) -> str | None:

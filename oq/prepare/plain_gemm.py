@@ -8,16 +8,14 @@ from oq.model.graph import Graph
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
 from oq.prepare.gemm_operands import is_matrix, row_of
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def plain_gemm(graph: Graph) -> Outcome:
     """Rewrite every linear layer of constants on a float32 matrix."""
     view = graph.view()
     changed = sum(_rewrite(graph, view, n) for n in view.nodes if n.op == "MatMul")
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)
 
 
 def _rewrite(graph: Graph, view: GraphView, matmul: NodeView) -> bool:

@@ -12,7 +12,7 @@ from oq.model.graph import Graph
 from oq.model.ops import IN_ORDER, REDUCING
 from oq.model.view import GraphView, NodeView
 from oq.prepare.mean_to_pool import constant_axes
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def reduce_apart(graph: Graph) -> Outcome:
@@ -41,9 +41,7 @@ def reduce_apart(graph: Graph) -> Outcome:
         )
         graph.give_output(out, moved)
         changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)
 
 
 def _is_rewritten(view: GraphView, node: NodeView) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from oq.model.graph import Graph
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 MOST_CHANNELS = 128
 """Maximum number of channels of x.  Measured on x86 with VNNI: an int8 1x1 convolution takes about
@@ -41,9 +41,7 @@ def shortcut_to_conv(graph: Graph) -> Outcome:
             continue
         _rewrite(graph, view, pad, source, strides)
         changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed, tuple(refusals))
+    return finish(graph, changed, refusals)
 
 
 def _rewrite(

@@ -10,11 +10,9 @@ that is the only reader of y moves into every branch, so that each branch is one
 import numpy as np
 
 from oq.model.graph import Graph
+from oq.model.ops import PIECEWISE
 from oq.model.view import GraphView, NodeView
-from oq.prepare.outcome import Outcome
-
-FUSED = frozenset({"Clip", "LeakyRelu", "Relu"})
-"""Activations that move into the branches."""
+from oq.prepare.outcome import Outcome, finish
 
 CHANNELS = 1
 """The channel axis of x and y."""
@@ -36,15 +34,13 @@ def split_groups(graph: Graph) -> Outcome:
         if len(shape) == 4 and not group * shape[1] == shape[0] == group:
             _split(graph, view, conv, group)
             changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed, tuple(refusals))
+    return finish(graph, changed, refusals)
 
 
 def _split(graph: Graph, view: GraphView, conv: NodeView, group: int) -> None:
     out = conv.outputs[0]
     readers = view.consumers(out)
-    last = readers[0] if view.edges(out) == 1 and readers and readers[0].op in FUSED else None
+    last = readers[0] if view.edges(out) == 1 and readers and readers[0].op in PIECEWISE else None
     end = conv if last is None else last
     axes = graph.add_constant(f"{conv.name}.axes", np.asarray([CHANNELS], np.int64))
     parts = [_branch(graph, view, conv, last, i, group, axes) for i in range(group)]

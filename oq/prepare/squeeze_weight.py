@@ -7,7 +7,7 @@ MatMulIntegerToFloat takes no other (it loads such a file and fails when it is r
 
 from oq.model.graph import Graph
 from oq.model.ops import STACKING
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def squeeze_weight(graph: Graph) -> Outcome:
@@ -26,6 +26,4 @@ def squeeze_weight(graph: Graph) -> Outcome:
         flat = graph.add_constant(f"{node.inputs[1]}_matrix", matrix)
         graph.set_input(node.name, 1, flat)
         changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)

@@ -4,7 +4,7 @@ Targets have kernels for Add, but none for Sum.
 """
 
 from oq.model.graph import Graph
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def sum_to_add(graph: Graph) -> Outcome:
@@ -30,6 +30,4 @@ def sum_to_add(graph: Graph) -> Outcome:
             )
         graph.give_output(out, total)
         changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)

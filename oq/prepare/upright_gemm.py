@@ -8,7 +8,7 @@ Layers that share W share its transpose.
 import numpy as np
 
 from oq.model.graph import Graph
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 
 def upright_gemm(graph: Graph) -> Outcome:
@@ -27,6 +27,4 @@ def upright_gemm(graph: Graph) -> Outcome:
         graph.set_input(node.name, 1, upright[weight])
         graph.set_attribute(node.name, "transB", 0)
         changed += 1
-    if changed:
-        graph.cleanup()
-    return Outcome(changed)
+    return finish(graph, changed)

@@ -13,7 +13,7 @@ from oq.model.first_layer import is_computed_in_float, stays_float
 from oq.model.graph import Graph
 from oq.model.operands import weight_input
 from oq.model.view import GraphView, NodeView
-from oq.prepare.outcome import Outcome
+from oq.prepare.outcome import Outcome, finish
 
 CHANNELS = 4
 WIDEST = {1: 3, 2: 3, 3: 5}
@@ -27,9 +27,7 @@ def widen_input(graph: Graph) -> Outcome:
     found = [node for node in view.nodes if _gains(view, node)]
     for conv in found:
         _widen(graph, view, conv)
-    if found:
-        graph.cleanup()
-    return Outcome(len(found))
+    return finish(graph, len(found))
 
 
 def _gains(view: GraphView, node: NodeView) -> bool:

@@ -12,9 +12,8 @@ up.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from glob import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,45 +27,37 @@ from oq.distributed.cluster import open_workers
 from oq.errors import ModelError
 from oq.exporting.load import Model, load
 from oq.model.input_shapes import Shapes
-from oq.model.ops import anchor, has_weight, only_moves
 from oq.model.session import Settings
-from oq.model.view import GraphView
 from oq.parallel import Workers, cores
-from oq.planning.overrides import Choice, Layer, Mode, Overrides, make_overrides
+from oq.planning.overrides import Choice, Layer, Mode, make_overrides
 from oq.planning.setup import (
     Planned,
     choose_target,
-    decide,
     make_methods,
     needs_of,
     plan_model,
 )
-from oq.planning.spec import Group, Plan, Site, SiteKey, key
-from oq.planning.target import Target
+from oq.planning.spec import Group
 from oq.progress import Clock, Counter, Watch
-from oq.ranking.variants import TASK_VARIANTS, Bench, Effect, Part, Variant, open_bench
+from oq.ranking.candidates import Candidate, find_candidates, parts_without, solve_all
+from oq.ranking.variants import (
+    TASK_VARIANTS,
+    Bench,
+    Effect,
+    Variant,
+)
 from oq.refine.recalibrate import Calibration
 from oq.wording import Told, counted
 
 SAMPLES = 64
+
+UNSEEN = "all layers that target {target} quantizes in this model are in bodies that no sample runs"
 
 ENOUGH = 0.5
 """Fraction of the output error (power) that the layers to keep in float must remove: 3 dB."""
 
 WINDOW = 4
 """Number of layers of the ranking that are tried at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A kernel, named after its node with weights, else its first; ``output`` is its output."""
-
-    node: str
-    nodes: tuple[str, ...]
-    ops: tuple[str, ...]
-    parameters: tuple[Part, ...]
-    activations: tuple[Part, ...]
-    output: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +96,8 @@ class Kept:
 class Ranking(Told):
     """All layers, worst first, and those worth keeping in float (``keep``: the nodes of
     :attr:`kept`, for ``--keep-float``).  ``inside``: layers in bodies of If, Loop and Scan that are
-    quantized too and not ranked; in all figures they are in float."""
+    quantized without a plan (weights in blocks, ranges at run time) and not ranked; in all figures
+    they are in float."""
 
     WORDS: ClassVar[str] = "oq.ranking.table:ranking_lines"
 
@@ -170,36 +162,31 @@ def sensitivity(
     source = _open(loaded, data, preprocess, samples, seed, rename)
     planned = plan_model(feed_defaults(loaded, source), profile, overrides)
     source = in_float32(source, planned.own.inputs)
-    kernels, inside = find_candidates(planned.plan, planned.view), layers_inside(planned)
-    _insist(kernels, target, inside)
+    inside = layers_unranked(planned)
+    _insist(find_candidates(planned), target, inside)
     with open_workers(ray) as workers:
         clock = Clock(watch)
-        needs = needs_of(replace(planned, inside=()), methods)
-        job = Job(planned.model, planned.view, needs, None, Settings())
+        job = Job(planned.model, planned.view, needs_of(planned, methods), None, Settings())
         counter, how = Counter("calibrate", source.count, watch), weights or profile.weight_range
         job = replace(job, progress=counter, workers=workers)
         recalibration = Calibration(planned, methods, job, {}, how, calibrator is not None)
         with clock.stage("calibrate"):
             measured = recalibration.measure(source, None)
-        solution = recalibration.solve(measured.statistics)
+        solved = solve_all(recalibration, measured.statistics)
+        if not (kernels := find_candidates(solved.planned)):
+            raise ModelError(UNSEEN.format(target=target))
         sizing = Sizing(size_batches(job).footprint, wanted=batch_size, models=TASK_VARIANTS)
-        given = planned.model, planned.plan, solution, source.batches(sizing), jobs or cores()
-        with clock.stage("layers"), open_bench(*given, workers) as bench:
-            layout = Layout(planned.view, profile, planned.plan, overrides)
-            whole, rows, kept = rank(bench, layout, kernels, watch)
+        batches = source.batches(sizing)
+        with clock.stage("layers"), solved.open_bench(batches, jobs or cores(), workers) as bench:
+            whole, rows, kept = rank(bench, solved.planned, kernels, watch)
     name = str(model) if isinstance(model, str | Path) else loaded.graph.name
     figures = decibels(whole.error), whole.agreement
     return Ranking(name, target, source.name, measured.samples, *figures, rows, kept, inside)
 
 
-def layers_inside(planned: Planned) -> tuple[str, ...]:
-    """The layers with weights that are quantized in bodies of If, Loop and Scan."""
-    return tuple(
-        name
-        for group in planned.whole.groups[len(planned.plan.groups) :]
-        for name, op in zip(group.nodes, group.ops, strict=True)
-        if has_weight(op)
-    )
+def layers_unranked(planned: Planned) -> tuple[str, ...]:
+    """The layers that are quantized in bodies without a plan, which no variant leaves out."""
+    return tuple(name for left in planned.left if isinstance(left, Group) for name in left.nodes)
 
 
 def _insist(kernels: Sequence[Candidate], target: str, inside: Sequence[str]) -> None:
@@ -230,83 +217,15 @@ def _open(
     return open_samples(model, data, preprocess, samples, seed, rename)
 
 
-def find_candidates(plan: Plan, view: GraphView) -> tuple[Candidate, ...]:
-    """The kernels of ``plan`` that have sites of their own, in graph order.
-
-    Kernels that only move values have none: their grids belong to the layers downstream.
-    """
-    groups = [g for g in plan.groups if not all(map(only_moves, g.ops))]
-    claimed = {n for g in groups for n in g.nodes}
-    found = []
-    for group in groups:
-        parts: dict[bool, list[Part]] = {True: [], False: []}
-        for site in plan.sites:
-            readers = _readers(site, view)
-            nodes = tuple(n for n in readers if n in group.nodes)
-            if nodes or (claimed.isdisjoint(readers) and _computes(group, site, view)):
-                part = Part(replace(site, consumers=nodes), key(site))
-                parts[site.role == "activation"].append(part)
-        if parts[True] or parts[False]:
-            output = view.node(group.nodes[-1]).outputs[0]
-            found.append(
-                Candidate(
-                    anchor(group.nodes, group.ops),
-                    group.nodes,
-                    group.ops,
-                    tuple(parts[False]),
-                    tuple(parts[True]),
-                    output,
-                )
-            )
-    return tuple(found)
-
-
-def _computes(group: Group, site: Site, view: GraphView) -> bool:
-    producer = view.producer(site.tensor)
-    return producer is not None and producer.name in group.nodes
-
-
-def _readers(site: Site, view: GraphView) -> tuple[str, ...]:
-    return site.consumers if site.consumers else tuple(n.name for n in view.consumers(site.tensor))
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The common inputs of all variants: the graph, the target, the complete plan, and the user's
-    overrides."""
-
-    view: GraphView
-    target: Target
-    plan: Plan
-    overrides: Overrides = field(default_factory=Overrides)
-
-    def without(self, layers: Iterable[Candidate]) -> tuple[Part, ...]:
-        """The sites of ``--keep-float`` for all of ``layers``, with the grids of the complete plan.
-
-        A site that only such a plan has is left out, since no range was measured for it.
-        """
-        kept = (*self.overrides.keep_float, *(escape(layer.node) for layer in layers))
-        overrides = replace(self.overrides, keep_float=kept)
-        sites = decide(self.view, self.target, overrides).sites
-        found = ((site, self._origin(site)) for site in sites)
-        return tuple(Part(site, origin) for site, origin in found if origin is not None)
-
-    def _origin(self, site: Site) -> SiteKey | None:
-        alike = [s for s in self.plan.sites if (s.tensor, s.role) == (site.tensor, site.role)]
-        mine = set(site.consumers)
-        near = [s for s in alike if not s.consumers or not mine or mine & set(s.consumers)]
-        return next((key(s) for s in (*near, *alike)), None)
-
-
 def rank(
-    bench: Bench, layout: Layout, layers: Sequence[Candidate], watch: Watch | None = None
+    bench: Bench, planned: Planned, layers: Sequence[Candidate], watch: Watch | None = None
 ) -> tuple[Effect, tuple[Sensitivity, ...], tuple[Kept, ...]]:
     """(the effect of the complete plan, the layers worst first, those to keep in float)."""
-    variants = [Variant(layout.without(()))]
+    variants = [Variant(parts_without(planned, ()))]
     slots = []
     for layer in layers:
         alone = Variant((*layer.parameters, *layer.activations), layer.output)
-        rest = Variant(layout.without([layer]))
+        rest = Variant(parts_without(planned, [layer]))
         sides = [Variant(p) for p in (layer.parameters, layer.activations) if p]
         both = sides if len(sides) == 2 else []
         slots.append(len(variants))
@@ -318,7 +237,7 @@ def rank(
         _row(place + 1, layers[i], effects[slots[i] : slots[i] + 4], everything)
         for place, i in enumerate(order)
     ]
-    kept = _choose(bench, layout, [layers[i] for i in order], effects[0], watch)
+    kept = _choose(bench, planned, [layers[i] for i in order], effects[0], watch)
     return effects[0], tuple(rows), kept
 
 
@@ -348,7 +267,7 @@ def _row(place: int, layer: Candidate, effects: Sequence[Effect], everything: fl
 
 def _choose(
     bench: Bench,
-    layout: Layout,
+    planned: Planned,
     ranked: Sequence[Candidate],
     whole: Effect,
     watch: Watch | None = None,
@@ -361,7 +280,7 @@ def _choose(
     waiting, error = list(ranked), whole.error
     while waiting and error > (1 - ENOUGH) * whole.error:
         window = waiting[:WINDOW]
-        tried = bench.run([Variant(layout.without([*chosen, one])) for one in window])
+        tried = bench.run([Variant(parts_without(planned, [*chosen, one])) for one in window])
         best = min(range(len(window)), key=lambda i: tried[i].error)
         if tried[best].error < error:
             error = tried[best].error

@@ -1,7 +1,8 @@
 """Evaluates variants of a plan, in several processes of this machine or by workers elsewhere.
 
-A **variant** is the float model with some of the plan's sites.  Scales are computed once, for the
-complete plan; a variant only leaves sites out.  Its error is the mean over the outputs of
+A **variant** is the float model with some of the sites of its plan and of those of its bodies.
+Scales are computed once, for the complete plan; a variant only leaves sites out. Its error is the
+mean over the outputs of
 
     sum (x - y)^2 / sum x^2
 
@@ -11,10 +12,11 @@ not depend on the number of processes.
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,15 @@ import onnx
 from oq.comparison.classes import class_axes, start_votes
 from oq.comparison.deviation import Noise, Votes
 from oq.emission.emit import emit
+from oq.emission.inside import replace_body
 from oq.emission.keep_float import keep_loadable
 from oq.emission.solve import Solution
 from oq.errors import DataError
 from oq.model.files import load_model, model_bytes, save_model
 from oq.model.graph import Graph
+from oq.model.names import claim_name
 from oq.model.session import SERIAL, Session, custom_ops, expose, use_custom_ops
+from oq.model.submodels import Step, names_in, path_of
 from oq.numerics.grid import Grid, fit
 from oq.numerics.values import Array, Batch, Range
 from oq.parallel import Tell, Workers
@@ -51,10 +56,12 @@ OnProgress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A site, perhaps for fewer readers than in the plan, and the plan's key of its grid."""
+    """A site, perhaps for fewer readers than in the plan, and the plan's key of its grid; ``path``:
+    that of the body of If, Loop or Scan whose plan it is, "" for the main graph's."""
 
     site: Site
     origin: SiteKey
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,17 @@ class Variant:
 
     parts: tuple[Part, ...]
     local: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBody:
+    """A body of If, Loop or Scan: the nodes and attributes that contain it, itself as a model, its
+    plan and grids."""
+
+    steps: tuple[Step, ...]
+    model: onnx.ModelProto
+    plan: Plan
+    solution: Solution
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +133,10 @@ def open_bench(
     batches: Iterable[Batch],
     jobs: int = 1,
     workers: Workers | None = None,
+    bodies: Sequence[PlannedBody] = (),
 ) -> Iterator[Bench]:
-    """A :class:`Bench` for variants of ``model`` (the prepared float model of ``plan``).
+    """A :class:`Bench` for variants of ``model`` (the prepared float model of ``plan``) and of its
+    ``bodies``.
 
     The model and the batches are on disk meanwhile; with ``workers``, in their memory.  With
     ``jobs`` above 1 that many processes are spawned, so the calling script needs ``if __name__ ==
@@ -129,7 +149,7 @@ def open_bench(
         held = tuple(dict(batch.feeds) for batch in batches)
         if not held:
             raise DataError(NO_SAMPLES)
-        yield Bench(_Worker(model, plan, solution, held), None, workers)
+        yield Bench(_Worker(model, plan, solution, bodies, held), None, workers)
         return
     with tempfile.TemporaryDirectory(prefix="oq-") as name:
         folder = Path(name)
@@ -141,11 +161,12 @@ def open_bench(
             count += 1
         if count == 0:
             raise DataError(NO_SAMPLES)
-        worker = _open_worker(folder, plan, solution, count)
+        worker = _open_worker(folder, plan, solution, bodies, count)
         if jobs <= 1:
             yield Bench(worker, None)
             return
-        context, known = get_context("spawn"), (folder, plan, solution, count, custom_ops())
+        context = get_context("spawn")
+        known = folder, plan, solution, bodies, count, custom_ops()
         with ProcessPoolExecutor(jobs, context, initializer=_start, initargs=known) as pool:
             yield Bench(worker, pool)
 
@@ -155,15 +176,23 @@ _here: list["_Worker"] = []
 
 
 def _start(
-    folder: Path, plan: Plan, solution: Solution, count: int, libraries: Sequence[Path]
+    folder: Path,
+    plan: Plan,
+    solution: Solution,
+    bodies: Sequence[PlannedBody],
+    count: int,
+    libraries: Sequence[Path],
 ) -> None:
     use_custom_ops(libraries)
-    _here.append(_open_worker(folder, plan, solution, count))
+    _here.append(_open_worker(folder, plan, solution, bodies, count))
 
 
-def _open_worker(folder: Path, plan: Plan, solution: Solution, count: int) -> "_Worker":
+def _open_worker(
+    folder: Path, plan: Plan, solution: Solution, bodies: Sequence[PlannedBody], count: int
+) -> "_Worker":
     """The worker with the model and the ``count`` batches in ``folder``."""
-    return _Worker(load_model(folder / "model.onnx"), plan, solution, _Stored(folder, count))
+    model = load_model(folder / "model.onnx")
+    return _Worker(model, plan, solution, bodies, _Stored(folder, count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +231,7 @@ class _Worker:
     model: onnx.ModelProto
     plan: Plan
     solution: Solution
+    bodies: Sequence[PlannedBody]
     batches: Iterable[Mapping[str, Array]]
     bytes: int = field(init=False)
     carried: frozenset[SiteKey] = field(init=False)
@@ -241,19 +271,44 @@ class _Worker:
         ]
 
     def _build(self, variant: Variant) -> onnx.ModelProto:
-        graph = Graph(self.model)
-        grids = {key(p.site): self._grid(p) for p in variant.parts}
-        plan = replace(self.plan, sites=tuple(p.site for p in variant.parts))
-        emit(graph, plan, replace(self.solution, grids=grids))
-        keep_loadable(graph)
-        return graph.to_model()
+        made = self._quantize(self.model, self.plan, self.solution, variant.parts, "").to_model()
+        taken = names_in(made.graph)
+        for body in self.bodies:
+            path = path_of(body.steps)
+            if any(part.path == path for part in variant.parts):
+                given = body.model, body.plan, body.solution
+                graph = self._quantize(*given, variant.parts, path, taken)
+                taken |= replace_body(made, body.steps, graph, partial(claim_name, taken=taken))
+        return made
 
-    def _grid(self, part: Part) -> Grid:
+    def _quantize(
+        self,
+        model: onnx.ModelProto,
+        plan: Plan,
+        solution: Solution,
+        parts: Sequence[Part],
+        path: str,
+        taken: Collection[str] = (),
+    ) -> Graph:
+        """``model`` with those of ``parts`` that are at ``path``, under names that are not
+        ``taken``."""
+        graph, own = Graph(model), [part for part in parts if part.path == path]
+        graph.reserve(taken)
+        grids = {key(p.site): self._grid(p, solution) for p in own}
+        emit(
+            *(graph, replace(plan, sites=tuple(p.site for p in own))),
+            replace(solution, grids=grids),
+        )
+        keep_loadable(graph)
+        return graph
+
+    def _grid(self, part: Part, solution: Solution) -> Grid:
         """The grid of ``part``: symmetric again where biases cannot carry its zero point any more,
         since the layer in front of it or one behind it stays in float."""
-        grid, spec = self.solution.grids[part.origin], part.site.spec
+        grid, spec = solution.grids[part.origin], part.site.spec
         if (
-            part.origin in self.carried
+            not part.path
+            and part.origin in self.carried
             and isinstance(spec, Own)
             and not has_folded_zero_point(part.site)
         ):

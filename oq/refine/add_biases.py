@@ -21,7 +21,8 @@ import numpy as np
 from oq.emission.add_bias import add_bias
 from oq.errors import OptionError
 from oq.model.graph import Graph
-from oq.planning.layers import Layer, facts_bias, find_layers
+from oq.model.ops import bias_slot
+from oq.planning.layers import Layer, find_layers
 from oq.planning.setup import Planned, plan_graph
 from oq.planning.spec import Own, Plan, QuantSpec, SiteKey, key
 from oq.refine.subject import Change, Subject
@@ -51,7 +52,7 @@ def drop_unused_biases(plain: Subject, subject: Subject, given: frozenset[str]) 
 def _bare(planned: Planned) -> Iterator[tuple[Layer, int | None, int]]:
     """The layers that can be given a bias, its slot (None: an Add behind), and its channels."""
     for layer in find_layers(planned.view, planned.plan):
-        slot = facts_bias(planned.view.node(layer.node))
+        slot = bias_slot(layer.op)
         possible = slot is not None or layer.op in planned.target.adds_bias
         if layer.may_get_bias and possible:
             yield layer, slot, planned.view.constants[layer.weight].shape[layer.weight_axis]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from oq.calibration.apart import layers_unseen
 from oq.calibration.job import Job, Measured, size_batches
 from oq.calibration.measure import Shared, measure, measure_missing
 from oq.data.source import Fitted
@@ -14,7 +15,7 @@ from oq.numerics.calibrator import Methods
 from oq.numerics.statistics import Statistics
 from oq.numerics.values import Range
 from oq.planning import registry
-from oq.planning.setup import Planned, needs_of
+from oq.planning.setup import Planned, needs_of, replan
 from oq.refine.subject import Subject
 
 Value = TypeVar("Value")
@@ -38,6 +39,11 @@ class Calibration:
     def measure(self, source: Fitted | None, cache: Path | Shared | None) -> Measured:
         """The statistics of the prepared model."""
         return measure(self.job, source, cache)
+
+    def of_seen(self, statistics: Mapping[str, Statistics]) -> "Calibration":
+        """With the layers of bodies in float that no sample runs, by ``statistics``."""
+        unseen = layers_unseen(self.planned.inside, statistics, self.known)
+        return replace(self, planned=replan(self.planned, unseen)) if unseen else self
 
     def solve(self, statistics: Mapping[str, Statistics]) -> Solution:
         """The grids of the prepared model."""

@@ -12,7 +12,7 @@ from oq.data.source import Fitted
 from oq.engines.engine import PACKAGES, is_installed
 from oq.errors import install_line
 from oq.exporting.load import Model
-from oq.model.ops import STANDARD, facts
+from oq.model.ops import STANDARD, has_bias, has_weight
 from oq.model.proto_fields import feedable, gives_numbers
 from oq.model.view import GraphView
 from oq.planning.blocks import AT_RUN_TIME, ONLY_WEIGHTS
@@ -55,7 +55,6 @@ def random_data_warning(source: Fitted | None) -> tuple[str, ...]:
 FASTER = 50.0
 """Percent of kernels in integers, below which little can be gained."""
 
-
 WITHOUT_RANGES: Mapping[str, str] = {
     "dynamic": "ranges at run time (--set dynamic=on)",
     "weights": "weights alone (--set weights=int8)",
@@ -64,8 +63,8 @@ WITHOUT_RANGES: Mapping[str, str] = {
 
 
 def speed_advice(found: Verification | None, options: Collection[str]) -> tuple[str, ...]:
-    """What to try where int8 is no faster in the engine that runs the files of a target with
-    these ``options``."""
+    """What to try where int8 is no faster in the engine that runs the files of a target, of whose
+    ``options`` these are at their defaults."""
     time = None if found is None else found.latency
     if found is None or time is None or found.mode != "deployed":
         return ()
@@ -133,7 +132,6 @@ EXPECTED = (
 """Parts of reasons for which a float layer is expected (oq.planning.speed,
 oq.planning.tensorrt)."""
 
-
 NOTHING = "nothing is quantized: the file is the float model, prepared for the target"
 
 
@@ -142,8 +140,8 @@ def run_warnings(
 ) -> tuple[str, ...]:
     """Warnings about a run: float layers that are usually quantized, and unmeasured accuracy.
 
-    ``inside``: layers that were quantized in subgraphs, of which the plan knows nothing.  Layers
-    that the user keeps in float, or that would be slower in int8, are not reported.
+    ``inside``: layers in bodies that were quantized without sites.  Layers that
+    the user keeps in float, or that would be slower in int8, are not reported.
     """
     said = [] if plan.sites or inside else [NOTHING]
     left = [s.node for s in plan.skips if _is_layer(s.op) and not _expected(s)]
@@ -193,5 +191,4 @@ def _expected(skip: Skip) -> bool:
 
 def _is_layer(op: str) -> bool:
     """Whether ``op`` always has a weight.  A MatMul may be a product of two activations."""
-    row = facts(op)
-    return row is not None and row.weight is not None and row.bias is not None
+    return has_weight(op) and has_bias(op)

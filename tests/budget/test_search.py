@@ -17,7 +17,7 @@ from oq.errors import OptionError
 from oq.pipeline import Result
 from tests.command import commands
 from tests.graphs import Net
-from tests.small import reference
+from tests.small import normal, reference, small
 
 pytestmark = pytest.mark.xdist_group("search")
 
@@ -127,6 +127,38 @@ def test_the_config_beside_it_makes_the_same_file_again(folder: Path, whole: Who
     made = oq.quantize("net.onnx", **read_config("out.onnx.yaml"))
     made.save("again.onnx")
     assert Path("again.onnx").read_bytes() == Path("out.onnx").read_bytes()
+
+
+def looped() -> onnx.ModelProto:
+    """A classifier whose states pass twice through a layer that no int8 grid holds: the weights of
+    a value that is always 0 are huge."""
+    wide = normal(16, 16)
+    wide[0], wide[:, 0] = 3000 * wide[0], 0
+    text = """net (float[n,16] x) => (float[n,10] y) {
+        h = Loop (count, go, x) <body = turn (int64 i, bool on, float[n,16] u)
+            => (bool still, float[n,16] out) {
+            still = Identity(on)
+            m = MatMul(u, wide)
+            out = Tanh(m)
+        }>
+        y = MatMul(h, w)
+    }"""
+    given = {"wide": wide, "w": normal(16, 10, seed=1)}
+    return small(text, {**given, "count": np.asarray(2), "go": np.asarray(True)})
+
+
+def test_the_layer_of_a_body_is_kept_in_float(tmp_path: Path) -> None:
+    model, layer = looped(), "Loop_h/body/MatMul_m"
+    x = normal(64, 16, seed=2)
+    x[:, 0] = 0
+    path = tmp_path / "out.onnx"
+    made = oq.search(model, "ort", {"x": x}, path, max_drop=10.0, refine="none")
+    found = made.report.search
+    assert found is not None and found.met and found.drop <= 10 < found.plain_drop
+    assert found.kept == (layer,) and 0 < found.int8_share < found.plain_share == 100.0
+    assert layer in str(made.report)
+    exact, kept = (reference(m, {"x": x})["y"] for m in (model, onnx.load(path)))
+    assert (exact.argmax(axis=1) == kept.argmax(axis=1)).mean() > 0.9
 
 
 def test_no_search_where_int8_meets_the_budget(folder: Path) -> None:

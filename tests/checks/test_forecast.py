@@ -13,8 +13,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 import oq
 from models.digits import BUNDLED
 from oq.checks.forecast import Forecast, forecast
+from oq.engines.onnxruntime import INTEGER_KERNELS
 from oq.model.graph import Graph
-from oq.model.ops import INTEGER_KERNELS
 from oq.model.session import optimized_ops
 from oq.planning import registry
 from oq.prepare.infer_types import infer_types

@@ -13,8 +13,8 @@ from models.digits import BUNDLED
 from oq.checks.describe import judgement_lines
 from oq.checks.judgement import judge
 from oq.cli import app
+from oq.engines.onnxruntime import INTEGER_KERNELS
 from oq.errors import ModelError
-from oq.model.ops import INTEGER_KERNELS
 from oq.model.session import optimized_ops
 from oq.model.submodels import bodies
 from oq.planning import registry

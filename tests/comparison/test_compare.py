@@ -80,7 +80,7 @@ def test_cosine_sees_direction_not_length() -> None:
 
 def test_equal_models_have_no_error() -> None:
     found = look(identity(), batches(X, 8))
-    assert found.literal.outputs == (OutputError("y", 0.0, 0.0, math.inf, 1.0, 0),)
+    assert found.literal.outputs == (OutputError("y", 0.0, 0.0, math.inf, 1.0, 0, runs=4),)
     zeros = look(scaled(3.0), batches(np.zeros_like(X), 8)).literal.outputs[0]
     assert (zeros.sqnr_db, zeros.cosine) == (math.inf, 1.0)
 

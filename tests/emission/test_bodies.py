@@ -137,7 +137,9 @@ def test_both_branches_with_ranges_at_run_time(chosen: bool) -> None:
     assert ((wanted - found) ** 2).sum() < (wanted**2).sum() / 1e5
     stored = {t.name for t in done.model.graph.initializer}
     assert {"w_quantized", "w_scale", "b"} <= stored and "w" not in stored
-    assert any("the products of 4 layers are of integers" in note for note in done.report.notes)
+    assert any(
+        "the products of 4 layers are computed in integers" in note for note in done.report.notes
+    )
     judged = oq.judge(done.model, "ort")
     assert judged.findings == () and judged.forecast.kernels == 4
 

@@ -3,11 +3,18 @@
 import numpy as np
 import onnx
 
-from oq.engines.onnxruntime import ENGINE, count_kernels
+from oq.engines.onnxruntime import ENGINE, FLOAT_KERNELS, INTEGER_KERNELS, count_kernels
+from oq.model.ops import OPS
 from oq.model.session import Session, Settings
 from tests.graphs import Net
 
 SHAPE = ("n", 6)
+
+
+def test_no_kernel_counts_twice_and_layers_count() -> None:
+    assert not INTEGER_KERNELS & FLOAT_KERNELS
+    # What has weights computes, so it counts as a float kernel when it is not an integer one.
+    assert {op for op, row in OPS.items() if row.weight is not None} <= FLOAT_KERNELS
 
 
 def test_kernels_are_those_of_the_optimized_graph() -> None:

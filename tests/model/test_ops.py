@@ -5,8 +5,6 @@ import pytest
 
 from oq.model.ops import (
     COMPOSITES,
-    FLOAT_KERNELS,
-    INTEGER_KERNELS,
     OPS,
     SHAPE_OPS,
     TRANSPOSED_WEIGHT,
@@ -81,11 +79,8 @@ def test_composites_and_flags_refer_to_rows() -> None:
         assert flag in onnx.defs.get_schema(op).attributes
 
 
-def test_no_kernel_counts_twice_and_shape_ops_are_not_quantized() -> None:
-    assert not INTEGER_KERNELS & FLOAT_KERNELS
+def test_shape_ops_are_not_quantized() -> None:
     assert not SHAPE_OPS & set(OPS)
-    # What has weights computes, so it counts as a float kernel when it is not an integer one.
-    assert {op for op, row in OPS.items() if row.weight is not None} <= FLOAT_KERNELS
 
 
 def test_a_scalar_weight_has_no_channels() -> None:

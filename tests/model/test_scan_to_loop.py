@@ -60,6 +60,17 @@ def test_the_same_values(how: str) -> None:
         np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
+def test_nodes_without_a_name() -> None:
+    model = scan(", scan_input_axes = [1, 0], scan_output_axes = [1, 0]")
+    feeds = {"a": normal(2, 5, 3), "b": normal(5, 2, 3, seed=1), "t": normal(3, seed=2)}
+    wanted = reference(model, feeds)
+    for node in model.graph.node:
+        node.name = ""
+    scan_to_loop(model.graph, model.graph.node[1], partial(claim_name, taken=set(wanted)))
+    for name, values in reference(model, feeds).items():
+        np.testing.assert_array_equal(values, wanted[name], err_msg=name)
+
+
 def test_outputs_that_are_left_out() -> None:
     model = scan(", scan_input_axes = [1, 0]")
     node = model.graph.node[1]

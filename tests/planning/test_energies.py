@@ -87,6 +87,14 @@ def test_other_layers_are_not_concerned(text: str) -> None:
     assert plan(view(model), registry.target("trt")).sites
 
 
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 3.0])
+def test_another_power_is_no_energy(exponent: float) -> None:
+    model = front_end("a = Pow(r, power) q = Pow(i, power) m = Add(a, q)")
+    power = onnx.numpy_helper.from_array(np.array(exponent, np.float32), "power")
+    model.graph.initializer.append(power)
+    assert "Conv_r" not in spectra(view(model))
+
+
 def test_twice_a_value_is_no_energy() -> None:
     assert spectra(view(front_end("a = Add(r, r) q = Add(i, i) m = Add(a, q)"))) == {
         "MatMul_b": SPANS.format("Log_l")

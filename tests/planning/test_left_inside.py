@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -94,6 +95,17 @@ def test_no_layer_is_passed_over(model: Make, target: str, settings: dict[str, s
 def test_reasons(model: Make, target: str, reason: str) -> None:
     skips = oq.make_plan(model(), target).skips
     assert any(reason in s.reason and s.node.count("/") >= 2 for s in skips)
+
+
+@pytest.mark.parametrize("settings", [{"weights": "int4"}, {"dynamic": "on"}])
+def test_a_node_whose_body_is_rewritten_is_no_node_in_float(settings: dict[str, str]) -> None:
+    def said(**options: Any) -> dict[str, str]:
+        plan = oq.make_plan(nested(), "ort", settings=settings, **options)
+        return {s.node: s.reason for s in plan.skips}
+
+    assert not {"scan", "scan/body/If_m"} & set(said())
+    kept = said(keep_float=["*MatMul_t", "*MatMul_seen"])
+    assert kept["scan"] == "no layer in its bodies is quantized"
 
 
 def test_what_runs_of_the_plan_of_a_nested_body() -> None:

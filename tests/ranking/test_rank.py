@@ -11,7 +11,8 @@ from oq.errors import DataError, ModelError
 from oq.planning import registry
 from oq.planning.overrides import Overrides
 from oq.planning.setup import plan_model
-from oq.ranking.rank import Layout, Ranking, Sensitivity, decibels, find_candidates, sensitivity
+from oq.ranking.candidates import find_candidates, parts_without
+from oq.ranking.rank import Ranking, Sensitivity, decibels, sensitivity
 from oq.ranking.table import as_ranking
 from oq.wording import to_json
 from tests.damaged import X, damaged, sqnr
@@ -105,12 +106,11 @@ def test_progress_is_told_in_variants() -> None:
 def test_every_site_belongs_to_a_layer() -> None:
     for target in TARGETS:
         planned = plan_model(damaged(), registry.target(target), Overrides())
-        layers = find_candidates(planned.plan, planned.view)
+        layers = find_candidates(planned)
         owned = {p.origin for layer in layers for p in (*layer.parameters, *layer.activations)}
         assert owned == {(s.tensor, s.consumers) for s in planned.plan.sites}
-        everything = Layout(planned.view, planned.target, planned.plan)
-        assert {p.origin for p in everything.without(())} == owned
-        assert all(p.site.role == "activation" for p in everything.without(layers))
+        assert {p.origin for p in parts_without(planned, ())} == owned
+        assert all(p.site.role == "activation" for p in parts_without(planned, layers))
 
 
 def test_a_tensor_with_two_readers_is_quantized_for_one_of_them() -> None:
@@ -118,11 +118,10 @@ def test_a_tensor_with_two_readers_is_quantized_for_one_of_them() -> None:
     x = net.input("x")
     net.node("Add", [net.conv(x, "a"), net.conv(x, "b")], "y")
     planned = plan_model(net.model("y"), registry.target("ort"), Overrides())
-    layers = {layer.node: layer for layer in find_candidates(planned.plan, planned.view)}
+    layers = {layer.node: layer for layer in find_candidates(planned)}
     (part,) = layers["n_a"].activations
     assert (part.site.tensor, part.site.consumers) == ("x", ("n_a",))
-    layout = Layout(planned.view, planned.target, planned.plan)
-    rest = [p.site for p in layout.without([layers["n_a"]])]
+    rest = [p.site for p in parts_without(planned, [layers["n_a"]])]
     assert [s.consumers for s in rest if s.tensor == "x"] == [("n_b",)]
     assert not [s for s in rest if s.tensor == "w_a"]
 
@@ -160,7 +159,7 @@ def test_decibels(error: float, expected: float) -> None:
     assert decibels(error) == pytest.approx(expected)
 
 
-def test_layers_in_bodies_are_named_and_not_ranked() -> None:
+def test_layers_in_bodies_without_a_plan_are_named_and_not_ranked() -> None:
     """In all figures they are in float, so that what is ranked is told apart from them."""
     text = """net (float[n,4] x, bool c) => (float[n,4] y) {
         m = MatMul(x, w)
@@ -171,7 +170,8 @@ def test_layers_in_bodies_are_named_and_not_ranked() -> None:
     }"""
     model = small(text, {"w": normal(4, 4)})
     data = [{"x": normal(1, 4, seed=s), "c": np.asarray(s % 2 == 0)} for s in range(4)]
-    found = sensitivity(model, "ort", data)
+    dynamic = {"dynamic": "on"}
+    found = sensitivity(model, "ort", data, settings=dynamic)
     assert [row.node for row in found.layers] == ["MatMul_m"]
     assert found.inside == ("If_y/then_branch/MatMul_t",)
     assert "not ranked, and in float here: 1 layer in bodies of If, Loop and Scan" in str(found)
@@ -180,4 +180,4 @@ def test_layers_in_bodies_are_named_and_not_ranked() -> None:
     model.graph.node[0].attribute[0].g.node[0].input[0] = "x"
     model.graph.node[0].attribute[1].g.node[0].input[0] = "x"
     with pytest.raises(ModelError, match=r"which are not ranked: .*--keep-float 'If_y/then_branch"):
-        sensitivity(model, "ort", data)
+        sensitivity(model, "ort", data, settings=dynamic)

@@ -117,7 +117,7 @@ def gemm(net: Net, node: NodeView) -> None:
     if given.get("transA"):
         x = net.step(output, "transpose", x=x, perm=[1, 0])
     bias = net.known(node.input(2))
-    if is_stored(net, second) and (not node.input(2) or _per_output(net, node, bias)):
+    if is_stored(net, second) and (not node.input(2) or _per_output(bias)):
         weight = net.weight(second, () if given.get("transB") else (1, 0))
         features = net.shape(second)[0 if given.get("transB") else 1]
         if alpha != 1.0:
@@ -144,7 +144,7 @@ def gemm(net: Net, node: NodeView) -> None:
     net.put(output, "add", x=y, y=c)
 
 
-def _per_output(net: Net, node: NodeView, bias: Array | None) -> bool:
+def _per_output(bias: Array | None) -> bool:
     """Whether ``bias`` has one number for each output, the same for every row."""
     return bias is not None and (bias.ndim < 2 or all(d == 1 for d in bias.shape[:-1]))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from oq.artifacts.mlpackage.package import Package, open_file
+from oq.artifacts.mlpackage.package import open_file
 from oq.comparison.deviation import sqnr_db
 from oq.deployment.coreml.asked import Asked, Source
 from oq.deployment.coreml.image import ImageInput
@@ -111,7 +111,7 @@ def prove_codes(
     if not wanted:
         return found
     session = Session(expose(model, wanted), LITERAL)
-    for feeds, given in feed_pairs(package, batches, image):
+    for feeds, given in feed_pairs(batches, image):
         exact = dict(zip(wanted, session.run(feeds, wanted), strict=True))
         forced = {names[t]: values for t, values in exact.items()}
         values = package.run(given, list(forced), forced, exact=not rounded)
@@ -121,7 +121,7 @@ def prove_codes(
 
 
 def feed_pairs(
-    package: Package, batches: Sequence[Batch], image: ImageInput | None
+    batches: Sequence[Batch], image: ImageInput | None
 ) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:
     """Feeds of the model and of the package; of an image, the closest pixels and their values."""
     for batch in batches:
@@ -147,7 +147,7 @@ def output_sqnr(
     package, session = open_file(path), Session(model, LITERAL)
     sums: dict[str, Array] = {}
     names = [o.name for o in package.outputs]
-    for feeds, given in feed_pairs(package, batches, image):
+    for feeds, given in feed_pairs(batches, image):
         exact = session.run(feeds, names)
         for name, one, other in zip(names, exact, package.run(given, names), strict=True):
             if one.dtype.kind == "f":

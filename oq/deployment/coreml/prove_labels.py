@@ -25,7 +25,7 @@ def prove_labels(path: Path, batches: Sequence[Batch], asked: Asked) -> Proof:
         return Proof(what, "the package stores others", False)
     label, (probabilities,) = made.outputs[0][0], made.inputs["probabilities"]
     wrong = 0
-    for _, given in feed_pairs(package, batches, asked.image):
+    for _, given in feed_pairs(batches, asked.image):
         said, values = package.run(given, [label, str(probabilities)])
         wrong += str(said) != asked.labels[int(values.argmax())]
     return Proof(what, f"{counted(wrong, 'sample')} differ" if wrong else "all equal", not wrong)

@@ -6,7 +6,6 @@ QLinearLeakyRelu with alpha 0                                        ReLU betwee
 
 from oq.deployment.qoperator.kernels import grid_part, land, limit
 from oq.deployment.qoperator.operands import (
-    CLAMPS,
     CLIP_ON_CODES,
     Ends,
     Operand,
@@ -17,6 +16,7 @@ from oq.deployment.qoperator.operands import (
     zero_of,
 )
 from oq.model.graph import Graph
+from oq.model.operands import CLIP_LIMITS
 from oq.model.ops import HOMOGENEOUS
 from oq.model.qoperators import MICROSOFT
 from oq.model.view import GraphView, NodeView
@@ -29,7 +29,7 @@ def clamp(graph: Graph, domains: frozenset[str]) -> dict[str, str]:
     operator."""
     view, done = graph.view(), dict[str, str]()
     for node in view.nodes:
-        limits = CLAMPS[node.op](view, node) if node.op in CLAMPS else None
+        limits = CLIP_LIMITS[node.op](view, node) if node.op in CLIP_LIMITS else None
         operand = None if limits is None else find_operand(view, node.inputs[0])
         sink = None if operand is None else find_sink(view, node.outputs[0])
         if limits is None or operand is None or sink is None:

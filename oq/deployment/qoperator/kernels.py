@@ -22,7 +22,7 @@ from oq.deployment.qoperator.operands import (
 )
 from oq.model.graph import Graph
 from oq.model.operands import weight_input
-from oq.model.ops import JOINING, weight_axis
+from oq.model.ops import JOINING, PRODUCTS, weight_axis
 from oq.model.qoperators import COMPUTING, OUT, QOPERATORS, QOperator
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
@@ -49,9 +49,6 @@ ONLY_IF: Mapping[str, Callable[[NodeView], bool]] = {"AveragePool": _is_dense}
 
 SIGNS = frozenset({("uint8", "uint8"), ("uint8", "int8"), ("int8", "int8")})
 """Types of data and weight that onnxruntime multiplies."""
-
-STACKED = frozenset({"Gemm", "MatMul"})
-"""Ops whose weight is a matrix with a scale, and maybe a zero point, per column."""
 
 VARYING = frozenset({"MatMul"})
 """Ops whose weight may be computed."""
@@ -132,11 +129,11 @@ def _is_channels(view: GraphView, node: NodeView, slot: int, operand: Operand) -
     rank = view.rank(operand.codes)
     if weight_input(node) != node.input(slot) or rank is None:
         return False
-    if not view.is_constant(operand.codes) or (node.op in STACKED and rank != 2):
+    if not view.is_constant(operand.codes) or (node.op in PRODUCTS and rank != 2):
         return False
     zero = view.constants[operand.grid.zero] if operand.grid.zero else np.zeros(1)
     return operand.grid.axis == weight_axis(node.op, node.attributes, rank) and (
-        node.op in STACKED or len(np.unique(zero)) == 1
+        node.op in PRODUCTS or len(np.unique(zero)) == 1
     )
 
 

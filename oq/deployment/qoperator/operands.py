@@ -1,11 +1,10 @@
 """What an integer operator finds around a node of a Q/DQ graph: operands, bias, and its sink."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from oq.model.operands import constant_limits
+from oq.model.operands import CLIP_LIMITS
 from oq.model.qdq import block_size, codes_dtype, constant, dequantized_by, quantizers_of
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
@@ -46,13 +45,6 @@ class Sink:
     bounds: tuple[int, int] | None
 
 
-CLAMPS: Mapping[str, Callable[[GraphView, NodeView], tuple[float, float] | None]] = {
-    "Clip": constant_limits,
-    "Relu": lambda _view, _node: (0.0, np.inf),
-}
-"""Ops that clip -> their bounds; None where these are computed."""
-
-
 def find_operand(view: GraphView, tensor: str) -> Operand | None:
     """The operand behind ``tensor``; None where it is float, or of codes that integer operators do
     not read."""
@@ -87,7 +79,7 @@ def find_sink(view: GraphView, tensor: str) -> Sink | None:
         readers = view.consumers(tensor)
         if view.edges(tensor) != 1 or len(readers) != 1:
             return None
-        limits = CLAMPS.get(readers[0].op)
+        limits = CLIP_LIMITS.get(readers[0].op)
         if limits is None:
             break
         found = limits(view, readers[0])

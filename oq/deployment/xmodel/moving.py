@@ -18,6 +18,7 @@ from oq.deployment.xmodel.placed import (
 )
 from oq.deployment.xmodel.translation import Translation, refusal
 from oq.model.operands import weight_input
+from oq.model.ops import PRODUCTS
 from oq.model.qdq import PAIR
 from oq.model.view import NodeView
 from oq.numerics.values import Array
@@ -68,9 +69,6 @@ def _is_product(t: Translation, node: NodeView, tensor: str) -> bool:
     while (made := t.view.producer(weight)) is not None and made.op in PAIR:
         weight = made.inputs[0]  # codes, or a float constant that a whole pair rounds
     return t.view.is_constant(weight) and t.view.constants[weight].ndim == 2
-
-
-PRODUCTS = frozenset({"Gemm", "MatMul"})
 
 
 def transpose(t: Translation, node: NodeView) -> None:
