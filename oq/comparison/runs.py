@@ -65,7 +65,7 @@ class Apart:
     """``workers`` that run the samples of ``source``.
 
     Raises:
-        DataError: they are no rows, which alone are dealt out in their order.
+        DataError: they are not rows, which alone are dealt out in their order.
     """
 
     workers: Workers

@@ -136,7 +136,7 @@ def _reach(where: str) -> None:
 
     Raises:
         ConnectionError: nobody does.
-        ValueError: it is no address.
+        ValueError: it is not an address.
     """
     if where in (LOCAL, "auto"):
         return

@@ -178,7 +178,7 @@ def _here(pattern: str, names: Sequence[str], path: str) -> tuple[str, ...]:
 def with_inside(plan: Plan, inside: Sequence[Inside]) -> Plan:
     """``plan`` with those of the bodies, whose names have the path of their body in front.
 
-    A node with bodies is no node in float where a layer in them is quantized.
+    A node with bodies is not a node in float where a layer in them is quantized.
     """
     hold = {
         path_of(body.steps[:i]) + node

@@ -54,7 +54,7 @@ def open_file(path: Path) -> "XmodelFile":
     try:
         graph = read_graph(data)
     except ModelError as error:
-        raise ModelError(f"{str(path)!r} is no xmodel that oq reads: {error}") from error
+        raise ModelError(f"{str(path)!r} is not an xmodel that oq reads: {error}") from error
     if not graph.ops:
         raise ModelError(f"{str(path)!r} holds no XIR graph (an empty or different protobuf?)")
     return XmodelFile(graph, len(data))
