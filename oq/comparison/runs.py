@@ -44,7 +44,7 @@ class Pair:
     names: Sequence[str]
 
     def run(self, batch: Batch) -> Ran:
-        """Their outputs for ``batch``."""
+        """The outputs of both models for ``batch``."""
         exact = self.reference.run(batch.feeds, self.names)
         found = {r: s.run(batch.feeds, self.names) for r, s in self.readings.items()}
         return Ran(batch.samples, batch.labels, exact, found)

@@ -87,7 +87,7 @@ def holds_layers(plan: Plan) -> bool:
     return any(has_weight(op) for group in plan.groups for op in group.ops)
 
 
-def tell_hollow(plan: Plan, target: Target) -> Plan:
+def explain_bodies(plan: Plan, target: Target) -> Plan:
     """``plan`` with what ``target`` says of nodes whose bodies could be quantized, and are not."""
     if how_in_bodies(target) is None:
         return plan
@@ -127,7 +127,7 @@ def _inside(
 
 def _of_layers(plan: Plan, target: Target) -> Plan:
     """The ``plan`` of a body, which quantizes nothing where no layer with weights is."""
-    plan = tell_hollow(plan, target)
+    plan = explain_bodies(plan, target)
     return plan if holds_layers(plan) else replace(plan, sites=(), groups=())
 
 

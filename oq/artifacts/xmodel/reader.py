@@ -194,7 +194,7 @@ class XmodelFile:
             yield "loader", "no rule of AMD's loader is broken"
 
     def _grids(self) -> tuple[tuple[GridUse, ...], tuple[GridUse, ...]]:
-        """Of activations, and of parameters."""
+        """The grids of activations, and those of parameters."""
         made: tuple[list[GridUse], list[GridUse]] = ([], [])
         for op in self.graph.ops:
             if op.type not in ROUNDS or "fix_point" not in op.attributes:
