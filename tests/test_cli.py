@@ -386,7 +386,7 @@ def test_bad_input_to_quantize(run: Oq, tmp_path: Path, case: str) -> None:
         (["plan", MODEL, "-t", "ort", "--why", "nothing"], "the plan mentions no such tensor"),
         (["verify", MODEL, "nothing.onnx", "-d", EVAL], "no model file at 'nothing.onnx'"),
         (["verify", MODEL, "quantized.onnx", "-d", "names.npz"], "the model's inputs are 'input'"),
-        (["verify", MODEL, MODEL, "-d", EVAL, "--engine", "tvm"], "no engine 'tvm'; there are: "),
+        (["verify", MODEL, MODEL, "-d", EVAL, "--engine", "tvm"], "no engine 'tvm'; available: "),
         (["export", "no.such.module:make", "-o", "o.onnx"], "importing no.such.module"),
     ],
 )
