@@ -44,7 +44,7 @@ class Entropy:
         reach = max(-statistics.lo, statistics.hi) if statistics.count else 0.0
         if reach <= 0:
             return covering(0.0, 0.0)
-        if not qtype.uniform:  # its levels are no equal bins, and clipping gains it nothing
+        if not qtype.uniform:  # its levels are not equal bins, and clipping gains it nothing
             return covering(statistics.lo, statistics.hi)
         one_sided = statistics.lo >= 0 or statistics.hi <= 0
         own = qtype.levels if one_sided and not qtype.symmetric else (qtype.levels + 1) // 2

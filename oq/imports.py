@@ -22,7 +22,7 @@ def current_folder_importable() -> Iterator[None]:
 
 
 def import_file(path: Path, name: str) -> ModuleType | None:
-    """The Python file at ``path``, run as the module ``name``; None if it is no Python file.
+    """The Python file at ``path``, run as the module ``name``; None if it is not a Python file.
 
     What the file raises is raised.
     """

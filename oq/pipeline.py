@@ -102,7 +102,7 @@ class Result(Told):
         return whole(self.light)
 
     def short(self) -> str:
-        """That of the report."""
+        """The report in one line."""
         return self.report.short()
 
     def __str__(self) -> str:

@@ -33,7 +33,7 @@ def read_yaml(text: str) -> Any:
     {'scale': [1, 0.5]}
 
     Raises:
-        yaml.YAMLError: it is no YAML, has aliases or tags, or is nested too deep.
+        yaml.YAMLError: it is not YAML, has aliases or tags, or is nested too deep.
     """
     loader = _Plain(text)
     try:

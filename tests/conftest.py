@@ -1,4 +1,4 @@
-"""Hypothesis without a deadline: a busy machine is no bug.  Latencies that no test compares are
+"""Hypothesis without a deadline: a busy machine is not a bug.  Latencies that no test compares are
 measured briefly.  And a way back to all cores."""
 
 from collections.abc import Iterator

@@ -144,7 +144,7 @@ def convnext() -> onnx.ModelProto:
     {"m": LONE},
 )
 def squeeze_and_excite() -> onnx.ModelProto:
-    """The gate is no SiLU: its Mul stays in float between two integer kernels."""
+    """The gate is not a SiLU: its Mul stays in float between two integer kernels."""
     net = Net()
     r = net.node("Relu", [conv(net, net.input("x", IMAGE), "c")], "r")
     pooled = net.node("GlobalAveragePool", [r], "p")

@@ -141,7 +141,7 @@ def test_a_config_is_written_and_checked(run: Oq, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("mode: fast")
     found = run("config", "bad.yaml")
     assert (found.code, found.err.count("\n")) == (2, 1) and "expected naive or" in found.err
-    assert "--target is missing; there is: coreml" in run("quantize", MODEL, "-d", CALIB).err
+    assert "--target is missing; available: coreml" in run("quantize", MODEL, "-d", CALIB).err
 
 
 def test_the_output_lies_beside_the_model_by_default(run: Oq, tmp_path: Path) -> None:
@@ -322,11 +322,14 @@ QUANTIZE: dict[str, Case] = {
     "not finite": (["-d", "nan.npz"], "input 'input' has 2 values that are NaN or infinite, the"),
     "no data": (["-d", "nothing.npz"], "nothing.npz: no such file or folder; expected an .npz"),
     "empty folder": (["-d", "nothing"], "nothing: has none of these; expected a folder of images"),
-    "target": (["-t", "tensorrt"], "'tensorrt'; there is: coreml, dpu, openvino, ort, trt"),
-    "calibrator": (["--calibrator", "most"], "no calibrator 'most'; there is: "),
+    "target": (["-t", "tensorrt"], "'tensorrt'; available: coreml, dpu, openvino, ort, trt"),
+    "calibrator": (["--calibrator", "most"], "no calibrator 'most'; available: "),
     "setting": (["--set", "keep=1"], "calibrator 'minmax' has no setting 'keep'"),
     "setting without value": (["--set", "keep"], "--set 'keep': expected KEY=VALUE"),
-    "setting that is no YAML": (["--set", "keep=["], "--set 'keep=[': '[' is no number, word or"),
+    "setting that is no YAML": (
+        ["--set", "keep=["],
+        "--set 'keep=[': '[' is not a number, word or",
+    ),
     "pattern": (["--keep-float", "head*"], "--keep-float 'head*' matches no node; node names"),
     "output folder": (["-o", "nowhere/o.onnx"], "cannot write 'nowhere/o.onnx': folder 'nowhere'"),
     "output is a folder": (["-o", "folder"], "cannot write 'folder': it is a folder"),
@@ -383,7 +386,7 @@ def test_bad_input_to_quantize(run: Oq, tmp_path: Path, case: str) -> None:
         (["plan", MODEL, "-t", "ort", "--why", "nothing"], "the plan mentions no such tensor"),
         (["verify", MODEL, "nothing.onnx", "-d", EVAL], "no model file at 'nothing.onnx'"),
         (["verify", MODEL, "quantized.onnx", "-d", "names.npz"], "the model's inputs are 'input'"),
-        (["verify", MODEL, MODEL, "-d", EVAL, "--engine", "tvm"], "no engine 'tvm'; there are: "),
+        (["verify", MODEL, MODEL, "-d", EVAL, "--engine", "tvm"], "no engine 'tvm'; available: "),
         (["export", "no.such.module:make", "-o", "o.onnx"], "importing no.such.module"),
     ],
 )
@@ -431,7 +434,7 @@ def test_the_model_is_not_overwritten(run: Oq, tmp_path: Path) -> None:
 
 
 def test_a_crash_has_a_status_of_its_own(run: Oq, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug is no answer: neither 1 (a limit was missed) nor 2 (the user can act)."""
+    """A bug is not an answer: neither 1 (a limit was missed) nor 2 (the user can act)."""
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a bug at \x1b[31mred")

@@ -305,8 +305,8 @@ def test_pages_of_trained_models(tmp_path: Path, name: str, target: str) -> None
         ("none/r.html", None, "folder 'none' does not exist"),
         (None, "s.json", "--ranking is shown on a page: give --report as well"),
         ("r.html", "none.json", "--ranking 'none.json': No such file"),
-        ("r.html", "bad.json", "--ranking 'bad.json' is no ranking"),
-        ("r.html", "list.json", "--ranking 'list.json' is no ranking"),
+        ("r.html", "bad.json", "--ranking 'bad.json' is not a ranking"),
+        ("r.html", "list.json", "--ranking 'list.json' is not a ranking"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -290,8 +290,8 @@ def test_models_with_other_inputs_or_outputs_are_not_compared() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"target": "tensorrt"}, OptionError, "no target 'tensorrt'; there is: "),
-        ({"calibrator": "most"}, OptionError, "no calibrator 'most'; there is: "),
+        ({"target": "tensorrt"}, OptionError, "no target 'tensorrt'; available: "),
+        ({"calibrator": "most"}, OptionError, "no calibrator 'most'; available: "),
         ({"settings": {"keep": 1}}, OptionError, "has no setting 'keep'"),
         ({"provider": "abacus"}, OptionError, "provider 'abacus' is not in this onnxruntime"),
         ({"data": {"y": X, "z": X}}, DataError, "has 'y', 'z' where the model's inputs are 'x'"),

@@ -107,7 +107,7 @@ def open_artifact(path: str | Path) -> Artifact:
     found = Path(path)
     if found.suffix not in READERS:
         there = ", ".join(sorted(READERS))
-        raise ModelError(f"{str(path)!r} is of no format that oq reads; there is: .onnx, {there}")
+        raise ModelError(f"{str(path)!r} is of no format that oq reads; available: .onnx, {there}")
     if not found.exists():
         raise ModelError(f"no file at {str(path)!r}")
     opened: Artifact = import_module(READERS[found.suffix]).open_file(found)

@@ -135,7 +135,7 @@ def read_ir(path: Path) -> File:
     """The IR at ``path``, its .bin beside it.
 
     Raises:
-        ModelError: it is no IR, or it is damaged.
+        ModelError: it is not an IR, or it is damaged.
     """
     beside = path.with_suffix(".bin")
     if not beside.is_file():

@@ -83,7 +83,7 @@ def example(samples: Fitted, axes: Axes) -> list[Tensor]:
 
 
 def doubled(given: Sequence[Tensor], places: Sequence[Place]) -> list[Tensor]:
-    """``given`` twice along ``places``."""
+    """``given``, repeated once along each of ``places``."""
     found = list(given)
     for at, axis in places:
         found[at] = torch.cat((found[at], found[at]), axis)

@@ -48,7 +48,7 @@ def open_journal(path: Path, version: str, key: str) -> Journal:
     other options.
 
     Raises:
-        DataError: the file is no journal.
+        DataError: the file is not a journal.
     """
     head = _line({"kind": "run", "oq": version, "key": key})
     journal = Journal(path, [head])

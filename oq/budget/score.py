@@ -46,7 +46,7 @@ class Score:
         samples.
 
         Raises:
-            OptionError: the model is no classifier, and there is no other metric.
+            OptionError: the model is not a classifier, and there is no other metric.
         """
         if self.source is None:
             readings = () if verified is None else (verified.deployed, verified.literal)

@@ -268,7 +268,7 @@ class _Run:
         self.foreseen |= dict(zip(keeps, workers.map(work, keeps), strict=True))
 
     def outcome(self, verified: Verification | None) -> Searched:
-        """The story so far; ``verified`` is of the file at ``path``."""
+        """The search so far, for the report; ``verified`` is of the file at ``path``."""
         plain, best = self.seen[0], best_trial(self.seen, self.max_drop)
         return Searched(
             max_drop=self.max_drop,
@@ -288,13 +288,13 @@ class _Run:
 
     @property
     def overrides(self) -> Overrides:
-        """The user's own."""
+        """The overrides that the user gave."""
         asked = ("keep_float", "calibrator_for", "layers", "mode", "calibrator")
         options = self.candidates.options
         return make_overrides(**{k: options[k] for k in asked if k in options})
 
     def tell(self, stage: str, done: int) -> None:
-        """Whoever watches."""
+        """Report to ``watch`` that ``done`` steps of ``stage`` are done."""
         if self.watch is not None:
             self.watch(stage, done, None)
 

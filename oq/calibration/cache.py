@@ -63,7 +63,7 @@ class Shards:
 
     @property
     def lacking(self) -> tuple[int, ...]:
-        """The numbers of the others."""
+        """The numbers of the parts that are missing."""
         return tuple(sorted({*range(1, self.of + 1)} - {*self.numbers}))
 
     def __str__(self) -> str:

@@ -224,7 +224,7 @@ class _Feed:
                 self._progress(self.done)
 
     def stop(self) -> None:
-        """Give out nothing more."""
+        """Hand out no further batch."""
         with self._lock:
             self._stopped = True
             self._lock.notify_all()

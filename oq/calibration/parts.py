@@ -58,7 +58,7 @@ class PartWork:
 
 
 def join_parts(parts: Sequence[Part]) -> Part:
-    """All in one."""
+    """One part with the samples and statistics of all ``parts``."""
     return Part(
         sum(p.samples for p in parts),
         join_bytes([p.packed for p in parts]),

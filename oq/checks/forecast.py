@@ -197,7 +197,7 @@ class _Reading:
 
 
 def _moves_values(match: Match) -> bool:
-    """Whether the row only moves values: on codes it is no kernel that computes."""
+    """Whether the row only moves values: on codes it is not a kernel that computes."""
     united = match.rule.output is Output.UNITED and not match.rule.inputs
     return match.rule.output is Output.SAME or united
 

@@ -44,7 +44,7 @@ def deploy(
     given = {"to": to, "output": output, **read_flags(DEPLOY, flags)}
     merge_config(given, {} if config is None else _written(config), context)
     if given["to"] is None:
-        raise OptionError(f"--to is missing; there is: {', '.join(sorted(FORMATS))}")
+        raise OptionError(f"--to is missing; available: {', '.join(sorted(FORMATS))}")
     with show_progress() as watch:
         found = run(model, **given, watch=watch)
     say(found, deployment_lines(found), as_json)

@@ -207,7 +207,7 @@ def with_config(flags: dict[str, Any], path: Path | None, context: typer.Context
     merge_config(flags, written, context)
     if flags["target"] is None:
         there = ", ".join(registry.names("targets"))
-        raise OptionError(f"--target is missing; there is: {there}")
+        raise OptionError(f"--target is missing; available: {there}")
     return flags
 
 

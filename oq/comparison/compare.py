@@ -265,7 +265,7 @@ def _check_labels(votes: Iterable[Votes]) -> None:
         return
     widest = max(labelled, key=lambda v: v.classes)
     raise DataError(
-        f"{widest.foreign} of {widest.labelled} labels are no class of the model, which has "
+        f"{widest.foreign} of {widest.labelled} labels are not classes of the model, which has "
         f"{widest.classes}; expected whole numbers from 0 to {widest.classes - 1}"
     )
 

@@ -48,7 +48,7 @@ class OutputError:
 class Classification:
     """For an output with axes (sample, class), or one of classes chosen by an ArgMax, which have no
     second best.  Percentages; accuracies need labels.  Where the float model's scores are NaN there
-    is no class to agree with, and nothing is counted.
+    is not a class to agree with, and nothing is counted.
 
     ``agreement``: samples whose top-1 equals the float model's.  ``agreement5``: samples whose
     float top-1 is among the top 5.  ``positions``: the output has classes at each of several
@@ -220,7 +220,7 @@ class Votes:
         self._count("agreement", before == 0)
         self._count("agreement5", before < FIVE)
         if labels is None or len(mine) != len(labels) or labels.ndim != 1:
-            return  # labels per pixel are no classes of samples
+            return  # labels per pixel are not classes of samples
         self.labelled += len(labels)
         self.classes = mine.shape[1]
         known = _as_classes(labels, self.classes)

@@ -44,7 +44,7 @@ class Pair:
     names: Sequence[str]
 
     def run(self, batch: Batch) -> Ran:
-        """Their outputs for ``batch``."""
+        """The outputs of both models for ``batch``."""
         exact = self.reference.run(batch.feeds, self.names)
         found = {r: s.run(batch.feeds, self.names) for r, s in self.readings.items()}
         return Ran(batch.samples, batch.labels, exact, found)
@@ -65,7 +65,7 @@ class Apart:
     """``workers`` that run the samples of ``source``.
 
     Raises:
-        DataError: they are no rows, which alone are dealt out in their order.
+        DataError: they are not rows, which alone are dealt out in their order.
     """
 
     workers: Workers

@@ -92,7 +92,7 @@ class EveryNth:
 
 @dataclass(frozen=True, slots=True)
 class AllRows:
-    """All numbers."""
+    """The selection of all rows."""
 
     def __contains__(self, number: object) -> bool:
         return True

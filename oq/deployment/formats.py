@@ -100,6 +100,6 @@ def find_format(name: str) -> Format:
         OptionError: there is none.
     """
     if name not in FORMATS:
-        raise OptionError(f"no format {name!r}; there is: {', '.join(sorted(FORMATS))}")
+        raise OptionError(f"no format {name!r}; available: {', '.join(sorted(FORMATS))}")
     found: Format = import_module(FORMATS[name]).FORMAT
     return found

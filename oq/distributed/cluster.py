@@ -136,7 +136,7 @@ def _reach(where: str) -> None:
 
     Raises:
         ConnectionError: nobody does.
-        ValueError: it is no address.
+        ValueError: it is not an address.
     """
     if where in (LOCAL, "auto"):
         return
@@ -220,7 +220,7 @@ class _Tree:
             self.add(self.run.join(self.join, parts), level + 1)
 
     def root(self) -> Any:
-        """All of them joined."""
+        """All results, joined."""
         left: list[Any] = []
         for level in self.levels:
             left = [*left, *level]

@@ -50,12 +50,12 @@ class Outcome:
 
 
 def version(package: str) -> str:
-    """That which the package names itself: its distribution may have another name."""
+    """The version that ``package`` states itself: its distribution may have another name."""
     return str(import_module(package).__version__)
 
 
 def this_place() -> Place:
-    """That of this process."""
+    """The folder and the versions of this process."""
     return Place(str(Path.cwd()), tuple((name, version(name)) for name in SAME))
 
 
@@ -102,7 +102,7 @@ def run_item(
 
 
 def join_all(join: Callable[[Sequence[Any]], Any], *parts: Any) -> Any:
-    """``parts`` joined."""
+    """What ``join`` makes of ``parts``."""
     return join(parts)
 
 
@@ -117,5 +117,5 @@ class Tally:
         self._done[number] = done
 
     def read(self) -> dict[int, int]:
-        """By item."""
+        """How much of each item is done."""
         return self._done

@@ -37,7 +37,7 @@ class Product:
 
 
 class Form(Protocol):
-    """What products become."""
+    """How a product is stored, and the nodes that take its place."""
 
     @property
     def domain(self) -> str:

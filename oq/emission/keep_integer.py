@@ -1,8 +1,8 @@
 """Keeps products in integers that onnxruntime would make a float Gemm of.
 
 It fuses a MatMul and an Add into a Gemm before it looks for quantized nodes, also where the Add
-joins two activations (``h W + x`` of a recurrent cell), and a Gemm whose bias is no int32 constant
-runs in float.  A Sum of two tensors computes the same in the same time, and no optimization of
+joins two activations (``h W + x`` of a recurrent cell), and a Gemm runs in float if its bias is not
+an int32 constant.  A Sum of two tensors computes the same in the same time, and no optimization of
 onnxruntime rewrites it (probed with 1.32).
 """
 

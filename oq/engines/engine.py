@@ -118,6 +118,6 @@ def find_engine(name: str) -> Engine:
         OptionError: there is none.
     """
     if name not in ENGINES:
-        raise OptionError(f"no engine {name!r}; there are: {', '.join(ENGINES)}")
+        raise OptionError(f"no engine {name!r}; available: {', '.join(ENGINES)}")
     found: Engine = import_module(ENGINES[name]).ENGINE
     return found

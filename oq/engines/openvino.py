@@ -209,7 +209,7 @@ def write_ir(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _unread(graph: onnx.GraphProto) -> set[str]:
-    """The inputs of ``graph`` that no node reads and that are no outputs."""
+    """The inputs of ``graph`` that no node reads and that are not outputs."""
     read = {t for node in graph.node for t in reads_of(node)} | {v.name for v in graph.output}
     return {v.name for v in graph.input} - read
 

@@ -14,7 +14,7 @@ class OpenvinoFile:
     """The IR at ``path``; OpenVINO loads it when it is first run.
 
     Raises:
-        ModelError: it is no IR, or it is damaged.
+        ModelError: it is not an IR, or it is damaged.
     """
 
     format = "openvino"

@@ -24,7 +24,7 @@ def data_of(
 
 
 def data_files(path: Path) -> list[Path]:
-    """The data files of the model at ``path``, each once; none where it is no model."""
+    """The data files of the model at ``path``, each once; none where it is not a model."""
     try:
         apart = (t for t in tensors_of(wire.read_apart(path)) if is_stored(t))
         names = dict.fromkeys(ExternalDataInfo(tensor).location for tensor in apart)

@@ -188,7 +188,7 @@ class Graph:
 
     def set_input(self, node: str, slot: int, tensor: str) -> None:
         """Make input ``slot`` of ``node`` read ``tensor`` ("" for an optional input left out: at
-        the end it is no input, since OpenVINO takes an empty name for one)."""
+        the end it is not an input, since OpenVINO takes an empty name for one)."""
         self._view = None
         inputs = self._nodes[node].inputs
         while len(inputs) <= slot:

@@ -19,7 +19,7 @@ LOST_OUTPUT = "Failed to find node output"
 for, as onnxruntime 1.32 does last of all: with its other optimizations the model loads."""
 
 BOUND_RUN = "Error in execution: "
-"""What a failed run with bound outputs says first; its exception is no type of onnxruntime's."""
+"""What a failed run with bound outputs says first; its exception is not a type of onnxruntime's."""
 
 NO_ARRAY = ("can't be converted to MLDataType", "No corresponding Numpy type")
 """What onnxruntime says of values whose type NumPy has not: bfloat16, float8."""

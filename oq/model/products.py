@@ -39,24 +39,24 @@ def scope_of(graph: onnx.GraphProto) -> Scope:
 
 def find_matrix(node: onnx.NodeProto, scopes: Sequence[Scope]) -> Matrix | str:
     """The weight of ``node``, a node of the first of ``scopes``, which lie in one another; or why
-    it is no product with a constant matrix."""
+    it is not a product with a constant matrix."""
     row = OPS.get(node.op_type)
     if node.domain not in STANDARD or row is None or row.weight is None:
-        return f"{node.op_type} is no product with a weight"
+        return f"{node.op_type} is not a product with a weight"
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     flag = TRANSPOSED_WEIGHT.get(node.op_type, ("", 0))[0]
     upright = not attributes.pop(flag, 0)
     if output_axis(node.op_type) != -1:
-        return f"{node.op_type} is no product with a matrix"
+        return f"{node.op_type} is not a product with a matrix"
     if not _is_plain(attributes):
         return "it scales or transposes what it multiplies"
     weight = node.input[row.weight]
     found = _find(scopes, weight)
     if found is None:
-        return f"its weight {weight!r} is no constant float32 matrix of finite values"
+        return f"its weight {weight!r} is not a constant float32 matrix of finite values"
     bias = node.input[2] if len(node.input) > 2 else ""
     if bias and not _is_row(scopes, bias):
-        return f"its bias {bias!r} is no constant with one value per output"
+        return f"its bias {bias!r} is not a constant with one value per output"
     return Matrix(found[1], found[0], upright, bias)
 
 

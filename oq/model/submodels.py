@@ -43,7 +43,7 @@ class Body:
 
 
 def path_of(steps: Sequence[Step]) -> str:
-    """``loop/body/``."""
+    """The path of the body at ``steps``: ``loop/body/``."""
     return "".join(f"{node}/{attribute}/" for node, attribute in steps)
 
 

@@ -18,7 +18,7 @@ Optionals = Mapping[str, onnx.ValueInfoProto]
 
 
 def forget_optionals(graph: Any, model: onnx.ModelProto) -> Optionals:
-    """The inputs and outputs of ``model`` that are no tensors (sequences, maps, optional values);
+    """The inputs and outputs of ``model`` that are not tensors (sequences, maps, optional values);
     leaves out the types of optional tensors in ``graph``, which graphsurgeon reads and cannot
     write."""
     for inner in (graph, *graph.subgraphs(recursive=True)):

@@ -60,7 +60,7 @@ def fill(
 
 
 def _write(proto: onnx.GraphProto, graph: Any, rules: Mapping[str, str] = NOTHING) -> None:
-    """All but the types of what is inside."""
+    """Write ``graph`` into ``proto``, without the types of intermediate tensors."""
     proto.name = graph.name
     if graph.doc_string:
         proto.doc_string = graph.doc_string

@@ -56,7 +56,7 @@ def read_apart(path: Path) -> ModelProto:
     """The model at ``path`` with the raw data of large initializers left in the file.
 
     Raises:
-        DecodeError: the file is no protobuf of a model.
+        DecodeError: the file is not a protobuf of a model.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
         light = bytearray()

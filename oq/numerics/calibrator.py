@@ -51,7 +51,7 @@ def needs_beyond(calibrator: Calibrator) -> frozenset[Need]:
 
 
 def broken_contract(what: object) -> str | None:
-    """Why ``what`` is no class of calibrators; None if it is one."""
+    """Why ``what`` is not a class of calibrators; None if it is one."""
     if not isinstance(what, type) or not is_dataclass(what):
         kind = what.__name__ if isinstance(what, type) else type(what).__name__
         return f"CALIBRATOR is {kind}; expected a class with @dataclass(frozen=True)"

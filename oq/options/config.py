@@ -83,8 +83,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """The keywords for :func:`oq.quantize` that the file at ``path`` holds.
 
     Raises:
-        OptionError: there is no such file, it is no YAML mapping, or a key or value is not allowed;
-            the message names the key and what it takes.
+        OptionError: there is no such file, it is not a YAML mapping, or a key or value is not
+            allowed; the message names the key and what it takes.
     """
     try:
         found = read_yaml(Path(path).read_text(encoding="utf-8"))
@@ -92,7 +92,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         raise OptionError(f"--config {str(path)!r}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = str(error).splitlines()[0]
-        raise OptionError(f"--config {str(path)!r} is no YAML file: {line}") from error
+        raise OptionError(f"--config {str(path)!r} is not a YAML file: {line}") from error
     if found is None:
         return {}
     if not isinstance(found, dict):
@@ -130,7 +130,7 @@ def _read(name: object, value: Any) -> Any:
 def _unknown(name: object, known: Iterable[str]) -> OptionError:
     there = tuple(known)
     near = difflib.get_close_matches(str(name), there, n=1)
-    meant = f"did you mean {near[0]!r}? There is" if near else "there is"
+    meant = f"did you mean {near[0]!r}? Available" if near else "available"
     return OptionError(f"config key {name!r} is unknown; {meant}: {', '.join(there)}")
 
 

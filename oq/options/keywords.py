@@ -212,7 +212,7 @@ def complete(schema: type[Schema], given: Mapping[str, Any]) -> Schema:
     known = options_of(schema)
     for name in given:
         if name not in known:
-            raise TypeError(f"unexpected keyword argument {name!r}; there is: {', '.join(known)}")
+            raise TypeError(f"unexpected keyword argument {name!r}; available: {', '.join(known)}")
     filled = {name: given.get(name, option.default) for name, option in known.items()}
     return cast("Schema", filled)
 

@@ -118,7 +118,7 @@ def parse_settings(pairs: Sequence[str] | None) -> dict[str, Any]:
         try:
             found[name.strip()] = read_yaml(value)
         except yaml.YAMLError as error:
-            raise OptionError(f"--set {pair!r}: {value!r} is no number, word or list") from error
+            raise OptionError(f"--set {pair!r}: {value!r} is not a number, word or list") from error
     return found
 
 
@@ -164,7 +164,7 @@ def _read_size(text: str) -> int | None:
         return None
     if not text.isascii() or not text.isdigit():
         raise OptionError(
-            f"shape: {text!r} is no size; expected NAME=1x3x224x224, ? for a free axis"
+            f"shape: {text!r} is not a size; expected NAME=1x3x224x224, ? for a free axis"
         )
     return int(text)
 

@@ -66,5 +66,5 @@ def _words(row: LayerError) -> str:
 
 
 def _held(decibels: float | None) -> float:
-    """Clamped to the chart."""
+    """``decibels``, clamped to the scale of the chart."""
     return HIGHEST if decibels is None else min(max(decibels, -10.0), HIGHEST)

@@ -59,12 +59,22 @@ def ticks(lo: float, hi: float, most: int = 5) -> tuple[float, ...]:
     return (lo,)
 
 
+PLAIN = 1e5
+"""Numbers from here on are written with an exponent."""
+
+
 def short(value: float, digits: int = 3) -> str:
-    """A number for a label: three significant digits, a real minus sign."""
+    """A number for a label: ``digits`` significant digits, a real minus sign.
+
+    >>> short(0.12345), short(100.0, 2), short(1234.5), short(1e6), short(1e-7)
+    ('0.123', '100', '1234', '1e6', '1e\u22127')
+    """
     if not math.isfinite(value):
         return "\u221e" if value > 0 else "\u2212\u221e"
     text = f"{value:.{digits}g}"
-    if "e" in text:
+    if "e+" in text and abs(value) < PLAIN:
+        text = f"{value:.0f}"
+    elif "e" in text:
         head, _, power = text.partition("e")
         text = f"{head}e{int(power)}"
     return text.replace("-", "\u2212")

@@ -87,7 +87,7 @@ def holds_layers(plan: Plan) -> bool:
     return any(has_weight(op) for group in plan.groups for op in group.ops)
 
 
-def tell_hollow(plan: Plan, target: Target) -> Plan:
+def explain_bodies(plan: Plan, target: Target) -> Plan:
     """``plan`` with what ``target`` says of nodes whose bodies could be quantized, and are not."""
     if how_in_bodies(target) is None:
         return plan
@@ -127,7 +127,7 @@ def _inside(
 
 def _of_layers(plan: Plan, target: Target) -> Plan:
     """The ``plan`` of a body, which quantizes nothing where no layer with weights is."""
-    plan = tell_hollow(plan, target)
+    plan = explain_bodies(plan, target)
     return plan if holds_layers(plan) else replace(plan, sites=(), groups=())
 
 
@@ -178,7 +178,7 @@ def _here(pattern: str, names: Sequence[str], path: str) -> tuple[str, ...]:
 def with_inside(plan: Plan, inside: Sequence[Inside]) -> Plan:
     """``plan`` with those of the bodies, whose names have the path of their body in front.
 
-    A node with bodies is no node in float where a layer in them is quantized.
+    A node with bodies is not a node in float where a layer in them is quantized.
     """
     hold = {
         path_of(body.steps[:i]) + node

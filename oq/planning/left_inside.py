@@ -92,7 +92,7 @@ def _rewrites_bodies(target: Target) -> bool:
 
 def with_left(plan: Plan, left: Sequence[Left]) -> Plan:
     """``plan`` with the layers that are ``left`` in bodies; a node whose body holds one that is
-    quantized is no node in float."""
+    quantized is not a node in float."""
     groups = [found for found in left if isinstance(found, Group)]
     hold = tuple(name for group in groups for name in group.nodes)
     own = (s for s in plan.skips if not any(name.startswith(f"{s.node}/") for name in hold))

@@ -79,8 +79,9 @@ def _wrong(kind: str, what: object) -> str | None:
     """Why ``what`` is not of ``kind``; None if it is."""
     if kind == "calibrators":
         return broken_contract(what)
-    named = type(what).__name__
-    return None if isinstance(what, Target) else f"TARGET is {named}, which is no oq.plugin.Target"
+    if isinstance(what, Target):
+        return None
+    return f"TARGET is {type(what).__name__}, which is not an oq.plugin.Target"
 
 
 def _add(kind: str, name: str, what: Any) -> None:
@@ -142,7 +143,7 @@ def _find(kind: str, name: str, attribute: str) -> Any:
         return _added[kind][name]
     entry = next((e for e in _entries(kind) if e.name == name), None)
     if entry is None:
-        raise OptionError(f"no {kind[:-1]} {name!r}; there is: {', '.join(names(kind))}")
+        raise OptionError(f"no {kind[:-1]} {name!r}; available: {', '.join(names(kind))}")
     return entry.load()
 
 

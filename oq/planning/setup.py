@@ -19,10 +19,10 @@ from oq.numerics.statistics import Need
 from oq.planning import registry
 from oq.planning.inside import (
     Inside,
+    explain_bodies,
     holds_layers,
     plan_inside,
     plans_bodies,
-    tell_hollow,
     with_inside,
 )
 from oq.planning.left_inside import Left, LeftInside, with_left
@@ -118,7 +118,7 @@ class Planned:
 
     @property
     def whole(self) -> Plan:
-        """The plan with those of the bodies."""
+        """The plan of the main graph, with the plans of the bodies and the layers left in them."""
         return with_left(with_inside(self.plan, self.inside), self.left)
 
     @property
@@ -161,7 +161,7 @@ def plan_graph(
     plan = apply_layers(decide(view, profile, overrides), view, profile, overrides.all_layers)
     model = graph.to_model()
     inside = plan_inside(model, profile, overrides, decide_inside)
-    plan = replace(tell_hollow(plan, profile), made=made)
+    plan = replace(explain_bodies(plan, profile), made=made)
     known = {body.path for body in inside}
     holds = any(n.inner for n in view.nodes)
     left = LeftInside(model, profile, overrides, known).told() if holds else ()

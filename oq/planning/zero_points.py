@@ -78,7 +78,7 @@ def _affine(site: Site) -> Site:
 
 
 def _bound(view: GraphView, node: NodeView) -> float | None:
-    """What ``node`` lets pass at most, None where it is no activation that cuts at 0."""
+    """What ``node`` lets pass at most, None where it is not an activation that cuts at 0."""
     if HOMOGENEOUS.get(node.op):
         return float("inf")
     if node.op not in BOUNDED:

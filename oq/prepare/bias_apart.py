@@ -1,4 +1,4 @@
-"""A layer's bias that is no constant row is added behind it.
+"""A layer's bias that is not a constant row is added behind it.
 
     Conv(x, W, b) -> Conv(x, W) + b (1, out, 1, 1)        Gemm(x, W, C) -> Gemm(x, W) + beta C
 

@@ -163,7 +163,7 @@ def sensitivity(
     planned = plan_model(feed_defaults(loaded, source), profile, overrides)
     source = in_float32(source, planned.own.inputs)
     inside = layers_unranked(planned)
-    _insist(find_candidates(planned), target, inside)
+    _check_candidates(find_candidates(planned), target, inside)
     with open_workers(ray) as workers:
         clock = Clock(watch)
         job = Job(planned.model, planned.view, needs_of(planned, methods), None, Settings())
@@ -189,8 +189,12 @@ def layers_unranked(planned: Planned) -> tuple[str, ...]:
     return tuple(name for left in planned.left if isinstance(left, Group) for name in left.nodes)
 
 
-def _insist(kernels: Sequence[Candidate], target: str, inside: Sequence[str]) -> None:
-    """That there is something to rank."""
+def _check_candidates(kernels: Sequence[Candidate], target: str, inside: Sequence[str]) -> None:
+    """Check that there are ``kernels`` to rank.
+
+    Raises:
+        ModelError: there are none; the message says why.
+    """
     if kernels:
         return
     if not inside:

@@ -91,7 +91,7 @@ def read_ranking(path: Path) -> Ranking:
     """The ranking that :func:`write_table` wrote to a ``.json`` file.
 
     Raises:
-        OptionError: there is no such file, or it is no ranking.
+        OptionError: there is no such file, or it is not a ranking.
     """
     try:
         return as_ranking(json.loads(path.read_text(encoding="utf-8")))
@@ -99,7 +99,7 @@ def read_ranking(path: Path) -> Ranking:
         raise OptionError(f"--ranking {str(path)!r}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise OptionError(
-            f"--ranking {str(path)!r} is no ranking: expected what oq sensitivity -o FILE.json "
+            f"--ranking {str(path)!r} is not a ranking: expected what oq sensitivity -o FILE.json "
             "writes"
         ) from error
 

@@ -175,7 +175,7 @@ def _matmul_nbits(
     """``x W + bias`` with the weight that :mod:`oq.model.nbits` describes."""
     bits, block = node.get("bits", 4), node.get("block_size")
     if groups is not None or bits not in WIDTHS or (zero is not None and zero.dtype != torch.uint8):
-        raise node.refuse("g_idx, 2-bit weights or zero points that are no codes")
+        raise node.refuse("g_idx, 2-bit weights or zero points that are not codes")
     rows, columns = node.get("K"), node.get("N")
     blocks = -(-rows // block)
     codes = _unpacked(packed.reshape(columns, blocks, -1), bits, block).to(x.dtype)

@@ -42,7 +42,7 @@ def _constant(node: Node) -> Value:
     for name, dtype in (("value_floats", np.float32), ("value_ints", np.int64)):
         if name in node.attributes:
             return np.asarray(list(node.get(name)), dtype)
-    raise node.refuse("a value that is no number")
+    raise node.refuse("a value that is not a number")
 
 
 def _constant_of_shape(node: Node, shape: Array) -> Value:

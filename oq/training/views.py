@@ -28,7 +28,7 @@ CHANNELS = (1, 3, 4)
 
 
 def keep(images: Tensor, _random: np.random.Generator) -> Tensor:
-    """The images as they are."""
+    """The images, unchanged."""
     return images
 
 

@@ -72,7 +72,7 @@ def test_json_is_one_document(call: Oq) -> None:
 
 REFUSED = [
     ({"to": "coreml"}, "--to coreml takes files of target coreml; this run makes one for ort"),
-    ({"to": "qnn"}, "no format 'qnn'; there is: coreml, openvino"),
+    ({"to": "qnn"}, "no format 'qnn'; available: coreml, openvino"),
     ({"to": "qoperator", "ios": 17}, "--ios is for --to coreml, not for qoperator"),
     ({"to": "qoperator", "operators": "all"}, "--operators 'all' is unknown"),
     ({"to": "qoperator", "output": "x.bin"}, "--to qoperator writes a .onnx"),
@@ -97,5 +97,5 @@ def test_deploy_without_a_format_says_what_there_is(call: Oq) -> None:
     assert "has no key 'deploy'" in call("deploy", "model.onnx", "--config", "quant.yaml").err
     found = call("deploy", "model.onnx")
     assert found.code == 2
-    assert found.err == "oq: --to is missing; there is: coreml, openvino, pt2, qoperator, " \
+    assert found.err == "oq: --to is missing; available: coreml, openvino, pt2, qoperator, " \
         "torchscript, trt, xmodel\n"  # fmt: skip

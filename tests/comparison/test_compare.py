@@ -142,7 +142,7 @@ def test_votes_are_counted_by_hand() -> None:
 def test_labels_that_are_no_class_are_refused(labels: list[object], wrong: int) -> None:
     """Six classes: one off is what counting from 1 gives."""
     scores = np.eye(4, 6, dtype=np.float32)
-    with pytest.raises(DataError, match=f"^{wrong} of 4 labels are no class .* from 0 to 5$"):
+    with pytest.raises(DataError, match=f"^{wrong} of 4 labels are not classes .* from 0 to 5$"):
         look(permuted([0, 1, 2, 3, 4, 5]), batches(scores, 2, np.asarray(labels)))
 
 
@@ -250,7 +250,7 @@ def test_readings_differ_by_the_worst_output() -> None:
     assert replace(found, gap=reading(50, 22)).readings_differ
     assert replace(found, gap=reading(31, 60)).readings_differ
     assert not replace(found, gap=reading(math.inf, math.inf)).readings_differ
-    # Where nothing is quantized, another order of the same float32 sums is no difference.
+    # Where nothing is quantized, another order of the same float32 sums is not a difference.
     equal = replace(found, literal=ReadingResult(reading(math.inf, math.inf), ()))
     assert not replace(equal, gap=reading(142, math.inf)).readings_differ
     assert replace(equal, gap=reading(60, math.inf)).readings_differ

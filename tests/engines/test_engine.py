@@ -24,7 +24,7 @@ def test_every_file_is_a_row() -> None:
 
 
 def test_an_unknown_engine() -> None:
-    with pytest.raises(OptionError, match="no engine 'tvm'; there are: dpu, onnxruntime, openvino"):
+    with pytest.raises(OptionError, match="no engine 'tvm'; available: dpu, onnxruntime, openvino"):
         find_engine("tvm")
 
 

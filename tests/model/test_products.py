@@ -48,13 +48,13 @@ def test_the_product_with_it_is_the_nodes(
     [
         ("y = Gemm<alpha = 0.5>(x, w)", WEIGHT, "scales or transposes"),
         ("y = Gemm<beta = 0.0>(x, w, b)", WEIGHT, "scales or transposes"),
-        ("v = Abs(w) y = MatMul(x, v)", WEIGHT, "'v' is no constant"),
-        ("y = MatMul(x, w)", WEIGHT * np.float32("inf"), "no constant float32 matrix of finite"),
-        ("y = MatMul(x, w)", WEIGHT[None], "no constant float32 matrix"),
+        ("v = Abs(w) y = MatMul(x, v)", WEIGHT, "'v' is not a constant"),
+        ("y = MatMul(x, w)", WEIGHT * np.float32("inf"), "not a constant float32 matrix of finite"),
+        ("y = MatMul(x, w)", WEIGHT[None], "not a constant float32 matrix"),
         ("c = Abs(b) y = Gemm(x, w, c)", WEIGHT, "bias 'c'"),
-        ("y = Relu(x)", WEIGHT, "Relu is no product"),
-        ("y = Conv(x, w)", WEIGHT, "Conv is no product with a matrix"),
-        ("y = com.example.MatMul(x, w)", WEIGHT, "MatMul is no product"),
+        ("y = Relu(x)", WEIGHT, "Relu is not a product"),
+        ("y = Conv(x, w)", WEIGHT, "Conv is not a product with a matrix"),
+        ("y = com.example.MatMul(x, w)", WEIGHT, "MatMul is not a product"),
     ],
 )
 def test_why_there_is_none(text: str, weight: Array, reason: str) -> None:
@@ -88,7 +88,7 @@ def test_a_name_of_the_body_hides_the_outer_matrix() -> None:
     branch.node.insert(0, onnx.helper.make_node("Identity", ["x"], ["w"]))
     outer = small("net (float[2,4] x) => (float[2,4] y) { y = Relu(x) }", {"w": WEIGHT}).graph
     found = find_matrix(branch.node[-1], [scope_of(branch), scope_of(outer)])
-    assert isinstance(found, str) and "'w' is no constant" in found
+    assert isinstance(found, str) and "'w' is not a constant" in found
     branch.node.pop(0)
     own = onnx.numpy_helper.from_array(2 * WEIGHT, "w")
     branch.initializer.append(own)

@@ -146,7 +146,7 @@ def test_the_template_says_nothing_until_a_line_is_uncommented(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tagret: trt", r"'tagret' is unknown; did you mean 'target'\? There is: target, data"),
+        ("tagret: trt", r"'tagret' is unknown; did you mean 'target'\? Available: target, data"),
         ("samples: many", "config key 'samples' is 'many'; expected a whole number"),
         ("samples: true", "config key 'samples' is True; expected a whole number"),
         ("mode: all", "config key 'mode' is 'all'; expected naive or hybrid or selective"),
@@ -158,10 +158,10 @@ def test_the_template_says_nothing_until_a_line_is_uncommented(tmp_path: Path) -
         ("rename: {x: 3}", "config key 'rename' is .*expected a mapping from inputs to arrays"),
         ("deploy: coreml", "config key 'deploy' is 'coreml'; expected a mapping"),
         ("deploy: {ios: 17}", "config key 'deploy' names no format: key 'to'"),
-        ("deploy: {to: trt, os: 17}", r"config key 'deploy\.os' is unknown; there is: to, output"),
+        ("deploy: {to: trt, os: 17}", r"config key 'deploy\.os' is unknown; available: to, output"),
         ("deploy: {to: trt, ios: x}", r"config key 'deploy\.ios' is 'x'; expected a whole number"),
         ("- trt", "expected a mapping of keys to values"),
-        ("a: [", "is no YAML file"),
+        ("a: [", "is not a YAML file"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:

@@ -63,7 +63,7 @@ def test_what_is_not_given_has_its_default() -> None:
 
 
 def test_an_unknown_keyword_is_a_mistake_of_the_caller() -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'sample'; there is: "):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'sample'; available: "):
         oq.quantize("model.onnx", "trt", sample=3)  # type: ignore[call-arg]
 
 

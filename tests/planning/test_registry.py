@@ -19,9 +19,9 @@ from tests.damaged import X, damaged
 
 
 def test_unknown_names_list_what_there_is() -> None:
-    with pytest.raises(OptionError, match=r"^no target 'tensorrt'; there is: .*ort, .*trt"):
+    with pytest.raises(OptionError, match=r"^no target 'tensorrt'; available: .*ort, .*trt"):
         registry.target("tensorrt")
-    with pytest.raises(OptionError, match=r"^no calibrator 'mx'; there is: .*minmax"):
+    with pytest.raises(OptionError, match=r"^no calibrator 'mx'; available: .*minmax"):
         registry.calibrator("mx")
 
 
@@ -79,7 +79,7 @@ def test_entry_points_are_found_and_listed() -> None:
     assert (
         registry.summary("calibrators", "half") == "Half of the widest range, or what is asked for."
     )
-    with pytest.raises(OptionError, match=r"there is: .*half, .*minmax"):
+    with pytest.raises(OptionError, match=r"available: .*half, .*minmax"):
         registry.calibrator("other")
 
 
@@ -177,7 +177,7 @@ def test_a_decorated_class_is_a_calibrator() -> None:
             PLUGIN.replace("frozenset()", "('histogram',)"),
             "Times.needs is ('histogram',)",
         ),
-        ("TARGET = 'trt'", "TARGET is str, which is no oq.plugin.Target"),
+        ("TARGET = 'trt'", "TARGET is str, which is not an oq.plugin.Target"),
         ("import nothing_of_that_name", "raised ModuleNotFoundError: No module named"),
         ("def broken(:", "raised SyntaxError: "),
     ],

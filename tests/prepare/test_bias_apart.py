@@ -1,4 +1,4 @@
-"""A bias that is no constant row is added behind its layer, and any other stays in it."""
+"""A bias that is not a constant row is added behind its layer, and any other stays in it."""
 
 import pytest
 

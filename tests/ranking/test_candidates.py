@@ -1,8 +1,10 @@
 """Layers in bodies of If, Loop and Scan are ranked as those of the main graph: every figure is that
 of a file that ``oq quantize`` makes."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
 
 import numpy as np
 import onnx
@@ -17,8 +19,9 @@ from oq.planning.setup import plan_model
 from oq.ranking.candidates import find_candidates, parts_without
 from oq.ranking.rank import Ranking, decibels, sensitivity
 from tests.emission.test_inside import MATRIX, choice, loop, named, scan
+from tests.enclosed import enclose
 from tests.planning.test_left_inside import nested
-from tests.small import normal, reference, small
+from tests.small import normal, random_feeds, reference, small
 
 Samples = Sequence[Mapping[str, Array]]
 
@@ -46,14 +49,15 @@ class Case:
             batch_size=1,
             verify=False,
             refine="none",
-            keep_float=keep,
+            keep_float=[escape(name) for name in keep],
         ).model
         runs = [[reference(m, feeds) for m in (self.model, made)] for feeds in self.data]
         ratios = []
         for name in runs[0][0]:
             signal = sum((exact[name].astype(float) ** 2).sum() for exact, _ in runs)
             errors = ((exact[name].astype(float) - found[name]) ** 2 for exact, found in runs)
-            ratios.append(sum(e.sum() for e in errors) / signal)
+            noise = sum(e.sum() for e in errors)
+            ratios.append(noise and noise / signal)
         return decibels(sum(ratios) / len(ratios))
 
 
@@ -116,6 +120,22 @@ def test_the_layer_that_is_bad_in_integers_is_the_one_to_keep() -> None:
     found = sensitivity(model, "ort", data, batch_size=1)
     assert found.keep == (ELSE,) and found.layers[0].node == ELSE
     assert f"--keep-float {ELSE}" in str(found)
+
+
+@pytest.mark.parametrize("seed", range(60 if os.environ.get("OQ_SOAK") else 2))
+def test_random_graphs_in_bodies(seed: int) -> None:
+    model = enclose(seed + 1)
+    assert model is not None
+    data = [random_feeds(model, free=1, seed=s) for s in range(6)]
+    try:
+        found = sensitivity(model, "ort", data, batch_size=1)
+    except ModelError as error:
+        assert "quantizes no layer" in str(error)
+        return
+    case = Case(model, data, (), found)
+    assert found.sqnr_db == pytest.approx(case.sqnr(), abs=1e-3, nan_ok=True)
+    for row in [r for r in found.layers if "/" in r.node][:1]:
+        assert row.without_db == pytest.approx(case.sqnr(row.node), abs=1e-3, nan_ok=True)
 
 
 def test_layers_that_no_sample_runs_are_not_ranked() -> None:

@@ -31,8 +31,8 @@ ALONE = {"Cast", "CastLike", "DequantizeLinear", "MatMulNBits", "QuantizeLinear"
 """Rows that the suite has no case of which onnxruntime runs too: they have tests of their own."""
 
 ODD = ("string", "empty_set", "sequence", "_opt", "_expanded")
-"""Cases about strings, maxima of no values, inputs that are no tensors, and those that say the same
-in other operators."""
+"""Cases about strings, maxima of no values, inputs that are not tensors, and those that say the
+same in other operators."""
 
 
 def in_torch(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> list[Array]:

@@ -16,7 +16,7 @@ def find_model(package: Path) -> Path:
         ModelError: the manifest is missing, damaged, or names a file that is not there.
     """
     if not package.is_dir():
-        raise ModelError(f"{str(package)!r} is no package: a package is a folder")
+        raise ModelError(f"{str(package)!r} is not a package: a package is a folder")
     manifest = _read_manifest(package / MANIFEST)
     root, items = manifest.get("rootModelIdentifier"), manifest.get("itemInfoEntries")
     if not isinstance(items, dict):
@@ -36,9 +36,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ModelError(f"cannot read {str(path)!r}: {error.strerror}") from error
     except ValueError as error:
-        raise ModelError(f"{str(path)!r} is no manifest: {one_line(error)}") from error
+        raise ModelError(f"{str(path)!r} is not a manifest: {one_line(error)}") from error
     if not isinstance(found, dict):
-        raise ModelError(f"{str(path)!r} is no manifest: it holds no object")
+        raise ModelError(f"{str(path)!r} is not a manifest: it holds no object")
     return found
 
 

@@ -139,7 +139,7 @@ def _grid(
     """Scale, zero point (0 where none is given) and axis, as vectors where one axis has them.
 
     Raises:
-        ModelError: the scales are no constant.
+        ModelError: the scales are not constant.
     """
     found = {
         key: held.values

@@ -20,7 +20,7 @@ def read_names(metadata: Mapping[str, str], key: str) -> Sequence[str] | None:
         return None
     found = _load(metadata, key)
     if not isinstance(found, list) or not all(isinstance(n, str) for n in found):
-        raise ModelError(f"metadata {key!r} is no list of names")
+        raise ModelError(f"metadata {key!r} is not a list of names")
     return found
 
 
@@ -42,4 +42,4 @@ def _load(metadata: Mapping[str, str], key: str) -> object:
     try:
         return json.loads(metadata[key])
     except ValueError as error:
-        raise ModelError(f"metadata {key!r} is no JSON: {one_line(error)}") from error
+        raise ModelError(f"metadata {key!r} is not JSON: {one_line(error)}") from error

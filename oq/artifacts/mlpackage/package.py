@@ -70,7 +70,7 @@ class Package:
         """
         names = {i.name for i in self.inputs}
         if spare := sorted(set(feeds) - names):
-            raise DataError(f"no input {spare[0]!r}; there is: {', '.join(sorted(names))}")
+            raise DataError(f"no input {spare[0]!r}; available: {', '.join(sorted(names))}")
         given = {}
         for name, value in feeds.items():
             own = self.own[name]
@@ -89,7 +89,7 @@ class Package:
         """What the package holds.
 
         Raises:
-            ModelError: the scales of a weight are no constant.
+            ModelError: the scales of a weight are not constant.
         """
         told = tell(self.path, self.description, self.program, self.quantizers(), self.weights())
         return replace(told, format=self.format, inputs=self.inputs, outputs=self.outputs)
@@ -103,7 +103,7 @@ class Package:
         """Every weight that is stored compressed.
 
         Raises:
-            ModelError: the scales of one are no constant.
+            ModelError: the scales of one are not constant.
         """
         return find_weights(self.program)
 
@@ -111,7 +111,7 @@ class Package:
         """Every quantize and dequantize between tensors.
 
         Raises:
-            ModelError: the scales of one are no constant.
+            ModelError: the scales of one are not constant.
         """
         return find_quantizers(self.program)
 

@@ -54,21 +54,21 @@ def read_model(path: Path) -> Any:
     except OSError as error:
         raise ModelError(f"cannot read {str(path)!r}: {error.strerror}") from error
     except DecodeError as error:
-        raise ModelError(f"{str(path)!r} is no Core ML model: {one_line(error)}") from error
+        raise ModelError(f"{str(path)!r} is not a Core ML model: {one_line(error)}") from error
 
 
 def read_program(model: Any, folder: Path) -> Program:
     """The function of ``model`` that runs by default; files of weights lie below ``folder``.
 
     Raises:
-        ModelError: it is no ML program, is damaged, or holds what oq does not read.
+        ModelError: it is not an ML program, is damaged, or holds what oq does not read.
     """
     if not model.HasField("mlProgram"):
         raise ModelError("the package holds no ML program (a neural network or another model)")
     functions = dict(model.mlProgram.functions)
     name = model.description.defaultFunctionName or "main"
     if name not in functions:
-        raise ModelError(f"the program has no function {name!r}; there is: {', '.join(functions)}")
+        raise ModelError(f"the program has no function {name!r}; available: {', '.join(functions)}")
     function = functions[name]
     block = function.block_specializations.get(function.opset)
     if block is None:
@@ -188,7 +188,7 @@ def _tensor_type(message: Any, where: str) -> TensorType:
     if message.HasField("dictionaryType"):
         return TensorType(DICTIONARY, None)
     if not message.HasField("tensorType"):
-        raise ModelError(f"{where!r} is no tensor (a state or a tuple)")
+        raise ModelError(f"{where!r} is not a tensor (a state or a tuple)")
     tensor = message.tensorType
     if tensor.dataType not in DTYPES:
         raise ModelError(f"{where!r} has data type {tensor.dataType}, which oq does not read")

@@ -73,7 +73,7 @@ def _extremes(grid: Quantizer | Weight) -> tuple[tuple[float, float], tuple[int,
 
 
 def _constants(program: Program) -> Iterator[Constant]:
-    """Those in ``weight.bin``; scalars and shapes within the program are no weights."""
+    """Those in ``weight.bin``; scalars and shapes within the program are not weights."""
     yield from (c for c in program.constants.values() if c.blob)
     for made in program.operations:
         for bindings in made.inputs.values():

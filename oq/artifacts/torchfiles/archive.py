@@ -44,9 +44,9 @@ class Archive:
         try:
             found = json.loads(self.bytes_of(name))
         except (ValueError, RecursionError) as error:
-            raise ModelError(f"{str(self.path)!r} is damaged: {name} is no JSON") from error
+            raise ModelError(f"{str(self.path)!r} is damaged: {name} is not JSON") from error
         if not isinstance(found, dict):
-            raise ModelError(f"{str(self.path)!r} is damaged: {name} is no JSON object")
+            raise ModelError(f"{str(self.path)!r} is damaged: {name} is not a JSON object")
         return found
 
 
@@ -61,12 +61,12 @@ def open_archive(path: Path) -> Archive:
             listed = held.infolist()
             entries = {e.filename: e.file_size for e in listed}
     except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise ModelError(f"{str(path)!r} is no archive of torch: {error}") from error
+        raise ModelError(f"{str(path)!r} is not an archive of torch: {error}") from error
     if len({e.filename.lower() for e in listed}) != len(listed):
         raise ModelError(f"{str(path)!r} is damaged: it holds two files of one name")
     roots = {name.partition("/")[0] for name in entries}
     if len(roots) != 1:
-        raise ModelError(f"{str(path)!r} is no archive of torch: a zip of several folders")
+        raise ModelError(f"{str(path)!r} is not an archive of torch: a zip of several folders")
     root = f"{roots.pop()}/"
     return Archive(path, root, {n.removeprefix(root): size for n, size in entries.items()})
 

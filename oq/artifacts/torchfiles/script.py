@@ -122,7 +122,7 @@ def _check_code(archive: Archive) -> None:
             )
     files = [n for n in archive.sizes if n.startswith(CODE) and n.endswith(".py")]
     if not files:
-        raise ModelError(f"{str(archive.path)!r} is no TorchScript: there is no code in it")
+        raise ModelError(f"{str(archive.path)!r} is not TorchScript: there is no code in it")
     for name in files:
         try:
             parsed = ast.parse(archive.bytes_of(name))

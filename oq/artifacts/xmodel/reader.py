@@ -54,7 +54,7 @@ def open_file(path: Path) -> "XmodelFile":
     try:
         graph = read_graph(data)
     except ModelError as error:
-        raise ModelError(f"{str(path)!r} is no xmodel that oq reads: {error}") from error
+        raise ModelError(f"{str(path)!r} is not an xmodel that oq reads: {error}") from error
     if not graph.ops:
         raise ModelError(f"{str(path)!r} holds no XIR graph (an empty or different protobuf?)")
     return XmodelFile(graph, len(data))
@@ -194,7 +194,7 @@ class XmodelFile:
             yield "loader", "no rule of AMD's loader is broken"
 
     def _grids(self) -> tuple[tuple[GridUse, ...], tuple[GridUse, ...]]:
-        """Of activations, and of parameters."""
+        """The grids of activations, and those of parameters."""
         made: tuple[list[GridUse], list[GridUse]] = ([], [])
         for op in self.graph.ops:
             if op.type not in ROUNDS or "fix_point" not in op.attributes:

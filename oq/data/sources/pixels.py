@@ -19,7 +19,7 @@ IN_MEMORY = 64 * 10**6
 
 
 def is_gray(path: Path) -> bool:
-    """Whether the header of an image says that it has one channel; False of what is no image."""
+    """Whether the header of an image says that it has one channel; False without one."""
     try:
         with _import_pillow().open(path) as image:
             return image.mode in {"1", "L", "LA"}

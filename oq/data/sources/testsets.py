@@ -57,7 +57,7 @@ def read_set(folder: Path, name: str, inputs: Sequence[TensorInfo]) -> Batch:
     """The feed in ``folder``: each file is for the input that its tensor names, else for input i.
 
     Raises:
-        DataError: no such files, a file that is no tensor, more files than inputs, or two files
+        DataError: no such files, a file that is not a tensor, more files than inputs, or two files
             for one input.
     """
     label = name if folder.name == Path(name).name else f"{name}/{folder.name}"

@@ -82,9 +82,9 @@ def read_options(options: Mapping[str, Any]) -> Asked:
     """
     ios, precision = options["ios"], options["precision"]
     if ios not in TARGETS:
-        raise OptionError(f"--ios {ios}; there is: {', '.join(map(str, TARGETS))}")
+        raise OptionError(f"--ios {ios}; available: {', '.join(map(str, TARGETS))}")
     if precision not in PRECISIONS:
-        raise OptionError(f"--precision {precision!r}; there is: {', '.join(PRECISIONS)}")
+        raise OptionError(f"--precision {precision!r}; available: {', '.join(PRECISIONS)}")
     kind = read_kind(options["weights_only"], ios)
     return Asked(ios, precision == "float16", kind, None, ())
 
@@ -123,7 +123,7 @@ def read_labels(path: str | Path | None, view: GraphView) -> tuple[str, ...]:
     except OSError as error:
         raise OptionError(f"--labels {str(path)!r}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise OptionError(f"--labels {str(path)!r}: it is no text in UTF-8") from error
+        raise OptionError(f"--labels {str(path)!r}: it is not UTF-8 text") from error
     if len(view.outputs) != 1:
         raise OptionError(f"--labels: the model has {len(view.outputs)} outputs, not one")
     shape = view.shape(view.outputs[0]) or ()

@@ -25,7 +25,7 @@ RESERVED = frozenset(
      "bf16", "fp16", "fp32", "fp64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
      "uint64", "state"}
 )  # fmt: skip
-"""Words of MIL's text, which are no names; source: coremltools 9.0,
+"""Words of MIL's text, which are not names; source: coremltools 9.0,
 ``passes/defs/preprocess.py``."""
 
 HUGE = 1e38

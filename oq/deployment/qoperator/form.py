@@ -22,7 +22,7 @@ def check_form(form: str, target: Target) -> None:
         OptionError: there is no such form, or it is that of another target.
     """
     if form not in FORMS:
-        raise OptionError(f"--format {form!r} is unknown; there is: {', '.join(FORMS)}")
+        raise OptionError(f"--format {form!r} is unknown; available: {', '.join(FORMS)}")
     if form == QDQ:
         return
     if target.name != FORMAT.target:

@@ -180,7 +180,7 @@ def steps_of(view: GraphView, found: Found) -> Array:
 
 def bias_codes(graph: Graph, view: GraphView, found: Found, tensor: str) -> str | None:
     """The int32 codes of the bias ``tensor`` in units of the sums; "" without a bias, None where it
-    is computed, does not fit, or is no row of the output."""
+    is computed, does not fit, or is not a row of the output."""
     if not tensor:
         return ""
     step, beta = steps_of(view, found), float(found.node.attributes.get("beta", 1.0))

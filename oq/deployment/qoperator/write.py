@@ -88,7 +88,7 @@ def check(options: Mapping[str, Any]) -> None:
     for name, known in (("operators", OPERATORS), ("platform", PLATFORMS)):
         if options[name] not in known:
             raise OptionError(
-                f"--{name} {options[name]!r} is unknown; there is: {', '.join(known)}"
+                f"--{name} {options[name]!r} is unknown; available: {', '.join(known)}"
             )
 
 

@@ -75,7 +75,7 @@ def constants_of(text: str) -> dict[str, Any]:
     """The constants of a script.
 
     Raises:
-        SyntaxError: it is no Python.
+        SyntaxError: it is not Python.
     """
     found = {}
     for node in ast.parse(text).body:

@@ -94,7 +94,7 @@ class Translation:
         if tensor not in self.placed:
             constant = self.parameter(tensor)
             if constant is None:
-                raise refusal(node, f"its input {tensor!r} is no tensor of numbers")
+                raise refusal(node, f"its input {tensor!r} is not a tensor of numbers")
             layout = usual(constant.values.ndim)
             op = self.hold(constant.arrange(lambda v: v.transpose(layout)))
             exact = constant.position is not None

@@ -55,7 +55,7 @@ def test_feeds_that_do_not_fit(half: Package) -> None:
         half.run({})
     with pytest.raises(DataError, match=r"takes \(1, 3, 6, 6\), got \(1, 3, 6, 7\)"):
         half.run({"x": np.zeros((1, 3, 6, 7), np.float32)})
-    with pytest.raises(DataError, match="no input 'z'; there is: x"):
+    with pytest.raises(DataError, match="no input 'z'; available: x"):
         half.run({"z": small_image()})
 
 

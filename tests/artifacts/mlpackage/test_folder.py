@@ -14,7 +14,7 @@ ITEM = {"path": "com.apple.CoreML/model.mlmodel"}
 @pytest.mark.parametrize(
     ("manifest", "said"),
     [
-        ("{", "is no manifest"),
+        ("{", "is not a manifest"),
         ("[]", "holds no object"),
         ("{}", "no 'itemInfoEntries'"),
         ({"itemInfoEntries": {"a": ITEM}, "rootModelIdentifier": "b"}, "root model 'b' is none"),

@@ -144,8 +144,8 @@ def test_a_classifier_gives_its_probabilities(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
-        ({"oq.inputs": "{"}, "'oq.inputs' is no JSON"),
-        ({"oq.inputs": "{}"}, "'oq.inputs' is no list of names"),
+        ({"oq.inputs": "{"}, "'oq.inputs' is not JSON"),
+        ({"oq.inputs": "{}"}, "'oq.inputs' is not a list of names"),
         ({"oq.outputs": '["a", "b"]'}, "'oq.outputs' name 2, the package has 1"),
         ({"oq.tensors": "[]"}, "'oq.tensors' maps no names"),
     ],

@@ -68,7 +68,7 @@ def _outside(model: Any) -> None:
         (_float8, "'r' has data type 40"),
         (_rank, "'r' has rank 3 and 4 axes"),
         (_output, "output 'z' of the description is none of the program's"),
-        (_function, "no function 'other'; there is: main"),
+        (_function, "no function 'other'; available: main"),
         (_outside, "leads out of the package"),
     ],
 )
@@ -93,7 +93,7 @@ def test_files_that_are_cut_off_or_gone(tmp_path: Path) -> None:
     file = package / MODEL
     raw = file.read_bytes()
     file.write_bytes(raw[: len(raw) // 2])
-    with pytest.raises(ModelError, match="is no Core ML model"):
+    with pytest.raises(ModelError, match="is not a Core ML model"):
         open_file(package)
 
 

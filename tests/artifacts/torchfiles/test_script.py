@@ -78,7 +78,7 @@ def rewritten(folder: Path, old: str, new: str) -> Path:
 
 def test_what_is_no_archive_of_oq_is_said(tmp_path: Path) -> None:
     (tmp_path / "m.pt").write_bytes(b"half")
-    with pytest.raises(ModelError, match="is no archive of torch"):
+    with pytest.raises(ModelError, match="is not an archive of torch"):
         open_file(tmp_path / "m.pt")
     torch.save({"w": torch.zeros(2)}, tmp_path / "w.pt")
     with pytest.raises(ModelError, match="which TorchScript of oq deploy does not"):

@@ -120,7 +120,7 @@ def test_a_file_that_breaks_a_rule_is_told_about_and_not_run(net: Written) -> No
 
 @pytest.mark.parametrize(
     ("data", "said"),
-    [(b"", "holds no XIR graph"), (b"\x08\x08model", "no xmodel that oq reads: 'string'")],
+    [(b"", "holds no XIR graph"), (b"\x08\x08model", "not an xmodel that oq reads: 'string'")],
 )
 def test_what_is_no_xmodel(data: bytes, said: str, tmp_path: Path) -> None:
     file = tmp_path / "m.xmodel"

@@ -66,7 +66,7 @@ def test_every_vector_and_map_wraps_field_1() -> None:
 
 
 def test_a_file_cut_anywhere_is_refused_or_ends_early() -> None:
-    """Never another exception; an end between two fields is no damage that protobuf can see."""
+    """Never another exception; an end between two fields is not damage that protobuf can see."""
     data = write(lenet()).data
     whole = read_graph(data)
     for at in range(0, len(data), 97):

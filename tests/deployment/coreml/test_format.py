@@ -159,8 +159,8 @@ def test_what_float16_does_not_hold_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"ios": 16}, "--ios 16; there is: 17, 18"),
-        ({"precision": "int8"}, "there is: float16, float32"),
+        ({"ios": 16}, "--ios 16; available: 17, 18"),
+        ({"precision": "int8"}, "available: float16, float32"),
         ({"image_input": True}, "--image-input needs --preprocess"),
         (
             {"image_input": True, "preprocess": "imagenet"},

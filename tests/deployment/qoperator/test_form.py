@@ -60,7 +60,7 @@ def test_it_needs_calibrated_activations(settings: dict[str, str]) -> None:
 
 
 def test_an_unknown_form() -> None:
-    with pytest.raises(oq.OptionError, match="'qlinear' is unknown; there is: qdq, qoperator"):
+    with pytest.raises(oq.OptionError, match="'qlinear' is unknown; available: qdq, qoperator"):
         oq.quantize(two_layers(), "ort", "random", format="qlinear")  # type: ignore[arg-type]
 
 

@@ -68,8 +68,8 @@ def test_onnx_s_own_operators_alone(files: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"operators": "tflite"}, r"--operators 'tflite' is unknown; there is: microsoft, onnx"),
-        ({"platform": "riscv"}, r"--platform 'riscv' is unknown; there is: x86, arm"),
+        ({"operators": "tflite"}, r"--operators 'tflite' is unknown; available: microsoft, onnx"),
+        ({"platform": "riscv"}, r"--platform 'riscv' is unknown; available: x86, arm"),
     ],
 )
 def test_unknown_values(files: tuple[Path, Path], options: dict[str, str], said: str) -> None:

@@ -1,6 +1,6 @@
 """A stand-in for the package tensorrt, with the names and the habits of its Python API.
 
-It is no TensorRT: it records what was asked of it, and its inspector tells what a test has put in
+It is not TensorRT: it records what was asked of it, and its inspector tells what a test has put in
 ``LAYERS``.  Environment variables say what it is: STANDIN_VERSION, STANDIN_FAULT.
 """
 

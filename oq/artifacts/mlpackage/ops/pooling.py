@@ -21,7 +21,7 @@ def max_pool(
     count = x.ndim - 2
     kernel, stride = ints(kernel_sizes, count, 1), ints(strides, count, 1)
     pads, _ = _pads(x, kernel, stride, pad_type, pad, bool(ceil_mode))
-    # codes may be pooled too: -inf is no integer
+    # codes may be pooled too: -inf is not an integer
     least = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     seen = windows(pad_spatial(x, pads, least), kernel, stride, (1,) * count)
     return np.asarray(seen.max(tuple(range(-count, 0))))
