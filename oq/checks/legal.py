@@ -24,7 +24,7 @@ from oq.checks.placement import (
 )
 from oq.model.ops import WHOLE_AXIS, facts, has_weight, weight_axis, weight_input
 from oq.model.qdq import DQ, Q, above_pair, constant, dequantized_by, pairs, scales
-from oq.model.qoperators import BY_NAME
+from oq.model.qoperators import BY_NAME, COMPUTING
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
 from oq.planning.check import Check, Finding, Found
@@ -195,10 +195,12 @@ def split_fusion(view: GraphView) -> Iterator[Found]:
 
 
 def many_readers(view: GraphView) -> Iterator[Found]:
-    """The float output of a kernel that ends in a QuantizeLinear has no other reader."""
+    """The float output of an integer kernel that ends in a QuantizeLinear has no other reader; that
+    of a float node may have several."""
     for node in view.nodes:
         fused = view.producer(node.inputs[0]) if node.op in {"Relu", "Clip"} else None
-        if facts(node.op) is None or not _reads_codes(view, node if fused is None else fused):
+        layer = node if fused is None else fused
+        if layer.op not in COMPUTING or not _reads_codes(view, layer):
             continue
         for tensor in node.outputs:
             readers = view.consumers(tensor)

@@ -92,8 +92,9 @@ def improve(
     subject = Subject(planned.model, planned.view, planned.plan, solution, ())
     if not names:
         return Refined(subject)
-    if source is None or calibrated is None:
-        return Refined(subject, tuple(_undone(n, "there are no samples") for n in names))
+    idle = _nothing_to_refine(planned, source is None or calibrated is None)
+    if idle or source is None or calibrated is None:
+        return Refined(subject, tuple(_undone(n, idle) for n in names))
     sizing = size_refinement(recalibration)
     try:
         used, held = split_samples(source, engine, seed)
@@ -128,6 +129,17 @@ def improve(
     kept = _settled(refined.subject, begun, subject, given)
     outcomes = tuple(sorted(told, key=lambda o: list(STEPS).index(o.step)))
     return Refined(kept, outcomes, planned if kept.plan is planned.plan else None)
+
+
+def _nothing_to_refine(planned: Planned, unfed: bool) -> str:
+    """Why no step is worth trying; empty if one may be."""
+    if not planned.plan.sites:
+        bodies = any(body.plan.sites for body in planned.inside)
+        return "only layers in bodies of If, Loop or Scan are quantized" if bodies else NOTHING
+    return "there are no samples" if unfed else ""
+
+
+NOTHING = "nothing is quantized"
 
 
 def _why_not(step: Step, recalibration: Calibration, calibrated: Fitted) -> str | None:

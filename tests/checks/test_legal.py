@@ -254,6 +254,15 @@ def test_integer_operators_are_not_qdq() -> None:
     assert ("only-qdq", "n_z") in {(f.check, f.node) for f in findings}
 
 
+@pytest.mark.parametrize(("op", "said"), [("HardSwish", []), ("Sigmoid", ["one-reader"])])
+def test_a_float_node_may_have_several_readers(op: str, said: list[str]) -> None:
+    """A QuantizeLinear among them: onnxruntime has no integer kernel to lose there."""
+    net = Net()
+    end = net.node(op, [pair(net, net.input("x", ("n", 4, 8, 8)), "x")], "h")
+    model = net.model(conv(net, pair(net, end, "h"), "c"), net.node("Sin", [end], "s"))
+    assert [f.check for f in pipeline.check(model, "ort")] == said
+
+
 def test_a_float_model_is_no_subject() -> None:
     net = Net()
     with pytest.raises(ModelError, match="it is a float model, and there is nothing to check"):
