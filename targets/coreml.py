@@ -39,6 +39,7 @@ from oq.planning.predicates import (
     weight_is_not_constant,
 )
 from oq.planning.spec import Fixed
+from oq.planning.sums_in_float16 import fit_sums
 from oq.planning.target import OpRule, Output, Runtime, Target
 from oq.planning.weight_bits import WEIGHT_BITS
 
@@ -113,6 +114,7 @@ TARGET = Target(
         "sum-in-float16",
         "loads-by-option",
     ),
+    legalize=(fit_sums,),
     runtime=Runtime(moves=()),
     next_step="oq deploy {output} --to coreml makes it an ML program (.mlpackage)",
 )
