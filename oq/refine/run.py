@@ -245,9 +245,12 @@ def _try(
 
 
 def _done(step: Step, subject: Subject) -> tuple[Subject, str]:
-    """``subject`` with what a late ``step`` makes of it, and its remark."""
+    """``subject`` with what a late ``step`` makes of it, and its remark; itself where the step
+    changes nothing, which need not be judged."""
     known = replace(subject, means=float_means(subject))
     change = step.apply(known)
+    if not change.constants and not change.grids:
+        return subject, change.note
     return known.put(change.constants, change.grids), change.note
 
 

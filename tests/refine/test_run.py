@@ -79,6 +79,15 @@ def test_a_step_that_noise_hid_is_tried_once_more(monkeypatch: pytest.MonkeyPatc
     assert found == {"early": (False, 9.0, 8.0), "late": (True, 3.0, 9.0)}
 
 
+def test_a_step_that_changes_nothing_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "STEPS", {"idle": Step("", lambda _: Change({}, "no bias"))})
+    monkeypatch.setattr(run, "Judge", lambda *_: Scripted([3.0]))
+    begun = subject(NETS["separable"]())
+    found = refine(("idle",), begun, HELD, unused)
+    assert [str(outcome) for outcome in found.outcomes] == ["idle: not tried, no bias"]
+    assert found.subject is begun
+
+
 def test_a_step_that_nothing_hid_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not judged_by([12.0, 11.9, 13.0], monkeypatch)["early"][0]
     assert not judged_by([3.0, 2.9, 2.8], monkeypatch)["early"][0]
