@@ -27,6 +27,7 @@ from oq.emission.write import Written, write_graph
 from oq.errors import OqError
 from oq.exporting.load import Model, load
 from oq.model.files import model_bytes
+from oq.model.free_outputs import free_outputs
 from oq.model.noise import random_nodes
 from oq.model.proto_fields import gives_numbers, inputs_of, restore_defaults
 from oq.model.session import Settings, check_provider
@@ -127,7 +128,8 @@ def open_given(model: Model, data: object, asked: QuantizeOptions) -> Given:
     how = asked["preprocess"], asked["samples"], asked["seed"], asked["rename"]
     source = open_samples(loaded, data, *how)
     used, held = divide(source, asked["seed"], asked["verify"])
-    return Given(feed_defaults(loaded, source), source, used, held, loaded)
+    exact = free_outputs(feed_defaults(loaded, source), _first(used))
+    return Given(exact, source, used, held, loaded)
 
 
 def for_planned(given: Given, planned: Planned) -> Given:

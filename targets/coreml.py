@@ -39,6 +39,7 @@ from oq.planning.predicates import (
     weight_is_not_constant,
 )
 from oq.planning.spec import Fixed
+from oq.planning.sums_in_float16 import fit_sums
 from oq.planning.target import OpRule, Output, Runtime, Target
 from oq.planning.weight_bits import WEIGHT_BITS
 
@@ -71,8 +72,12 @@ TARGET = Target(
         OpRule((LAYER, "Tanh"), output=AROUND_ZERO, unless=WEIGHTED),
         OpRule((LAYER, ACTIVATION), output=Output.OWN, unless=WEIGHTED),
         OpRule((LAYER,), output=Output.OWN, unless=WEIGHTED),
+        OpRule(("MatMul", "Add", SIGMOID), output=TO_ONE, unless=(*MATMUL, operand_varies)),
+        OpRule(("MatMul", "Add", "Tanh"), output=AROUND_ZERO, unless=(*MATMUL, operand_varies)),
         OpRule(("MatMul", "Add", ACTIVATION), output=Output.OWN, unless=(*MATMUL, operand_varies)),
         OpRule(("MatMul", "Add"), output=Output.OWN, unless=(*MATMUL, operand_varies)),
+        OpRule(("MatMul", SIGMOID), output=TO_ONE, unless=MATMUL),
+        OpRule(("MatMul", "Tanh"), output=AROUND_ZERO, unless=MATMUL),
         OpRule(("MatMul", ACTIVATION), output=Output.OWN, unless=MATMUL),
         OpRule(("MatMul",), output=Output.OWN, unless=MATMUL),
         OpRule(("Add", ACTIVATION), output=Output.OWN, unless=SUM),
@@ -113,6 +118,7 @@ TARGET = Target(
         "sum-in-float16",
         "loads-by-option",
     ),
+    legalize=(fit_sums,),
     runtime=Runtime(moves=()),
     next_step="oq deploy {output} --to coreml makes it an ML program (.mlpackage)",
 )

@@ -215,3 +215,12 @@ def test_a_branch_that_few_samples_take_is_measured(target: str) -> None:
     made = oq.quantize(model, target, {"x": x}, verify=False, refine="none")
     assert sqnr_db(model, made.model, [{"x": x[i : i + 1]} for i in range(24)]) > 20
     assert any("samples run one at a time" in note for note in made.report.notes)
+
+
+def test_a_batch_of_one_that_was_exported_runs_one_at_a_time() -> None:
+    text = """net (float[n,2,4] x) => (float[n,3] y) {
+        f = Reshape(x, flat) h = MatMul(f, w) r = Relu(h) y = MatMul(r, v) }"""
+    weights = {"w": normal(8, 8), "v": normal(8, 3, seed=1), "flat": np.array([1, 8])}
+    made = oq.quantize(small(text, weights), "ort", {"x": normal(40, 2, 4, seed=2)})
+    assert any("one sample at a time" in note for note in made.report.notes)
+    assert oq.verify(small(text, weights), made.model, {"x": normal(4, 2, 4)}).samples == 4

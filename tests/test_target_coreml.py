@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 import oq
 from oq.model.graph import Graph
@@ -11,6 +12,7 @@ from oq.planning.plan import plan
 from tests import golden_images, golden_layers
 from tests.golden import EXAMPLES, Golden, floats, kernels, sites
 from tests.graphs import Net
+from tests.small import normal, small
 
 assert golden_images and golden_layers  # they fill EXAMPLES
 
@@ -131,6 +133,22 @@ def test_golden(name: str) -> None:
     assert sites(found) == dict(GOLDEN[name].sites)
     assert kernels(found) == GOLDEN[name].kernels
     assert floats(found) == dict(GOLDEN[name].floats)
+
+
+@pytest.mark.parametrize(("act", "scale"), [("Sigmoid", 1 / 256), ("Tanh", 1 / 128)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_activation_of_fixed_range_fuses_with_a_matrix_product(
+    act: str, scale: float, bias: bool
+) -> None:
+    """As with a Gemm: both become Core ML's linear."""
+    middle = "b = Add(m, k)" if bias else "b = Identity(m)"
+    text = f"net (float[n,s,4] x) => (float[n,s,4] y) {{ m = MatMul(x, w) {middle} t = {act}(b) "
+    constants = {"w": normal(4, 4), "v": normal(4, 4, seed=1)} | ({"k": normal(4)} if bias else {})
+    model = small(text + "y = MatMul(t, v) }", constants)
+    made = oq.quantize(model, "coreml", {"x": normal(16, 3, 4)}, refine="none", verify=False).model
+    assert oq.check(made, "coreml") == ()
+    scales = {t.name: numpy_helper.to_array(t) for t in made.graph.initializer}
+    assert scales["t_scale"] == scale and not {"m_scale", "b_scale"} & scales.keys()
 
 
 def dead_channel() -> onnx.ModelProto:

@@ -11,12 +11,10 @@ import numpy as np
 from oq.model.qdq import constant, dequantized_by, quantizers_of, same_grid, scales
 from oq.model.view import GraphView
 from oq.planning.check import Found
+from oq.planning.sums_in_float16 import RATIO, SUMS
 
 LARGEST = float(np.finfo(np.float16).max)
 SMALLEST = float(np.finfo(np.float16).smallest_normal)
-CODES = 127
-"""Largest integer that a rescaled operand multiplies."""
-
 POOLS = ("AveragePool", "GlobalAveragePool", "MaxPool")
 
 MOVES = (
@@ -54,13 +52,13 @@ def no_float16_scale(view: GraphView) -> Iterator[Found]:
 def sum_overflows(view: GraphView) -> Iterator[Found]:
     """``127 * scale(x) / scale(y)`` is a float16 in the rescaled sum."""
     for node in view.nodes:
-        if node.op not in {"Add", "Sub"}:
+        if node.op not in SUMS:
             continue
         ends = [dequantized_by(view, t) for t in node.inputs]
         two = [s for e in ends if e is not None and (s := constant(view, e, 1)) is not None]
         if len(two) == 2 and all(s.size == 1 for s in two):
             ratio = max(float(a.item() / b.item()) for a, b in (two, two[::-1]))
-            if CODES * ratio > LARGEST:
+            if ratio > RATIO:
                 yield node.name, f"its operands' scales differ by a factor of {ratio:.0f}"
 
 

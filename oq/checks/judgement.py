@@ -12,6 +12,7 @@ from oq.checks.unpack_qoperators import unpack_qoperators
 from oq.errors import ModelError
 from oq.model.graph import Graph
 from oq.model.halves import in_single
+from oq.model.metadata import target_of
 from oq.model.submodels import bodies
 from oq.model.view import GraphView
 from oq.planning.check import Finding
@@ -47,14 +48,18 @@ class Judgement(Told):
 def judge(model: onnx.ModelProto, target: Target) -> Judgement:
     """Findings and forecast for ``model``, from any tool, on ``target``.
 
+    A file of oq in which nothing is quantized is legal: all of it runs in float.
+
     Raises:
-        ModelError: the model is not quantized at all.
+        ModelError: a model that oq did not write is not quantized at all.
     """
     model = in_single(model)
     inner = list(bodies(model))
-    if not any(is_quantized(m.graph) for m in (model, *(b.model for b in inner))):
+    quantized = any(is_quantized(m.graph) for m in (model, *(b.model for b in inner)))
+    if not quantized and target_of(model) is None:
         raise ModelError(
-            "the model holds no Q/DQ: it is a float model, and there is nothing to check"
+            "the model holds no Q/DQ: it is a float model, and there is nothing to check; "
+            "quantize it first (oq quantize)"
         )
     view = _typed(model, target)
     findings, whole = list(check(view, target)), forecast(view, target)

@@ -24,7 +24,7 @@ from oq.checks.placement import (
 )
 from oq.model.ops import CLIPPING, WHOLE_AXIS, facts, has_weight, weight_axis, weight_input
 from oq.model.qdq import DQ, Q, above_pair, constant, dequantized_by, pairs, scales
-from oq.model.qoperators import BY_NAME
+from oq.model.qoperators import BY_NAME, COMPUTING
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
 from oq.planning.check import Check, Finding, Found
@@ -185,20 +185,23 @@ def quantized_output(view: GraphView) -> Iterator[Found]:
 
 
 def split_fusion(view: GraphView) -> Iterator[Found]:
-    """No Q/DQ between a layer and its activation."""
+    """No Q/DQ between a layer and its activation, which alone reads it."""
     for node in view.nodes:
         row = facts(node.op)
         fits = row is not None and row.kind == "activation" and node.op not in WHOLE_AXIS
-        above = above_pair(view, node.inputs[0]) if fits else None
+        alone = fits and view.edges(node.inputs[0]) == 1
+        above = above_pair(view, node.inputs[0]) if alone else None
         if above is not None and has_weight(above.op):
             yield node.name, f"there is a Q/DQ pair between {above.op} {above.name!r} and it"
 
 
 def many_readers(view: GraphView) -> Iterator[Found]:
-    """The float output of a kernel that ends in a QuantizeLinear has no other reader."""
+    """The float output of an integer kernel that ends in a QuantizeLinear has no other reader; that
+    of a float node may have several."""
     for node in view.nodes:
         fused = view.producer(node.inputs[0]) if node.op in CLIPPING else None
-        if facts(node.op) is None or not _reads_codes(view, node if fused is None else fused):
+        layer = node if fused is None else fused
+        if layer.op not in COMPUTING or not _runs_on_codes(view, layer):
             continue
         for tensor in node.outputs:
             readers = view.consumers(tensor)
@@ -265,6 +268,13 @@ def wrong_bias_scale(view: GraphView) -> Iterator[Found]:
 
 def _reads_codes(view: GraphView, node: NodeView) -> bool:
     return bool(node.inputs) and dequantized_by(view, node.inputs[0]) is not None
+
+
+def _runs_on_codes(view: GraphView, node: NodeView) -> bool:
+    """Whether data comes from a DequantizeLinear, and the weight, if there is one, is stored."""
+    weight = weight_input(node.op, node.inputs)
+    kept = not weight or view.is_constant(weight) or dequantized_by(view, weight) is not None
+    return kept and _reads_codes(view, node)
 
 
 def _scale_of(view: GraphView, tensor: str) -> Array | None:

@@ -32,6 +32,8 @@ DECIDES = (
     "size: one sample of a batch would decide for all"
 )
 
+SINGLE = "the model takes one sample at a time only, so they run that way, whatever the batch size"
+
 
 @dataclass(slots=True)
 class Sizing:
@@ -42,7 +44,8 @@ class Sizing:
     at a time, each of which keeps the memory it has had.  ``shares``: batches that run side by
     side, each of which gets its part of the limit.  ``least`` is the smallest size that the limit
     has led to so far, ``passes`` the passes over the data.  A sample of more than ``alone`` bytes
-    gets no second one beside it, nor does any of a model that decides by values what it computes.
+    gets no second one beside it, nor does any of a model that decides by values what it computes or
+    takes one sample at a time.
     """
 
     footprint: Footprint
@@ -57,7 +60,7 @@ class Sizing:
 
     def __call__(self, batch: Batch) -> int:
         """How many samples like those of ``batch`` run at a time, 1 or more."""
-        if self.footprint.decides:
+        if self.footprint.decides or self.footprint.takes_one(batch):
             return 1
         found = self.footprint.of(batch)
         samples = max(batch.samples, 1)
@@ -104,4 +107,6 @@ def sizing_notes(calibration: Sizing, verification: Sizing) -> tuple[str, ...]:
             said.append(f"{what} in batches of {sizing.least}")
     limit = f"tensors take {calibration.limit / 1e6:g} MB at most (--max-memory)"
     limited = (f"{', '.join(said)}: {limit}",) if said else ()
-    return (*limited, DECIDES) if calibration.footprint.decides else limited
+    footprint = calibration.footprint
+    alone = (DECIDES,) if footprint.decides else (SINGLE,) if footprint.single else ()
+    return (*limited, *alone)

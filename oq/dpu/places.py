@@ -4,18 +4,21 @@ Works for a float graph with a plan and for a Q/DQ file from any tool: the calle
 that name the grid a node reads at a tensor, and the grid a tensor is quantized to.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from oq.dpu.kernels import is_hard_sigmoid
 from oq.model.operands import bias_input, clip_bounds, data_inputs, weight_input
 from oq.model.ops import CLIPPING, SLOPED, facts
-from oq.model.qdq import past_pair
+from oq.model.qdq import dequantized_by, past_pair
 from oq.model.view import GraphView, NodeView
 
 FUSED = CLIPPING | SLOPED
 """Activations that a kernel applies before it rounds."""
+
+EDGE_SLOPE = 26
+"""In 256ths: the slope of a LeakyRelu that the edge DPU has, its only one."""
 
 FUSED_BOUNDS = ((0.0, 6.0), (0.0, 1.0))
 CLIP, GATE, PRODUCT, SWISH = "Clip", "HardSigmoid", "Mul", "Swish"
@@ -100,8 +103,32 @@ def is_relu6(view: GraphView, node: NodeView) -> bool:
 
 
 def is_fused(view: GraphView, node: NodeView) -> bool:
-    """Whether a kernel applies ``node`` before it rounds; of Clips those to [0, 6] and [0, 1]."""
-    return node.op in FUSED and (node.op != CLIP or clip_bounds(view, node) in FUSED_BOUNDS)
+    """Whether a kernel of every device applies ``node`` before it rounds: of Clips those to [0, 6]
+    and [0, 1], of slopes 26/256 and those of a PRelu that are quantized; the CPU runs others."""
+    return node.op in FUSED and ONLY_IF.get(node.op, _always)(view, node)
+
+
+def _always(_view: GraphView, _node: NodeView) -> bool:
+    return True
+
+
+def _has_edge_slope(_view: GraphView, node: NodeView) -> bool:
+    return round(256 * float(node.attributes.get("alpha", 0.01))) == EDGE_SLOPE
+
+
+def _has_slopes_in_codes(view: GraphView, node: NodeView) -> bool:
+    return dequantized_by(view, node.inputs[1]) is not None
+
+
+def _has_bounds_in_hardware(view: GraphView, node: NodeView) -> bool:
+    return clip_bounds(view, node) in FUSED_BOUNDS
+
+
+ONLY_IF: Mapping[str, Callable[[GraphView, NodeView], bool]] = {
+    CLIP: _has_bounds_in_hardware,
+    "LeakyRelu": _has_edge_slope,
+    "PRelu": _has_slopes_in_codes,
+}
 
 
 def _is_other_gate(node: NodeView) -> bool:

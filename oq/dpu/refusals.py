@@ -5,14 +5,11 @@ from collections.abc import Mapping
 
 from oq.dpu.kernels import is_hard_sigmoid
 from oq.dpu.limits import DEVICES, Limits, Shape, beyond
-from oq.dpu.places import CLIP, FUSED_BOUNDS
+from oq.dpu.places import CLIP, EDGE_SLOPE, FUSED_BOUNDS
 from oq.model.operands import clip_bounds, is_padded
 from oq.model.ops import SLOPED, facts, only_moves
 from oq.model.view import GraphView, NodeView
 from oq.planning.target import Match, Predicate
-
-EDGE_SLOPE = 26
-"""In 256ths."""
 
 SLOPE_ERROR = 0.05
 """Maximum relative error of rounding a slope to 256ths: for 0.1 it is 0.016."""

@@ -235,5 +235,5 @@ class _Alone:
             inner = set(reads_of(proto)) - given.keys()  # weights that only its bodies read
             held = [t for t in self.model.graph.initializer if t.name in inner]
             piece = make_piece(self.model, [proto], given, filter(None, proto.output), held)
-            self.sessions[slot] = Session(piece, Settings(reading="literal"))
+            self.sessions[slot] = Session(piece, Settings(reading="literal", spin=False))
         return self.sessions[slot].run(feeds)

@@ -248,7 +248,13 @@ def _as_model_error() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise ModelError(f"OpenVINO cannot load the model: {_say(error)}") from error
+        said = _say(error)
+        hint = "; export the model with float32 inputs" if NO_FLOAT64 in said else ""
+        raise ModelError(f"OpenVINO cannot load the model: {said}{hint}") from error
+
+
+NO_FLOAT64 = "does not support f64"
+"""Said of a QuantizeLinear behind the Cast of a float64 input."""
 
 
 @cache

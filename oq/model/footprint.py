@@ -12,18 +12,24 @@ from typing import Any
 import numpy as np
 import onnx
 
-from oq.errors import OqError
-from oq.model.bodies import decides_by_values, reads_of
+from oq.errors import DataError, ModelError, OqError
+from oq.model.bodies import decides_by_values, nodes_in, reads_of
 from oq.model.cut import cut
 from oq.model.proto_fields import inputs_of, read_type
 from oq.model.session import Session, Settings, expose
-from oq.numerics.values import STRING, Batch, TensorInfo
+from oq.numerics.values import STRING, Array, Batch, TensorInfo
 
 MAX_MEMORY = 1000
 """MB that tensors may take at a time unless the user says otherwise."""
 
 PROBES = 16
 """Runs for different shapes; beyond, bytes grow in proportion to those of the inputs."""
+
+SINGLE = frozenset({"GroupQueryAttention"})
+"""Ops that onnxruntime runs on one sample at a time where several tokens follow a cache
+("batch_size must be 1 when sequence_length > 1 and past context is given")."""
+
+RESHAPE, CONSTANT = "Reshape", "Constant"
 
 Key = tuple[tuple[int, ...], ...]
 
@@ -40,6 +46,7 @@ class Footprint:
     _seen: dict[Key, Mapping[str, int]] = field(default_factory=dict)
     _last: tuple[object, Mapping[str, int]] | None = None
     _decides: bool | None = None
+    _single: bool | None = None
 
     @property
     def decides(self) -> bool:
@@ -47,6 +54,40 @@ class Footprint:
         if self._decides is None:
             self._decides = decides_by_values(self.model.graph)
         return self._decides
+
+    @property
+    def single(self) -> bool:
+        """Whether the model takes one sample at a time only, as far as :meth:`takes_one` knows."""
+        return bool(self._single)
+
+    def takes_one(self, batch: Batch) -> bool:
+        """Whether the model takes one sample at a time only, though its inputs leave their number
+        free: by an op of :data:`SINGLE`, or since a Reshape was exported with the number 1 in it:
+        the first sample of ``batch``, given twice, fails or is computed otherwise than alone."""
+        if self._single is None:
+            ops = {n.op_type for n in nodes_in(self.model.graph)}
+            self._single = not ops.isdisjoint(SINGLE) or (
+                _writes_one(self.model.graph) and batch.divisible and self._differs_in_twos(batch)
+            )
+        return self._single
+
+    def _differs_in_twos(self, batch: Batch) -> bool:
+        try:
+            session = Session(self.model, Settings("literal"))
+        except ModelError:
+            return False  # a model that only its target runs
+        read = {i.name for i in session.inputs}
+        one = {k: array for k, array in batch.part(0, 1).feeds.items() if k in read}
+        two = {k: a if k in batch.alike else np.concatenate([a, a]) for k, a in one.items()}
+        try:
+            alone = session.run(one, session.arrays)
+        except DataError:
+            return False  # what is wrong is not the number of samples
+        try:
+            beside = session.run(two, session.arrays)
+        except DataError:
+            return True
+        return not all(map(_is_twice, alone, beside))
 
     def of(self, batch: Batch) -> dict[str, int]:
         """Bytes of each fed and computed tensor for ``batch``; 0 where its size is unknown."""
@@ -129,6 +170,32 @@ class Footprint:
                 for t, shape in zip(wanted, shapes, strict=True)
             }
         return {t: _bytes(info) for t, info in types.items()}
+
+
+def _is_twice(alone: Array, beside: Array) -> bool:
+    """Whether ``beside`` is ``alone``, two times; what has no axes of samples need not be."""
+    if not alone.ndim:
+        return True
+    if beside.shape != (2 * alone.shape[0], *alone.shape[1:]):
+        return False
+    if alone.dtype.kind != "f":
+        return np.array_equal(beside[: len(alone)], alone)
+    size = float(np.abs(alone[np.isfinite(alone)]).max(initial=0.0))
+    return np.allclose(beside[: len(alone)], alone, rtol=0, atol=NEAR * size, equal_nan=True)
+
+
+NEAR = 1e-2
+"""Of the largest value: a sample beside another is the same but for its sums' order."""
+
+
+def _writes_one(graph: onnx.GraphProto) -> bool:
+    """Whether a Reshape of ``graph`` writes 1 as the number of samples."""
+    shapes = {n.input[1] for n in graph.node if n.op_type == RESHAPE and len(n.input) > 1}
+    named = (t for t in graph.initializer if t.name in shapes)
+    nodes = (n for n in graph.node if n.op_type == CONSTANT and n.output[0] in shapes)
+    made = (a.t for n in nodes for a in n.attribute if a.name == "value")
+    values = map(onnx.numpy_helper.to_array, (*named, *made))
+    return any(v.ndim == 1 and v[:1].tolist() == [1] for v in values)
 
 
 SHAPE = "#shape"

@@ -52,6 +52,7 @@ class Settings:
     default, holds the memory that one run has taken once more for the next, in one piece.
     ``frozen``: random operators draw the same in every run (:mod:`oq.model.noise`).
     ``packed`` False does not copy all weights into the order that kernels read, for a single run.
+    ``reuse`` False gives every tensor memory of its own, whatever the declared shapes say.
     """
 
     reading: Reading = "deployed"
@@ -61,11 +62,11 @@ class Settings:
     reserve: bool = False
     frozen: bool = True
     packed: bool = True
+    reuse: bool = True
 
 
 SERIAL = Settings(reading="literal", threads=1)
 """The literal mode on one thread: for parallel runs, with the same sums on any machine."""
-
 
 SPINS, UNPACKED = "session.intra_op.allow_spinning", "session.disable_prepacking"
 
@@ -122,7 +123,7 @@ class Session:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.add_session_config_entry(SPINS, str(int(settings.spin)))
         options.add_session_config_entry(UNPACKED, str(int(not settings.packed)))
-        options.enable_mem_pattern = settings.reserve
+        options.enable_mem_pattern, options.enable_mem_reuse = settings.reserve, settings.reuse
         if dump is not None:
             options.optimized_model_filepath = str(dump)
         if trace is not None:

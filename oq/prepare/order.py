@@ -16,6 +16,7 @@ from oq.errors import ModelError
 from oq.model.bodies import nodes_in
 from oq.model.functions import without_functions
 from oq.model.graph import Graph
+from oq.model.metadata import target_of
 from oq.model.qoperators import BY_NAME
 from oq.model.stored import put_away
 from oq.prepare.bias_apart import bias_apart
@@ -148,7 +149,10 @@ def refuse_quantized(model: onnx.ModelProto) -> None:
     """
     found = next((n for n in nodes_in(model.graph) if n.op_type in QUANTIZED), None)
     if found is not None:
+        name = found.name or next(filter(None, found.output), "")
+        target = target_of(model)
+        made = "" if target is None else f" oq made it from, for target {target}"
         raise ModelError(
-            f"the model is quantized already: node {found.name!r} is a {found.op_type}; "
-            "give the float model (oq check and oq verify take quantized ones)"
+            f"the model is quantized already: node {name!r} is a {found.op_type}; "
+            f"give the float model{made} (oq check and oq verify take quantized ones)"
         )

@@ -93,8 +93,9 @@ def improve(
     subject = Subject(planned.model, planned.view, planned.plan, solution, ())
     if not names:
         return Refined(subject)
-    if source is None or calibrated is None:
-        return Refined(subject, tuple(_undone(n, "there are no samples") for n in names))
+    idle = _nothing_to_refine(planned, source is None or calibrated is None)
+    if idle or source is None or calibrated is None:
+        return Refined(subject, tuple(_undone(n, idle) for n in names))
     sizing = size_refinement(recalibration)
     try:
         used, held = split_samples(source, engine, seed)
@@ -147,6 +148,17 @@ def measure_ahead(
     more = {t: n for t, n in needs_of(planned, methods).items() if t in job.needs}
     needs = {t: n | more.get(t, frozenset()) for t, n in job.needs.items()}
     return replace(recalibration, job=replace(job, needs=needs))
+
+
+def _nothing_to_refine(planned: Planned, unfed: bool) -> str:
+    """Why no step is worth trying; empty if one may be."""
+    if not planned.plan.sites:
+        bodies = any(body.plan.sites for body in planned.inside)
+        return "only layers in bodies of If, Loop or Scan are quantized" if bodies else NOTHING
+    return "there are no samples" if unfed else ""
+
+
+NOTHING = "nothing is quantized"
 
 
 def _why_not(step: Step, recalibration: Calibration, calibrated: Fitted) -> str | None:
@@ -252,9 +264,12 @@ def _try(
 
 
 def _done(step: Step, subject: Subject) -> tuple[Subject, str]:
-    """``subject`` with what a late ``step`` makes of it, and its remark."""
+    """``subject`` with what a late ``step`` makes of it, and its remark; itself where the step
+    changes nothing, which need not be judged."""
     known = replace(subject, means=float_means(subject))
     change = step.apply(known)
+    if not change.constants and not change.grids:
+        return subject, change.note
     return known.put(change.constants, change.grids), change.note
 
 

@@ -12,6 +12,7 @@ from oq.data.source import Fitted
 from oq.engines.engine import PACKAGES, is_installed
 from oq.errors import install_line
 from oq.exporting.load import Model
+from oq.model.free_outputs import freed_outputs
 from oq.model.ops import STANDARD, has_bias, has_weight
 from oq.model.proto_fields import feedable, gives_numbers
 from oq.model.view import GraphView
@@ -110,7 +111,24 @@ def foreign_warning(view: GraphView, target: Target) -> tuple[str, ...]:
 
 
 def lost_inputs(model: onnx.ModelProto, written: onnx.ModelProto) -> tuple[str, ...]:
-    """The note about inputs with default values that are constants in the file."""
+    """The notes about inputs with default values that are constants in the file, and about axes of
+    outputs that have lost their name."""
+    return (*_constant_inputs(model, written), *_freed_axes(model, written))
+
+
+def _freed_axes(model: onnx.ModelProto, written: onnx.ModelProto) -> tuple[str, ...]:
+    freed = freed_outputs(model, written)
+    axes = ", ".join(repr(name) for name in dict.fromkeys(freed.values()))
+    if not freed:
+        return ()
+    names = ", ".join([*freed][:3]) + (", ..." if len(freed) > 3 else "")
+    return (
+        f"the model names axes of outputs {axes} that are of several lengths in one run; the file "
+        f"leaves them free: {names}",
+    )
+
+
+def _constant_inputs(model: onnx.ModelProto, written: onnx.ModelProto) -> tuple[str, ...]:
     left = {value.name for value in written.graph.input}
     lost = [i.name for i in feedable(model) if i.optional and i.name not in left]
     if not lost:

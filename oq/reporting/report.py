@@ -1,8 +1,9 @@
 """The report of a run as text of 80 columns: what was quantized, what stays in float and why,
 errors."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isnan
 from typing import Any, ClassVar
 
 from oq.checks.describe import conformance, finding_lines
@@ -77,8 +78,8 @@ def report_lines(report: Report) -> Iterable[str]:
     left = counted(len(report.plan.skips), "node")
     yield from row("quantized", f"{layer_words(report.plan)}; {left} left in float")
     yield from row("size", _size(report))
-    for i, outcome in enumerate(report.refinement):
-        yield from row("refined" if i == 0 else "", str(outcome))
+    for i, words in enumerate(_refinement(report.refinement)):
+        yield from row("refined" if i == 0 else "", words)
     yield from row("rules", conformance(report.findings))
     if report.search is not None:
         yield from _search_lines(report.search)
@@ -99,6 +100,14 @@ def report_lines(report: Report) -> Iterable[str]:
         yield from row("wrote", ", ".join(report.written))
     if report.next_step:
         yield from row("next", report.next_step)
+
+
+def _refinement(outcomes: Sequence[Outcome]) -> Iterable[str]:
+    """A line for every step; one in all where none was tried, for one reason."""
+    reasons = {outcome.note for outcome in outcomes}
+    if len(outcomes) > 1 and len(reasons) == 1 and all(isnan(o.after_db) for o in outcomes):
+        return (f"no step was tried: {reasons.pop()}",)
+    return map(str, outcomes)
 
 
 def _size(report: Report) -> str:

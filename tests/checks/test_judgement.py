@@ -21,6 +21,7 @@ from oq.planning import registry
 from tests.graphs import Net
 from tests.odd_models import ODD
 from tests.pairs import conv, pair
+from tests.small import normal, small
 
 
 def branching(grid: str = "uint8", *, inside: bool = True) -> onnx.ModelProto:
@@ -109,6 +110,14 @@ def test_pairs_in_a_body_alone_are_enough() -> None:
 def test_a_float_model_is_refused() -> None:
     with pytest.raises(ModelError, match="it is a float model, and there is nothing to check"):
         judge(ODD["branches"](), registry.target("ort"))
+
+
+def test_a_file_of_oq_in_which_nothing_is_quantized_is_legal() -> None:
+    net = small("net (float[n,4] x) => (float[n,4] y) { y = Sin(x) }")
+    made = oq.quantize(net, "dpu", {"x": normal(16, 4)}, refine="none").model
+    found = judge(made, registry.target("dpu"))
+    assert found.findings == () and found.forecast.kernels == 0
+    assert [n.runs for n in found.forecast.nodes] == ["float"]
 
 
 def test_a_file_that_does_not_load_is_judged_all_the_same() -> None:

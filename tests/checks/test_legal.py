@@ -254,6 +254,35 @@ def test_integer_operators_are_not_qdq() -> None:
     assert ("only-qdq", "n_z") in {(f.check, f.node) for f in findings}
 
 
+@pytest.mark.parametrize(("op", "said"), [("HardSwish", []), ("Sigmoid", ["one-reader"])])
+def test_a_float_node_may_have_several_readers(op: str, said: list[str]) -> None:
+    """A QuantizeLinear among them: onnxruntime has no integer kernel to lose there."""
+    net = Net()
+    end = net.node(op, [pair(net, net.input("x", ("n", 4, 8, 8)), "x")], "h")
+    model = net.model(conv(net, pair(net, end, "h"), "c"), net.node("Sin", [end], "s"))
+    assert [f.check for f in pipeline.check(model, "ort")] == said
+
+
+def test_a_layer_whose_weight_is_computed_may_have_several_readers() -> None:
+    net = Net()
+    data = pair(net, net.input("x", ("n", 4, 8, 8)), "x")
+    weight = net.node("Sin", [net.constant("w", np.ones((4, 4, 1, 1), np.float32))], "u")
+    end = net.node("Conv", [data, weight], "c")
+    model = net.model(conv(net, pair(net, end, "c"), "d"), net.node("Sin", [end], "s"))
+    assert pipeline.check(model, "ort") == ()
+
+
+def test_a_pair_before_an_activation_is_right_where_others_read_it() -> None:
+    net = Net()
+    middle = pair(net, conv(net, pair(net, net.input("x", ("n", 4, 8, 8)), "x", "int8"), "c"),
+                  "c", "int8")  # fmt: skip
+    net.node("Tanh", [middle], "t")
+    alone = pipeline.check(net.model("t"), "coreml")
+    assert "fusion-is-whole" in {f.check for f in alone}
+    both = pipeline.check(net.model("t", net.node("Sin", [middle], "s")), "coreml")
+    assert "fusion-is-whole" not in {f.check for f in both}
+
+
 def test_a_float_model_is_no_subject() -> None:
     net = Net()
     with pytest.raises(ModelError, match="it is a float model, and there is nothing to check"):

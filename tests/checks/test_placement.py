@@ -71,6 +71,15 @@ def test_one_grid_around_a_concat(scales: tuple[float, float, float]) -> None:
     assert said == ([] if len(set(scales)) == 1 else expected)
 
 
+@pytest.mark.parametrize("quantized", [True, False])
+def test_a_concat_with_a_float_operand_and_result_stays_in_float(quantized: bool) -> None:
+    net = Net()
+    sides = [pair(net, net.input(n), n, "int8", s) for n, s in (("a", 0.05), ("b", 0.1))]
+    end = net.node("Concat", [*sides, net.input("f")], "c", axis=1)
+    model = net.model(pair(net, end, "c", "int8", 0.1) if quantized else end)
+    assert len(found("concat", model)) == quantized
+
+
 @pytest.mark.parametrize(("mode", "value"), [("constant", 0), ("constant", 1), ("reflect", 0)])
 def test_a_zero_pad_stands_next_to_its_convolution(mode: str, value: float) -> None:
     net = Net()

@@ -75,3 +75,29 @@ def test_complete_feeds_stay_whole() -> None:
     feeds = [{"x": normal(7, 1, 100, 100)}]
     sizing = Sizing(Footprint(MODEL), 1, wanted=8)
     assert [b.samples for b in open_source(feeds, inputs_of(MODEL)).batches(sizing)] == [7]
+
+
+BAKED = {
+    "fails": """net (float[n,2,4] x) => (float[n,3] y) {
+        f = Reshape(x, flat) y = MatMul(f, w) }""",
+    "mixes": """net (float[n,2,4] x) => (float[m,4] y) {
+        f = Reshape(x, rows) s = Softmax <axis = 1> (f) y = Reshape(s, back) }""",
+    "takes any number": """net (float[n,2,4] x) => (float[n,2,4] y) {
+        m = Reshape(b, mask) y = Add(x, m) }""",
+}
+SHAPES = {"flat": [1, 8], "rows": [1, -1, 4], "back": [-1, 4], "mask": [1, 2, 4]}
+VALUES = {"w": normal(8, 3), "b": normal(8)} | {k: np.array(v) for k, v in SHAPES.items()}
+
+
+@pytest.mark.parametrize("case", BAKED)
+def test_a_batch_of_one_that_was_exported_into_a_reshape(case: str) -> None:
+    text = BAKED[case]
+    model = small(text, {k: v for k, v in VALUES.items() if f"{k})" in text or f"({k}," in text})
+    sizing = Sizing(Footprint(model), wanted=4)
+    assert sizing(Batch({"x": normal(4, 2, 4, seed=1)})) == (4 if case[0] == "t" else 1)
+
+
+def test_an_op_that_takes_one_sample_at_a_time() -> None:
+    model = small("net (float[n,4] x) => (float[n,4] y) { y = Relu(x) }")
+    model.graph.node[0].op_type, model.graph.node[0].domain = "GroupQueryAttention", "com.microsoft"
+    assert Sizing(Footprint(model), wanted=4)(Batch({"x": normal(4, 4)})) == 1

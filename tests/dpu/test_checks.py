@@ -141,7 +141,12 @@ def test_codes(dtype: Any, zero: int, message: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("act", "attributes", "fused"),
-    [("Relu", {}, True), ("LeakyRelu", {"alpha": 0.1}, True), ("HardSigmoid", {}, False)],
+    [
+        ("Relu", {}, True),
+        ("LeakyRelu", {"alpha": 0.1}, True),
+        ("LeakyRelu", {"alpha": 0.2}, False),  # the edge DPU has no such slope, the CPU runs it
+        ("HardSigmoid", {}, False),
+    ],
 )
 def test_no_pair_before_what_is_fused(act: str, attributes: dict[str, float], fused: bool) -> None:
     net = ShiftNet()
@@ -151,3 +156,15 @@ def test_no_pair_before_what_is_fused(act: str, attributes: dict[str, float], fu
     found = findings(net.model(net.pair(end, 4)))
     wanted = [("kernel-is-whole", "n_a", "there is a Q/DQ pair between Conv 'n_c' and it")]
     assert found == (wanted if fused else [])
+
+
+@pytest.mark.parametrize("in_codes", [True, False])
+def test_a_prelu_is_fused_where_its_slopes_are_codes(in_codes: bool) -> None:
+    net = ShiftNet()
+    names = [net.pair(net.input("x", SHAPE), 5), net.random_codes("w", 7, 4, 4, 3, 3)]
+    middle = net.pair(net.node("Conv", names, "c"), 4)
+    slopes = net.random_codes("s", 7, 4, 1, 1)
+    if not in_codes:
+        slopes = net.constant("f", np.full((4, 1, 1), 0.25, np.float32))
+    found = findings(net.model(net.pair(net.node("PRelu", [middle, slopes], "a"), 4)))
+    assert [check for check, *_ in found] == (["kernel-is-whole"] if in_codes else [])

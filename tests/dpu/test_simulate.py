@@ -9,6 +9,7 @@ import pytest
 from oq.dpu.fixed_point import DPU, NPU
 from oq.dpu.simulate import Simulator
 from oq.errors import ModelError
+from oq.model.session import Session, Settings
 from tests.dpu.shifts import ShiftNet
 from tests.small import reference
 
@@ -186,3 +187,18 @@ def test_scales_that_are_no_power_of_two_are_refused() -> None:
     net.constants["x_scale"] = np.asarray(0.03, np.float32)
     with pytest.raises(ModelError, match=r"'n_x_q' is 0\.03; the DPU requantizes by shifts"):
         Simulator(net.model("x_dq"))
+
+
+def test_float_nodes_do_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of sessions of one node each, whose idle threads spin, hold each other up."""
+    opened = []
+
+    def note(model: onnx.ModelProto, settings: Settings) -> Session:
+        opened.append(settings)
+        return Session(model, settings)
+
+    monkeypatch.setattr("oq.dpu.simulate.Session", note)
+    net = ShiftNet()
+    model = net.model(net.node("Sin", [net.pair(net.input("x", SHAPE), 5)], "s"))
+    Simulator(model).run({"x": np.zeros((1, *SHAPE[1:]), np.float32)})
+    assert opened and not any(settings.spin for settings in opened)

@@ -282,6 +282,16 @@ def test_a_batch_that_fails() -> None:
 
 
 @needs_openvino
+def test_float64_inputs_are_refused_with_what_helps() -> None:
+    text = """net (double[n,8] x) => (double[n,4] y) {
+        a = MatMul(x, w) r = Relu(a) y = MatMul(r, v) }"""
+    weights = {"w": normal(8, 8).astype(np.float64), "v": normal(8, 4).astype(np.float64)}
+    x = normal(16, 8).astype(np.float64)
+    with pytest.raises(ModelError, match="export the model with float32 inputs"):
+        oq.quantize(small(text, weights), "openvino", {"x": x}, refine="none")
+
+
+@needs_openvino
 def test_strings_are_refused_before_they_end_the_process() -> None:
     model = small("net (string[n] x) => (string[n] y) { y = Identity(x) }")
     with pytest.raises(ModelError, match="OpenVINO cannot load the model: input 'x' holds strings"):

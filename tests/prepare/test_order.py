@@ -74,6 +74,14 @@ def test_a_quantized_model_is_refused(op: str) -> None:
     refuse_quantized(small("net (float[n] x) => (float[n] y) { y = Relu(x) }"))
 
 
+def test_what_made_a_quantized_model_is_told_and_a_node_without_name_by_its_output() -> None:
+    model = small("net (float[n] x) => (float[n] y) { t = Relu(x) y = QLinearAdd(t) }")
+    model.metadata_props.add(key="oq.target", value="trt")
+    said = "node 'y' is a QLinearAdd; give the float model oq made it from, for target trt "
+    with pytest.raises(ModelError, match=said):
+        refuse_quantized(model)
+
+
 def test_local_functions_are_inlined() -> None:
     """The dynamo exporter may keep torch modules as functions."""
     model = onnx.parser.parse_model(

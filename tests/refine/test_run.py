@@ -79,6 +79,15 @@ def test_a_step_that_noise_hid_is_tried_once_more(monkeypatch: pytest.MonkeyPatc
     assert found == {"early": (False, 9.0, 8.0), "late": (True, 3.0, 9.0)}
 
 
+def test_a_step_that_changes_nothing_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "STEPS", {"idle": Step("", lambda _: Change({}, "no bias"))})
+    monkeypatch.setattr(run, "Judge", lambda *_: Scripted([3.0]))
+    begun = subject(NETS["separable"]())
+    found = refine(("idle",), begun, HELD, unused)
+    assert [str(outcome) for outcome in found.outcomes] == ["idle: not tried, no bias"]
+    assert found.subject is begun
+
+
 def test_a_step_that_nothing_hid_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not judged_by([12.0, 11.9, 13.0], monkeypatch)["early"][0]
     assert not judged_by([3.0, 2.9, 2.8], monkeypatch)["early"][0]
@@ -118,7 +127,7 @@ def test_a_finished_cache_without_data_says_what_was_not_tried(tmp_path: Path) -
     (outcome, *_) = oq.quantize(model, "ort", cache=cache).report.refinement
     assert not outcome.kept and outcome.note == "there are no samples"
     text = str(oq.quantize(model, "ort", cache=cache).report)
-    assert "not tried, there are no samples" in text
+    assert "no step was tried: there are no samples" in text
 
 
 def test_the_report_tells_each_step() -> None:
@@ -145,3 +154,12 @@ def test_a_model_without_float_outputs_has_nothing_to_judge() -> None:
     model = small(text, constants)
     done = oq.quantize(model, "ort", {"x": normal(32, 8, seed=1)}, refine="bias")
     assert [o.note for o in done.report.refinement] == ["the model has no float output"]
+
+
+def test_where_nothing_is_quantized_no_step_is_tried() -> None:
+    made = oq.quantize(small("net (float[n,4] x) => (float[n,4] y) { y = Sin(x) }"), "dpu", LINES)
+    assert {outcome.note for outcome in made.report.refinement} == {"nothing is quantized"}
+    assert "refined     no step was tried: nothing is quantized\nrules" in str(made)
+
+
+LINES = {"x": normal(16, 4)}
