@@ -224,6 +224,12 @@ NORMALIZING = frozenset({"LayerNormalization"})
 SCALING = frozenset({"Mul"})
 """Ops that scale by a constant operand."""
 
+FACTORS: Mapping[str, bool] = {"Div": True, "Mul": False}
+"""Ops that scale by a constant operand -> whether they divide by it."""
+
+OFFSETS = frozenset({"Add", "Sub"})
+"""Ops that add or subtract a constant operand."""
+
 HOMOGENEOUS: Mapping[str, bool] = {"LeakyRelu": False, "PRelu": False, "Relu": True}
 """Activations with ``f(t x) = t f(x)`` for t > 0 -> whether they clip at 0."""
 

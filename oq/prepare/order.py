@@ -4,7 +4,7 @@ In front of them the file itself is changed: functions are inlined, floats becom
 is raised, fused operators are written out.  Then constant folding comes first, since all other
 passes depend on what is constant; then no-ops, since an Identity may be between any two nodes; then
 type inference, and after it the passes that need ranks; Mul and Add are folded into a
-BatchNormalization before that is folded into its layer.
+BatchNormalization or a layer before the one is folded into the other.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,6 +30,7 @@ from oq.prepare.fold_affine import fold_affine
 from oq.prepare.fold_batchnorm import fold_batchnorm
 from oq.prepare.fold_constants import fold_constants
 from oq.prepare.fold_pad import fold_pad
+from oq.prepare.fold_scaling import fold_scaling
 from oq.prepare.gemm_operands import gemm_operands
 from oq.prepare.harden_sigmoid import harden_sigmoid
 from oq.prepare.infer_types import infer_types
@@ -69,6 +70,7 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     gemm_operands,
     sum_to_add,
     fold_affine,
+    fold_scaling,
     fold_batchnorm,
     fold_pad,
     mean_to_pool,
