@@ -266,6 +266,11 @@ LOGARITHMS = frozenset({"Log"})
 SQUARES = frozenset({"Pow", "ReduceL2", "ReduceSumSquare"})
 """Ops that make energies of amplitudes, beside the product of a tensor with itself."""
 
+NEVER_NEGATIVE = frozenset(
+    {"Abs", "Exp", "ReduceL1", "ReduceL2", "ReduceSumSquare", "Softplus", "Sqrt"}
+)
+"""Ops without a row whose output is never negative."""
+
 ROOTS = frozenset({"Sqrt"})
 """Ops that make amplitudes of energies."""
 

@@ -10,7 +10,8 @@ filter banks over the sums, whose weights are not negative (mel, Bark).
 A model may read the amplitudes themselves, the root of the energies.  Their square root spans half
 as many decibels, but a transform in integers rounds before it squares: what is below half a step is
 0, with all that lies beside it.  A transform of which nothing but squares is read stays in float
-there, too.  (A variance is no such thing: what it is of is also read by itself.)
+there, too.  (A variance is no such thing: what it is of is also read by itself.)  So does the layer
+that reads the amplitudes where the codes of what is never negative have 7 bits, which span 42 dB.
 """
 
 import numpy as np
@@ -37,12 +38,13 @@ KEPT_ENERGY = KEPT_LINEAR | ENERGY_KEEPING
 ROUNDED = (
     "{!r} makes amplitudes of a spectrum, whose quiet part int8 rounds to 0 before the squares"
 )
+READS = "it reads the amplitudes of a spectrum, made by {!r}, and 7 bits cannot span their range"
 SPANS = "{!r} takes the logarithm of energies, and 8 bits cannot span their range"
 
 
-def spectra(view: GraphView) -> dict[str, str]:
+def spectra(view: GraphView, narrow: bool = False) -> dict[str, str]:
     """Node -> why it stays in float, for each layer between a waveform and a logarithm, or the
-    amplitudes of a spectrum."""
+    amplitudes of a spectrum; and those that read these, where they have few codes (``narrow``)."""
     found: dict[str, str] = {}
     for node in view.nodes:
         if node.op in LOGARITHMS:
@@ -50,9 +52,28 @@ def spectra(view: GraphView) -> dict[str, str]:
                 found.setdefault(layer, SPANS.format(node.name))
     for node in view.nodes:
         if node.op in ROOTS:
-            for layer, squared in _transforms(view, node).items():
-                if squared and _is_only_squared(view, layer):
-                    found.setdefault(layer, ROUNDED.format(node.name))
+            behind = _transforms(view, node).items()
+            made = [n for n, squared in behind if squared and _is_only_squared(view, n)]
+            found |= {n: ROUNDED.format(node.name) for n in made if n not in found}
+            if made and narrow:
+                found |= {n: READS.format(node.name) for n in _readers(view, node)}
+    return found
+
+
+def _readers(view: GraphView, node: NodeView) -> list[str]:
+    """The layers that read what ``node`` makes, moved or scaled."""
+    found, todo, seen = list[str](), list(node.outputs), set[str]()
+    while todo:
+        for reader in view.consumers(todo.pop()):
+            if reader.name in seen:
+                continue
+            seen.add(reader.name)
+            if view.is_constant(weight_input(reader.op, reader.inputs)):
+                found.append(reader.name)
+            elif only_moves(reader.op) or (
+                reader.op in LINEAR and any(view.is_constant(t) for t in reader.inputs)
+            ):
+                todo += reader.outputs
     return found
 
 

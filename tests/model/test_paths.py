@@ -58,6 +58,16 @@ def test_inputs_without_a_common_tensor_have_no_branches() -> None:
     assert branch_lengths(Graph(model).view(), "a", "z") is None
 
 
+def test_roots_and_sizes_are_never_negative() -> None:
+    net = Net()
+    net.node("Sqrt", [net.input("x")], "s")
+    net.node("Add", [net.node("Exp", ["x"], "e"), net.node("Abs", ["s"], "a")], "sum")
+    net.node("Neg", ["e"], "n")
+    view = Graph(net.model("sum", "n")).view()
+    assert {t for t in "sean" if is_never_negative(view, t)} == set("sea")
+    assert is_never_negative(view, "sum")
+
+
 def test_sums_and_averages_of_positive_values_are_never_negative() -> None:
     model = small(
         """net (float[1,2,4,4] x) => (float[1,2,4,4] s, float[1,2,4,4] p, float[1,2,4,4] m)

@@ -80,6 +80,22 @@ def test_the_transform_in_front_of_amplitudes(root: str, kept: bool) -> None:
     assert spectra(view(model)) == ({"Conv_r": reason} if kept else {})
 
 
+@pytest.mark.parametrize(
+    ("target", "kept"),
+    [("ort", False), ("openvino", False), ("trt", True), ("coreml", False), ("dpu", True)],
+)
+def test_amplitudes_are_read_in_integers_where_they_have_8_bits(target: str, kept: bool) -> None:
+    model = small(
+        """net (float[n,1,256] x) => (float[n,4,27] y) {
+            r = Conv<strides = [8]>(x, cosines) a = Mul(r, r) m = Sqrt(a) y = Conv(m, w)
+        }""",
+        {"cosines": normal(BINS, 1, 32), "w": normal(4, BINS, 3)},
+    )
+    skipped = {s.node for s in plan(view(model), registry.target(target)).skips}
+    assert {"Conv_r"} <= skipped
+    assert ("Conv_y" in skipped) == kept
+
+
 @pytest.mark.parametrize("target", registry.names("targets"))
 def test_a_model_that_hears_keeps_what_is_quiet(target: str) -> None:
     """On 8 bits, the same model falls below 15 dB on every target (``mode="naive"``)."""
