@@ -4,7 +4,7 @@ In front of them the file itself is changed: functions are inlined, floats becom
 is raised, fused operators are written out.  Then constant folding comes first, since all other
 passes depend on what is constant; then no-ops, since an Identity may be between any two nodes; then
 type inference, and after it the passes that need ranks; Mul and Add are folded into a
-BatchNormalization or a layer before the one is folded into the other.
+BatchNormalization before that is folded into its layer.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -70,7 +70,6 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
     gemm_operands,
     sum_to_add,
     fold_affine,
-    fold_scaling,
     fold_batchnorm,
     fold_pad,
     mean_to_pool,
@@ -79,6 +78,7 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
 
 BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
     "div_to_mul": div_to_mul,
+    "fold_scaling": fold_scaling,
     "inner_norm_to_conv": inner_norm_to_conv,
     "line_to_image": line_to_image,
     "norm_to_conv": norm_to_conv,

@@ -6,6 +6,7 @@ from onnx import helper
 from oq.model.graph import Graph
 from oq.model.paths import branch_lengths, distances, is_never_negative, value_sized
 from oq.model.view import GraphView
+from tests.graphs import Net
 from tests.odd_models import boxes
 from tests.small import small
 
