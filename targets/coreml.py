@@ -63,6 +63,7 @@ TARGET = Target(
     dtypes=(SIGNED, POSITIVE),
     weights=replace(INT8_NARROW, scale="float16"),
     min_opset=13,
+    passes=("fold_scaling",),
     options={"weight_bits": WEIGHT_BITS},
     exclusive=True,
     float_outputs=True,

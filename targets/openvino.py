@@ -50,7 +50,7 @@ TARGET = Target(
     dtypes=(UINT8, INT8),
     weights=INT8_NARROW,
     min_opset=13,
-    passes=("reduce_apart",),
+    passes=("fold_scaling", "reduce_apart"),
     refine=("smooth", "bias", "ranges", "round"),
     rules=(
         OpRule(("Conv", "Add", ACTIVATION), skip_follows=True, unless=RESIDUAL),

@@ -259,6 +259,7 @@ TARGET = Target(
     ),
     passes=(
         "div_to_mul",
+        "fold_scaling",
         "inner_norm_to_conv",
         "plain_gemm",
         "bias_as_matrix",

@@ -225,6 +225,7 @@ TARGET = Target(
     activations=INT8,
     weights=INT8_NARROW,
     min_opset=13,
+    passes=("fold_scaling",),
     adds_bias=("MatMul",),
     carries_zero_points=True,
     for_float16=run_the_rest_in_fp16,

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from oq.model.ops import RECURRENT, bias_slot, facts
+from oq.model.ops import FACTORS, OFFSETS, RECURRENT, bias_slot, facts
 from oq.model.view import GraphView, NodeView
+from oq.numerics.values import Array
 
 
 def pads_zeros(view: GraphView, node: NodeView) -> bool:
@@ -31,6 +32,31 @@ def factor_of(view: GraphView, node: NodeView) -> tuple[str, float] | None:
         return None
     factor = float(view.constants[constant[0]].reshape(()))
     return (varying[0], factor) if 0 < factor < np.inf else None
+
+
+def affine_operands(view: GraphView, node: NodeView) -> tuple[str, str] | None:
+    """(x, c) if ``node`` computes ``x * c``, ``x / c``, ``x + c`` or ``x - c`` for a constant c and
+    an x that is none."""
+    if node.op not in FACTORS and node.op not in OFFSETS:
+        return None
+    constant = [view.is_constant(t) for t in node.inputs]
+    if sum(constant) != 1 or (constant[0] and node.op in {"Div", "Sub"}):
+        return None
+    one, two = node.inputs
+    return (two, one) if constant[0] else (one, two)
+
+
+def channel_row(view: GraphView, constant: str, beside: str, channels: object) -> Array | None:
+    """The values of ``constant``, (channels,) or (), if there is one for each of the ``channels``
+    of ``beside`` (axis 1) or a single one, and they add no axes to it."""
+    rank = view.rank(beside)
+    if not rank or not view.is_constant(constant):
+        return None
+    values = view.constants[constant]
+    shape = (1,) * (rank - values.ndim) + values.shape
+    if values.ndim > rank or shape not in {(1,) * rank, (1, channels, *(1,) * (rank - 2))}:
+        return None
+    return values.reshape(-1) if values.size > 1 else values.reshape(())
 
 
 def pads_by_size(attributes: Mapping[str, object]) -> bool:

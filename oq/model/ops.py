@@ -245,6 +245,12 @@ NORMALIZING = frozenset({"LayerNormalization"})
 SCALING = frozenset({"Mul"})
 """Ops that scale by a constant operand."""
 
+FACTORS: Mapping[str, bool] = {"Div": True, "Mul": False}
+"""Ops that scale by a constant operand -> whether they divide by it."""
+
+OFFSETS = frozenset({"Add", "Sub"})
+"""Ops that add or subtract a constant operand."""
+
 HOMOGENEOUS: Mapping[str, bool] = {"LeakyRelu": False, "PRelu": False, "Relu": True}
 """Activations with ``f(t x) = t f(x)`` for t > 0 -> whether they clip at 0."""
 
@@ -292,6 +298,11 @@ SQUARES = frozenset({"ReduceL2", "ReduceSumSquare"})
 
 POWERS: Mapping[str, int] = {"Pow": 1}
 """op -> the slot of the exponent of its first input."""
+
+NEVER_NEGATIVE = frozenset(
+    {"Abs", "Exp", "ReduceL1", "ReduceL2", "ReduceSumSquare", "Softplus", "Sqrt"}
+)
+"""Ops without a row whose output is never negative."""
 
 ROOTS = frozenset({"Sqrt"})
 """Ops that make amplitudes of energies."""

@@ -7,6 +7,7 @@ from oq.model.operands import clip_bounds, data_inputs
 from oq.model.ops import (
     CHOOSING,
     KEEPING,
+    NEVER_NEGATIVE,
     SCATTERING,
     SHAPE_OPS,
     VALUE_SIZED,
@@ -20,8 +21,8 @@ Made = tuple[str, Sequence[str]]
 
 
 def is_never_negative(view: GraphView, tensor: str) -> bool:
-    """Whether the graph guarantees it: the tensor comes from a ReLU, a sigmoid, or a Clip from 0 or
-    more, across ops that only move, average, add or multiply such values."""
+    """Whether the graph guarantees it: the tensor comes from a ReLU, a sigmoid, a root, or a Clip
+    from 0 or more, across ops that only move, average, add or multiply such values."""
     return _is_positive(view, view.once(_never_negative), tensor)
 
 
@@ -31,6 +32,7 @@ def _never_negative(view: GraphView) -> frozenset[str]:
     for node in view.nodes:
         row = facts(node.op)
         if row is None:
+            found.update(node.outputs if node.op in NEVER_NEGATIVE else ())
             continue
         keeps = row.sign == "positive" or _clips_at_zero(view, node)
         if not keeps and row.sign != "any":

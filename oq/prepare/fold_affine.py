@@ -8,6 +8,7 @@ Caffe writes normalization as two layers, BatchNorm and Scale, and its converter
 import numpy as np
 
 from oq.model.graph import Graph
+from oq.model.operands import channel_row
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
 from oq.prepare.outcome import Outcome, finish
@@ -40,15 +41,8 @@ def _match(view: GraphView, norm: NodeView) -> tuple[NodeView, NodeView, Array] 
         return None
     step = readers[0]
     other = step.inputs[1 - step.inputs.index(out)]
-    rank = view.rank(out)
-    if rank is None or not view.is_constant(other):
-        return None
-    values = view.constants[other]
-    channels = view.constants[norm.inputs[1]].size
-    shape = (1,) * (rank - values.ndim) + values.shape
-    if values.ndim > rank or shape not in {(1,) * rank, (1, channels, *(1,) * (rank - 2))}:
-        return None
-    return norm, step, values.reshape(-1) if values.size > 1 else values.reshape(())
+    values = channel_row(view, other, out, view.constants[norm.inputs[1]].size)
+    return None if values is None else (norm, step, values)
 
 
 def _fold(graph: Graph, view: GraphView, norm: NodeView, step: NodeView, values: Array) -> None:

@@ -46,15 +46,22 @@ def _refuse(view: GraphView, norm: NodeView) -> str | None:
         return f"{source!r} has other readers"
     if norm.attributes.get("training_mode", 0) or any(view.edges(t) for t in norm.outputs[1:] if t):
         return "it is in training mode"
-    parameters = (*norm.inputs[1:5], *(t for t in layer.inputs[1:3] if t))
-    for tensor in parameters:
+    for tensor in norm.inputs[1:5]:
+        if not view.is_constant(tensor):
+            return f"{tensor!r} is not a constant"
+    return refuse_layer(view, layer, view.constants[norm.inputs[1]].size)
+
+
+def refuse_layer(view: GraphView, layer: NodeView, channels: int) -> str | None:
+    """Why the weight and the bias of ``layer`` cannot take a factor and an offset for each of its
+    output ``channels``; None if they can."""
+    for tensor in (t for t in layer.inputs[1:3] if t):
         if not view.is_constant(tensor):
             return f"{tensor!r} is not a constant"
     if layer.op == "Gemm" and (
         layer.attributes.get("alpha", 1.0) != 1.0 or layer.attributes.get("beta", 1.0) != 1.0
     ):
         return f"Gemm {layer.name!r} has alpha or beta other than 1"
-    channels = view.constants[norm.inputs[1]].size
     for tensor in layer.inputs[2:3]:
         shape = view.constants[tensor].shape if tensor else ()
         if shape[-1:] not in {(), (1,), (channels,)} or any(size != 1 for size in shape[:-1]):
@@ -68,7 +75,7 @@ def _fold(graph: Graph, view: GraphView, layer: NodeView, norm: NodeView) -> Non
     weight = view.constants[layer.inputs[1]]
     has_bias = len(layer.inputs) > 2 and bool(layer.inputs[2])
     bias = view.constants[layer.inputs[2]] if has_bias else np.zeros(())
-    folded = weight * _laid_out(k, layer, weight)
+    folded = weight * laid_out(k, layer, weight)
     shifted = (bias.astype(np.float64).reshape(-1) - mean) * k + beta
     name = layer.name
     graph.set_input(name, 1, graph.add_constant(f"{name}.weight", folded.astype(weight.dtype)))
@@ -76,7 +83,19 @@ def _fold(graph: Graph, view: GraphView, layer: NodeView, norm: NodeView) -> Non
     graph.bypass(norm.name)
 
 
-def _laid_out(k: Array, layer: NodeView, weight: Array) -> Array:
+def output_channels(view: GraphView, layer: NodeView) -> int | None:
+    """The number of output channels of a Conv, ConvTranspose or Gemm; None if its weight is no
+    constant."""
+    if not view.is_constant(layer.inputs[1]):
+        return None
+    shape = view.constants[layer.inputs[1]].shape
+    if layer.op == "Gemm":
+        return int(shape[0 if layer.attributes.get("transB", 0) else 1])
+    groups = int(layer.attributes.get("group", 1))
+    return int(shape[0] if layer.op == "Conv" else shape[1] * groups)
+
+
+def laid_out(k: Array, layer: NodeView, weight: Array) -> Array:
     """``k`` (out,) shaped to multiply ``weight`` in the layer's own layout."""
     if layer.op == "Gemm":
         return k[:, None] if layer.attributes.get("transB", 0) else k[None, :]

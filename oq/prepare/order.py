@@ -31,6 +31,7 @@ from oq.prepare.fold_affine import fold_affine
 from oq.prepare.fold_batchnorm import fold_batchnorm
 from oq.prepare.fold_constants import fold_constants
 from oq.prepare.fold_pad import fold_pad
+from oq.prepare.fold_scaling import fold_scaling
 from oq.prepare.gemm_operands import gemm_operands
 from oq.prepare.harden_sigmoid import harden_sigmoid
 from oq.prepare.infer_types import infer_types
@@ -78,6 +79,7 @@ PASSES: tuple[Callable[[Graph], Outcome], ...] = (
 
 BY_REQUEST: Mapping[str, Callable[[Graph], Outcome]] = {
     "div_to_mul": div_to_mul,
+    "fold_scaling": fold_scaling,
     "inner_norm_to_conv": inner_norm_to_conv,
     "line_to_image": line_to_image,
     "norm_to_conv": norm_to_conv,

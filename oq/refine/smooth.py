@@ -9,11 +9,13 @@ which does not change the function, since the layers sum the products over j.  S
 (query, key, value) share one s: ``max|W[j]|`` is over all of them.  The scaling of X is applied to
 the constants that produce it: scale and bias of a LayerNormalization, a constant factor (RMSNorm,
 decomposed LayerNormalization), or weight and bias of another layer, through an activation that is
-positively homogeneous.  (Xiao et al. 2023, "SmoothQuant", arXiv:2211.10438, equations 3 and 4, a
+positively homogeneous.  What convolutions read is in :mod:`oq.refine.smooth_channels`.
+
+(Xiao et al. 2023, "SmoothQuant", arXiv:2211.10438, equations 3 and 4, a
 from section 5.1; maxima over the calibration samples.)
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +28,7 @@ from oq.planning.layers import NO_BIAS, Layer, along, find_layers
 from oq.planning.spec import Plan
 from oq.refine.channel_statistics import channel_extremes
 from oq.refine.equalize import all_samples
+from oq.refine.smooth_channels import ChannelGroup, channel_groups, equal_factors
 from oq.refine.subject import Change, Subject
 
 SHARE = 0.5
@@ -42,7 +45,7 @@ class SmoothingGroup:
     readers: tuple[Layer, ...]
 
 
-NOTHING = "it needs a normalization or linear layer that feeds linear layers alone"
+NOTHING = "it needs a normalization, a linear layer or a factor that feeds layers alone"
 
 
 def smooth(subject: Subject) -> Change:
@@ -51,9 +54,10 @@ def smooth(subject: Subject) -> Change:
     fans = [fan for fan in found if isinstance(fan, SmoothingGroup)]
     refused = [why for why in found if isinstance(why, str)]
     others = f"{len(refused)} cannot be scaled ({refused[0]})" if refused else ""
-    if not fans:
+    groups = tuple(channel_groups(subject.view, subject.plan))
+    if not fans and not groups:
         return Change({}, others or NOTHING)
-    axes = {f.tensor: -1 for f in fans}
+    axes = {f.tensor: -1 for f in fans} | {g.tensor: 1 for g in groups}
     ends = channel_extremes(subject.model, axes, all_samples(subject), subject.sizing)
     changed = subject.changes()
     for fan in fans:
@@ -64,7 +68,9 @@ def smooth(subject: Subject) -> Change:
             values = subject.constant(name, changed)
             product = values * along(times, axis, values.ndim)
             changed[name] = np.asarray(product.astype(values.dtype))
-    note = f"{len(fans)} tensors smoothed"
+    for group in groups:
+        changed |= scaled_channels(subject, group, *ends[group.tensor])
+    note = f"{len(fans) + len(groups)} tensors smoothed"
     return Change(changed, f"{note}, {others}" if others else note)
 
 
@@ -77,23 +83,43 @@ def find_groups(view: GraphView, plan: Plan) -> Iterator[SmoothingGroup | str]:
 
 def may_smooth(view: GraphView, plan: Plan) -> bool:
     """Whether there is a group."""
-    return any(isinstance(group, SmoothingGroup) for group in find_groups(view, plan))
+    found = (isinstance(group, SmoothingGroup) for group in find_groups(view, plan))
+    return any(found) or any(True for _ in channel_groups(view, plan))
 
 
 def factors(
     subject: Subject, fan: SmoothingGroup, changed: Mapping[str, Array], lo: Array, hi: Array
 ) -> Array:
-    """``s`` (channels,) of the group ``fan``, whose channels lie between ``lo`` and ``hi``; 1 where
-    a channel or all its weights are 0."""
-    reach = np.maximum(np.abs(lo), np.abs(hi)).astype(np.float64)
+    """``s`` (channels,) of the group ``fan``, whose channels lie between ``lo`` and ``hi``."""
     sizes = []
     for reader in fan.readers:
         weight = subject.constant(reader.weight, changed)
         sizes.append(channel_reach(weight, 1 - reader.weight_axis))
+    return shared_factors(sizes, lo, hi)
+
+
+def shared_factors(sizes: Sequence[Array], lo: Array, hi: Array) -> Array:
+    """``s`` (channels,) for channels between ``lo`` and ``hi`` and readers with the largest weights
+    ``sizes``; 1 where a channel or all its weights are 0."""
+    reach = np.maximum(np.abs(lo), np.abs(hi)).astype(np.float64)
     weights = np.max(sizes, axis=0)
     live = (reach > 0) & np.isfinite(reach) & (weights > 0)
     reach, weights = np.where(live, reach, 1.0), np.where(live, weights, 1.0)
     return np.where(live, reach**SHARE / weights ** (1 - SHARE), 1.0)
+
+
+def scaled_channels(
+    subject: Subject, group: ChannelGroup, lo: Array, hi: Array
+) -> Mapping[str, Array]:
+    """The constants of ``group``, whose channels lie between ``lo`` and ``hi``."""
+    sizes = [channel_reach(subject.constant(r.weight), 1) for r in group.dense]
+    by = shared_factors(sizes, lo, hi) if sizes else equal_factors(lo, hi)
+    made = {m.name: m.scaled(subject.constant(m.name), by) for m in group.makers}
+    for reader in (*group.dense, *group.depthwise):
+        weight = subject.constant(reader.weight)
+        times = along(by, 0 if reader in group.depthwise else 1, weight.ndim)
+        made[reader.weight] = np.asarray((weight * times).astype(weight.dtype))
+    return made
 
 
 def smoothing_group(

@@ -6,6 +6,7 @@ from onnx import helper
 from oq.model.graph import Graph
 from oq.model.paths import branch_lengths, distances, is_never_negative, value_sized
 from oq.model.view import GraphView
+from tests.graphs import Net
 from tests.odd_models import boxes
 from tests.small import small
 
@@ -56,6 +57,16 @@ def test_branches_are_as_long_as_the_shortest_paths_to_the_nearest_common_tensor
 def test_inputs_without_a_common_tensor_have_no_branches() -> None:
     model = small("net (float[n] x, float[n] z) => (float[n] y) { a = Relu(x) y = Add(a, z) }")
     assert branch_lengths(Graph(model).view(), "a", "z") is None
+
+
+def test_roots_and_sizes_are_never_negative() -> None:
+    net = Net()
+    net.node("Sqrt", [net.input("x")], "s")
+    net.node("Add", [net.node("Exp", ["x"], "e"), net.node("Abs", ["s"], "a")], "sum")
+    net.node("Neg", ["e"], "n")
+    view = Graph(net.model("sum", "n")).view()
+    assert {t for t in "sean" if is_never_negative(view, t)} == set("sea")
+    assert is_never_negative(view, "sum")
 
 
 def test_sums_and_averages_of_positive_values_are_never_negative() -> None:

@@ -7,7 +7,7 @@ import pytest
 import oq
 from oq.numerics.values import Array
 from oq.planning import registry
-from oq.planning.energies import SPANS, spectra
+from oq.planning.energies import ROUNDED, SPANS, spectra
 from oq.planning.plan import plan
 from tests.small import normal, small, view
 
@@ -55,6 +55,45 @@ def sounds(count: int) -> Array:
 def test_the_layers_between_the_waveform_and_the_logarithm(middle: str) -> None:
     found = spectra(view(front_end(MIDDLES[middle])))
     assert found == dict.fromkeys(("Conv_r", "Conv_i", "MatMul_b"), SPANS.format("Log_l"))
+
+
+@pytest.mark.parametrize(
+    ("root", "kept"),
+    [
+        ("m = Sqrt(s)", True),
+        ("e = Sqrt(s) u = Mul(s, s) m = Add(e, u)", True),
+        ("e = Sqrt(s) m = Add(e, r)", False),  # the transform itself is read, too
+        ("e = Sqrt(s) m = Div(r, e)", False),  # a normalization
+        ("m = Relu(s)", False),  # energies
+    ],
+)
+def test_the_transform_in_front_of_amplitudes(root: str, kept: bool) -> None:
+    """Without a logarithm, as the detector of voices has it."""
+    model = small(
+        f"""net (float[n,1,256] x) => (float[n,29,4] y) {{
+            r = Conv<strides = [8]>(x, cosines) a = Pow(r, two) q = Abs(a) s = Add(a, q) {root}
+            t = Transpose<perm = [0, 2, 1]>(m) y = MatMul(t, w)
+        }}""",
+        {"cosines": normal(BINS, 1, 32), "two": np.array(2, np.float32), "w": normal(BINS, 4)},
+    )
+    reason = ROUNDED.format(next((n.name for n in view(model).nodes if n.op == "Sqrt"), ""))
+    assert spectra(view(model)) == ({"Conv_r": reason} if kept else {})
+
+
+@pytest.mark.parametrize(
+    ("target", "kept"),
+    [("ort", False), ("openvino", False), ("trt", True), ("coreml", False), ("dpu", True)],
+)
+def test_amplitudes_are_read_in_integers_where_they_have_8_bits(target: str, kept: bool) -> None:
+    model = small(
+        """net (float[n,1,256] x) => (float[n,4,27] y) {
+            r = Conv<strides = [8]>(x, cosines) a = Mul(r, r) m = Sqrt(a) y = Conv(m, w)
+        }""",
+        {"cosines": normal(BINS, 1, 32), "w": normal(4, BINS, 3)},
+    )
+    skipped = {s.node for s in plan(view(model), registry.target(target)).skips}
+    assert {"Conv_r"} <= skipped
+    assert ("Conv_y" in skipped) == kept
 
 
 @pytest.mark.parametrize("target", registry.names("targets"))

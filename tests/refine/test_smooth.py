@@ -177,7 +177,7 @@ def test_a_model_without_such_layers_runs_nothing() -> None:
     found = smooth(subject(net.model("y"), "trt"))
     assert (found.constants, found.note) == (
         {},
-        "it needs a normalization or linear layer that feeds linear layers alone",
+        "it needs a normalization, a linear layer or a factor that feeds layers alone",
     )
 
 
