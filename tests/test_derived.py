@@ -133,7 +133,8 @@ def codes(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray], tensor: str) 
 def scaled_model(factor: float) -> onnx.ModelProto:
     net = Net()
     net.constant("k", factor)
-    return net.model(net.conv(net.node("Mul", [net.conv(net.input("x"), "c"), "k"], "m"), "d"))
+    wide = net.node("MaxPool", [net.conv(net.input("x"), "a")], "c", kernel_shape=[1, 1])
+    return net.model(net.conv(net.node("Mul", [wide, "k"], "m"), "d"))
 
 
 @pytest.mark.parametrize(

@@ -53,13 +53,13 @@ def residual_sides(view: GraphView) -> Iterator[Found]:
 
 def concat_grids(view: GraphView) -> Iterator[Found]:
     """A pair moves across a Concat if all sides have the same scale; else a branch is
-    requantized.  One with float operands and a float result stays in float."""
+    requantized.  One with a float result stays in float."""
     for node in view.nodes:
         if node.op != "Concat":
             continue
         ends = [dq for t in node.inputs if (dq := dequantized_by(view, t)) is not None]
         below = quantizers_of(view, node.outputs[0])
-        if len(ends) < len(node.inputs) and not below:
+        if not below:
             continue
         ends += below
         odd = next((n for n in ends[1:] if not same_grid(view, ends[0], n)), None)

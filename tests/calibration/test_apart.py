@@ -35,7 +35,9 @@ def test_ranges_that_one_grid_does_not_hold(
     boxes: Statistics, scores: Statistics, apart: bool
 ) -> None:
     planned = plan_model(detector(), registry.target("ort"), Overrides())
-    found = concats_apart(planned.view, planned.plan, {"boxes": boxes, "scores": scores})
+    operands = planned.view.node("n_found").inputs
+    seen = dict(zip(operands, (boxes, scores), strict=True))
+    found = concats_apart(planned.view, planned.plan, seen)
     assert set(found) == ({"n_found"} if apart else set())
 
 

@@ -147,7 +147,7 @@ def test_masks_stay_finite_in_float16(tmp_path: Path) -> None:
 
 def test_what_float16_does_not_hold_is_refused(tmp_path: Path) -> None:
     net = Net()
-    wide = net.node("Mul", [net.conv(net.input("x", (1, 4, 8, 8)), "a"),
+    wide = net.node("Mul", [net.node("Relu", [net.conv(net.input("x", (1, 4, 8, 8)), "a")], "r"),
                             net.constant("k", 1e6)], "m")  # fmt: skip
     net.conv(wide, "y")
     file = made(net.model("y"), tmp_path / "m.onnx")
