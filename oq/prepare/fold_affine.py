@@ -11,25 +11,19 @@ from oq.model.graph import Graph
 from oq.model.operands import channel_row
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
-from oq.prepare.outcome import Outcome, finish
+from oq.prepare.outcome import Outcome, fold_rows
 
 
 def fold_affine(graph: Graph) -> Outcome:
     """Fold each Mul and Add by a per-channel constant that is the only reader of a
     BatchNormalization."""
-    changed = 0
-    while True:  # once per node in a row behind one BatchNormalization
-        view = graph.view()
-        found = [match for node in view.nodes if (match := _match(view, node)) is not None]
-        if not found:
-            break
-        for norm, step, values in found:
-            _fold(graph, view, norm, step, values)
-        changed += len(found)
-    return finish(graph, changed)
+    return fold_rows(graph, _match, _fold)
 
 
-def _match(view: GraphView, norm: NodeView) -> tuple[NodeView, NodeView, Array] | None:
+Match = tuple[NodeView, NodeView, Array]
+
+
+def _match(view: GraphView, norm: NodeView) -> Match | None:
     """``norm``, the Mul or Add behind it, and its constant as (channels,) or ()."""
     if norm.op != "BatchNormalization" or len(norm.outputs) != 1:
         return None
@@ -45,7 +39,8 @@ def _match(view: GraphView, norm: NodeView) -> tuple[NodeView, NodeView, Array] 
     return None if values is None else (norm, step, values)
 
 
-def _fold(graph: Graph, view: GraphView, norm: NodeView, step: NodeView, values: Array) -> None:
+def _fold(graph: Graph, view: GraphView, match: Match) -> None:
+    norm, step, values = match
     gamma, beta = (view.constants[t].astype(np.float64) for t in norm.inputs[1:3])
     exact = values.astype(np.float64)
     if step.op == "Mul":

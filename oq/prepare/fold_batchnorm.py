@@ -12,6 +12,7 @@ of the folded weights.
 import numpy as np
 
 from oq.model.graph import Graph
+from oq.model.operands import bias_input
 from oq.model.ops import has_bias
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
@@ -73,8 +74,8 @@ def _fold(graph: Graph, view: GraphView, layer: NodeView, norm: NodeView) -> Non
     gamma, beta, mean, variance = (view.constants[t].astype(np.float64) for t in norm.inputs[1:5])
     k = gamma / np.sqrt(variance + float(norm.attributes.get("epsilon", 1e-5)))
     weight = view.constants[layer.inputs[1]]
-    has_bias = len(layer.inputs) > 2 and bool(layer.inputs[2])
-    bias = view.constants[layer.inputs[2]] if has_bias else np.zeros(())
+    given = bias_input(layer)
+    bias = view.constants[given] if given else np.zeros(())
     folded = weight * laid_out(k, layer, weight)
     shifted = (bias.astype(np.float64).reshape(-1) - mean) * k + beta
     name = layer.name

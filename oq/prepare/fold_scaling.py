@@ -11,29 +11,23 @@ them.  Div and Sub by constants are taken as well.
 import numpy as np
 
 from oq.model.graph import Graph
-from oq.model.operands import affine_operands, channel_row
+from oq.model.operands import affine_operands, bias_input, channel_row
 from oq.model.ops import FACTORS, has_bias
 from oq.model.view import GraphView, NodeView
 from oq.numerics.values import Array
 from oq.prepare.fold_batchnorm import laid_out, output_channels, refuse_layer
-from oq.prepare.outcome import Outcome, finish
+from oq.prepare.outcome import Outcome, fold_rows
 
 
 def fold_scaling(graph: Graph) -> Outcome:
     """Fold each Mul, Div, Add and Sub by a constant that is the only reader of a layer."""
-    changed = 0
-    while True:  # once per node in a row behind one layer
-        view = graph.view()
-        found = [match for node in view.nodes if (match := _match(view, node)) is not None]
-        if not found:
-            break
-        for layer, step, factor, offset in found:
-            _fold(graph, view, layer, step, factor, offset)
-        changed += len(found)
-    return finish(graph, changed)
+    return fold_rows(graph, _match, _fold)
 
 
-def _match(view: GraphView, layer: NodeView) -> tuple[NodeView, NodeView, Array, Array] | None:
+Match = tuple[NodeView, NodeView, Array, Array]
+
+
+def _match(view: GraphView, layer: NodeView) -> Match | None:
     """``layer``, the step behind it, and its factor and offset, each (channels,)."""
     channels = output_channels(view, layer) if has_bias(layer.op) else None
     if channels is None or refuse_layer(view, layer, channels) is not None:
@@ -60,15 +54,14 @@ def _match(view: GraphView, layer: NodeView) -> tuple[NodeView, NodeView, Array,
     return layer, step, factor, offset
 
 
-def _fold(
-    graph: Graph, view: GraphView, layer: NodeView, step: NodeView, factor: Array, offset: Array
-) -> None:
-    weight = view.constants[layer.inputs[1]]
-    has_bias = len(layer.inputs) > 2 and bool(layer.inputs[2])
-    bias = view.constants[layer.inputs[2]].astype(np.float64).reshape(-1) if has_bias else 0.0
+def _fold(graph: Graph, view: GraphView, match: Match) -> None:
+    layer, step, factor, offset = match
+    weight, bias = view.constants[layer.inputs[1]], bias_input(layer)
     folded = {1: weight * laid_out(factor, layer, weight)} if np.any(factor != 1) else {}
-    if has_bias or offset.any():
-        folded[2] = bias * factor + offset
+    if bias:
+        folded[2] = view.constants[bias].astype(np.float64).reshape(-1) * factor + offset
+    elif offset.any():
+        folded[2] = offset
     for slot, values in folded.items():
         what = f"{layer.name}.{'weight' if slot == 1 else 'bias'}"
         graph.set_input(layer.name, slot, graph.add_constant(what, values.astype(weight.dtype)))

@@ -1,9 +1,13 @@
 """The result of a pass."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from oq.model.graph import Graph
+from oq.model.view import GraphView, NodeView
+
+Match = TypeVar("Match")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +24,21 @@ def finish(graph: Graph, changed: int, refusals: Iterable[str] = ()) -> Outcome:
     if changed:
         graph.cleanup()
     return Outcome(changed, tuple(refusals))
+
+
+def fold_rows(
+    graph: Graph,
+    match: Callable[[GraphView, NodeView], Match | None],
+    fold: Callable[[Graph, GraphView, Match], None],
+) -> Outcome:
+    """``fold`` whatever ``match`` finds at a node of ``graph``, again until it finds nothing: once
+    per node in a row behind one that takes them in."""
+    changed = 0
+    while True:
+        view = graph.view()
+        found = [one for node in view.nodes if (one := match(view, node)) is not None]
+        if not found:
+            return finish(graph, changed)
+        for one in found:
+            fold(graph, view, one)
+        changed += len(found)

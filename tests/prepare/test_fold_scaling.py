@@ -1,6 +1,7 @@
 """Mul, Div, Add and Sub by constants per channel join the layer in front of them."""
 
 import numpy as np
+import onnx
 import pytest
 
 from oq.model.graph import Graph
@@ -21,6 +22,13 @@ CONSTANTS = {
     "zero": np.array(0, np.float32),
     "map": normal(1, 1, 5, 5, seed=9),
 }
+
+
+def folded(model: onnx.ModelProto) -> tuple[int, onnx.ModelProto]:
+    """How many nodes the pass takes in, and what it leaves."""
+    graph = Graph(model)
+    infer_types(graph)
+    return fold_scaling(graph).changed, graph.to_model()
 
 
 @pytest.mark.parametrize(
@@ -48,10 +56,7 @@ def test_folded_into_a_convolution(inputs: str, steps: str, left: list[str]) -> 
         }}""",
         CONSTANTS,
     )
-    graph = Graph(model)
-    infer_types(graph)
-    changed = fold_scaling(graph).changed
-    made = graph.to_model()
+    changed, made = folded(model)
     assert ops(made) == ["Conv", *left]
     assert changed == len(ops(model)) - 1 - len(left)
     assert_same_outputs(model, made, rtol=1e-5, atol=1e-5)
@@ -74,10 +79,9 @@ def test_folded_into_other_layers(shapes: tuple[str, str], layer: str, factor: s
         }}""",
         CONSTANTS,
     )
-    graph = Graph(model)
-    infer_types(graph)
-    assert fold_scaling(graph).changed == 2
-    assert_same_outputs(model, graph.to_model(), rtol=1e-5, atol=1e-5)
+    changed, made = folded(model)
+    assert changed == 2
+    assert_same_outputs(model, made, rtol=1e-5, atol=1e-5)
 
 
 def test_what_comes_out_of_the_model_stays() -> None:
@@ -88,9 +92,7 @@ def test_what_comes_out_of_the_model_stays() -> None:
         }""",
         CONSTANTS,
     )
-    graph = Graph(model)
-    infer_types(graph)
-    assert fold_scaling(graph).changed == 0
+    assert folded(model)[0] == 0
 
 
 def test_a_weight_with_two_readers_keeps_its_values() -> None:
@@ -102,7 +104,6 @@ def test_a_weight_with_two_readers_keeps_its_values() -> None:
         }""",
         CONSTANTS,
     )
-    graph = Graph(model)
-    infer_types(graph)
-    assert fold_scaling(graph).changed == 1
-    assert_same_outputs(model, graph.to_model(), rtol=1e-5, atol=1e-5)
+    changed, made = folded(model)
+    assert changed == 1
+    assert_same_outputs(model, made, rtol=1e-5, atol=1e-5)
